@@ -1,0 +1,98 @@
+"""The automaton of the Harmony format: kinds of tokens, states, actions, and which move is legal when.
+
+A message is `<|start|>` header `<|message|>` content stop. What a header's words mean is not decided here but in
+`header.py`; here, a header is text in which `<|channel|>` and `<|constrain|>` may stand once each, in that order.
+A move that a table does not hold is illegal. This module knows no text and no messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final
+
+from harmony import vocabulary
+
+
+class Kind(IntEnum):
+    """What a token is to the automaton."""
+
+    TEXT = 0  # any byte-pair rank
+    START = 1
+    CHANNEL = 2
+    CONSTRAIN = 3
+    MESSAGE = 4
+    STOP = 5  # <|end|>, <|call|> or <|return|>
+    OTHER = 6  # a special token without a place in the format: reserved, <|endoftext|>, <|startoftext|>
+    INVALID = 7  # not the id of any token
+    END_OF_INPUT = 8
+
+
+class State(IntEnum):
+    """Where in the format the input stands."""
+
+    EXPECT_START = 0  # between messages
+    HEADER = 1  # after <|start|>: author and recipient
+    CHANNEL = 2  # after <|channel|>: its name, and what may follow it
+    CONSTRAIN = 3  # after <|constrain|>: the content type
+    CONTENT = 4  # after <|message|>
+
+
+class Action(IntEnum):
+    """What an engine does on a move."""
+
+    SKIP = 0
+    OPEN_HEADER = 1  # a message begins
+    ADD_TO_HEADER = 2
+    CLOSE_HEADER = 3  # read the header; its content begins
+    ADD_TO_CONTENT = 4
+    CLOSE_MESSAGE = 5  # at a stop, or at the end of the input
+    LEAVE_OPEN = 6  # the input ends after `<|start|>role`, where the next turn is to be written
+
+
+Table = Mapping[tuple[State, Kind], tuple[Action, State]]
+
+#: The strict language.
+STRICT: Final[Table] = {
+    (State.EXPECT_START, Kind.START): (Action.OPEN_HEADER, State.HEADER),
+    (State.EXPECT_START, Kind.END_OF_INPUT): (Action.SKIP, State.EXPECT_START),
+    (State.HEADER, Kind.TEXT): (Action.ADD_TO_HEADER, State.HEADER),
+    (State.HEADER, Kind.CHANNEL): (Action.ADD_TO_HEADER, State.CHANNEL),
+    (State.HEADER, Kind.CONSTRAIN): (Action.ADD_TO_HEADER, State.CONSTRAIN),
+    (State.HEADER, Kind.MESSAGE): (Action.CLOSE_HEADER, State.CONTENT),
+    (State.HEADER, Kind.END_OF_INPUT): (Action.LEAVE_OPEN, State.HEADER),
+    (State.CHANNEL, Kind.TEXT): (Action.ADD_TO_HEADER, State.CHANNEL),
+    (State.CHANNEL, Kind.CONSTRAIN): (Action.ADD_TO_HEADER, State.CONSTRAIN),
+    (State.CHANNEL, Kind.MESSAGE): (Action.CLOSE_HEADER, State.CONTENT),
+    (State.CONSTRAIN, Kind.TEXT): (Action.ADD_TO_HEADER, State.CONSTRAIN),
+    (State.CONSTRAIN, Kind.MESSAGE): (Action.CLOSE_HEADER, State.CONTENT),
+    (State.CONTENT, Kind.TEXT): (Action.ADD_TO_CONTENT, State.CONTENT),
+    (State.CONTENT, Kind.STOP): (Action.CLOSE_MESSAGE, State.EXPECT_START),
+    (State.CONTENT, Kind.END_OF_INPUT): (Action.CLOSE_MESSAGE, State.EXPECT_START),
+}
+
+_MARKERS: Final = {
+    vocabulary.START: Kind.START,
+    vocabulary.CHANNEL: Kind.CHANNEL,
+    vocabulary.CONSTRAIN: Kind.CONSTRAIN,
+    vocabulary.MESSAGE: Kind.MESSAGE,
+    **dict.fromkeys(vocabulary.STOPS, Kind.STOP),
+}
+#: The kind of each special token, one byte each, from `vocabulary.FIRST_SPECIAL` on.
+KINDS: Final = bytes(_MARKERS.get(token, Kind.OTHER) for token in vocabulary.SPECIAL_TEXTS)
+
+#: A packed move is `action * 16 + state`; this one says that a move is illegal.
+ILLEGAL: Final = 0xFF
+
+
+def pack(table: Table) -> bytes:
+    """The table as engines index it: one byte a move, at `state * len(Kind) + kind`."""
+    moves = bytearray([ILLEGAL]) * (len(State) * len(Kind))
+    for (state, kind), (action, after) in table.items():
+        moves[state * len(Kind) + kind] = action * 16 + after
+    return bytes(moves)
+
+
+def legal_kinds(state: State) -> list[Kind]:
+    """The kinds of token that the strict language allows in a state, for the words of an error."""
+    return [kind for kind in Kind if (state, kind) in STRICT]

@@ -1,0 +1,25 @@
+"""Declares the compiled modules; everything else is in pyproject.toml.
+
+HARMONY_EXTENSION says what to do about them: unset builds them where a compiler
+is found, "no" never does, "yes" fails where they cannot be built.
+"""
+
+import os
+import sys
+
+from setuptools import Extension, setup
+
+choice = os.environ.get("HARMONY_EXTENSION", "")
+if choice not in ("", "yes", "no"):
+    raise SystemExit(f"HARMONY_EXTENSION: expected `yes`, `no` or nothing, got `{choice}`")
+
+flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-g0"]
+extensions = [
+    Extension(
+        "harmony._parser",
+        ["harmony/_parser.pyx"],
+        extra_compile_args=flags,
+        optional=choice != "yes",
+    ),
+]
+setup(ext_modules=[] if choice == "no" else extensions)
