@@ -1,0 +1,207 @@
+"""What every record does: checks on construction, conversion to and from data, and pydantic's interface.
+
+Decides what a wrong value in a field raises and what the nested form looks like. Knows no particular record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, Union, get_args, get_origin
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
+    from pydantic_core.core_schema import SerializationInfo
+
+
+@cache
+def _types(record: type[Record]) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(record)}
+
+
+@cache
+def _quick_looks(record: type[Record]) -> dict[str, tuple[frozenset[type], frozenset[type]]]:
+    """By field, the classes whose own instances it may hold as they are, and those that a list in it may hold.
+
+    A list and a dict are never held as they are, so that no two records share one.
+    """
+    looks = {}
+    for name, kind in _types(record).items():
+        kinds = _alternatives(kind)
+        items = [item for kind in kinds if get_origin(kind) is list for item in _alternatives(*get_args(kind))]
+        looks[name] = tuple(frozenset(kind for kind in some if isinstance(kind, type)) for some in (kinds, items))
+    return looks
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+@cache
+def _holder(record: type[Record], name: str) -> type[msgspec.Struct]:
+    """A Struct with this one field, for msgspec keeps what it knows of a type with Structs only."""
+    return msgspec.defstruct(record.__name__, [(name, _types(record)[name])])
+
+
+def checked(record: type[Record], name: str, value: object) -> Any:
+    """The value as a record's field may hold it. Raises TypeError for a wrong type, ValueError for a wrong value."""
+    if isinstance(value, str):
+        value = str.__str__(value)  # a Role as recipient would be formatted as `Role.ASSISTANT`
+    try:
+        return getattr(msgspec.convert({name: value}, _holder(record, name)), name)
+    except msgspec.ValidationError as error:
+        text = str(error).replace("`$.", f"`{record.__name__}.")
+        raise (TypeError if text.startswith("Expected") else ValueError)(text) from None
+
+
+def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Calls a function that walks nested data: too deep or too large a thing in it is a ValueError."""
+    try:
+        return function(*arguments, **options)
+    except RecursionError:
+        raise ValueError("Expected data to end, found it nested too deeply or holding itself") from None
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+
+
+def converted(data: object, target: type[msgspec.Struct]) -> Any:
+    """A dict read as a record. Raises TypeError where it is no dict, else ValueError with the fault's path."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"Expected `dict`, got `{type(data).__name__}`")
+    return guarded(msgspec.convert, data, target)
+
+
+_BUILT_INS: Final[tuple[type[Any], ...]] = (str, int, float, dict, list, tuple)
+
+
+def plain(value: object) -> object:
+    """An instance of a built-in's subclass, such as a string of numpy's, as what msgspec can write: the built-in."""
+    for kind in _BUILT_INS:
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"Expected data that JSON can hold, got `{type(value).__name__}`")
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+def _as_json(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=plain)
+
+
+_ATOMS: Final = frozenset({str, int, float, bool, NoneType})
+
+
+def _dumped(value: Any, leaf: Callable[[Any], Any], exclude_none: bool) -> Any:
+    """Records as dicts. None is left out of records only: in a tool's parameters it is the user's data."""
+    if isinstance(value, dict):
+        return {key: item if type(item) in _ATOMS else _dumped(item, leaf, exclude_none) for key, item in value.items()}
+    if isinstance(value, list):
+        return [item if type(item) in _ATOMS else _dumped(item, leaf, exclude_none) for item in value]
+    if not isinstance(value, Record):
+        return leaf(value)
+    fields = msgspec.structs.asdict(value)
+    if exclude_none:
+        fields = {name: item for name, item in fields.items() if item is not None}
+    tag = value.__struct_config__.tag
+    return _dumped(fields if tag is None else {"type": tag, **fields}, leaf, exclude_none)
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """A JSON schema with each reference replaced by what it refers to; no type here holds itself."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(item, definitions) for key, item in schema.items() if key != "discriminator"}
+
+
+class _Checked(msgspec.StructMeta):
+    """Checks what a caller gives a record. What msgspec decodes or copies does not come this way: it is right already."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+        if "type" in kwargs and kwargs["type"] == cls.__struct_config__.tag:
+            del kwargs["type"]  # so that a part as it is written, taken apart, makes the part
+        record = unchecked(cls, *args, **kwargs)
+        for name, (plain, items) in _quick_looks(cls).items():
+            value = getattr(record, name)
+            kind = type(value)
+            if kind is list and items.issuperset(map(type, value)):
+                setattr(record, name, value.copy())
+            elif kind not in plain:
+                setattr(record, name, checked(cls, name, value))
+        return record
+
+
+#: Makes a record of values that are known to be right: `unchecked(TextContent, "text")`.
+unchecked: Final = msgspec.StructMeta.__call__
+
+
+class Record(msgspec.Struct, metaclass=_Checked):
+    """What all records share: checks on construction, and what programs use of pydantic's interface."""
+
+    if TYPE_CHECKING:  # every Struct has it, but msgspec's stubs do not say so
+
+        def __copy__(self) -> Self: ...
+
+    def _with(self, name: str, value: object) -> Self:
+        quick = type(value) in _quick_looks(type(self))[name][0]
+        setattr(self, name, value if quick else checked(type(self), name, value))
+        return self
+
+    @classmethod
+    def _written_type(cls) -> type[msgspec.Struct]:
+        """The shape of this record where it is written as data."""
+        return cls
+
+    def model_dump(self, *, mode: Literal["python", "json"] = "python", exclude_none: bool = False) -> dict[str, Any]:
+        """The nested form as new dicts and lists, every field and every content part in full, as pydantic names it.
+
+        Mode `python` keeps the members of enums, mode `json` gives what JSON can hold.
+        """
+        if mode not in ("python", "json"):
+            raise ValueError(f"Expected `python` or `json` as mode, got {mode!r}")
+        dumped: dict[str, Any] = guarded(_dumped, self, _as_json if mode == "json" else _as_is, exclude_none)
+        return dumped
+
+    @classmethod
+    def model_validate(cls, obj: Any) -> Self:
+        """The record itself, or one read from its nested or its flat form, as pydantic names it.
+
+        Raises TypeError where `obj` is neither an instance nor a dict, else ValueError with the fault's path.
+        """
+        record: Self = obj if isinstance(obj, cls) else converted(obj, cls)
+        return record
+
+    @classmethod
+    def _pydantic_validate(cls, obj: Any) -> Self:
+        try:
+            return cls.model_validate(obj)
+        except TypeError as error:
+            raise ValueError(str(error)) from None  # pydantic lets a TypeError through, reports a ValueError
+
+    def _pydantic_dump(self, info: SerializationInfo) -> dict[str, Any]:
+        mode: Literal["python", "json"] = "json" if info.mode == "json" else "python"
+        return self.model_dump(mode=mode, exclude_none=info.exclude_none)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(
+            cls._pydantic_validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls._pydantic_dump, info_arg=True),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        written = msgspec.json.schema(cls._written_type())
+        inlined: dict[str, Any] = _inlined(written, written["$defs"])
+        return inlined

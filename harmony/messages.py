@@ -1,0 +1,479 @@
+"""Messages as Python objects: who speaks, to whom, on which channel, and what; and how that is written as data.
+
+Decides the fields with their defaults, and the flat form of messages in dicts, JSON and msgpack: role and name
+beside the content, content as a list of parts tagged by `type`. Names, signatures, defaults and flat form are
+those of openai-harmony 0.0.8. Knows no tokens, no parsing and no rendering.
+
+There are two forms. The flat one, of `to_dict`, `to_json`, `to_msgpack` and their counterparts, leaves out what
+is None. The nested one, of `model_dump` and `msgspec.json.encode(message)`, has the author as an object of its
+own and loses nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from enum import Enum
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias
+
+import msgspec
+
+from harmony._record import Record, checked, converted, guarded, plain, unchecked
+from harmony.tools import BROWSER, PYTHON
+
+if TYPE_CHECKING:
+    from pydantic_core.core_schema import SerializationInfo
+
+
+class Role(str, Enum):
+    """The role of a message's author; equal to its plain string. An unknown one is a ValueError."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+    TOOL = "tool"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"Unknown role: {value!r}")
+
+
+class ReasoningEffort(str, Enum):
+    """How long the model is to think before it answers."""
+
+    LOW = "Low"
+    MEDIUM = "Medium"
+    HIGH = "High"
+
+
+# Authors, tools and content.
+
+
+class Author(Record):
+    """Who speaks: a role, and for a tool its name."""
+
+    role: Role
+    name: str | None = None
+
+    @classmethod
+    def new(cls, role: Role, name: str) -> Self:
+        """An author with a name."""
+        return cls(role=role, name=name)
+
+
+class ToolDescription(Record, omit_defaults=True):
+    """One function that the model may call; `parameters` is a JSON schema, its key order kept."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any] | None = None
+
+    @classmethod
+    def new(cls, name: str, description: str, parameters: dict[str, Any] | None = None) -> Self:
+        """A function by name, what it does, and the JSON schema of its parameters."""
+        return cls(name=name, description=description, parameters=parameters)
+
+
+class ToolNamespaceConfig(Record, omit_defaults=True, kw_only=True):
+    """Functions under one name, as in `functions.search`, which is also how a recipient names them."""
+
+    name: str
+    description: str | None = None
+    tools: list[ToolDescription]
+
+    @classmethod
+    def browser(cls) -> Self:
+        """The format's own tool for searching and reading the web."""
+        return cls.model_validate(deepcopy(BROWSER))
+
+    @classmethod
+    def python(cls) -> Self:
+        """The format's own tool for running Python."""
+        return cls.model_validate(deepcopy(PYTHON))
+
+
+class ChannelConfig(Record):
+    """Which channels an answer may use, and whether it must name one."""
+
+    valid_channels: list[str]
+    channel_required: bool
+
+    @classmethod
+    def require_channels(cls, channels: list[str]) -> Self:
+        """These channels, one of them required for every message."""
+        return cls(valid_channels=channels, channel_required=True)
+
+
+def _with_namespace(
+    tools: dict[str, ToolNamespaceConfig] | None, namespace: ToolNamespaceConfig
+) -> dict[str, ToolNamespaceConfig]:
+    if not isinstance(namespace, ToolNamespaceConfig):
+        raise TypeError(f"Expected `ToolNamespaceConfig`, got `{type(namespace).__name__}`")
+    return {**(tools or {}), namespace.name: namespace}
+
+
+class Content(Record):
+    """One part of a message's content; its `type` in data is the tag of its class."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part as data, with its `type` and without what is None."""
+        if self.__struct_config__.tag is None:
+            raise NotImplementedError(f"`{type(self).__name__}` has no written form")
+        return self.model_dump(exclude_none=True)
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Self:
+        """A part from its data, `type` optional and unknown keys ignored. Raises what `model_validate` raises."""
+        return cls.model_validate(raw)
+
+
+class TextContent(Content, tag="text"):
+    """Text."""
+
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part as data: `{"type": "text", "text": …}`."""
+        return {"type": "text", "text": self.text}
+
+
+class SystemContent(Content, tag="system_content"):
+    """What the system message says: identity, dates, effort, channels, and the format's own tools.
+
+    None leaves a block out of the rendered message. The flat form leaves the field out too, as in openai-harmony,
+    and what is not there reads as the default: None survives there only where it is the default.
+    """
+
+    model_identity: str | None = "You are ChatGPT, a large language model trained by OpenAI."
+    reasoning_effort: ReasoningEffort | None = ReasoningEffort.MEDIUM
+    conversation_start_date: str | None = None
+    knowledge_cutoff: str | None = "2024-06"
+    channel_config: ChannelConfig | None = msgspec.field(
+        default_factory=lambda: ChannelConfig.require_channels(["analysis", "commentary", "final"])
+    )
+    tools: dict[str, ToolNamespaceConfig] | None = None
+
+    @classmethod
+    def new(cls) -> Self:
+        """The defaults."""
+        return cls()
+
+    def with_model_identity(self, model_identity: str) -> Self:
+        """Sets who the model is, and returns this content."""
+        return self._with("model_identity", model_identity)
+
+    def with_reasoning_effort(self, reasoning_effort: ReasoningEffort) -> Self:
+        """Sets the effort, and returns this content."""
+        return self._with("reasoning_effort", reasoning_effort)
+
+    def with_conversation_start_date(self, conversation_start_date: str) -> Self:
+        """Sets the current date, written as it is, and returns this content."""
+        return self._with("conversation_start_date", conversation_start_date)
+
+    def with_knowledge_cutoff(self, knowledge_cutoff: str) -> Self:
+        """Sets the date up to which the model knows, and returns this content."""
+        return self._with("knowledge_cutoff", knowledge_cutoff)
+
+    def with_channel_config(self, channel_config: ChannelConfig) -> Self:
+        """Sets the channels, and returns this content."""
+        return self._with("channel_config", channel_config)
+
+    def with_required_channels(self, channels: list[str]) -> Self:
+        """Sets the channels and requires one of them, and returns this content."""
+        return self._with("channel_config", ChannelConfig.require_channels(channels))
+
+    def with_tools(self, ns_config: ToolNamespaceConfig) -> Self:
+        """Adds a namespace, or replaces the one of its name, and returns this content."""
+        return self._with("tools", _with_namespace(self.tools, ns_config))
+
+    def with_browser_tool(self) -> Self:
+        """Adds the tool `browser`, and returns this content."""
+        return self.with_tools(ToolNamespaceConfig.browser())
+
+    def with_python_tool(self) -> Self:
+        """Adds the tool `python`, and returns this content."""
+        return self.with_tools(ToolNamespaceConfig.python())
+
+
+class DeveloperContent(Content, tag="developer_content", omit_defaults=True):
+    """What the developer message says: instructions, and the functions that the model may call."""
+
+    instructions: str | None = None
+    tools: dict[str, ToolNamespaceConfig] | None = None
+
+    @classmethod
+    def new(cls) -> Self:
+        """No instructions and no tools."""
+        return cls()
+
+    def with_instructions(self, instructions: str) -> Self:
+        """Sets the instructions, and returns this content."""
+        return self._with("instructions", instructions)
+
+    def with_tools(self, ns_config: ToolNamespaceConfig) -> Self:
+        """Adds a namespace, or replaces the one of its name, and returns this content."""
+        return self._with("tools", _with_namespace(self.tools, ns_config))
+
+    def with_function_tools(self, tools: Sequence[ToolDescription]) -> Self:
+        """Makes these functions the namespace `functions`, in place of an earlier one, and returns this content."""
+        return self.with_tools(ToolNamespaceConfig(name="functions", tools=list(tools)))
+
+
+_Part: TypeAlias = TextContent | SystemContent | DeveloperContent
+
+
+# Messages, and their flat form.
+
+
+class _FlatSystemContent(SystemContent, tag="system_content", omit_defaults=True):
+    """System content as it is written flat: with None as every default, every None is left out."""
+
+    model_identity: str | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    conversation_start_date: str | None = None
+    knowledge_cutoff: str | None = None
+    channel_config: ChannelConfig | None = None
+    tools: dict[str, ToolNamespaceConfig] | None = None
+
+
+#: In msgpack, a float with all bits of its exponent set: infinity or NaN. No UTF-8 has these bytes, an integer may.
+_NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    return all(map(_finite, value)) if isinstance(value, list | tuple) else True
+
+
+def _require_finite(tools: dict[str, ToolNamespaceConfig]) -> None:
+    """Raises ValueError for a number that JSON cannot hold; msgspec would write it as null."""
+    try:
+        if not _NOT_FINITE.search(msgspec.msgpack.encode(tools, enc_hook=plain)):
+            return
+    except OverflowError:
+        pass  # an integer beyond 64 bits, which JSON can hold
+    for namespace in tools.values():
+        for tool in namespace.tools:
+            if not _finite(tool.parameters):
+                raise ValueError(f"Expected finite numbers in the parameters of the tool `{tool.name}`")
+
+
+def _flat_content(content: list[_Part], finite: bool) -> list[_Part]:
+    if len(content) == 1 and type(content[0]) is TextContent:  # nearly all messages
+        return content
+    flat: list[_Part] = []
+    for part in content:
+        if finite and not isinstance(part, TextContent) and part.tools:
+            _require_finite(part.tools)
+        system = isinstance(part, SystemContent)
+        flat.append(unchecked(_FlatSystemContent, *msgspec.structs.astuple(part)) if system else part)
+    return flat
+
+
+class _FlatMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A message as msgspec reads and writes it flat."""
+
+    role: Role
+    name: str | None = msgspec.field(default_factory=NoneType)  # what a factory makes is written, even None
+    content: str | list[_Part]
+    channel: str | None = None
+    recipient: str | None = None
+    content_type: str | None = None
+
+
+class _FlatConversation(msgspec.Struct):
+    """A conversation as msgspec reads and writes it flat."""
+
+    messages: list[_FlatMessage]
+
+
+class _Exchanged(Record):
+    """What a message and a conversation share: the flat form as dict, JSON and msgpack."""
+
+    def _to_flat(self, *, finite: bool) -> msgspec.Struct:
+        raise NotImplementedError
+
+    @classmethod
+    def _from_flat(cls, flat: Any) -> Self:
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The flat form as a new dict."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Reads the flat form; content may be a plain string, unknown keys are ignored.
+
+        Raises TypeError where `data` is no dict, else ValueError with the path to the fault.
+        """
+        return cls._from_flat(converted(data, cls._written_type()))
+
+    def to_json(self) -> str:
+        """The flat form as JSON. Raises ValueError for what JSON cannot hold: NaN, infinity, lone surrogates."""
+        encoded: bytes = guarded(msgspec.json.encode, guarded(self._to_flat, finite=True), enc_hook=plain)
+        return encoded.decode()
+
+    @classmethod
+    def from_json(cls, payload: str | bytes) -> Self:
+        """Reads the flat form from JSON (see `from_dict`). Raises ValueError, for sound JSON with the path."""
+        return cls._from_flat(guarded(msgspec.json.decode, payload, type=cls._written_type()))
+
+    def to_msgpack(self) -> bytes:
+        """The flat form as msgpack. Raises ValueError for integers beyond 64 bits and for lone surrogates."""
+        encoded: bytes = guarded(msgspec.msgpack.encode, self._to_flat(finite=False), enc_hook=plain)
+        return encoded
+
+    @classmethod
+    def from_msgpack(cls, payload: bytes) -> Self:
+        """Reads the flat form from msgpack (see `from_dict`). Raises ValueError, as `from_json` does."""
+        return cls._from_flat(guarded(msgspec.msgpack.decode, payload, type=cls._written_type()))
+
+    def _pydantic_dump(self, info: SerializationInfo) -> dict[str, Any]:
+        return self.to_dict()
+
+
+def _is_nested(message: object) -> bool:
+    return isinstance(message, Message) or (isinstance(message, Mapping) and "author" in message)
+
+
+class Message(_Exchanged):
+    """One message: its author, its content in parts, and what its header says beside the author."""
+
+    author: Author
+    content: list[_Part] = msgspec.field(default_factory=list)
+    channel: str | None = None
+    recipient: str | None = None
+    content_type: str | None = None
+
+    @classmethod
+    def from_author_and_content(cls, author: Author, content: str | Content) -> Self:
+        """A message of one part; a string becomes text."""
+        return cls(author=author).adding_content(content)
+
+    @classmethod
+    def from_role_and_content(cls, role: Role, content: str | Content) -> Self:
+        """A message of one part by an author without a name; a string becomes text."""
+        return cls.from_author_and_content(Author(role=role), content)
+
+    @classmethod
+    def from_role_and_contents(cls, role: Role, contents: Sequence[Content]) -> Self:
+        """A message of several parts by an author without a name."""
+        return cls(author=Author(role=role))._with("content", list(contents))
+
+    def adding_content(self, content: str | Content) -> Self:
+        """Adds a part, a string as text, and returns this message."""
+        part = TextContent(content) if isinstance(content, str) else content
+        self.content += checked(Message, "content", [part])
+        return self
+
+    def with_channel(self, channel: str) -> Self:
+        """Sets the channel, and returns this message."""
+        return self._with("channel", channel)
+
+    def with_recipient(self, recipient: str) -> Self:
+        """Sets the recipient, and returns this message."""
+        return self._with("recipient", recipient)
+
+    def with_content_type(self, content_type: str) -> Self:
+        """Sets the content type, and returns this message."""
+        return self._with("content_type", content_type)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The flat form as a new dict: role, name and content always, the rest where it is not None."""
+        rest = {"channel": self.channel, "recipient": self.recipient, "content_type": self.content_type}
+        return {
+            "role": self.author.role,
+            "name": self.author.name,
+            "content": [part.to_dict() for part in self.content],
+            **{name: value for name, value in rest.items() if value is not None},
+        }
+
+    @classmethod
+    def model_validate(cls, obj: Any) -> Self:
+        return super().model_validate(obj) if _is_nested(obj) else cls.from_dict(obj)
+
+    @classmethod
+    def _written_type(cls) -> type[msgspec.Struct]:
+        return _FlatMessage
+
+    def _to_flat(self, *, finite: bool) -> _FlatMessage:
+        return _FlatMessage(
+            role=self.author.role,
+            name=self.author.name,
+            content=_flat_content(self.content, finite),
+            channel=self.channel,
+            recipient=self.recipient,
+            content_type=self.content_type,
+        )
+
+    @classmethod
+    def _from_flat(cls, flat: Any) -> Self:
+        content = flat.content
+        return unchecked(
+            cls,
+            unchecked(Author, flat.role, flat.name),
+            [unchecked(TextContent, content)] if isinstance(content, str) else content,
+            flat.channel,
+            flat.recipient,
+            flat.content_type,
+        )
+
+
+class Conversation(_Exchanged):
+    """Messages in order; iterating over it gives them."""
+
+    messages: list[Message] = msgspec.field(default_factory=list)
+
+    @classmethod
+    def from_messages(cls, messages: Sequence[Message]) -> Self:
+        """A conversation of these messages."""
+        return cls(messages=list(messages))
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The flat form as a new dict."""
+        return {"messages": [message.to_dict() for message in self.messages]}
+
+    @classmethod
+    def model_validate(cls, obj: Any) -> Self:
+        messages = obj.get("messages") if isinstance(obj, Mapping) else None
+        if not isinstance(messages, list | tuple) or not any(map(_is_nested, messages)):
+            return super().model_validate(obj) if isinstance(obj, cls) else cls.from_dict(obj)
+        read = [message if _is_nested(message) else Message.from_dict(message) for message in messages]
+        return super().model_validate({"messages": read})
+
+    @classmethod
+    def _written_type(cls) -> type[msgspec.Struct]:
+        return _FlatConversation
+
+    def _to_flat(self, *, finite: bool) -> _FlatConversation:
+        return _FlatConversation([message._to_flat(finite=finite) for message in self.messages])
+
+    @classmethod
+    def _from_flat(cls, flat: Any) -> Self:
+        return unchecked(cls, [Message._from_flat(message) for message in flat.messages])
+
+
+# How to render.
+
+
+class RenderConversationConfig(Record):
+    """How a conversation is rendered; `auto_drop_analysis` leaves out the thinking behind finished answers."""
+
+    auto_drop_analysis: bool = True
+
+
+class RenderOptions(Record):
+    """How one message is rendered; a system message tells of the function tools that the conversation has."""
+
+    conversation_has_function_tools: bool = False
