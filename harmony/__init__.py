@@ -1,0 +1,54 @@
+"""OpenAI's Harmony response format, the chat format of gpt-oss: messages to token ids, and token ids to messages."""
+
+from harmony.encoding import HarmonyEncoding as HarmonyEncoding
+from harmony.encoding import HarmonyEncodingName as HarmonyEncodingName
+from harmony.encoding import load_harmony_encoding as load_harmony_encoding
+from harmony.errors import Diagnostic as Diagnostic
+from harmony.errors import HarmonyError as HarmonyError
+from harmony.messages import Author as Author
+from harmony.messages import ChannelConfig as ChannelConfig
+from harmony.messages import Content as Content
+from harmony.messages import Conversation as Conversation
+from harmony.messages import DeveloperContent as DeveloperContent
+from harmony.messages import Message as Message
+from harmony.messages import ReasoningEffort as ReasoningEffort
+from harmony.messages import RenderConversationConfig as RenderConversationConfig
+from harmony.messages import RenderOptions as RenderOptions
+from harmony.messages import Role as Role
+from harmony.messages import SystemContent as SystemContent
+from harmony.messages import TextContent as TextContent
+from harmony.messages import ToolDescription as ToolDescription
+from harmony.messages import ToolNamespaceConfig as ToolNamespaceConfig
+from harmony.parser import StreamableParser as StreamableParser
+from harmony.results import ParseResult as ParseResult
+from harmony.results import Segment as Segment
+from harmony.results import Span as Span
+from harmony.results import StreamState as StreamState
+
+__version__ = "0.1.0"
+__all__ = [
+    "Author",
+    "ChannelConfig",
+    "Content",
+    "Conversation",
+    "DeveloperContent",
+    "Diagnostic",
+    "HarmonyEncoding",
+    "HarmonyEncodingName",
+    "HarmonyError",
+    "Message",
+    "ParseResult",
+    "ReasoningEffort",
+    "RenderConversationConfig",
+    "RenderOptions",
+    "Role",
+    "Segment",
+    "Span",
+    "StreamState",
+    "StreamableParser",
+    "SystemContent",
+    "TextContent",
+    "ToolDescription",
+    "ToolNamespaceConfig",
+    "load_harmony_encoding",
+]

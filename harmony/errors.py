@@ -1,4 +1,4 @@
-"""What can be wrong with Harmony input, in words: the exception, the diagnostic, and every message text.
+"""What can be wrong with Harmony input, in words: the exception, the diagnostic, and every sentence they use.
 
 Each kind of fault has one kebab-case code and one sentence. Where it happened is a number beside them, so the
 same sentence serves token ids (the position is a token's index) and written-out text (a character's offset).
@@ -7,44 +7,46 @@ same sentence serves token ids (the position is a token's index) and written-out
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 if TYPE_CHECKING:
     from harmony.messages import Message
 
-#: Every sentence, by code. Four of them contain wording that programs written for openai-harmony match on:
-#: `Invalid token for decoding`, `Invalid utf-8`, `Encountered text corresponding to disallowed special token`
-#: and `unexpected tokens remaining in message header`.
+_SHOWN_LENGTH: Final = 60  # characters of the input in a sentence
+_IN_HEADER: Final = "unexpected tokens remaining in message header: "
+
+#: Every sentence, by code. Four hold wording that programs written for openai-harmony match on: `Invalid token for
+#: decoding: N`, `Invalid utf-8`, `Encountered text corresponding to disallowed special token`, and `unexpected tokens
+#: remaining in message header`.
 SENTENCES: Final = {
-    "invalid-token": "Invalid token for decoding: {token}, expected an id from 0 to {last}",
-    "invalid-utf-8": "Invalid utf-8 in the decoded tokens: {reason} at byte {byte}",
+    # ids and text
+    "invalid-token": "Invalid token for decoding: {found}, expected an id in 0..{last}",
+    "invalid-utf-8": "Invalid utf-8: expected tokens that decode to UTF-8, found the byte {found}",
     "disallowed-special": (
-        "Encountered text corresponding to disallowed special token {found!r} at character {position}; name it in "
-        "`allowed_special` to encode it as that token, or leave it out of `disallowed_special` to encode it as text"
+        "Encountered text corresponding to disallowed special token {found}: name it in `allowed_special` to encode "
+        "it as that token, or leave it out of `disallowed_special` to encode it as text"
     ),
-    "expected-start": "expected `<|start|>`, found {found}",
-    "expected-message": "unexpected tokens remaining in message header: expected {expected}, found {found}",
-    "special-in-content": "expected text or one of `<|end|>`, `<|call|>`, `<|return|>`, found {found}",
-    "truncated-header": "expected `<|message|>`, found the end of the input inside a message header",
+    # between messages, and where a marker may stand
+    "expected-start": "expected {expected}, found {found}",
+    "unexpected-in-header": _IN_HEADER + "expected {expected}, found {found}",
+    "unexpected-in-content": "expected {expected}, found {found}",
+    "truncated-header": "expected {expected}, found the end of the input inside a message header",
+    # the words of a header
     "missing-author": "expected an author after `<|start|>`, found {found}",
     "unknown-role": (
-        "Unknown role: {found}; expected `system`, `developer`, `user` or `assistant`, or a tool's name, which holds "
-        "a dot or stands before a recipient"
+        "Unknown role: {found}, expected `system`, `developer`, `user`, `assistant` or a tool's name, which holds a "
+        "dot or is followed by a recipient"
     ),
-    "missing-channel": "expected a channel's name straight after `<|channel|>`, found {found}",
-    "missing-recipient": "expected a recipient's name straight after `to=`, found {found}",
+    "missing-channel": "expected a channel's name right after `<|channel|>`, found {found}",
+    "missing-recipient": "expected a recipient's name right after `to=`, found {found}",
     "missing-content-type": "expected a content type after `<|constrain|>`, found {found}",
-    "invalid-name": "expected a name without white space and without any of `< > {{ }} \"`, found {found}",
-    "second-recipient": "unexpected tokens remaining in message header: a second recipient, {found}",
-    "unexpected-word": (
-        "unexpected tokens remaining in message header: {found} is no known content type, and without a dot no recipient"
-    ),
-    "dotted-content-type": "unexpected tokens remaining in message header: {found} has a dot, as no content type has",
-    "after-content-type": (
-        "unexpected tokens remaining in message header: expected `<|message|>` after the content type, found {found}"
-    ),
+    "second-recipient": _IN_HEADER + "expected one recipient, found a second, {found}",
+    "unexpected-word": _IN_HEADER + "expected a known content type or a recipient with a dot, found {found}",
+    "dotted-content-type": _IN_HEADER + "expected a content type, which holds no dot, found {found}",
+    "after-content-type": _IN_HEADER + "expected `<|message|>` after the content type, found {found}",
+    "invalid-name": _IN_HEADER + 'expected a name without white space and `< > {{ }} "`, found {found}',
     "header-not-utf-8": "expected UTF-8 in a message header, found the byte {found}",
 }
 
@@ -52,8 +54,8 @@ SENTENCES: Final = {
 class Diagnostic(msgspec.Struct, frozen=True):
     """One thing that is wrong with an input.
 
-    `code` is a kebab-case word to match on, `message` a sentence for people, `position` the index of the token
-    where it was found, or the offset of the character in text.
+    `code` is a kebab-case word to match on and `message` a sentence for people. `position` is the index of the
+    token where it was found, or the offset of the character where the input was text.
     """
 
     code: str
@@ -62,15 +64,12 @@ class Diagnostic(msgspec.Struct, frozen=True):
 
 
 class HarmonyError(RuntimeError):
-    """Raised for bad tokens, bad headers and bad content; the only exception for them, as in openai-harmony.
+    """Raised for bad tokens, bad headers and bad content; the one exception for them, as in openai-harmony.
 
-    `code` is a kebab-case word, `position` the index of the offending token (in text: the offset of the
-    character) or None where no place is meant, `messages` what was parsed before it.
+    `code` is a kebab-case word. `position` is the index of the offending token (`unit` is "token"), the offset of
+    the offending character ("character"), or None where there is no such place. `messages` is what was parsed
+    before it.
     """
-
-    code: str
-    position: int | None
-    messages: list[Message]
 
     def __init__(
         self,
@@ -78,14 +77,37 @@ class HarmonyError(RuntimeError):
         *,
         code: str = "harmony-error",
         position: int | None = None,
+        unit: Literal["token", "character"] = "token",
         messages: Sequence[Message] = (),
     ) -> None:
         super().__init__(message)
         self.code = code
         self.position = position
+        self.unit = unit
         self.messages = list(messages)
 
+    def __str__(self) -> str:
+        sentence = str(self.args[0])
+        return sentence if self.position is None else f"{sentence} at {self.unit} {self.position:,}"
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.args, {**self.__dict__}
+        return type(self), self.args, self.__dict__
 
 
+class Fault(Exception):  # noqa: N818  it says what is wrong, and is never what a user catches
+    """A fault on its way to becoming a HarmonyError or a Diagnostic, raised where its place is not fully known.
+
+    `position` counts from wherever the code that raises it began to read.
+    """
+
+    def __init__(self, code: str, position: int, **facts: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.position = position
+        self.sentence = SENTENCES[code].format(**facts)
+
+
+def quote(text: str) -> str:
+    """A piece of input as errors show it: in backticks, on one line, and shortened where it is long."""
+    shown = text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
+    return "`" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown) + "`"

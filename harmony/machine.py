@@ -2,16 +2,18 @@
 
 A message is `<|start|>` header `<|message|>` content stop. What a header's words mean is not decided here but in
 `header.py`; here, a header is text in which `<|channel|>` and `<|constrain|>` may stand once each, in that order.
-A move that a table does not hold is illegal. This module knows no text and no messages.
+A move that a table does not hold is illegal. This module knows no bytes and no messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import cache
 from typing import Final
 
 from harmony import vocabulary
+from harmony.errors import Fault
 
 
 class Kind(IntEnum):
@@ -81,18 +83,40 @@ _MARKERS: Final = {
 #: The kind of each special token, one byte each, from `vocabulary.FIRST_SPECIAL` on.
 KINDS: Final = bytes(_MARKERS.get(token, Kind.OTHER) for token in vocabulary.SPECIAL_TEXTS)
 
-#: A packed move is `action * 16 + state`; this one says that a move is illegal.
+#: A packed move is `action << 4 | state`; this one says that a move is illegal.
 ILLEGAL: Final = 0xFF
 
 
-def pack(table: Table) -> bytes:
-    """The table as engines index it: one byte a move, at `state * len(Kind) + kind`."""
-    moves = bytearray([ILLEGAL]) * (len(State) * len(Kind))
-    for (state, kind), (action, after) in table.items():
-        moves[state * len(Kind) + kind] = action * 16 + after
-    return bytes(moves)
+@cache
+def moves(strict: bool) -> bytes:
+    """The table of a mode as engines index it: one byte a move, at `state * len(Kind) + kind`."""
+    if not strict:
+        raise NotImplementedError("lenient parsing, `strict=False`, is not part of this version")
+    packed = bytearray([ILLEGAL]) * (len(State) * len(Kind))
+    for (state, kind), (action, after) in STRICT.items():
+        packed[state * len(Kind) + kind] = action << 4 | after
+    return bytes(packed)
 
 
-def legal_kinds(state: State) -> list[Kind]:
-    """The kinds of token that the strict language allows in a state, for the words of an error."""
-    return [kind for kind in Kind if (state, kind) in STRICT]
+_WORDS: Final = {
+    Kind.TEXT: "text",
+    Kind.START: "`<|start|>`",
+    Kind.CHANNEL: "`<|channel|>`",
+    Kind.CONSTRAIN: "`<|constrain|>`",
+    Kind.MESSAGE: "`<|message|>`",
+    Kind.STOP: "`<|end|>`, `<|call|>`, `<|return|>`",
+}
+
+
+def illegal(state: int, kind: int, position: int, found: str) -> Fault:
+    """The fault that a token of `kind`, which errors show as `found`, has no move in `state`."""
+    if kind == Kind.INVALID:
+        return Fault("invalid-token", position, found=found, last=vocabulary.LAST_TOKEN)
+    expected = ", ".join(word for legal, word in _WORDS.items() if (State(state), legal) in STRICT)
+    expected = " or ".join(expected.rsplit(", ", 1))
+    if kind == Kind.END_OF_INPUT:
+        return Fault("truncated-header", position, expected=expected)
+    code = {State.EXPECT_START: "expected-start", State.CONTENT: "unexpected-in-content"}.get(
+        State(state), "unexpected-in-header"
+    )
+    return Fault(code, position, expected=expected, found=found)

@@ -18,10 +18,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harmony.errors import HarmonyError
+from harmony.errors import HarmonyError, quote
 
 if TYPE_CHECKING:
     import tiktoken
+
+#: The one encoding there is, by the name that openai-harmony gives it.
+ENCODING_NAME: Final = "HarmonyGptOss"
 
 #: Ids below this one are the byte-pair ranks of `o200k_base`; this one and those above are special tokens.
 FIRST_SPECIAL: Final = 199_998
@@ -99,6 +102,14 @@ def special_tokens_in(text: str) -> Iterator[tuple[int, int, int]]:
             yield match.start(), match.end(), token
 
 
+def encode_utf_8(text: str) -> bytes:
+    """The text in UTF-8. Paired surrogates become their character, single ones U+FFFD, as in `encode`."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
 class Vocabulary:
     """The bytes of every token, and tiktoken's encoder over them.
 
@@ -131,6 +142,14 @@ class Vocabulary:
         for rank in range(256):  # in o200k_base these ranks are the 256 single bytes, in an order of its own
             ranks[self.data[self.offsets[rank]]] = rank
         return bytes(ranks)
+
+    def describe(self, token: int) -> str:
+        """A token, or an integer that is the id of none, as errors show it."""
+        if not 0 <= token <= LAST_TOKEN:
+            return str(token) if abs(token) < 1 << 64 else f"an integer of {token.bit_length():,} bits"
+        if token >= FIRST_SPECIAL:
+            return quote(SPECIAL_TEXTS[token])
+        return "the text " + quote(self.token_bytes(token).decode(errors="backslashreplace"))
 
     @cached_property
     def encoder(self) -> tiktoken.Encoding:

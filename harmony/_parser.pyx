@@ -1,0 +1,565 @@
+# cython: language_level=3, freethreading_compatible=True, auto_pickle=False
+"""The engine, compiled. Its twin `_parser_py.py` says what every public name does.
+
+Token bytes are copied straight from the vocabulary into one buffer, which is decoded once a message. Pointers into
+the vocabulary are followed only behind a check that the token is one of its ranks.
+"""
+
+cimport cython
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_DecodeUTF8Stateful
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
+
+cdef extern from "Python.h":
+    # As it is declared in cpython.ref it would count the reference that the call itself holds.
+    Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
+
+from harmony import machine, vocabulary
+from harmony.errors import Fault, HarmonyError, quote
+from harmony.header import as_role, characters, check_encoding, open_role, read_header
+from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Span
+from harmony.tokens import as_id, as_sequence
+
+# The tables of `machine.py` and `vocabulary.py`, copied once so that they cost nothing to read.
+cdef int64_t FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
+cdef int64_t LAST_TOKEN = vocabulary.LAST_TOKEN
+cdef int64_t NO_TOKEN = -1  # stands for every integer that is no id, however large
+
+cdef int TEXT = machine.Kind.TEXT
+cdef int INVALID = machine.Kind.INVALID
+cdef int END_OF_INPUT = machine.Kind.END_OF_INPUT
+cdef int EXPECT_START = machine.State.EXPECT_START
+cdef int HEADER = machine.State.HEADER
+cdef int OPEN_HEADER = machine.Action.OPEN_HEADER
+cdef int ADD_TO_HEADER = machine.Action.ADD_TO_HEADER
+cdef int CLOSE_HEADER = machine.Action.CLOSE_HEADER
+cdef int ADD_TO_CONTENT = machine.Action.ADD_TO_CONTENT
+cdef int CLOSE_MESSAGE = machine.Action.CLOSE_MESSAGE
+cdef int LEAVE_OPEN = machine.Action.LEAVE_OPEN
+cdef int ILLEGAL = machine.ILLEGAL
+
+cdef int KIND_COUNT = len(machine.Kind)
+cdef const uint8_t[::1] KINDS = machine.KINDS
+cdef const uint8_t[::1] STRICT_MOVES = machine.moves(strict=True)
+
+cdef const uint32_t[::1] RANK_OFFSETS
+cdef const uint8_t[::1] RANK_BYTES
+cdef const uint32_t *OFFSETS = NULL
+cdef const uint8_t *BYTES = NULL
+
+# The text of each rank that has been a delta: None where it has not been yet, False where it is no whole text.
+cdef list TEXTS = [None] * vocabulary.FIRST_SPECIAL
+
+cdef enum:
+    MOVE = 16  # bytes that are copied at once; the vocabulary has as many zeros at its end
+    ROOM = 144  # at least the longest rank, 128 bytes, and one move
+
+
+cdef int load_vocabulary() except -1:
+    global RANK_OFFSETS, RANK_BYTES, OFFSETS, BYTES
+    if OFFSETS is NULL:
+        loaded = vocabulary.load()
+        RANK_OFFSETS = loaded.offsets
+        RANK_BYTES = loaded.data
+        BYTES = &RANK_BYTES[0]
+        OFFSETS = &RANK_OFFSETS[0]
+    return 0
+
+
+cdef inline int64_t token_id(object token) noexcept:
+    """The id that an int is, or NO_TOKEN."""
+    cdef int overflow
+    cdef int64_t number = PyLong_AsLongLongAndOverflow(token, &overflow)
+    return number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
+
+
+cdef object rank_text(int64_t rank):
+    """The text of one rank, or False where its bytes are no whole text."""
+    text = TEXTS[rank]
+    if text is None:
+        try:
+            text = PyUnicode_DecodeUTF8(
+                <const char *>BYTES + OFFSETS[rank], OFFSETS[rank + 1] - OFFSETS[rank], NULL
+            )
+        except UnicodeDecodeError:
+            text = False
+        with cython.critical_section(TEXTS):
+            if TEXTS[rank] is None:  # never replaced, so that it may be read without a lock
+                TEXTS[rank] = text
+    return text
+
+
+cdef class StreamableParser:
+    cdef bint _strict
+    cdef const uint8_t *_moves
+    cdef str _unit
+    cdef int _state
+    cdef object _given
+    cdef Py_ssize_t _position, _start, _header_start, _content_start
+    cdef list _header_tokens
+    cdef object _header, _role, _channel, _recipient, _content_type
+    cdef char *_content
+    cdef Py_ssize_t _size, _capacity, _settled, _shown
+    cdef str _text
+    cdef object _delta
+    cdef list _tokens, _messages, _spans, _segments
+    cdef object __weakref__
+
+    def __cinit__(self, *_arguments, **_options):
+        self._content = NULL
+        self._capacity = 0
+        self._begin(None, True)
+
+    def __dealloc__(self):
+        PyMem_Free(self._content)
+
+    def __init__(self, encoding, role, *, strict=True):
+        check_encoding(encoding)
+        self._begin(as_role(role), strict)
+
+    cdef int _begin(self, object given, bint strict) except -1:
+        load_vocabulary()
+        self._strict = strict
+        if not strict:
+            machine.moves(strict)  # which says that there is no such table yet
+        self._moves = &STRICT_MOVES[0]
+        self._unit = "token"
+        self._state = EXPECT_START if given is None else HEADER
+        self._given = given
+        self._position = self._start = self._header_start = self._content_start = 0
+        self._header_tokens = []
+        self._forget_header()
+        self._size = self._settled = self._shown = 0
+        self._text = ""
+        self._delta = None
+        self._tokens = []
+        self._messages = []
+        self._spans = None
+        self._segments = None
+        return 0
+
+    # --- input
+
+    @cython.critical_section
+    def process(self, token):
+        if type(token) is not int:
+            token = as_id(token, self._position)
+        self._own_tokens().append(token)
+        self._delta = None
+        try:
+            self._step(token_id(token), token, 1)
+        finally:
+            self._position += 1
+        return self
+
+    @cython.critical_section
+    def process_many(self, tokens):
+        sequence = as_sequence(tokens)
+        cdef list segments = []
+        self._segments = segments
+        self._delta = None
+        try:
+            self._run(sequence)
+        finally:
+            self._segments = None
+            if self._header is not None:
+                delta = self._settle(False)
+                if delta is not None:
+                    segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
+            if segments:
+                self._delta = segments[-1].delta or None
+        return segments
+
+    @cython.critical_section
+    def process_eos(self):
+        self._delta = None
+        self._end()
+        return self
+
+    # --- what has been read
+
+    @property
+    def messages(self):
+        return self._messages
+
+    @property
+    def tokens(self):
+        return self._tokens
+
+    @property
+    def diagnostics(self):
+        return []
+
+    @property
+    def state(self):
+        return STREAM_STATES[self._state]
+
+    @property
+    @cython.critical_section
+    def state_data(self):
+        data = {"state": STREAM_STATES[self._state].value}
+        if self._header is not None:
+            data["header"] = self._header.to_dict()
+            data["content_tokens"] = self._content_tokens()
+        elif self._state != EXPECT_START:
+            data["header_tokens"] = self._header_tokens[:]
+        return data
+
+    @property
+    @cython.critical_section
+    def current_content(self):
+        if self._shown < self._settled:
+            self._text += PyUnicode_DecodeUTF8(self._content + self._shown, self._settled - self._shown, "replace")
+            self._shown = self._settled
+        return self._text
+
+    @property
+    def current_role(self):
+        return self._role if self._header is not None else self._given
+
+    @property
+    def current_channel(self):
+        return self._channel
+
+    @property
+    def current_recipient(self):
+        return self._recipient
+
+    @property
+    def current_content_type(self):
+        return self._content_type
+
+    @property
+    def last_content_delta(self):
+        return self._delta
+
+    # --- copies
+
+    @cython.critical_section
+    def __reduce__(self):
+        from harmony.parser import new_parser
+
+        saved = (
+            self._strict,
+            self._state,
+            self._given,
+            self._position,
+            self._header_start,
+            self._content_start,
+            self._header_tokens[:],
+            self._header,
+            self._content[:self._size] if self._size else b"",
+            self._settled,
+            self._delta,
+            self._tokens[:],
+            self._messages[:],
+        )
+        subclass = None if type(self) is StreamableParser else type(self)
+        return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
+
+    @cython.critical_section
+    def __setstate__(self, state):
+        saved, attributes = state
+        self._begin(None, saved[0])
+        (
+            _,
+            self._state,
+            self._given,
+            self._position,
+            self._header_start,
+            self._content_start,
+            self._header_tokens,
+            header,
+            content,
+            self._settled,
+            self._delta,
+            self._tokens,
+            self._messages,
+        ) = saved
+        if header is not None:
+            self._remember_header(header)
+        self._append(content)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    # --- the automaton's moves
+
+    cdef int _run(self, object tokens) except -1:
+        """Takes tokens, as `as_sequence` gives them, until one raises."""
+        cdef list taken = self._own_tokens() if self._spans is None else None
+        if type(tokens) is memoryview:
+            return self._run_buffer(tokens, taken)
+        return self._run_list(tokens if type(tokens) is list else list(tokens), taken)
+
+    cdef int _run_list(self, list tokens, list taken) except -1:
+        cdef Py_ssize_t place = 0
+        cdef int64_t rank
+        cdef bint adding = self._is_adding()
+        while place < len(tokens):  # asked each time: a strange integer's __index__ may have changed the list
+            token = tokens[place]
+            place += 1
+            if type(token) is not int:
+                token = as_id(token, self._position)
+            if taken is not None:
+                taken.append(token)
+            rank = token_id(token)
+            if adding and 0 <= rank < FIRST_SPECIAL:
+                self._append_rank(rank)
+                self._position += 1
+                continue
+            try:
+                self._step(rank, token, 1)
+            finally:
+                self._position += 1
+            adding = self._is_adding()
+        return 0
+
+    cdef int _run_buffer(self, const uint32_t[::1] tokens, list taken) except -1:
+        cdef Py_ssize_t place
+        cdef int64_t rank
+        cdef bint adding = self._is_adding()
+        for place in range(tokens.shape[0]):
+            rank = tokens[place]
+            if taken is not None:
+                taken.append(rank)
+            if adding and rank < FIRST_SPECIAL:
+                self._append_rank(rank)
+                self._position += 1
+                continue
+            try:
+                self._step(rank if rank <= LAST_TOKEN else NO_TOKEN, rank, 1)
+            finally:
+                self._position += 1
+            adding = self._is_adding()
+        return 0
+
+    cdef inline bint _is_adding(self):
+        return self._moves[self._state * KIND_COUNT + TEXT] >> 4 == ADD_TO_CONTENT
+
+    cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
+        """Takes one token, `width` positions wide; `integer` is it as it was given, for errors."""
+        cdef int kind, move, action
+        if token == NO_TOKEN:
+            kind = INVALID
+        elif token < FIRST_SPECIAL:
+            kind = TEXT
+        else:
+            kind = KINDS[token - FIRST_SPECIAL]
+        move = self._moves[self._state * KIND_COUNT + kind]
+        action = move >> 4
+        if move == ILLEGAL:
+            self._fail(machine.illegal(self._state, kind, self._position, vocabulary.load().describe(integer)))
+        elif action == ADD_TO_CONTENT:
+            self._add_to_content(token)
+        elif action == ADD_TO_HEADER:
+            self._header_tokens.append(token)
+        elif action == OPEN_HEADER:
+            self._start = self._position
+            self._header_start = self._position + width
+        elif action == CLOSE_HEADER:
+            self._close_header()
+            self._content_start = self._position + width
+        elif action == CLOSE_MESSAGE:
+            self._close_message(ENDS[token])
+        self._state = move & 15
+        return 0
+
+    cdef int _take_text(self, str text) except -1:
+        """Takes a piece of ordinary text, as a run of tokens would be taken."""
+        cdef int move = self._moves[self._state * KIND_COUNT + TEXT]
+        if move == ILLEGAL:
+            self._fail(machine.illegal(self._state, TEXT, self._position, "the text " + quote(text)))
+        data = vocabulary.encode_utf_8(text)
+        if move >> 4 == ADD_TO_CONTENT:
+            self._append(data)
+        else:
+            self._header_tokens.extend(data.translate(vocabulary.load().byte_ranks))
+        return 0
+
+    cdef object _end(self):
+        """Takes the end of the input; the role whose turn is next, where it ends in an open `<|start|>role`."""
+        cdef int move = self._moves[self._state * KIND_COUNT + END_OF_INPUT]
+        role = None
+        if move != ILLEGAL and move >> 4 == LEAVE_OPEN:
+            role = open_role(self._header_tokens, self._given)
+            if role is None:
+                move = ILLEGAL
+        if move == ILLEGAL:
+            self._fail(machine.illegal(self._state, END_OF_INPUT, self._position, ""))
+        if move >> 4 == CLOSE_MESSAGE:
+            self._close_message(None)
+        self._state = move & 15
+        return role
+
+    cdef int _close_header(self) except -1:
+        try:
+            header = read_header(self._header_tokens, self._given)
+        except Fault as fault:
+            before = self._header_tokens[:fault.position]
+            fault.position = self._header_start + (len(before) if self._unit == "token" else characters(before))
+            self._fail(fault)
+        self._remember_header(header)
+        self._given = None
+        self._header_tokens = []
+        return 0
+
+    cdef int _remember_header(self, object header) except -1:
+        self._header = header
+        self._role = header.role
+        self._channel = header.channel
+        self._recipient = header.recipient
+        self._content_type = header.content_type
+        return 0
+
+    cdef int _forget_header(self) except -1:
+        self._header = self._role = self._channel = self._recipient = self._content_type = None
+        return 0
+
+    cdef int _close_message(self, object end) except -1:
+        if self._spans is None:
+            self._delta = self._settle(True)
+        rest = ""
+        if self._size:
+            rest = PyUnicode_DecodeUTF8(self._content + self._shown, self._size - self._shown, "replace")
+        message = self._header.message(self._text + rest if self._text else rest)
+        if reference_count(<PyObject *>self._messages) > 1:  # somebody keeps what `messages` gave: it stays as it was
+            self._messages = self._messages[:]
+        self._messages.append(message)
+        if self._spans is not None:
+            self._spans.append(Span(self._start, self._content_start, self._position, end))
+        if self._segments is not None:
+            self._segments.append(Segment(self._channel, self._recipient, self._role, self._delta or "", message))
+        self._forget_header()
+        self._size = self._settled = self._shown = 0
+        self._text = ""
+        return 0
+
+    cdef object _settle(self, bint final):
+        """The text of the bytes that came since the last time, up to the last whole character, or all if `final`."""
+        cdef Py_ssize_t used = self._size - self._settled
+        if used == 0:
+            return None
+        if final:
+            text = PyUnicode_DecodeUTF8(self._content + self._settled, used, "replace")
+        else:
+            text = PyUnicode_DecodeUTF8Stateful(self._content + self._settled, used, "replace", &used)
+        self._settled += used
+        return text or None
+
+    cdef int _add_to_content(self, int64_t rank) except -1:
+        """Appends one rank, and sets the delta: in all but rare cases the rank's own text."""
+        cdef bint whole = self._settled == self._size
+        self._append_rank(rank)
+        if whole:
+            text = rank_text(rank)
+            if text is not False:
+                self._delta = text
+                self._settled = self._size
+                return 0
+        self._delta = self._settle(False)
+        return 0
+
+    cdef inline int _append_rank(self, int64_t rank) except -1:
+        cdef uint32_t start = OFFSETS[rank]
+        cdef uint32_t length = OFFSETS[rank + 1] - start
+        if self._capacity - self._size < ROOM:
+            self._grow(ROOM)
+        memcpy(self._content + self._size, BYTES + start, MOVE)
+        if length > MOVE:
+            memcpy(self._content + self._size + MOVE, BYTES + start + MOVE, length - MOVE)
+        self._size += length
+        return 0
+
+    cdef int _append(self, bytes data) except -1:
+        cdef Py_ssize_t length = len(data)
+        if self._capacity - self._size < length:
+            self._grow(length)
+        memcpy(self._content + self._size, <const char *>data, length)
+        self._size += length
+        return 0
+
+    cdef int _grow(self, Py_ssize_t room) except -1:
+        cdef Py_ssize_t capacity = 2 * self._capacity + room
+        cdef char *content = <char *>PyMem_Realloc(self._content, capacity)
+        if content is NULL:
+            raise MemoryError
+        self._content = content
+        self._capacity = capacity
+        return 0
+
+    cdef list _content_tokens(self):
+        """The tokens of the open content, without those at the end that have not yet made up a whole character."""
+        cdef Py_ssize_t stop = len(self._tokens)
+        cdef Py_ssize_t pending = self._size - self._settled
+        cdef int64_t rank
+        while pending > 0:
+            stop -= 1
+            rank = self._tokens[stop]
+            pending -= OFFSETS[rank + 1] - OFFSETS[rank]
+        return self._tokens[self._content_start:stop]
+
+    cdef list _own_tokens(self):
+        if reference_count(<PyObject *>self._tokens) > 1:  # as in `_close_message`
+            self._tokens = self._tokens[:]
+        return self._tokens
+
+    cdef int _fail(self, object fault) except -1:
+        raise HarmonyError(
+            fault.sentence, code=fault.code, position=fault.position, unit=self._unit, messages=self._messages
+        ) from None
+
+
+cdef StreamableParser whole_input(object role, bint strict):
+    cdef StreamableParser parser = StreamableParser.__new__(StreamableParser)
+    if role is not None or not strict:
+        parser._begin(as_role(role), strict)
+    parser._spans = []
+    return parser
+
+
+cdef object result(StreamableParser parser):
+    complete = parser._state == EXPECT_START
+    next_role = parser._end()
+    return ParseResult(parser._messages, [], parser._spans, complete, next_role)
+
+
+def parse(tokens, role, *, strict):
+    sequence = as_sequence(tokens)
+    cdef StreamableParser parser = whole_input(role, strict)
+    parser._run(sequence)
+    return result(parser)
+
+
+def parse_text(str text not None, role, *, strict):
+    cdef StreamableParser parser = whole_input(role, strict)
+    parser._unit = "character"
+    for start, stop, token in vocabulary.special_tokens_in(text):
+        if parser._position < start:
+            parser._take_text(text[parser._position:start])
+            parser._position = start
+        parser._step(token, token, stop - start)
+        parser._position = stop
+    if parser._position < len(text):
+        parser._take_text(text[parser._position:])
+        parser._position = len(text)
+    return result(parser)
+
+
+def decode_bytes(tokens):
+    cdef StreamableParser buffer = StreamableParser.__new__(StreamableParser)
+    cdef int64_t rank
+    for position, token in enumerate(as_sequence(tokens)):
+        token = as_id(token, position)
+        rank = token_id(token)
+        if rank == NO_TOKEN:
+            found = vocabulary.load().describe(token)
+            fault = machine.illegal(EXPECT_START, INVALID, position, found)
+            raise HarmonyError(fault.sentence, code=fault.code, position=position)
+        if rank < FIRST_SPECIAL:
+            buffer._append_rank(rank)
+        else:
+            buffer._append(vocabulary.SPECIAL_TEXTS[rank].encode())
+    return buffer._content[:buffer._size] if buffer._size else b""

@@ -1,0 +1,440 @@
+"""The engine in Python: token ids step the automaton, and messages come out.
+
+This is the reference, and the type stub of the compiled engine, which does the same with the same tables, header
+rules and errors. What is written here about a public name holds for both.
+"""
+
+from __future__ import annotations
+
+import sys
+from codecs import utf_8_decode
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+
+from harmony import machine, vocabulary
+from harmony.errors import Diagnostic, Fault, HarmonyError, quote
+from harmony.header import Header, as_role, characters, check_encoding, open_role, read_header
+from harmony.messages import Message, Role
+from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Span, StreamState
+from harmony.tokens import Tokens, as_id, as_sequence
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from harmony.encoding import HarmonyEncoding
+
+_KIND_COUNT: Final = len(machine.Kind)
+
+
+class _TokenBytes(dict[int, bytes]):
+    """The bytes of the ranks met so far; at most the vocabulary."""
+
+    def __missing__(self, token: int) -> bytes:
+        found = self[token] = vocabulary.load().token_bytes(token)
+        return found
+
+
+_TOKEN_BYTES: Final = _TokenBytes()
+
+
+class StreamableParser:
+    """Parses the tokens of a completion as they come, one at a time or some at a time.
+
+    `role` is the role of the first message, whose `<|start|>role` is in the prompt; None where the tokens begin with
+    a `<|start|>` of their own. A token that cannot stand where it stands raises HarmonyError and changes nothing but
+    `tokens`. A token that is no integer is a TypeError. The class may be subclassed, pickled and copied, in
+    mid-stream too; both engines read each other's pickles.
+    """
+
+    __slots__ = (
+        "_content",
+        "_content_start",
+        "_delta",
+        "_given",
+        "_header",
+        "_header_start",
+        "_header_tokens",
+        "_messages",
+        "_moves",
+        "_position",
+        "_segments",
+        "_settled",
+        "_shown",
+        "_spans",
+        "_start",
+        "_state",
+        "_strict",
+        "_text",
+        "_tokens",
+        "_unit",
+    )
+
+    def __new__(cls, *_arguments: object, **_options: object) -> Self:
+        parser = super().__new__(cls)
+        parser._begin(None, strict=True)
+        return parser
+
+    def __init__(self, encoding: HarmonyEncoding, role: Role | str | None, *, strict: bool = True) -> None:
+        check_encoding(encoding)
+        self._begin(as_role(role), strict)
+
+    def _begin(self, given: Role | None, strict: bool) -> None:
+        self._strict = strict
+        self._moves = machine.moves(strict)
+        self._unit: Literal["token", "character"] = "token"  # what positions count
+        self._state = int(machine.State.EXPECT_START if given is None else machine.State.HEADER)
+        self._given = given
+        # Where the next token stands; where the message, its header's text and its content begin.
+        self._position = self._start = self._header_start = self._content_start = 0
+        self._header_tokens: list[int] = []
+        self._header: Header | None = None  # of the open content
+        # The bytes of the open content. Those before `_settled` are whole characters that a delta has given; `_text`
+        # is the text of those before `_shown`.
+        self._content = bytearray()
+        self._settled = self._shown = 0
+        self._text = ""
+        self._delta: str | None = None
+        self._tokens: list[int] = []
+        self._messages: list[Message] = []
+        self._spans: list[Span] | None = None  # kept when an input is parsed as a whole; then no token is, no delta
+        self._segments: list[Segment] | None = None  # kept during a step of several tokens
+
+    # --- input
+
+    def process(self, token: int) -> Self:
+        """Takes the next token; returns the parser itself."""
+        if type(token) is not int:
+            token = as_id(token, self._position)
+        self._own_tokens().append(token)
+        self._delta = None
+        try:
+            self._step(token, 1)
+        finally:
+            self._position += 1
+        return self
+
+    def process_many(self, tokens: Tokens) -> list[Segment]:
+        """Takes several tokens as one step; returns what they added, message by message, in order.
+
+        Where one of them raises, those after it are not taken; what came before it is in `messages` and
+        `current_content`.
+        """
+        sequence = as_sequence(tokens)
+        segments: list[Segment] = []
+        self._segments = segments
+        self._delta = None
+        try:
+            self._run(sequence)
+        finally:
+            self._segments = None
+            if (header := self._header) is not None and (delta := self._settle(final=False)) is not None:
+                segments.append(Segment(header.channel, header.recipient, header.role, delta, None))
+            if segments:
+                self._delta = segments[-1].delta or None
+        return segments
+
+    def process_eos(self) -> Self:
+        """Takes the end of the input, which ends a message that has no stop; returns the parser itself."""
+        self._delta = None
+        self._end()
+        return self
+
+    # --- what has been read
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages that are finished."""
+        return self._messages
+
+    @property
+    def tokens(self) -> list[int]:
+        """All tokens that were taken, those that raised a HarmonyError among them."""
+        return self._tokens
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises."""
+        return []
+
+    @property
+    def state(self) -> StreamState:
+        """Between messages, in a header, or in content."""
+        return STREAM_STATES[self._state]
+
+    @property
+    def state_data(self) -> dict[str, Any]:
+        """The state as openai-harmony lays it out, with the tokens of the open header or content."""
+        data: dict[str, Any] = {"state": self.state.value}
+        if self._header is not None:
+            data["header"] = self._header.to_dict()
+            data["content_tokens"] = self._content_tokens()
+        elif self._state != machine.State.EXPECT_START:
+            data["header_tokens"] = self._header_tokens[:]
+        return data
+
+    @property
+    def current_content(self) -> str:
+        """The content of the open message so far, up to its last whole character; "" between messages."""
+        if self._shown < self._settled:
+            self._text += utf_8_decode(self._content[self._shown : self._settled], "replace", True)[0]
+            self._shown = self._settled
+        return self._text
+
+    @property
+    def current_role(self) -> Role | None:
+        """The role of the open message, or the one the caller gave while the first header is open."""
+        return self._given if self._header is None else self._header.role
+
+    @property
+    def current_channel(self) -> str | None:
+        """The channel of the message whose content is open."""
+        return None if self._header is None else self._header.channel
+
+    @property
+    def current_recipient(self) -> str | None:
+        """The recipient of the message whose content is open."""
+        return None if self._header is None else self._header.recipient
+
+    @property
+    def current_content_type(self) -> str | None:
+        """The content type of the message whose content is open."""
+        return None if self._header is None else self._header.content_type
+
+    @property
+    def last_content_delta(self) -> str | None:
+        """The text that the last step added to the content; None where it added none.
+
+        A token that ends within a character adds up to that character. What is left of one at the stop is added,
+        as U+FFFD, by the stop: the deltas of a message join to its content.
+        """
+        return self._delta
+
+    # --- copies
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from harmony.parser import new_parser
+
+        saved = (
+            self._strict,
+            self._state,
+            self._given,
+            self._position,
+            self._header_start,
+            self._content_start,
+            self._header_tokens[:],
+            self._header,
+            bytes(self._content),
+            self._settled,
+            self._delta,
+            self._tokens[:],
+            self._messages[:],
+        )
+        subclass = None if type(self) is StreamableParser else type(self)
+        return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
+
+    def __setstate__(self, state: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        saved, attributes = state
+        self._begin(None, strict=saved[0])
+        (
+            _,
+            self._state,
+            self._given,
+            self._position,
+            self._header_start,
+            self._content_start,
+            self._header_tokens,
+            self._header,
+            content,
+            self._settled,
+            self._delta,
+            self._tokens,
+            self._messages,
+        ) = saved
+        self._content = bytearray(content)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    # --- the automaton's moves
+
+    def _run(self, tokens: Sequence[int]) -> None:
+        """Takes tokens until one raises."""
+        taken = self._own_tokens() if self._spans is None else None
+        content = self._content
+        adding = self._is_adding()
+        for position, token in enumerate(tokens, self._position):
+            if type(token) is not int:
+                token = as_id(token, position)
+            if taken is not None:
+                taken.append(token)
+            if adding and 0 <= token < vocabulary.FIRST_SPECIAL:
+                content += _TOKEN_BYTES[token]
+                self._position = position + 1
+                continue
+            try:
+                self._step(token, 1)
+            finally:
+                self._position = position + 1
+            adding = self._is_adding()
+
+    def _is_adding(self) -> bool:
+        move = self._moves[self._state * _KIND_COUNT + machine.Kind.TEXT]
+        return move >> 4 == machine.Action.ADD_TO_CONTENT
+
+    def _step(self, token: int, width: int) -> None:
+        """Takes one token, `width` positions wide; one that may not stand here raises and changes nothing."""
+        if 0 <= token < vocabulary.FIRST_SPECIAL:
+            kind = int(machine.Kind.TEXT)
+        elif 0 <= token <= vocabulary.LAST_TOKEN:
+            kind = machine.KINDS[token - vocabulary.FIRST_SPECIAL]
+        else:
+            kind = machine.Kind.INVALID
+        move = self._moves[self._state * _KIND_COUNT + kind]
+        if move == machine.ILLEGAL:
+            found = vocabulary.load().describe(token)
+            self._fail(machine.illegal(self._state, kind, self._position, found))
+        match move >> 4:
+            case machine.Action.ADD_TO_CONTENT:
+                self._content += _TOKEN_BYTES[token]
+                self._delta = self._settle(final=False)
+            case machine.Action.ADD_TO_HEADER:
+                self._header_tokens.append(token)
+            case machine.Action.OPEN_HEADER:
+                self._start = self._position
+                self._header_start = self._position + width
+            case machine.Action.CLOSE_HEADER:
+                self._close_header()
+                self._content_start = self._position + width
+            case machine.Action.CLOSE_MESSAGE:
+                self._close_message(ENDS[token])
+        self._state = move & 15
+
+    def _take_text(self, text: str) -> None:
+        """Takes a piece of ordinary text, as a run of tokens would be taken."""
+        move = self._moves[self._state * _KIND_COUNT + machine.Kind.TEXT]
+        if move == machine.ILLEGAL:
+            found = "the text " + quote(text)
+            self._fail(machine.illegal(self._state, machine.Kind.TEXT, self._position, found))
+        data = vocabulary.encode_utf_8(text)
+        if move >> 4 == machine.Action.ADD_TO_CONTENT:
+            self._content += data
+        else:
+            self._header_tokens.extend(data.translate(vocabulary.load().byte_ranks))
+
+    def _end(self) -> Role | None:
+        """Takes the end of the input; the role whose turn is next, where it ends in an open `<|start|>role`."""
+        kind = machine.Kind.END_OF_INPUT
+        move = self._moves[self._state * _KIND_COUNT + kind]
+        role: Role | None = None
+        if move != machine.ILLEGAL and move >> 4 == machine.Action.LEAVE_OPEN:
+            role = open_role(self._header_tokens, self._given)
+            if role is None:
+                move = machine.ILLEGAL
+        if move == machine.ILLEGAL:
+            self._fail(machine.illegal(self._state, kind, self._position, ""))
+        if move >> 4 == machine.Action.CLOSE_MESSAGE:
+            self._close_message(None)
+        self._state = move & 15
+        return role
+
+    def _close_header(self) -> None:
+        try:
+            self._header = read_header(self._header_tokens, self._given)
+        except Fault as fault:
+            before = self._header_tokens[: fault.position]
+            fault.position = self._header_start + (len(before) if self._unit == "token" else characters(before))
+            self._fail(fault)
+        self._given = None
+        self._header_tokens = []
+
+    def _close_message(self, end: Literal["end", "call", "return"] | None) -> None:
+        header = self._header
+        assert header is not None  # content is open
+        if self._spans is None:
+            self._delta = self._settle(final=True)
+        message = header.message(self._text + utf_8_decode(self._content[self._shown :], "replace", True)[0])
+        if sys.getrefcount(self._messages) > 2:  # somebody keeps the list that `messages` gave: it stays as it was
+            self._messages = self._messages[:]
+        self._messages.append(message)
+        if self._spans is not None:
+            self._spans.append(Span(self._start, self._content_start, self._position, end))
+        if self._segments is not None:
+            self._segments.append(Segment(header.channel, header.recipient, header.role, self._delta or "", message))
+        self._header = None
+        self._content.clear()
+        self._settled = self._shown = 0
+        self._text = ""
+
+    def _settle(self, *, final: bool) -> str | None:
+        """The text of the bytes that came since the last time, up to the last whole character, or all if `final`."""
+        text, used = utf_8_decode(self._content[self._settled :], "replace", final)
+        self._settled += used
+        return text or None
+
+    def _content_tokens(self) -> list[int]:
+        """The tokens of the open content, without those at the end that have not yet made up a whole character."""
+        stop = len(self._tokens)
+        pending = len(self._content) - self._settled
+        while pending > 0:
+            stop -= 1
+            pending -= len(_TOKEN_BYTES[self._tokens[stop]])
+        return self._tokens[self._content_start : stop]
+
+    def _own_tokens(self) -> list[int]:
+        if sys.getrefcount(self._tokens) > 2:  # as in `_close_message`
+            self._tokens = self._tokens[:]
+        return self._tokens
+
+    def _fail(self, fault: Fault) -> NoReturn:
+        raise HarmonyError(
+            fault.sentence, code=fault.code, position=fault.position, unit=self._unit, messages=self._messages
+        ) from None
+
+
+def _whole_input(role: Role | str | None, strict: bool) -> StreamableParser:
+    parser = StreamableParser.__new__(StreamableParser)
+    parser._begin(as_role(role), strict)
+    parser._spans = []
+    return parser
+
+
+def _result(parser: StreamableParser) -> ParseResult:
+    complete = parser._state == machine.State.EXPECT_START
+    next_role = parser._end()
+    return ParseResult(parser._messages, [], parser._spans or [], complete, next_role)
+
+
+def parse(tokens: Tokens, role: Role | str | None, *, strict: bool) -> ParseResult:
+    """All that the tokens of one input hold; `HarmonyEncoding.parse` says the rest."""
+    sequence = as_sequence(tokens)
+    parser = _whole_input(role, strict)
+    parser._run(sequence)
+    return _result(parser)
+
+
+def parse_text(text: str, role: Role | str | None, *, strict: bool) -> ParseResult:
+    """All that one rendered text holds; `HarmonyEncoding.parse_text` says the rest."""
+    parser = _whole_input(role, strict)
+    parser._unit = "character"
+    for start, stop, token in vocabulary.special_tokens_in(text):
+        if parser._position < start:
+            parser._take_text(text[parser._position : start])
+            parser._position = start
+        parser._step(token, stop - start)
+        parser._position = stop
+    if parser._position < len(text):
+        parser._take_text(text[parser._position :])
+        parser._position = len(text)
+    return _result(parser)
+
+
+def decode_bytes(tokens: Tokens) -> bytes:
+    """The bytes of tokens, joined; a special token's are its written form. Raises HarmonyError for an unknown id."""
+    pieces = []
+    for position, token in enumerate(as_sequence(tokens)):
+        token = as_id(token, position)
+        if not 0 <= token <= vocabulary.LAST_TOKEN:
+            found = vocabulary.load().describe(token)
+            fault = machine.illegal(machine.State.CONTENT, machine.Kind.INVALID, position, found)
+            raise HarmonyError(fault.sentence, code=fault.code, position=position)
+        pieces.append(_TOKEN_BYTES[token])
+    return b"".join(pieces)

@@ -1,0 +1,154 @@
+"""The front door: HarmonyEncoding encodes, decodes and parses; `load_harmony_encoding` gives the one there is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from functools import cache, cached_property
+from typing import Literal
+
+from harmony import parser, vocabulary
+from harmony.errors import SENTENCES, HarmonyError, quote
+from harmony.messages import Message, Role
+from harmony.results import ParseResult
+from harmony.tokens import Tokens, as_id
+
+
+class HarmonyEncodingName(str, Enum):
+    """The names that `load_harmony_encoding` knows."""
+
+    HARMONY_GPT_OSS = vocabulary.ENCODING_NAME
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class HarmonyEncoding:
+    """The Harmony format over the vocabulary `o200k_harmony`: text to token ids and back, token ids to messages.
+
+    Made by `load_harmony_encoding`. Token ids are in 0..201088. Nothing is downloaded; the first `encode` builds
+    tiktoken's encoder, which takes some tenths of a second.
+    """
+
+    def __init__(self) -> None:
+        self._vocabulary = vocabulary.load()
+
+    @property
+    def name(self) -> str:
+        """The name that the encoding is loaded by."""
+        return vocabulary.ENCODING_NAME
+
+    def __repr__(self) -> str:
+        return f"<HarmonyEncoding {self.name!r}>"
+
+    def __reduce__(self) -> tuple[Callable[[str], HarmonyEncoding], tuple[str]]:
+        return load_harmony_encoding, (self.name,)
+
+    # --- text and token ids
+
+    @cached_property
+    def special_tokens_set(self) -> set[str]:
+        """All special tokens as they are written out, the reserved ones among them."""
+        return set(vocabulary.SPECIAL_TOKENS)
+
+    def encode(
+        self,
+        text: str,
+        *,
+        allowed_special: Literal["all"] | AbstractSet[str] = frozenset(),
+        disallowed_special: Literal["all"] | Collection[str] = "all",
+    ) -> list[int]:
+        """The token ids of `text`.
+
+        Special tokens written out in it become those tokens where `allowed_special` names them ("all": all of them).
+        Any that `disallowed_special` names raises HarmonyError; "all" means all that are not allowed, so nothing is
+        encoded as special unasked. With `disallowed_special=()` what is not allowed is encoded as ordinary text.
+        Single surrogates are encoded as U+FFFD.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"Expected `str`, got `{type(text).__name__}` - at `text`")
+        allowed = self.special_tokens_set if allowed_special == "all" else set(allowed_special)
+        if disallowed_special == "all":
+            found = next((m for m in vocabulary.special_tokens_in(text) if text[m[0] : m[1]] not in allowed), None)
+            if found is not None:
+                raise _disallowed(text[found[0] : found[1]], found[0])
+        elif disallowed_special:
+            pattern = "|".join(map(re.escape, sorted(disallowed_special, reverse=True)))
+            if match := re.search(pattern, text):
+                raise _disallowed(match[0], match.start())
+        return self._vocabulary.encoder.encode(text, allowed_special=allowed, disallowed_special=())
+
+    def decode(self, tokens: Tokens, errors: str = "replace") -> str:
+        """The text of token ids; `errors` as in `bytes.decode`, for tokens that end within a character.
+
+        Special tokens are written out. Raises HarmonyError for an id of no token.
+        """
+        return parser.decode_bytes(tokens).decode(errors=errors)
+
+    def decode_utf8(self, tokens: Tokens) -> str:
+        """The text of token ids; HarmonyError where they do not decode to UTF-8."""
+        data = parser.decode_bytes(tokens)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            sentence = SENTENCES["invalid-utf-8"].format(found=f"0x{data[error.start]:02x}", byte=error.start)
+            raise HarmonyError(sentence, code="invalid-utf-8") from None
+
+    def is_special_token(self, token: int) -> bool:
+        """Whether this is the id of a special token; False for an integer that is no id at all."""
+        return vocabulary.FIRST_SPECIAL <= as_id(token, 0) <= vocabulary.LAST_TOKEN
+
+    def stop_tokens(self) -> list[int]:
+        """The ids that end a message: `<|return|>`, `<|end|>` and `<|call|>`, ascending."""
+        return sorted(vocabulary.STOPS)
+
+    def stop_tokens_for_assistant_actions(self) -> list[int]:
+        """The ids at which an engine stops generating: `<|return|>` and `<|call|>`, ascending."""
+        return [vocabulary.RETURN, vocabulary.CALL]
+
+    # --- token ids and messages
+
+    def parse(self, tokens: Tokens, role: Role | str | None = None, *, strict: bool = True) -> ParseResult:
+        """All that the tokens of one completion, prompt or conversation hold.
+
+        `role` is the role of the first message where its `<|start|>role` is not among the tokens, as in a completion.
+        Tokens may be a list, a tuple, another iterable of integers, or a buffer of integers such as a numpy array;
+        `bytes` hold native uint32. Positions in the result are token indices. Raises HarmonyError for what the strict
+        language does not hold, TypeError and ValueError for wrong arguments.
+        """
+        return parser.parse(tokens, role, strict=strict)
+
+    def parse_text(self, text: str, role: Role | str | None = None, *, strict: bool = True) -> ParseResult:
+        """All that a rendered text holds, in which special tokens are written out; otherwise as `parse`.
+
+        Positions in the result are character offsets. Needs no encoder.
+        """
+        return parser.parse_text(text, role, strict=strict)
+
+    def parse_messages_from_completion_tokens(
+        self, tokens: Tokens, role: Role | str | None = None, *, strict: bool = True
+    ) -> list[Message]:
+        """The messages of a completion, as `parse` reads them."""
+        return parser.parse(tokens, role, strict=strict).messages
+
+
+def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
+    """The encoding of this name, "HarmonyGptOss"; one object a process. ValueError for any other name.
+
+    Raises HarmonyError where the vocabulary file that TIKTOKEN_ENCODINGS_BASE names cannot be used.
+    """
+    if str(name) != vocabulary.ENCODING_NAME:
+        raise ValueError(f"Invalid HarmonyEncodingName: expected `{vocabulary.ENCODING_NAME}`, got {quote(str(name))}")
+    return _load()
+
+
+@cache
+def _load() -> HarmonyEncoding:
+    return HarmonyEncoding()
+
+
+def _disallowed(found: str, position: int) -> HarmonyError:
+    sentence = SENTENCES["disallowed-special"].format(found=quote(found))
+    return HarmonyError(sentence, code="disallowed-special", position=position, unit="character")

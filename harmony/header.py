@@ -1,0 +1,265 @@
+"""What the words of a message header mean: tokens between `<|start|>` and `<|message|>` become a Header.
+
+    {author}[ to={recipient}][<|channel|>{channel}[ to={recipient}]][{content type}]
+
+The automaton has seen to it that `<|channel|>` and `<|constrain|>` stand at most once each and in this order.
+Headers repeat, so those of usual length are read once and remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
+
+from harmony import vocabulary
+from harmony.errors import Fault, quote
+from harmony.messages import Author, Message, Role, TextContent
+
+#: Bare words that are a content type even where no recipient stands before them.
+KNOWN_CONTENT_TYPES: Final = frozenset({"json", "code", "text", "markdown", "yaml", "xml", "html", "csv"})
+
+#: How a message's content type says that it was written as `<|constrain|>` and a word.
+CONSTRAINED: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CONSTRAIN]
+
+_CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
+_MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
+_ROLES: Final = frozenset(role.value for role in Role)
+_NAMED_ROLES: Final = _ROLES - {Role.TOOL.value}
+
+# White space between the items of a header is ASCII; the rest of Unicode's White_Space is an error in a name.
+_WORD: Final = re.compile(r"[^ \t\n\f\r]+")
+_NOT_IN_NAMES: Final = re.compile('[<>{}"\u200b\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]')
+
+# A header has some five tokens. Those past this length are read anew each time, which bounds what is remembered.
+_REMEMBERED_LENGTH: Final = 64
+_REMEMBERED_HEADERS: Final = 4096
+
+_new_text: Final = TextContent("").__copy__
+
+
+class Header:
+    """What a header says; `content_type` is normalised to `<|constrain|>word` or `word`."""
+
+    __slots__ = ("_new_author", "_new_message", "channel", "content_type", "name", "recipient", "role")
+
+    def __init__(
+        self, role: Role, name: str | None, recipient: str | None, channel: str | None, content_type: str | None
+    ) -> None:
+        self.role = role
+        self.name = name
+        self.recipient = recipient
+        self.channel = channel
+        self.content_type = content_type
+        # Copies of records that were checked once are several times as fast as calls that check again.
+        template = Message(Author(role, name), [], channel, recipient, content_type)
+        self._new_message = template.__copy__
+        self._new_author = template.author.__copy__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Header, (self.role, self.name, self.recipient, self.channel, self.content_type)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The header as openai-harmony lays it out in a parser's `state_data`."""
+        author = {"role": self.role.value} if self.name is None else {"role": self.role.value, "name": self.name}
+        return {
+            "author": author,
+            "recipient": self.recipient,
+            "channel": self.channel,
+            "content_type": self.content_type,
+        }
+
+    def message(self, text: str) -> Message:
+        """A new message with this header, and `text` as its content."""
+        message = self._new_message()
+        message.author = self._new_author()
+        content = _new_text()
+        content.text = text
+        message.content = [content]
+        return message
+
+
+def as_role(role: Role | str | None) -> Role | None:
+    """The role that a caller gave, as a Role; ValueError for an unknown one, TypeError for what is no string."""
+    if role is None or type(role) is Role:
+        return role
+    if not isinstance(role, str):
+        raise TypeError(f"Expected `Role`, got `{type(role).__name__}` - at `role`")
+    return Role(role)
+
+
+def check_encoding(encoding: object) -> None:
+    """Raises TypeError for what is no HarmonyEncoding, such as a name or a tokenizer."""
+    if getattr(encoding, "name", None) != vocabulary.ENCODING_NAME:
+        raise TypeError(f"Expected `HarmonyEncoding`, got `{type(encoding).__name__}` - at `encoding`")
+
+
+def read_header(tokens: Sequence[int], given: Role | None) -> Header:
+    """The header that `tokens` spell: all between `<|start|>` and `<|message|>`, without these two.
+
+    `given` is the role that the caller named, for the first header of a completion, which has no author of its own
+    but may repeat the role. Raises Fault; its position is an index into `tokens`.
+    """
+    if len(tokens) <= _REMEMBERED_LENGTH:
+        return _remembered(tuple(tokens), given)
+    return _read(tokens, given)
+
+
+def open_role(tokens: Sequence[int], given: Role | None) -> Role | None:
+    """The role whose turn is next where the input ends in `<|start|>` and `tokens`, if they are just a role."""
+    try:
+        words = [item.word for item in _items(tokens)]
+    except Fault:
+        return None
+    if given is not None:
+        return given if words in ([], [given.value]) else None
+    return Role(words[0]) if len(words) == 1 and words[0] in _ROLES else None
+
+
+def characters(tokens: Sequence[int]) -> int:
+    """How many characters `tokens` stand for, each a single byte's rank or a special token, written out."""
+    token_bytes = vocabulary.load().token_bytes
+    # A byte of the form 10xxxxxx continues a character that an earlier one began.
+    return sum(
+        len(vocabulary.SPECIAL_TEXTS[token])
+        if token >= vocabulary.FIRST_SPECIAL
+        else token_bytes(token)[0] & 0xC0 != 0x80
+        for token in tokens
+    )
+
+
+class _Run:
+    """Neighbouring tokens of ordinary text, decoded together, for a character may span several."""
+
+    __slots__ = ("bounds", "start", "text")
+
+    def __init__(self, tokens: Sequence[int], start: int, stop: int) -> None:
+        token_bytes = vocabulary.load().token_bytes
+        pieces = [token_bytes(token) for token in tokens[start:stop]]
+        data = b"".join(pieces)
+        self.start = start
+        self.bounds = list(accumulate(map(len, pieces)))
+        try:
+            self.text = data.decode()
+        except UnicodeDecodeError as error:
+            place = start + bisect_right(self.bounds, error.start)
+            raise Fault("header-not-utf-8", place, found=f"0x{data[error.start]:02x}") from None
+
+    def place(self, offset: int) -> int:
+        """The index of the token in which the character at `offset` begins."""
+        return self.start + bisect_right(self.bounds, len(self.text[:offset].encode()))
+
+
+class _Item(NamedTuple):
+    """A marker or a word of a header."""
+
+    word: str  # the marker as it is written out, or the word
+    offset: int  # characters from the start of the run; for a marker, its index among the tokens
+    run: _Run | None  # None for a marker
+
+    def place(self, offset: int = 0) -> int:
+        """The index of the token in which the word's character at `offset` begins."""
+        return self.offset if self.run is None else self.run.place(self.offset + offset)
+
+    def name(self, start: int = 0) -> str:
+        """The word from `start` on, where it is a name."""
+        if wrong := _NOT_IN_NAMES.search(self.word, start):
+            raise Fault("invalid-name", self.place(wrong.start()), found=quote(self.word))
+        return self.word[start:]
+
+    def content_type(self) -> str:
+        """The word, where it is a content type."""
+        if "." in self.word:  # that would be the name of a tool
+            raise Fault("dotted-content-type", self.place(), found=quote(self.word))
+        return self.name()
+
+    @property
+    def is_recipient(self) -> bool:
+        return self.run is not None and self.word.startswith("to=")
+
+
+def _items(tokens: Sequence[int]) -> Iterator[_Item]:
+    start = 0
+    while start < len(tokens):
+        if tokens[start] >= vocabulary.FIRST_SPECIAL:
+            yield _Item(vocabulary.SPECIAL_TEXTS[tokens[start]], start, None)
+            start += 1
+            continue
+        stop = start
+        while stop < len(tokens) and tokens[stop] < vocabulary.FIRST_SPECIAL:
+            stop += 1
+        run = _Run(tokens, start, stop)
+        for match in _WORD.finditer(run.text):
+            yield _Item(match[0], match.start(), run)
+        start = stop
+
+
+def _read(tokens: Sequence[int], given: Role | None) -> Header:
+    author: _Item | None = None
+    recipient: str | None = None
+    channel: str | None = None
+    content_type: str | None = None
+    # What the next item has to be, as the code of the fault that it is missing.
+    wanted = "missing-author" if given is None else ""
+    repeated = given  # only the very first word can repeat the role that the caller gave
+
+    for item in _items(tokens):
+        if item.run is None:
+            if wanted:
+                raise Fault(wanted, item.place(), found=quote(item.word))
+            if content_type is not None:
+                raise Fault("after-content-type", item.place(), found=quote(item.word))
+            wanted = "missing-channel" if item.word == _CHANNEL else "missing-content-type"
+        elif wanted and item.is_recipient:
+            raise Fault(wanted, item.place(), found=quote(item.word))
+        elif wanted == "missing-author":
+            item.name()
+            author, wanted = item, ""
+        elif wanted == "missing-channel":
+            if item.offset != 0:
+                raise Fault(wanted, item.run.start, found="white space")
+            channel, wanted = item.name(), ""
+        elif wanted == "missing-content-type":
+            content_type, wanted = CONSTRAINED + item.content_type(), ""
+        elif content_type is not None:
+            raise Fault("after-content-type", item.place(), found=quote(item.word))
+        elif item.is_recipient:
+            if recipient is not None:
+                raise Fault("second-recipient", item.place(), found=quote(item.word))
+            if item.word == "to=":
+                after = item.run.text[item.offset + 3 : item.offset + 4]
+                raise Fault("missing-recipient", item.place(), found="white space" if after else "nothing")
+            recipient = item.name(len("to="))
+        elif recipient is not None:
+            content_type = item.content_type()
+        elif item.word in KNOWN_CONTENT_TYPES:
+            content_type = item.word
+        elif "." in item.word:
+            recipient = item.name()
+        elif item.word != repeated:
+            raise Fault("unexpected-word", item.place(), found=quote(item.word))
+        repeated = None
+
+    if wanted:
+        raise Fault(wanted, len(tokens), found=quote(_MESSAGE))
+    role, name = (given, None) if given is not None else _author(author, recipient)
+    return Header(role, name, recipient, channel, content_type)
+
+
+_remembered = lru_cache(_REMEMBERED_HEADERS)(_read)
+
+
+def _author(author: _Item | None, recipient: str | None) -> tuple[Role, str | None]:
+    assert author is not None  # `_read` wanted one
+    if author.word in _ROLES:
+        # `tool` by itself is a tool of that name, as in openai-harmony.
+        return Role(author.word), author.word if author.word == Role.TOOL else None
+    role, _, name = author.word.partition(":")
+    if name and role in _NAMED_ROLES:
+        return Role(role), name
+    if "." in author.word or recipient is not None:
+        return Role.TOOL, author.word
+    raise Fault("unknown-role", author.place(), found=quote(author.word))

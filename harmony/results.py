@@ -1,0 +1,75 @@
+"""What parsing gives beside messages: where each stood, what a step added, and how the input ended."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, Literal
+
+import msgspec
+
+from harmony import vocabulary
+from harmony.errors import Diagnostic
+from harmony.messages import Message, Role
+
+
+class StreamState(Enum):
+    """Where a StreamableParser stands, by openai-harmony's names."""
+
+    EXPECT_START = "ExpectStart"
+    HEADER = "Header"
+    CONTENT = "Content"
+
+
+#: The StreamState of each `machine.State`, by its number.
+STREAM_STATES: Final = (
+    StreamState.EXPECT_START,
+    StreamState.HEADER,
+    StreamState.HEADER,
+    StreamState.HEADER,
+    StreamState.CONTENT,
+)
+
+#: What `Span.end` says of each stop.
+ENDS: Final[dict[int, Literal["end", "call", "return"]]] = {
+    vocabulary.END: "end",
+    vocabulary.CALL: "call",
+    vocabulary.RETURN: "return",
+}
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Where a message stands in the input: token indices, or character offsets where the input was text.
+
+    `start` is that of its `<|start|>`, or of the input where the caller gave the role. Its content is
+    `[content_start, stop)`; `end` tells which marker stands at `stop`: None where the input ended there.
+    """
+
+    start: int
+    content_start: int
+    stop: int
+    end: Literal["end", "call", "return"] | None
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """What one step of several tokens added to one message: `delta`, and `message` where the step finished it."""
+
+    channel: str | None
+    recipient: str | None
+    role: Role
+    delta: str
+    message: Message | None
+
+
+class ParseResult(msgspec.Struct, frozen=True):
+    """All that was read from one input.
+
+    `spans` has one Span for each of `messages`. `diagnostics` is empty for well-formed input. `complete` is False
+    where the input stops inside a header or inside content; the last message then is as far as it went. `next_role`
+    is set where the input ends in an open `<|start|>role`.
+    """
+
+    messages: list[Message]
+    diagnostics: list[Diagnostic]
+    spans: list[Span]
+    complete: bool
+    next_role: Role | None

@@ -1,0 +1,56 @@
+"""What may be passed as token ids: lists, tuples, other iterables of integers, and buffers such as numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import index
+from struct import iter_unpack
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Tokens: TypeAlias = "Sequence[int] | Iterable[int] | Buffer"
+
+
+def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
+    """The ids as a list, a tuple, or a contiguous memoryview of native uint32; their values are not looked at.
+
+    A buffer of unsigned 32-bit integers is not copied. One of single bytes (`bytes`, `bytearray`) holds native
+    uint32. Raises TypeError for what is no sequence of integers, ValueError for a buffer of another shape.
+    """
+    if type(tokens) is list or type(tokens) is tuple:
+        return tokens
+    if not isinstance(tokens, (str, dict)):
+        try:
+            view = memoryview(tokens)  # type: ignore[arg-type]  # it is asked whether it is a buffer
+        except TypeError:
+            pass
+        else:
+            return _from_buffer(view)
+        try:
+            return list(tokens)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    raise TypeError(f"Expected a sequence of token ids, got `{type(tokens).__name__}`")
+
+
+def as_id(token: object, position: int) -> int:
+    """`token` as an int, of whatever size; `position` is its index among the tokens, for the TypeError."""
+    try:
+        return index(token)  # type: ignore[arg-type]  # it is asked whether it is an integer
+    except TypeError:
+        raise TypeError(f"Expected `int`, got `{type(token).__name__}` - at token {position}") from None
+
+
+def _from_buffer(view: memoryview) -> list[int] | memoryview:
+    if view.ndim != 1:
+        raise ValueError(f"Expected token ids in one dimension, got {view.ndim}")
+    if view.format == "B" or (view.format in ("I", "L") and view.itemsize == 4):
+        if view.nbytes % 4:
+            raise ValueError(f"Expected bytes that hold uint32 token ids, got {view.nbytes} bytes")
+        return (view if view.contiguous else memoryview(view.tobytes())).cast("B").cast("I")
+    try:
+        return view.tolist()
+    except NotImplementedError:  # integers of another byte order
+        return [token for (token,) in iter_unpack(view.format, view.tobytes())]

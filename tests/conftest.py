@@ -1,0 +1,50 @@
+"""What the tests share: both engines behind one fixture, the encoding, and openai-harmony as the oracle."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import hypothesis
+import pytest
+
+import harmony
+from harmony import vocabulary
+
+hypothesis.settings.register_profile("harmony", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.load_profile("harmony")
+
+# A missing extension is an error, not a reason to test less; only HARMONY_EXTENSION=no leaves it out.
+ENGINES = ["harmony._parser_py"] + (["harmony._parser"] if os.environ.get("HARMONY_EXTENSION") != "no" else [])
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> ModuleType:
+    """Each engine: `StreamableParser`, `parse`, `parse_text`, `decode_bytes`."""
+    return import_module(request.param)
+
+
+@pytest.fixture(scope="session")
+def encoding() -> harmony.HarmonyEncoding:
+    return harmony.load_harmony_encoding("HarmonyGptOss")
+
+
+@pytest.fixture(scope="session")
+def official_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder that holds the official vocabulary file, as our own package writes it."""
+    folder = tmp_path_factory.mktemp("encodings")
+    (folder / vocabulary.FILE_NAME).write_bytes(vocabulary.load().official_file())
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def openai_harmony(official_folder: str) -> Any:
+    """The reference, with its encoding loaded as `openai_harmony.encoding`."""
+    import openai_harmony
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(vocabulary.FOLDER_VARIABLE, official_folder)
+        openai_harmony.encoding = openai_harmony.load_harmony_encoding("HarmonyGptOss")
+    return openai_harmony

@@ -1,0 +1,351 @@
+"""Both engines: the strict language, streaming, and what a parser tells in mid-stream."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import re
+from itertools import chain, product
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ways import every_way, outcome
+
+import harmony
+from harmony import Author, HarmonyEncoding, HarmonyError, Message, Role, Segment, Span, StreamState, TextContent
+from harmony import _parser_py as python_engine
+from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, END_OF_TEXT, LAST_TOKEN, MESSAGE, RETURN, START
+
+CASES = list(map(json.loads, Path(__file__).with_name("data").joinpath("completions.jsonl").read_bytes().splitlines()))
+
+
+def flat(message: Message) -> dict[str, Any]:
+    """A message as the cases write it: no field that is None, the content as one string."""
+    data = {key: value for key, value in message.to_dict().items() if value is not None}
+    return {**data, "role": data["role"].value, "content": "".join(part["text"] for part in data["content"])}
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_case_of_a_real_completion(case: dict[str, Any], engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    tokens = encoding.encode(case["text"], allowed_special="all")
+    found = every_way(engine, tokens, Role(case["role"]))
+    written = outcome(lambda: read_text(engine, case["text"], case["role"]))
+    assert found[0] == written[0] == case["strict"]
+    if case["strict"] == "ok":
+        assert [flat(message) for message in found[1]] == case["messages"]
+        assert found[2] == case["complete"]
+        assert written == found
+    else:
+        assert found == every_way(python_engine, tokens, Role(case["role"]))
+        assert written == outcome(lambda: read_text(python_engine, case["text"], case["role"]))
+        assert written[2] == found[2]
+        prefix = encoding.decode(tokens[: found[3]])
+        assert len(prefix) <= written[3] <= len(encoding.decode(tokens[: found[3] + 1]))
+
+
+def read_text(engine: ModuleType, text: str, role: str | None) -> tuple[list[Message], bool]:
+    result = engine.parse_text(text, role, strict=True)
+    for message, span in zip(result.messages, result.spans, strict=True):
+        assert text[span.content_start : span.stop] == message.content[0].text
+        assert text[: span.content_start].endswith("<|message|>")
+        assert span.end is None or text[span.stop :].startswith(f"<|{span.end}|>")
+    return result.messages, result.complete
+
+
+# The strict language over kinds of tokens, written once more, as a regular expression. T is the text `assistant`,
+# which is an author only by itself, and a name however often it is repeated; X is no token of the format.
+HEADER = "(CT+)?(KT+)?M"
+MESSAGES = f"(ST{HEADER}T*E)*(ST{HEADER}T*|ST)?"
+LANGUAGE = {
+    None: re.compile(MESSAGES),
+    Role.ASSISTANT: re.compile(f"T?({HEADER}T*(E{MESSAGES})?)?"),
+}
+KINDS = {"S": START, "C": CHANNEL, "K": CONSTRAIN, "M": MESSAGE, "E": END, "X": END_OF_TEXT, "T": 173781}
+
+
+@pytest.mark.parametrize("role", LANGUAGE)
+def test_every_sequence_of_kinds_up_to_six(role: Role | None, engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    assert encoding.encode("assistant") == [KINDS["T"]]
+    for length in range(7):
+        for letters in product(KINDS, repeat=length):
+            tokens = [KINDS[letter] for letter in letters]
+            found = outcome(lambda: all_of(engine.parse(tokens, role, strict=True)))  # noqa: B023
+            assert (found[0] == "ok") == bool(LANGUAGE[role].fullmatch("".join(letters))), letters
+            if engine is not python_engine:
+                assert found == outcome(lambda: all_of(python_engine.parse(tokens, role, strict=True)))  # noqa: B023
+
+
+def all_of(result: harmony.ParseResult) -> tuple[Any, ...]:
+    return result.messages, result.complete, result.spans, result.next_role
+
+
+@pytest.mark.parametrize("role", LANGUAGE)
+def test_every_way_of_feeding_every_sequence_up_to_three(role: Role | None, engine: ModuleType) -> None:
+    kinds = [*KINDS.values(), CALL, LAST_TOKEN + 1]
+    for tokens in chain.from_iterable(product(kinds, repeat=length) for length in range(4)):
+        every_way(engine, tokens, role)
+
+
+TOKENS = st.lists(
+    st.one_of(
+        st.sampled_from([START, CHANNEL, CONSTRAIN, MESSAGE, END, CALL, RETURN, END_OF_TEXT, 200_000]),
+        st.sampled_from([173781, 316, 28, 35644, 44580, 12606, 815, 5701, 13, 220, 198, 27, 9366, 44405]),
+        st.integers(0, 199_997),
+        st.sampled_from([-1, LAST_TOKEN + 1, 1 << 31, 1 << 32, 1 << 63, -(1 << 63), 1 << 200]),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=2000)
+@given(tokens=TOKENS, role=st.sampled_from([None, *Role]), seed=st.integers(0, 1 << 32))
+def test_any_ids_are_read_alike_in_every_way(
+    tokens: list[int], role: Role | None, seed: int, engine: ModuleType
+) -> None:
+    found = every_way(engine, tokens, role, seed)
+    if engine is not python_engine:
+        assert found == every_way(python_engine, tokens, role, seed)
+
+
+def test_spans_and_segments(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    text = (
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant to=functions.f<|message|>{}<|call|>"
+        "<|start|>assistant"
+    )
+    tokens = encoding.encode(text, allowed_special="all")
+    result = engine.parse(tokens, Role.ASSISTANT, strict=True)
+    assert result.spans == [Span(0, 3, 5, "end"), Span(6, 13, 14, "call")]
+    assert (result.complete, result.next_role) == (False, Role.ASSISTANT)
+    written = engine.parse_text(text, "assistant", strict=True)
+    assert written.messages == result.messages
+    assert written.spans == [Span(0, 30, 33, "end"), Span(40, 84, 86, "call")]
+
+    parser = engine.StreamableParser(encoding, Role.ASSISTANT)
+    assert parser.process_many(tokens[:3]) == []
+    assert parser.process_many(tokens[3:4]) == [Segment("analysis", None, Role.ASSISTANT, "Hm", None)]
+    first, second = result.messages
+    assert parser.process_many(tokens[4:14]) == [
+        Segment("analysis", None, Role.ASSISTANT, ".", first),
+        Segment(None, "functions.f", Role.ASSISTANT, "{}", None),
+    ]
+    assert parser.process_many(tokens[14:]) == [Segment(None, "functions.f", Role.ASSISTANT, "", second)]
+
+
+def test_what_a_parser_tells_in_mid_stream_equals_openai_harmony(
+    engine: ModuleType, encoding: HarmonyEncoding, openai_harmony: Any
+) -> None:
+    text = (
+        "<|channel|>analysis<|message|>Größe?🤷🏽 任务鼗<|end|>"
+        "<|start|>assistant to=functions.f<|channel|>commentary json<|message|>{}<|call|><|start|>functions.f to=assistant<|channel|>commentary<|message|>1<|end|>"
+        "<|start|>assistant<|channel|>final<|message|>Yes"
+    )
+    ours = engine.StreamableParser(encoding, Role.ASSISTANT)
+    theirs = openai_harmony.StreamableParser(openai_harmony.encoding, openai_harmony.Role.ASSISTANT)
+    for token in [*encoding.encode(text, allowed_special="all"), None]:
+        for parser in (ours, theirs):
+            if token is None:
+                parser.process_eos()
+            else:
+                parser.process(token)
+        for name in [
+            "tokens",
+            "state_data",
+            "current_content",
+            "current_role",
+            "current_channel",
+            "current_recipient",
+            "current_content_type",
+            "last_content_delta",
+        ]:
+            assert getattr(ours, name) == getattr(theirs, name), (name, token)
+        assert ours.state.value == theirs.state.value
+        assert [message.to_dict() for message in ours.messages] == [message.to_dict() for message in theirs.messages]
+
+
+def test_a_character_cut_by_the_stop_is_in_the_last_delta(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    half = encoding.encode("🤷")[:1]
+    parser = engine.StreamableParser(encoding, Role.USER)
+    for token in (MESSAGE, *encoding.encode("so "), *half):
+        parser.process(token)
+    assert (parser.last_content_delta, parser.current_content) == (None, "so ")
+    parser.process(END)
+    assert (parser.last_content_delta, parser.messages[0].content) == ("\ufffd", [TextContent("so \ufffd")])
+
+
+def test_a_token_that_may_not_stand_changes_nothing_but_tokens(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    parser = engine.StreamableParser(encoding, Role.ASSISTANT)
+    parser.process_many([CHANNEL, 17196, MESSAGE, 12194])
+    for bad in (CHANNEL, LAST_TOKEN + 1, -5, 1 << 80):
+        with pytest.raises(HarmonyError):
+            parser.process(bad)
+    assert (parser.current_content, parser.state, parser.current_channel) == ("Hi", StreamState.CONTENT, "final")
+    assert parser.tokens[-4:] == [CHANNEL, LAST_TOKEN + 1, -5, 1 << 80]
+    with pytest.raises(HarmonyError, match="at token 8") as caught:
+        parser.process(START)
+    assert (caught.value.code, caught.value.position, caught.value.messages) == ("unexpected-in-content", 8, [])
+    assert parser.process(RETURN).messages == [Message(Author(Role.ASSISTANT), [TextContent("Hi")], "final")]
+
+
+def test_an_error_carries_the_messages_before_it(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    tokens = encoding.encode("<|message|>one<|end|><|start|>user<|message|>two<|end|>three", allowed_special="all")
+    with pytest.raises(HarmonyError) as caught:
+        engine.parse(tokens, Role.USER, strict=True)
+    assert [message.content[0].text for message in caught.value.messages] == ["one", "two"]
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copied), copied.code, copied.position, copied.messages) == (
+        "expected `<|start|>`, found the text `three` at token 8",
+        "expected-start",
+        8,
+        caught.value.messages,
+    )
+
+
+@pytest.mark.parametrize("cut", range(16))
+def test_a_parser_is_copied_in_mid_stream(
+    cut: int, engine: ModuleType, encoding: HarmonyEncoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harmony.parser, "StreamableParser", engine.StreamableParser)
+    tokens = encoding.encode(
+        "<|channel|>final<|message|>🤷🏽 a<|end|><|start|>user<|message|>b<|end|>", allowed_special="all"
+    )
+    original = engine.StreamableParser(encoding, Role.ASSISTANT)
+    original.process_many(tokens[:cut])
+    copies = [copy.copy(original), copy.deepcopy(original), pickle.loads(pickle.dumps(original)), original]
+    for parser in copies:
+        for token in tokens[cut:]:
+            parser.process(token)
+        assert parser.process_eos().tokens == tokens
+        assert parser.messages == engine.parse(tokens, Role.ASSISTANT, strict=True).messages
+    deep = copies[1].messages
+    assert all(message is not other for message, other in zip(deep, original.messages, strict=True))
+
+
+def test_engines_read_each_others_pickles(
+    engine: ModuleType, encoding: HarmonyEncoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser = python_engine.StreamableParser(encoding, None)
+    parser.process_many([START, 1428, MESSAGE, 12194])
+    monkeypatch.setattr(python_engine, "StreamableParser", python_engine.StreamableParser)
+    there = pickle.dumps(parser)
+    monkeypatch.setattr(harmony.parser, "StreamableParser", engine.StreamableParser)
+    here = pickle.loads(there)
+    assert type(here) is engine.StreamableParser
+    assert pickle.dumps(here) == there
+    assert here.process(END).messages == parser.process(END).messages
+
+
+def test_a_subclass_keeps_its_own_state(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    class Counting(engine.StreamableParser):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(encoding, Role.ASSISTANT)
+            self.count = 0
+
+        def process(self, token: int) -> Any:
+            self.count += 1
+            return super().process(token)
+
+    parser = Counting()
+    assert parser.process(CHANNEL).process(17196).count == 2
+    copied = copy.deepcopy(parser)
+    assert (type(copied), copied.count, copied.tokens) == (Counting, 2, [CHANNEL, 17196])
+
+
+def test_lists_that_were_given_away_stay_as_they_were(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    parser = engine.StreamableParser(encoding, Role.USER)
+    parser.process_many([MESSAGE, 64, END])
+    messages, tokens = parser.messages, parser.tokens
+    parser.process_many([START, 1428, MESSAGE, 65, END])
+    assert (len(messages), len(tokens), len(parser.messages), len(parser.tokens)) == (1, 3, 2, 8)
+
+
+def test_a_property_that_is_read_at_each_token_copies_nothing(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    parser = engine.StreamableParser(encoding, Role.USER)
+    parser.process_many([MESSAGE, 64, END, START, 1428, MESSAGE])
+    messages, tokens = id(parser.messages), id(parser.tokens)
+    for _ in range(100):
+        parser.process(64)
+        assert (id(parser.messages), id(parser.tokens)) == (messages, tokens)
+        assert parser.current_content is parser.current_content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (("abc", None), TypeError, "Expected a sequence of token ids, got `str`"),
+        ((None, None), TypeError, "Expected a sequence of token ids, got `NoneType`"),
+        ((5, None), TypeError, "Expected a sequence of token ids, got `int`"),
+        (({1: 2}, None), TypeError, "Expected a sequence of token ids, got `dict`"),
+        (([START, "a"], None), TypeError, "Expected `int`, got `str` - at token 1"),
+        (([START, 1428, 1.0], None), TypeError, "Expected `int`, got `float` - at token 2"),
+        (([None], None), TypeError, "Expected `int`, got `NoneType` - at token 0"),
+        ((numpy.zeros(3), None), TypeError, "Expected `int`, got `float` - at token 0"),
+        ((numpy.zeros((2, 2), "u4"), None), ValueError, "Expected token ids in one dimension, got 2"),
+        ((b"abc", None), ValueError, "Expected bytes that hold uint32 token ids, got 3 bytes"),
+        (([], "boss"), ValueError, "Unknown role: 'boss'"),
+        (([], 5), TypeError, "Expected `Role`, got `int` - at `role`"),
+    ],
+)
+def test_wrong_arguments(arguments: tuple[Any, Any], error: type[Exception], text: str, engine: ModuleType) -> None:
+    with pytest.raises(error) as caught:
+        engine.parse(*arguments, strict=True)
+    assert str(caught.value) == text
+
+
+def test_wrong_arguments_of_a_stream(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    with pytest.raises(TypeError, match="Expected `HarmonyEncoding`, got `str` - at `encoding`"):
+        engine.StreamableParser("HarmonyGptOss", None)
+    with pytest.raises(ValueError, match="Unknown role: 'boss'"):
+        engine.StreamableParser(encoding, "boss")
+    parser = engine.StreamableParser(encoding, None)
+    parser.process_many([START, 1428, MESSAGE])
+    with pytest.raises(TypeError, match="Expected `int`, got `str` - at token 3"):
+        parser.process("a")
+    with pytest.raises(TypeError, match="Expected `int`, got `str` - at token 4"):
+        parser.process_many([64, "a"])
+    assert (parser.tokens, parser.current_content) == ([START, 1428, MESSAGE, 64], "a")
+    with pytest.raises(NotImplementedError, match="strict=False"):
+        engine.StreamableParser(encoding, None, strict=False)
+
+
+@pytest.mark.parametrize("kind", ["i2", "u2", "i4", "u4", "i8", "u8", ">u4", "<i8", ">i8"])
+def test_buffers_of_every_integer(kind: str, engine: ModuleType) -> None:
+    tokens = [1428, 316, 28]
+    assert engine.decode_bytes(numpy.array(tokens, kind)) == engine.decode_bytes(tokens) == b"user to="
+    assert engine.decode_bytes(numpy.array(tokens * 2, kind)[::2]) == engine.decode_bytes((tokens * 2)[::2])
+    assert engine.decode_bytes(iter(map(numpy.dtype(kind).type, tokens))) == b"user to="
+
+
+def test_text_with_surrogates_is_read_as_it_is_encoded(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    text = "<|message|>a\ud83e\udd37 \ud800b<|end|>"
+    assert engine.parse_text(text, "user", strict=True).messages[0].content == [TextContent("a🤷 \ufffdb")]
+    tokens = encoding.encode(text, allowed_special="all")
+    assert engine.parse(tokens, "user", strict=True).messages[0].content == [TextContent("a🤷 \ufffdb")]
+    with pytest.raises(HarmonyError) as caught:
+        engine.parse_text(text + "\ud83e\udd37<|end|>", "user", strict=True)
+    assert caught.value.position == len(text)
+
+
+def test_empty_input(engine: ModuleType) -> None:
+    for read in (engine.parse, engine.parse_text):
+        nothing = read("" if read is engine.parse_text else [], None, strict=True)
+        assert all_of(nothing) == ([], True, [], None)
+        opened = read("" if read is engine.parse_text else [], "user", strict=True)
+        assert all_of(opened) == ([], False, [], Role.USER)
+
+
+def test_long_input_of_every_shape(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    word = encoding.encode(" word")
+    long = engine.parse([MESSAGE, *word * 200_000, END], "user", strict=True)
+    assert long.messages[0].content[0].text == " word" * 200_000
+    many = engine.parse([START, 1428, MESSAGE, *word, END] * 20_000, None, strict=True)
+    assert len(many.messages) == 20_000
+    with pytest.raises(HarmonyError, match="found `word` at token 2"):
+        engine.parse([START, *word * 100_000, MESSAGE], None, strict=True)
+    header = engine.parse([START, 1428, *encoding.encode(" ") * 100_000, MESSAGE, END], None, strict=True)
+    assert header.messages == [Message(Author(Role.USER), [TextContent("")])]
