@@ -1,0 +1,270 @@
+"""The command line: `harmony parse | tokens | vocab`.
+
+Exit status: 0 all well, 1 some records were bad (all of them reported, none lost), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final, NoReturn
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+import harmony
+from harmony import vocabulary
+from harmony.errors import HarmonyError, quote
+from harmony.jsonl import Record, RecordError, parse_lines
+from harmony.messages import Message, TextContent
+from harmony.parser import COMPILED
+
+app: Final = typer.Typer(
+    name="harmony",
+    help="OpenAI's Harmony response format, the chat format of gpt-oss.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+vocab: Final = typer.Typer(help="The vocabulary o200k_harmony, which is inside the package.", no_args_is_help=True)
+app.add_typer(vocab, name="vocab")
+
+_CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
+# Control characters, surrogates, and what turns the direction of text.
+_COMMANDS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+_COMMANDS_AND_BREAKS: Final = re.compile(f"{_COMMANDS.pattern}|[\t\n]")
+_UNREAD_SUFFIXES: Final = (".gz", ".zst", ".parquet", ".arrow")
+
+
+def run() -> None:
+    """Runs the command; a pipe that is closed at the other end is no error of ours."""
+    try:
+        app()
+    except BrokenPipeError:
+        # What is still buffered cannot be written either; let the interpreter's last flush go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None  # as of a program that SIGPIPE ended
+    except HarmonyError as error:  # of the vocabulary: those of records are reported one by one
+        _refuse(str(error))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"harmony {harmony.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """OpenAI's Harmony response format, the chat format of gpt-oss."""
+
+
+@app.command(epilog="Example: [bold]harmony parse completions.jsonl -o messages.jsonl[/bold]")
+def parse(
+    file: Annotated[str, typer.Argument(help="JSON Lines, or - for standard input.", show_default=False)],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Where the JSON Lines go: a file, or - for standard output.")
+    ] = None,
+) -> None:
+    """Parse completions into messages.
+
+    Each line of FILE is an object with `tokens` (ids) or `text` (markers written out), and optionally `role` (default
+    assistant; null where the tokens begin with their own <|start|>). Each gives one line, in order: its other fields,
+    with `messages` and `complete`, or with `error`. Without --output, a terminal shows the messages to be read.
+    """
+    console = Console(highlight=False)
+    bad = 0
+    with _reading(file) as lines:
+        records = parse_lines(lines, harmony.load_harmony_encoding(vocabulary.ENCODING_NAME))
+        if output is None and console.is_terminal:
+            for record in records:
+                bad += isinstance(record.outcome, RecordError)
+                _show(console, record)
+        else:
+            with _writing(output or "-", file) as stream:
+                for record in records:
+                    bad += isinstance(record.outcome, RecordError)
+                    stream.write(record.to_json())
+    if bad:
+        typer.echo(f"harmony: {bad:,} bad {'record' if bad == 1 else 'records'}, each with its `error`", err=True)
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")
+def tokens(
+    items: Annotated[list[str], typer.Argument(help="A text, or token ids; - reads it from standard input.")],
+    ids: Annotated[bool, typer.Option("--ids", help="The items are token ids.")] = False,
+) -> None:
+    """Show a text, or token ids, as tokens, special tokens marked.
+
+    Special tokens written out in a text are those tokens.
+    """
+    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+    if items == ["-"]:
+        items = [sys.stdin.buffer.read().decode(errors="surrogateescape")]
+    text = " ".join(items)
+    _show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
+
+
+@vocab.command(epilog="Example: [bold]harmony vocab info[/bold]")
+def info() -> None:
+    """Tell what the vocabulary is, where it was read from, and which engine parses."""
+    loaded = vocabulary.load()
+    folder = os.environ.get(vocabulary.FOLDER_VARIABLE)
+    facts = {
+        "encoding": f"{vocabulary.ENCODING_NAME}, vocabulary o200k_harmony",
+        "byte-pair ranks": f"{vocabulary.FIRST_SPECIAL:,}, ids 0 to {vocabulary.FIRST_SPECIAL - 1}",
+        "special tokens": (
+            f"{len(vocabulary.SPECIAL_TOKENS):,}, ids {vocabulary.FIRST_SPECIAL} to {vocabulary.LAST_TOKEN}"
+        ),
+        "official file": f"{vocabulary.FILE_NAME}, {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}",
+        "read from": str(Path(folder) / vocabulary.FILE_NAME) if folder else f"the package ({vocabulary.PACKED_NAME})",
+        "token bytes": f"{loaded.offsets[-1]:,}",
+        "engine": "compiled" if COMPILED else "Python",
+        "version": harmony.__version__,
+    }
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        typer.echo(f"{name:{width}}  {fact}")
+
+
+@vocab.command(epilog="Example: [bold]harmony vocab export ~/encodings[/bold]")
+def export(
+    folder: Annotated[Path, typer.Argument(help="The folder to write to; made if need be.", show_default=False)],
+) -> None:
+    """Write the official file o200k_base.tiktoken into a folder.
+
+    openai-harmony and others read it there with TIKTOKEN_ENCODINGS_BASE=FOLDER.
+    """
+    path = folder / vocabulary.FILE_NAME
+    partial = path.with_suffix(".partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(vocabulary.load().official_file())
+        partial.replace(path)
+    except OSError as error:
+        _refuse(f"{path} cannot be written: {error.strerror}")
+    typer.echo(f"{path}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
+
+
+def _refuse(reason: str) -> NoReturn:
+    typer.echo(f"harmony: {reason}", err=True)
+    raise SystemExit(2)
+
+
+@contextmanager
+def _reading(file: str) -> Iterator[BinaryIO]:
+    if file.endswith(_UNREAD_SUFFIXES):
+        _refuse(f"{file}: expected JSON Lines, uncompressed")
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(file).open("rb")
+    except OSError as error:
+        _refuse(f"{file} cannot be read: {error.strerror}")
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _writing(file: str, source: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if file.endswith(_UNREAD_SUFFIXES):
+        _refuse(f"{file}: only JSON Lines can be written, uncompressed")
+    try:
+        if source != "-" and Path(file).exists() and Path(file).samefile(source):
+            _refuse(f"{file} is the file that is read")
+        stream = Path(file).open("wb")
+    except OSError as error:
+        _refuse(f"{file} cannot be written: {error.strerror}")
+    with stream:
+        yield stream
+
+
+def _ids(text: str) -> list[int]:
+    numbers = []
+    for word in text.replace(",", " ").strip().removeprefix("[").removesuffix("]").split():
+        try:
+            number = int(word)
+        except ValueError:
+            _refuse(f"expected token ids, found {quote(word)}")
+        if not 0 <= number <= vocabulary.LAST_TOKEN:
+            _refuse(f"expected token ids in 0..{vocabulary.LAST_TOKEN}, found {quote(word)}")
+        numbers.append(number)
+    return numbers
+
+
+def _show(console: Console, record: Record) -> None:
+    """Prints one record to be read."""
+    name = record.fields.get("id")
+    title = _printable(bytes(name).decode().strip('"'), _COMMANDS_AND_BREAKS) if name else f"line {record.line:,}"
+    console.print(Rule(Text(title), style="dim", align="left"))
+    if isinstance(record.outcome, RecordError):
+        console.print(Text(f"error {record.outcome.code}: {_printable(record.outcome.message)}", style="bold red"))
+        return
+    for message in record.outcome.messages:
+        console.print(_heading(message))
+        for part in message.content:
+            if isinstance(part, TextContent):
+                console.print(Padding(Text(_printable(part.text)), (0, 0, 1, 2)))
+    if not record.outcome.complete:
+        console.print(Text("(the input ends before the message does)", style="italic dim"))
+
+
+def _heading(message: Message) -> Text:
+    heading = Text(message.author.role.value, style="bold cyan")
+    if message.author.name is not None:
+        heading.append(f" {_printable(message.author.name)}", "cyan")
+    if message.channel is not None:
+        heading.append(f" · {_printable(message.channel)}", _CHANNEL_STYLES.get(message.channel, "magenta"))
+    if message.recipient is not None:
+        heading.append(f" → {_printable(message.recipient)}", "blue")
+    if message.content_type is not None:
+        heading.append(f" {_printable(message.content_type)}", "dim")
+    return heading
+
+
+def _show_tokens(numbers: list[int]) -> None:
+    loaded = vocabulary.load()
+    rows = [
+        (
+            str(index),
+            str(token),
+            _printable(loaded.token_bytes(token).decode(errors="backslashreplace"), _COMMANDS_AND_BREAKS),
+            "special" if token >= vocabulary.FIRST_SPECIAL else "",
+        )
+        for index, token in enumerate(numbers)
+    ]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for row in rows:
+            typer.echo("\t".join(row).rstrip("\t"))
+        return
+    table = Table("token", "id", "text", "", box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(row[0], row[1], Text(f"│{row[2]}│"), row[3], style="bold magenta" if row[3] else None)
+    console.print(table)
+
+
+def _printable(text: str, commands: re.Pattern[str] = _COMMANDS) -> str:
+    """The text without what would command a terminal: control characters are written out."""
+    return commands.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

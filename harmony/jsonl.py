@@ -1,0 +1,91 @@
+"""Logs as JSON Lines: each line is one completion, and becomes one line with its messages or with its error.
+
+A record has its completion as `tokens` (ids) or else as `text` (special tokens written out), and may say the `role`
+of the first message: assistant unless it does, none if it is null. All other fields pass through as they were
+written, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from harmony.encoding import HarmonyEncoding
+from harmony.errors import HarmonyError, quote
+from harmony.messages import Role, flat_messages
+from harmony.results import ParseResult
+
+
+class RecordError(msgspec.Struct, frozen=True):
+    """Why a record gave no messages; `position` is that of a HarmonyError, None where the record itself is wrong."""
+
+    code: str
+    message: str
+    position: int | None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What became of one line: `line` counts from 1, `fields` are those that pass through."""
+
+    line: int
+    fields: dict[str, msgspec.Raw]
+    outcome: ParseResult | RecordError
+
+    def to_json(self) -> bytes:
+        """The record as a line of JSON, with the line's end."""
+        if isinstance(self.outcome, RecordError):
+            added: dict[str, Any] = {"error": self.outcome}
+        else:
+            added = {"messages": flat_messages(self.outcome.messages), "complete": self.outcome.complete}
+        return _ENCODER.encode(self.fields | added) + b"\n"
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TOKENS: Final = msgspec.json.Decoder(list[int])
+_TEXT: Final = msgspec.json.Decoder(str)
+_ROLE: Final = msgspec.json.Decoder(str | None)
+
+
+def parse_lines(lines: Iterable[bytes], encoding: HarmonyEncoding) -> Iterator[Record]:
+    """Parses every line that is not blank; each gives one Record, in order, whatever it holds."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _parse_line(number, line, encoding)
+
+
+def _parse_line(number: int, line: bytes, encoding: HarmonyEncoding) -> Record:
+    try:
+        line.decode()  # fields that pass through are looked at no further
+        fields = _FIELDS.decode(line)
+    except UnicodeDecodeError as error:
+        found = f"expected UTF-8, found the byte 0x{line[error.start]:02x} at byte {error.start:,} of line {number:,}"
+        return Record(number, {}, RecordError("invalid-utf-8", found, None))
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Record(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
+
+    name = "tokens" if "tokens" in fields else "text"
+    source = fields.pop(name, None)
+    written_role = fields.pop("role", None)
+    try:
+        if source is None:
+            raise ValueError("expected a field `tokens` or `text`, found neither")
+        role = Role.ASSISTANT if written_role is None else _value(_ROLE, written_role, "role")
+        if name == "tokens":
+            return Record(number, fields, encoding.parse(_value(_TOKENS, source, name), role))
+        return Record(number, fields, encoding.parse_text(_value(_TEXT, source, name), role))
+    except HarmonyError as error:
+        return Record(number, fields, RecordError(error.code, str(error), error.position))
+    except (ValueError, RecursionError) as error:
+        return Record(number, fields, RecordError("invalid-record", f"{error} - in line {number:,}", None))
+
+
+def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> Any:
+    """The value of one field; ValueError with its path."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        raise ValueError(text.replace("`$", f"`$.{name}") if "`$" in text else f"{text} - at `$.{name}`") from None
