@@ -1,0 +1,53 @@
+"""What the benchmark parses: the sample log's completions, joined in a fixed order into longer ones."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+START, CALL, RETURN, END, CHANNEL = 200006, 200012, 200002, 200007, 200005
+ASSISTANT = 173781
+SAMPLES = Path(__file__).parent.parent / "examples" / "completions.jsonl"
+
+#: Samples in forms that openai-harmony 0.0.8 cannot read, or reads otherwise.
+OURS_ALONE = {
+    "constrain-space-word",
+    "named-authors",
+    "tool-results-two-forms",
+    "structured-output",
+    "structured-bare-type",
+    "markdown-table",
+}
+
+
+def completions(count: int = 50, length: int = 550) -> list[list[int]]:
+    """`count` completions of about `length` tokens, prose and calls mixed, each several messages long."""
+    records = map(json.loads, SAMPLES.read_bytes().splitlines())
+    samples = [
+        record["tokens"]
+        for record in records
+        if record.get("tokens", [0])[0] == CHANNEL
+        and record["tokens"][-1] in (CALL, RETURN, END)
+        and record["id"] not in OURS_ALONE
+    ]
+    order = random.Random(1)
+    joined = []
+    for _ in range(count):
+        tokens = list(order.choice(samples))
+        while len(tokens) < length:
+            tokens += [START, ASSISTANT, *order.choice(samples)]
+        joined.append(tokens)
+    return joined
+
+
+def long_message(length: int = 4000) -> list[int]:
+    """One message of `length` tokens of content."""
+    body = [token for tokens in completions() for token in tokens if token < 199_998]
+    return [CHANNEL, 17196, 200008, *body[:length], END]
+
+
+def headers(count: int = 1000) -> list[int]:
+    """`count` empty messages with a header of fifteen tokens."""
+    header = [START, ASSISTANT, CHANNEL, 12606, 815, 316, 28, 44580, 775, 170154, 220, 200003, 4108, 200008, CALL]
+    return header * count
