@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Subject:
@@ -13,7 +13,7 @@ class Subject:
 
     distribution: str
     module: str
-    environment: dict[str, str] = {}
+    environment: ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
         library = importlib.import_module(self.module)
@@ -65,7 +65,7 @@ class Harmony(Subject):
 
     distribution = "harmony-codec"
     module = "harmony"
-    environment = {"HARMONY_EXTENSION": "yes"}
+    environment: ClassVar = {"HARMONY_EXTENSION": "yes"}
 
     def parse(self, corpus: list[list[int]]) -> None:
         for tokens in corpus:
@@ -81,7 +81,7 @@ class Harmony(Subject):
 class HarmonyPython(Harmony):
     """harmony with its engine in Python."""
 
-    environment = {"HARMONY_EXTENSION": "no"}
+    environment: ClassVar = {"HARMONY_EXTENSION": "no"}
 
 
 class OpenaiHarmony(Subject):

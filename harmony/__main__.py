@@ -6,13 +6,12 @@ import sys
 def main() -> None:
     """Runs the command line, which needs the extra `cli`."""
     try:
-        import rich
-        import typer  # noqa: F401  both are what the extra installs
+        from harmony.cli import run
     except ModuleNotFoundError as error:
+        if error.name not in ("rich", "typer"):
+            raise
         print(f"harmony: the command line needs {error.name}: pip install 'harmony-codec[cli]'", file=sys.stderr)
         raise SystemExit(2) from None
-    from harmony.cli import run
-
     run()
 
 

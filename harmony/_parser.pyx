@@ -533,7 +533,7 @@ def parse(tokens, role, *, strict):
     return result(parser)
 
 
-def parse_text(str text not None, role, *, strict):
+def parse_text(text, role, *, strict):
     cdef StreamableParser parser = whole_input(role, strict)
     parser._unit = "character"
     for start, stop, token in vocabulary.special_tokens_in(text):

@@ -5,10 +5,12 @@ Decides what a wrong value in a field raises and what the nested form looks like
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, Union, cast, get_args, get_origin
 
 import msgspec
 
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
 
 
 @cache
-def _types(record: type[Record]) -> dict[str, Any]:
-    return {field.name: field.type for field in msgspec.structs.fields(record)}
+def _types(record: _Checked) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(cast("type[msgspec.Struct]", record))}
 
 
 @cache
-def _quick_looks(record: type[Record]) -> dict[str, tuple[frozenset[type], frozenset[type]]]:
+def _quick_looks(record: _Checked) -> dict[str, tuple[frozenset[type], frozenset[type]]]:
     """By field, the classes whose own instances it may hold as they are, and those that a list in it may hold.
 
     A list and a dict are never held as they are, so that no two records share one.
@@ -32,9 +34,13 @@ def _quick_looks(record: type[Record]) -> dict[str, tuple[frozenset[type], froze
     looks = {}
     for name, kind in _types(record).items():
         kinds = _alternatives(kind)
-        items = [item for kind in kinds if get_origin(kind) is list for item in _alternatives(*get_args(kind))]
-        looks[name] = tuple(frozenset(kind for kind in some if isinstance(kind, type)) for some in (kinds, items))
+        lists = [kind for kind in kinds if get_origin(kind) is list]
+        looks[name] = _classes(kinds), _classes(_alternatives(*get_args(lists[0])) if lists else ())
     return looks
+
+
+def _classes(kinds: Iterable[Any]) -> frozenset[type]:
+    return frozenset(kind for kind in kinds if isinstance(kind, type))
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
@@ -42,12 +48,12 @@ def _alternatives(kind: Any) -> tuple[Any, ...]:
 
 
 @cache
-def _holder(record: type[Record], name: str) -> type[msgspec.Struct]:
+def _holder(record: _Checked, name: str) -> type[msgspec.Struct]:
     """A Struct with this one field, for msgspec keeps what it knows of a type with Structs only."""
     return msgspec.defstruct(record.__name__, [(name, _types(record)[name])])
 
 
-def checked(record: type[Record], name: str, value: object) -> Any:
+def checked(record: _Checked, name: str, value: object) -> Any:
     """The value as a record's field may hold it. Raises TypeError for a wrong type, ValueError for a wrong value."""
     if isinstance(value, str):
         value = str.__str__(value)  # a Role as recipient would be formatted as `Role.ASSISTANT`
@@ -63,7 +69,7 @@ def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
     try:
         return function(*arguments, **options)
     except RecursionError:
-        raise ValueError("Expected data to end, found it nested too deeply or holding itself") from None
+        raise ValueError("the data is nested too deeply, or contains itself") from None
     except OverflowError as error:
         raise ValueError(str(error)) from None
 
@@ -84,6 +90,30 @@ def plain(value: object) -> object:
         if isinstance(value, kind):
             return kind(value)
     raise TypeError(f"Expected data that JSON can hold, got `{type(value).__name__}`")
+
+
+#: In msgpack, a float with all bits of its exponent set: infinity or NaN. No UTF-8 has these bytes, an integer may.
+_NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+
+
+def all_finite(value: object) -> bool:
+    """Whether a value holds neither NaN nor infinity. JSON has no form for them, and msgspec writes them as null."""
+    try:
+        if not _NOT_FINITE.search(msgspec.msgpack.encode(value, enc_hook=plain)):
+            return True
+    except OverflowError:  # an integer beyond 64 bits
+        pass
+    return _all_finite(value)
+
+
+def _all_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Record):
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, dict):
+        return all(map(_all_finite, value.values()))
+    return all(map(_all_finite, value)) if isinstance(value, list | tuple | set | frozenset) else True
 
 
 def _as_is(value: Any) -> Any:
@@ -113,18 +143,22 @@ def _dumped(value: Any, leaf: Callable[[Any], Any], exclude_none: bool) -> Any:
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    """A JSON schema with each reference replaced by what it refers to; no type here holds itself."""
+    """A JSON schema without references, for no type here holds itself, and without the names and words of classes."""
     if isinstance(schema, list):
         return [_inlined(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {key: _inlined(item, definitions) for key, item in schema.items() if key != "discriminator"}
+    return {
+        key: _inlined(item, definitions)
+        for key, item in schema.items()
+        if key != "discriminator" and not (key in ("title", "description") and isinstance(item, str))
+    }
 
 
 class _Checked(msgspec.StructMeta):
-    """Checks what a caller gives a record. What msgspec decodes or copies does not come this way: it is right already."""
+    """Checks what a caller gives a record. What msgspec decodes or copies is right and does not come this way."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         if "type" in kwargs and kwargs["type"] == cls.__struct_config__.tag:
@@ -132,10 +166,11 @@ class _Checked(msgspec.StructMeta):
         record = unchecked(cls, *args, **kwargs)
         for name, (plain, items) in _quick_looks(cls).items():
             value = getattr(record, name)
-            kind = type(value)
-            if kind is list and items.issuperset(map(type, value)):
+            if type(value) in plain:
+                continue
+            if type(value) is list and items.issuperset(map(type, value)):
                 setattr(record, name, value.copy())
-            elif kind not in plain:
+            else:
                 setattr(record, name, checked(cls, name, value))
         return record
 
@@ -203,5 +238,4 @@ class Record(msgspec.Struct, metaclass=_Checked):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         written = msgspec.json.schema(cls._written_type())
-        inlined: dict[str, Any] = _inlined(written, written["$defs"])
-        return inlined
+        return {"title": cls.__name__, **_inlined(written, written["$defs"])}

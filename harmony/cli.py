@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, NoReturn
 
@@ -48,15 +48,15 @@ _UNREAD_SUFFIXES: Final = (".gz", ".zst", ".parquet", ".arrow")
 
 
 def run() -> None:
-    """Runs the command; a pipe that is closed at the other end is no error of ours."""
+    """Runs the command."""
+    if hasattr(signal, "SIGPIPE"):  # a pipe closed at its other end ends this end, as it does `cat`
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app()
-    except BrokenPipeError:
-        # What is still buffered cannot be written either; let the interpreter's last flush go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None  # as of a program that SIGPIPE ended
-    except HarmonyError as error:  # of the vocabulary: those of records are reported one by one
+    except HarmonyError as error:  # of the vocabulary, for those of records are reported one by one
         _refuse(str(error))
+    except OSError as error:  # such as a full disk
+        _refuse(error.strerror or str(error))
 
 
 def _version(asked: bool) -> None:
@@ -89,19 +89,22 @@ def parse(
     """
     console = Console(highlight=False)
     bad = 0
-    with _reading(file) as lines:
+    with _input(file) as lines:
         records = parse_lines(lines, harmony.load_harmony_encoding(vocabulary.ENCODING_NAME))
         if output is None and console.is_terminal:
             for record in records:
                 bad += isinstance(record.outcome, RecordError)
                 _show(console, record)
         else:
-            with _writing(output or "-", file) as stream:
+            with _output(output or "-", file) as stream:
                 for record in records:
                     bad += isinstance(record.outcome, RecordError)
                     stream.write(record.to_json())
+                stream.flush()
     if bad:
-        typer.echo(f"harmony: {bad:,} bad {'record' if bad == 1 else 'records'}, each with its `error`", err=True)
+        typer.echo(
+            f"harmony: {bad:,} bad {'record, with its error' if bad == 1 else 'records, each with its error'}", err=True
+        )
         raise typer.Exit(1)
 
 
@@ -167,42 +170,36 @@ def _refuse(reason: str) -> NoReturn:
     raise SystemExit(2)
 
 
-@contextmanager
-def _reading(file: str) -> Iterator[BinaryIO]:
-    if file.endswith(_UNREAD_SUFFIXES):
-        _refuse(f"{file}: expected JSON Lines, uncompressed")
+def _input(file: str) -> AbstractContextManager[BinaryIO]:
     if file == "-":
-        yield sys.stdin.buffer
-        return
+        return nullcontext(sys.stdin.buffer)
+    _check_suffix(file)
     try:
-        stream = Path(file).open("rb")
+        return Path(file).open("rb")
     except OSError as error:
         _refuse(f"{file} cannot be read: {error.strerror}")
-    with stream:
-        yield stream
 
 
-@contextmanager
-def _writing(file: str, source: str) -> Iterator[BinaryIO]:
+def _output(file: str, source: str) -> AbstractContextManager[BinaryIO]:
     if file == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if file.endswith(_UNREAD_SUFFIXES):
-        _refuse(f"{file}: only JSON Lines can be written, uncompressed")
+        return nullcontext(sys.stdout.buffer)
+    _check_suffix(file)
     try:
         if source != "-" and Path(file).exists() and Path(file).samefile(source):
             _refuse(f"{file} is the file that is read")
-        stream = Path(file).open("wb")
+        return Path(file).open("wb")
     except OSError as error:
         _refuse(f"{file} cannot be written: {error.strerror}")
-    with stream:
-        yield stream
+
+
+def _check_suffix(file: str) -> None:
+    if file.endswith(_UNREAD_SUFFIXES):
+        _refuse(f"{file}: expected JSON Lines, uncompressed")
 
 
 def _ids(text: str) -> list[int]:
     numbers = []
-    for word in text.replace(",", " ").strip().removeprefix("[").removesuffix("]").split():
+    for word in re.findall(r"[^\s,\[\]]+", text):
         try:
             number = int(word)
         except ValueError:
@@ -226,8 +223,10 @@ def _show(console: Console, record: Record) -> None:
         for part in message.content:
             if isinstance(part, TextContent):
                 console.print(Padding(Text(_printable(part.text)), (0, 0, 1, 2)))
-    if not record.outcome.complete:
-        console.print(Text("(the input ends before the message does)", style="italic dim"))
+    if record.outcome.next_role is not None:
+        console.print(Text(f"(ends in an open <|start|>{record.outcome.next_role.value})", style="italic dim"))
+    elif not record.outcome.complete:
+        console.print(Text("(ends before the message does)", style="italic dim"))
 
 
 def _heading(message: Message) -> Text:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from functools import cache, cached_property
+from itertools import accumulate
 from typing import Literal
 
 from harmony import parser, vocabulary
 from harmony.errors import SENTENCES, HarmonyError, quote
 from harmony.messages import Message, Role
 from harmony.results import ParseResult
-from harmony.tokens import Tokens, as_id
+from harmony.tokens import Tokens, as_id, as_sequence
 
 
 class HarmonyEncodingName(str, Enum):
@@ -67,8 +68,7 @@ class HarmonyEncoding:
         encoded as special unasked. With `disallowed_special=()` what is not allowed is encoded as ordinary text.
         Single surrogates are encoded as U+FFFD.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"Expected `str`, got `{type(text).__name__}` - at `text`")
+        _check_text(text)
         allowed = self.special_tokens_set if allowed_special == "all" else set(allowed_special)
         if disallowed_special == "all":
             found = next((m for m in vocabulary.special_tokens_in(text) if text[m[0] : m[1]] not in allowed), None)
@@ -89,12 +89,15 @@ class HarmonyEncoding:
 
     def decode_utf8(self, tokens: Tokens) -> str:
         """The text of token ids; HarmonyError where they do not decode to UTF-8."""
-        data = parser.decode_bytes(tokens)
+        sequence = as_sequence(tokens)
+        data = parser.decode_bytes(sequence)
         try:
             return data.decode()
         except UnicodeDecodeError as error:
-            sentence = SENTENCES["invalid-utf-8"].format(found=f"0x{data[error.start]:02x}", byte=error.start)
-            raise HarmonyError(sentence, code="invalid-utf-8") from None
+            ends = accumulate(len(self._vocabulary.token_bytes(token)) for token in sequence)
+            position = next(index for index, end in enumerate(ends) if end > error.start)
+            sentence = SENTENCES["invalid-utf-8"].format(found=f"0x{data[error.start]:02x}")
+            raise HarmonyError(sentence, code="invalid-utf-8", position=position) from None
 
     def is_special_token(self, token: int) -> bool:
         """Whether this is the id of a special token; False for an integer that is no id at all."""
@@ -125,6 +128,7 @@ class HarmonyEncoding:
 
         Positions in the result are character offsets. Needs no encoder.
         """
+        _check_text(text)
         return parser.parse_text(text, role, strict=strict)
 
     def parse_messages_from_completion_tokens(
@@ -147,6 +151,11 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
 @cache
 def _load() -> HarmonyEncoding:
     return HarmonyEncoding()
+
+
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"Expected `str`, got `{type(text).__name__}` - at `text`")
 
 
 def _disallowed(found: str, position: int) -> HarmonyError:

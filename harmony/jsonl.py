@@ -13,8 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import HarmonyError, quote
-from harmony.messages import Role, flat_messages
+from harmony.errors import HarmonyError
 from harmony.results import ParseResult
 
 
@@ -38,7 +37,8 @@ class Record(msgspec.Struct, frozen=True):
         if isinstance(self.outcome, RecordError):
             added: dict[str, Any] = {"error": self.outcome}
         else:
-            added = {"messages": flat_messages(self.outcome.messages), "complete": self.outcome.complete}
+            messages = [msgspec.Raw(message.to_json().encode()) for message in self.outcome.messages]
+            added = {"messages": messages, "complete": self.outcome.complete}
         return _ENCODER.encode(self.fields | added) + b"\n"
 
 
@@ -47,6 +47,8 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TOKENS: Final = msgspec.json.Decoder(list[int])
 _TEXT: Final = msgspec.json.Decoder(str)
 _ROLE: Final = msgspec.json.Decoder(str | None)
+_NULL: Final = msgspec.Raw(b"null")
+_ASSISTANT: Final = msgspec.Raw(b'"assistant"')
 
 
 def parse_lines(lines: Iterable[bytes], encoding: HarmonyEncoding) -> Iterator[Record]:
@@ -66,13 +68,13 @@ def _parse_line(number: int, line: bytes, encoding: HarmonyEncoding) -> Record:
     except (msgspec.DecodeError, RecursionError) as error:
         return Record(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
 
-    name = "tokens" if "tokens" in fields else "text"
-    source = fields.pop(name, None)
-    written_role = fields.pop("role", None)
+    name = "text" if fields.get("tokens", _NULL) == _NULL else "tokens"
+    source = fields.pop(name, _NULL)
+    written_role = fields.pop("role", _ASSISTANT)
     try:
-        if source is None:
+        if source == _NULL:
             raise ValueError("expected a field `tokens` or `text`, found neither")
-        role = Role.ASSISTANT if written_role is None else _value(_ROLE, written_role, "role")
+        role = _value(_ROLE, written_role, "role")
         if name == "tokens":
             return Record(number, fields, encoding.parse(_value(_TOKENS, source, name), role))
         return Record(number, fields, encoding.parse_text(_value(_TEXT, source, name), role))

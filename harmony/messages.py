@@ -11,17 +11,15 @@ own and loses nothing.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from harmony._record import Record, checked, converted, guarded, plain, unchecked
+from harmony._record import Record, all_finite, checked, converted, guarded, plain, unchecked
 from harmony.tools import BROWSER, PYTHON
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ class ReasoningEffort(str, Enum):
 # Authors, tools and content.
 
 
-class Author(Record):
+class Author(Record, gc=False):
     """Who speaks: a role, and for a tool its name."""
 
     role: Role
@@ -131,7 +129,7 @@ class Content(Record):
         return cls.model_validate(raw)
 
 
-class TextContent(Content, tag="text"):
+class TextContent(Content, tag="text", gc=False):
     """Text."""
 
     text: str
@@ -224,6 +222,7 @@ class DeveloperContent(Content, tag="developer_content", omit_defaults=True):
 
 
 _Part: TypeAlias = TextContent | SystemContent | DeveloperContent
+_AnyMessage = TypeVar("_AnyMessage", bound="Message")
 
 
 # Messages, and their flat form.
@@ -240,44 +239,7 @@ class _FlatSystemContent(SystemContent, tag="system_content", omit_defaults=True
     tools: dict[str, ToolNamespaceConfig] | None = None
 
 
-#: In msgpack, a float with all bits of its exponent set: infinity or NaN. No UTF-8 has these bytes, an integer may.
-_NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
-
-
-def _finite(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    return all(map(_finite, value)) if isinstance(value, list | tuple) else True
-
-
-def _require_finite(tools: dict[str, ToolNamespaceConfig]) -> None:
-    """Raises ValueError for a number that JSON cannot hold; msgspec would write it as null."""
-    try:
-        if not _NOT_FINITE.search(msgspec.msgpack.encode(tools, enc_hook=plain)):
-            return
-    except OverflowError:
-        pass  # an integer beyond 64 bits, which JSON can hold
-    for namespace in tools.values():
-        for tool in namespace.tools:
-            if not _finite(tool.parameters):
-                raise ValueError(f"Expected finite numbers in the parameters of the tool `{tool.name}`")
-
-
-def _flat_content(content: list[_Part], finite: bool) -> list[_Part]:
-    if len(content) == 1 and type(content[0]) is TextContent:  # nearly all messages
-        return content
-    flat: list[_Part] = []
-    for part in content:
-        if finite and not isinstance(part, TextContent) and part.tools:
-            _require_finite(part.tools)
-        system = isinstance(part, SystemContent)
-        flat.append(unchecked(_FlatSystemContent, *msgspec.structs.astuple(part)) if system else part)
-    return flat
-
-
-class _FlatMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
+class _FlatMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """A message as msgspec reads and writes it flat."""
 
     role: Role
@@ -286,6 +248,54 @@ class _FlatMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     channel: str | None = None
     recipient: str | None = None
     content_type: str | None = None
+
+
+def flat_messages(messages: Iterable[Message], *, finite: bool = False) -> list[_FlatMessage]:
+    """Messages in the flat form, as objects that msgspec writes.
+
+    Where `finite`, raises ValueError for NaN or infinity in the parameters of a tool, which msgspec writes as null.
+    """
+    flat = []
+    for message in messages:
+        content = message.content
+        if len(content) != 1 or type(content[0]) is not TextContent:  # few messages are more than one text
+            content = _flat_content(content, finite)
+        flat.append(
+            _FlatMessage(
+                role=message.author.role,
+                name=message.author.name,
+                content=content,
+                channel=message.channel,
+                recipient=message.recipient,
+                content_type=message.content_type,
+            )
+        )
+    return flat
+
+
+def _flat_content(content: list[_Part], finite: bool) -> list[_Part]:
+    flat: list[_Part] = []
+    for part in content:
+        if finite and not isinstance(part, TextContent) and part.tools and not all_finite(part.tools):
+            raise ValueError("Expected finite numbers in the parameters of tools, got NaN or infinity")
+        system = isinstance(part, SystemContent)
+        flat.append(unchecked(_FlatSystemContent, *msgspec.structs.astuple(part)) if system else part)
+    return flat
+
+
+def _read(messages: Iterable[_FlatMessage], kind: type[_AnyMessage]) -> list[_AnyMessage]:
+    """Messages from the flat form, which msgspec has checked."""
+    return [
+        unchecked(
+            kind,
+            unchecked(Author, flat.role, flat.name),
+            [unchecked(TextContent, flat.content)] if isinstance(flat.content, str) else flat.content,
+            flat.channel,
+            flat.recipient,
+            flat.content_type,
+        )
+        for flat in messages
+    ]
 
 
 class _FlatConversation(msgspec.Struct):
@@ -340,6 +350,10 @@ class _Exchanged(Record):
         return self.to_dict()
 
 
+def _part(content: str | Content) -> Any:
+    return TextContent(content) if isinstance(content, str) else content
+
+
 def _is_nested(message: object) -> bool:
     return isinstance(message, Message) or (isinstance(message, Mapping) and "author" in message)
 
@@ -356,7 +370,7 @@ class Message(_Exchanged):
     @classmethod
     def from_author_and_content(cls, author: Author, content: str | Content) -> Self:
         """A message of one part; a string becomes text."""
-        return cls(author=author).adding_content(content)
+        return cls(author=author, content=[_part(content)])
 
     @classmethod
     def from_role_and_content(cls, role: Role, content: str | Content) -> Self:
@@ -366,12 +380,12 @@ class Message(_Exchanged):
     @classmethod
     def from_role_and_contents(cls, role: Role, contents: Sequence[Content]) -> Self:
         """A message of several parts by an author without a name."""
-        return cls(author=Author(role=role))._with("content", list(contents))
+        parts: list[Any] = list(contents)
+        return cls(author=Author(role=role), content=parts)
 
     def adding_content(self, content: str | Content) -> Self:
         """Adds a part, a string as text, and returns this message."""
-        part = TextContent(content) if isinstance(content, str) else content
-        self.content += checked(Message, "content", [part])
+        self.content += checked(Message, "content", [_part(content)])
         return self
 
     def with_channel(self, channel: str) -> Self:
@@ -405,26 +419,11 @@ class Message(_Exchanged):
         return _FlatMessage
 
     def _to_flat(self, *, finite: bool) -> _FlatMessage:
-        return _FlatMessage(
-            role=self.author.role,
-            name=self.author.name,
-            content=_flat_content(self.content, finite),
-            channel=self.channel,
-            recipient=self.recipient,
-            content_type=self.content_type,
-        )
+        return flat_messages((self,), finite=finite)[0]
 
     @classmethod
     def _from_flat(cls, flat: Any) -> Self:
-        content = flat.content
-        return unchecked(
-            cls,
-            unchecked(Author, flat.role, flat.name),
-            [unchecked(TextContent, content)] if isinstance(content, str) else content,
-            flat.channel,
-            flat.recipient,
-            flat.content_type,
-        )
+        return _read((flat,), cls)[0]
 
 
 class Conversation(_Exchanged):
@@ -447,21 +446,24 @@ class Conversation(_Exchanged):
     @classmethod
     def model_validate(cls, obj: Any) -> Self:
         messages = obj.get("messages") if isinstance(obj, Mapping) else None
-        if not isinstance(messages, list | tuple) or not any(map(_is_nested, messages)):
-            return super().model_validate(obj) if isinstance(obj, cls) else cls.from_dict(obj)
-        read = [message if _is_nested(message) else Message.from_dict(message) for message in messages]
-        return super().model_validate({"messages": read})
+        if isinstance(messages, list | tuple) and any(map(_is_nested, messages)):
+            read = [
+                Message.model_validate(message) if isinstance(message, Mapping) else message for message in messages
+            ]
+            return super().model_validate({"messages": read})
+        return obj if isinstance(obj, cls) else cls.from_dict(obj)
 
     @classmethod
     def _written_type(cls) -> type[msgspec.Struct]:
         return _FlatConversation
 
     def _to_flat(self, *, finite: bool) -> _FlatConversation:
-        return _FlatConversation([message._to_flat(finite=finite) for message in self.messages])
+        return _FlatConversation(flat_messages(self.messages, finite=finite))
 
     @classmethod
     def _from_flat(cls, flat: Any) -> Self:
-        return unchecked(cls, [Message._from_flat(message) for message in flat.messages])
+        conversation: Self = unchecked(cls, _read(flat.messages, Message))
+        return conversation
 
 
 # How to render.

@@ -142,7 +142,8 @@ def test_what_a_parser_tells_in_mid_stream_equals_openai_harmony(
 ) -> None:
     text = (
         "<|channel|>analysis<|message|>Größe?🤷🏽 任务鼗<|end|>"
-        "<|start|>assistant to=functions.f<|channel|>commentary json<|message|>{}<|call|><|start|>functions.f to=assistant<|channel|>commentary<|message|>1<|end|>"
+        "<|start|>assistant to=functions.f<|channel|>commentary json<|message|>{}<|call|>"
+        "<|start|>functions.f to=assistant<|channel|>commentary<|message|>1<|end|>"
         "<|start|>assistant<|channel|>final<|message|>Yes"
     )
     ours = engine.StreamableParser(encoding, Role.ASSISTANT)

@@ -1,0 +1,92 @@
+"""The front door: names, encoding and decoding, and wrong arguments. What it shares with the oracle is tested there."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+import harmony
+from harmony import HarmonyEncoding, HarmonyEncodingName, HarmonyError, load_harmony_encoding
+
+
+def test_one_object_by_every_name(encoding: HarmonyEncoding) -> None:
+    assert load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS) is encoding
+    assert load_harmony_encoding(str(HarmonyEncodingName.HARMONY_GPT_OSS)) is encoding
+    assert pickle.loads(pickle.dumps(encoding)) is copy.deepcopy(encoding) is encoding
+    assert encoding.name == "HarmonyGptOss"
+    for name in ("o200k_harmony", "", 5):
+        with pytest.raises(ValueError, match="Invalid HarmonyEncodingName: expected `HarmonyGptOss`, got"):
+            load_harmony_encoding(name)  # type: ignore[arg-type]
+
+
+def test_stops_and_specials(encoding: HarmonyEncoding, openai_harmony: Any) -> None:
+    theirs = openai_harmony.encoding
+    assert encoding.special_tokens_set == theirs.special_tokens_set
+    assert encoding.stop_tokens() == sorted(theirs.stop_tokens()) == [200002, 200007, 200012]
+    assert encoding.stop_tokens_for_assistant_actions() == sorted(theirs.stop_tokens_for_assistant_actions())
+    assert [encoding.is_special_token(token) for token in (-1, 0, 199_997, 199_998, 201_088, 201_089, 1 << 99)] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_decoding_says_which_id_is_none(encoding: HarmonyEncoding) -> None:
+    for decode in (encoding.decode, encoding.decode_utf8):
+        for token, shown in (
+            (201_089, "201089"),
+            (-1, "-1"),
+            (1 << 63, str(1 << 63)),
+            (1 << 99, "an integer of 100 bits"),
+        ):
+            with pytest.raises(HarmonyError) as caught:
+                decode([64, token])
+            expected = f"Invalid token for decoding: {shown}, expected an id in 0..201088 at token 1"
+            assert (str(caught.value), caught.value.code, caught.value.position) == (expected, "invalid-token", 1)
+        with pytest.raises(TypeError, match="Expected `int`, got `str` - at token 1"):
+            decode([64, "a"])
+
+
+def test_decoding_what_is_not_utf_8(encoding: HarmonyEncoding) -> None:
+    half = encoding.encode("🤷")[0]
+    assert encoding.decode([64, half]) == "a\ufffd"
+    with pytest.raises(UnicodeDecodeError):
+        encoding.decode([64, half], errors="strict")
+    with pytest.raises(HarmonyError, match=r"Invalid utf-8: .*found the byte 0xf0 at token 1") as caught:
+        encoding.decode_utf8([64, half, 64])
+    assert (caught.value.code, caught.value.position) == ("invalid-utf-8", 1)
+
+
+def test_a_disallowed_special_token_is_named_with_its_place(encoding: HarmonyEncoding) -> None:
+    with pytest.raises(HarmonyError, match=r"disallowed special token `<\|end\|>`.* at character 2") as caught:
+        encoding.encode("ab<|end|>")
+    assert (caught.value.code, caught.value.position, caught.value.unit) == ("disallowed-special", 2, "character")
+    with pytest.raises(TypeError, match="Expected `str`, got `bytes` - at `text`"):
+        encoding.encode(b"ab")  # type: ignore[arg-type]
+
+
+def test_one_letter_a_hundred_thousand_times(encoding: HarmonyEncoding) -> None:
+    text = "a" * 100_000
+    assert encoding.decode(encoding.encode(text)) == text
+
+
+def test_parse_messages_from_completion_tokens(encoding: HarmonyEncoding) -> None:
+    tokens = encoding.encode("<|message|>Hi<|end|>", allowed_special="all")
+    expected = [harmony.Message.from_role_and_content(harmony.Role.USER, "Hi")]
+    assert encoding.parse_messages_from_completion_tokens(tokens, harmony.Role.USER) == expected
+    assert (
+        encoding.parse(tokens, "user").messages
+        == encoding.parse_text("<|message|>Hi<|end|>", "user").messages
+        == expected
+    )
+    with pytest.raises(NotImplementedError):
+        encoding.parse(tokens, "user", strict=False)
+    with pytest.raises(TypeError):
+        encoding.parse_text(b"<|message|>", "user")  # type: ignore[arg-type]

@@ -1,0 +1,86 @@
+"""The package as a whole: what importing it loads, which engine it takes, and that nothing needs a network."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harmony
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_importing_and_parsing_load_nothing_heavy() -> None:
+    done = run(
+        "import sys, harmony\n"
+        "harmony.load_harmony_encoding('HarmonyGptOss').parse([200008, 12194, 200007], 'user')\n"
+        "print([name for name in ('tiktoken', 'lark', 'pyarrow', 'pydantic', 'numpy', 'rich') if name in sys.modules])"
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(hasattr(harmony, name) for name in harmony.__all__)
+    assert sorted(harmony.__all__) == harmony.__all__
+    assert importlib.metadata.version("harmony-codec") == harmony.__version__
+
+
+@pytest.mark.parametrize("choice", ["no", ""] + ["yes"] * (os.environ.get("HARMONY_EXTENSION") != "no"))
+def test_the_variable_decides_which_engine_parses(choice: str) -> None:
+    done = run("import harmony; print(harmony.StreamableParser.__module__)", HARMONY_EXTENSION=choice)
+    assert done.stdout in {"no": ["harmony._parser_py\n"], "yes": ["harmony._parser\n"]}.get(
+        choice, ["harmony._parser\n", "harmony._parser_py\n"]
+    )
+
+
+def test_a_missing_extension_is_an_error_where_it_is_required() -> None:
+    hide = "import sys; sys.modules['harmony._parser'] = None\n"
+    assert "ModuleNotFoundError" in run(hide + "import harmony", HARMONY_EXTENSION="yes").stderr
+    done = run(hide + "import harmony; print(harmony.StreamableParser.__module__)", HARMONY_EXTENSION="")
+    assert done.stdout == "harmony._parser_py\n"
+    done = run("import harmony", HARMONY_EXTENSION="maybe")
+    assert "HARMONY_EXTENSION: expected `yes`, `no` or nothing, got `maybe`" in done.stderr
+
+
+def test_nothing_needs_a_network() -> None:
+    done = run(
+        "import sys\n"
+        "def hook(event, arguments):\n"
+        "    if event.startswith(('socket.', 'urllib.')):\n"
+        "        raise RuntimeError(f'network: {event} {arguments}')\n"
+        "sys.addaudithook(hook)\n"
+        "import harmony\n"
+        "encoding = harmony.load_harmony_encoding('HarmonyGptOss')\n"
+        "tokens = encoding.encode('<|message|>Hi<|end|>', allowed_special='all')\n"
+        "print(encoding.parse(tokens, 'user').messages[0].content[0].text, encoding.decode(tokens))",
+        TIKTOKEN_CACHE_DIR=os.devnull,
+    )
+    assert (done.stdout, done.stderr) == ("Hi <|message|>Hi<|end|>\n", "")
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_runs_as_it_stands(example: Path, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) > 3
+
+
+def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    code = readme.split("```python\n")[1].split("```")[0]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Bring a hat." in done.stdout
+    assert "expected-start 18 2 expected `<|start|>`, found `<|channel|>` at token 18" in done.stdout
