@@ -1,0 +1,719 @@
+"""Messages and their written forms, against those of openai-harmony wherever it has them."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import math
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import openai_harmony as reference
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmony import messages as ours
+from harmony.messages import (
+    Author,
+    ChannelConfig,
+    Content,
+    Conversation,
+    DeveloperContent,
+    Message,
+    ReasoningEffort,
+    RenderConversationConfig,
+    RenderOptions,
+    Role,
+    SystemContent,
+    TextContent,
+    ToolDescription,
+    ToolNamespaceConfig,
+    flat_messages,
+)
+
+PARAMETERS = {
+    "type": "object",
+    "properties": {"zone": {"type": ["string", "null"], "default": None}, "a": {"type": "number", "default": 0.5}},
+    "required": [],
+    "nothing": None,
+}
+
+
+def both(build: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """What the same call makes of each library."""
+    return build(ours), build(reference)
+
+
+def tool_message(parameters: dict[str, Any]) -> Message:
+    tools = [ToolDescription.new("f", "Does.", parameters)]
+    return Message.from_role_and_content(Role.DEVELOPER, DeveloperContent.new().with_function_tools(tools))
+
+
+def parameters_of(message: Message) -> Any:
+    part = message.content[0]
+    assert isinstance(part, DeveloperContent)
+    assert part.tools is not None
+    return part.tools["functions"].tools[0].parameters
+
+
+FULL = Conversation.from_messages(
+    [
+        Message.from_role_and_content(
+            Role.SYSTEM,
+            SystemContent.new().with_browser_tool().with_python_tool().with_conversation_start_date("2025-06-28"),
+        ),
+        tool_message(PARAMETERS),
+        Message.from_author_and_content(Author.new(Role.USER, "Zoë"), "Hello").adding_content("again"),
+        Message.from_role_and_content(Role.ASSISTANT, "{}")
+        .with_channel("commentary")
+        .with_recipient("functions.f")
+        .with_content_type("<|constrain|>json"),
+        Message(Author(Role.TOOL, "functions.f"), [TextContent("1")], "commentary", "assistant"),
+        Message(author=Author(role=Role.USER), content=[]),
+    ]
+)
+
+
+# Names, signatures and defaults.
+
+
+@pytest.mark.parametrize("name", ["Role", "ReasoningEffort"])
+def test_enums_have_the_members_and_the_manner_of_the_reference(name: str) -> None:
+    mine, theirs = getattr(ours, name), getattr(reference, name)
+    assert [(member.name, member.value, str(member)) for member in mine] == [
+        (member.name, member.value, str(member)) for member in theirs
+    ]
+    assert all(member == member.value and hash(member) == hash(member.value) for member in mine)
+
+
+@pytest.mark.parametrize("value", ["x", "User", "", 5, None])
+def test_an_unknown_role_is_refused_in_the_words_of_the_reference(value: Any) -> None:
+    with pytest.raises(ValueError, match="Unknown role") as theirs:
+        reference.Role(value)
+    with pytest.raises(ValueError, match="Unknown role") as mine:
+        Role(value)
+    assert str(mine.value) == str(theirs.value)
+
+
+RECORDS = [
+    "Author",
+    "Content",
+    "TextContent",
+    "SystemContent",
+    "DeveloperContent",
+    "ToolDescription",
+    "ToolNamespaceConfig",
+    "ChannelConfig",
+    "Message",
+    "Conversation",
+    "RenderConversationConfig",
+    "RenderOptions",
+]
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_records_have_the_fields_of_the_reference_in_its_order(name: str) -> None:
+    assert getattr(ours, name).__struct_fields__ == tuple(getattr(reference, name).model_fields)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_records_have_the_methods_of_the_reference_with_its_parameters(name: str) -> None:
+    mine, theirs = getattr(ours, name), getattr(reference, name)
+    for method, their_method in vars(theirs).items():
+        if method.startswith("_") or method.startswith("model_") or not callable(getattr(theirs, method)):
+            continue
+        del their_method
+        of_mine = inspect.signature(getattr(mine, method)).parameters.values()
+        of_theirs = inspect.signature(getattr(theirs, method)).parameters.values()
+        assert [(p.name, p.default, p.kind) for p in of_mine] == [(p.name, p.default, p.kind) for p in of_theirs], (
+            method
+        )
+
+
+BUILDS: dict[str, Callable[[Any], Any]] = {
+    "text": lambda m: m.TextContent(text="a"),
+    "system": lambda m: m.SystemContent.new(),
+    "system without anything": lambda m: m.SystemContent(
+        model_identity=None, reasoning_effort=None, knowledge_cutoff=None, channel_config=None
+    ),
+    "system identity": lambda m: m.SystemContent.new().with_model_identity("I"),
+    "system effort": lambda m: m.SystemContent.new().with_reasoning_effort(m.ReasoningEffort.HIGH),
+    "system effort by value": lambda m: m.SystemContent(reasoning_effort="Low"),
+    "system date": lambda m: m.SystemContent.new().with_conversation_start_date("2025-06-28"),
+    "system cutoff": lambda m: m.SystemContent.new().with_knowledge_cutoff("2025-01"),
+    "system channels": lambda m: m.SystemContent.new().with_required_channels(["final"]),
+    "system channel config": lambda m: m.SystemContent.new().with_channel_config(
+        m.ChannelConfig(valid_channels=[], channel_required=False)
+    ),
+    "system tools": lambda m: m.SystemContent.new().with_browser_tool().with_python_tool().with_browser_tool(),
+    "system namespace": lambda m: m.SystemContent.new().with_tools(m.ToolNamespaceConfig(name="n", tools=())),
+    "system from dict": lambda m: m.SystemContent.from_dict(
+        {"type": "system_content", "knowledge_cutoff": "x", "y": 1}
+    ),
+    "developer": lambda m: m.DeveloperContent.new(),
+    "developer instructions": lambda m: m.DeveloperContent.new().with_instructions("Do."),
+    "developer tools": lambda m: m.DeveloperContent.new().with_tools(m.ToolNamespaceConfig.python()),
+    "developer functions": lambda m: m.DeveloperContent.new().with_function_tools(
+        (m.ToolDescription.new("f", "Does.", parameters=PARAMETERS), m.ToolDescription.new("g", "Nothing."))
+    ),
+    "developer functions twice": lambda m: (
+        m.DeveloperContent.new()
+        .with_function_tools([m.ToolDescription.new("f", "Does.")])
+        .with_function_tools([m.ToolDescription.new("g", "Does not.")])
+    ),
+    "developer from dict": lambda m: m.DeveloperContent.from_dict(
+        {"tools": {"n": {"name": "n", "tools": [{"name": "f", "description": ""}]}}}
+    ),
+    "message": lambda m: m.Message(
+        author=m.Author(role="tool", name="f"),
+        content=(m.TextContent(text="a"), m.TextContent(text="b")),
+        channel="final",
+        recipient=m.Role.ASSISTANT,
+        content_type="json",
+    ),
+    "message with nothing": lambda m: m.Message(author=m.Author(role=m.Role.USER)),
+    "message with an author as a dict": lambda m: m.Message(author={"role": "user", "name": "n"}),
+    "from_role_and_content": lambda m: m.Message.from_role_and_content("user", "a"),
+    "from_role_and_content, a part": lambda m: m.Message.from_role_and_content(m.Role.SYSTEM, m.SystemContent.new()),
+    "from_role_and_contents": lambda m: m.Message.from_role_and_contents(
+        m.Role.USER, (m.TextContent(text=letter) for letter in "ab")
+    ),
+    "from_author_and_content": lambda m: m.Message.from_author_and_content(m.Author.new(m.Role.USER, "n"), "a"),
+    "adding_content": lambda m: (
+        m.Message.from_role_and_content(m.Role.USER, "a").adding_content("b").adding_content(m.DeveloperContent.new())
+    ),
+    "message fluently": lambda m: (
+        m.Message.from_role_and_content(m.Role.ASSISTANT, "a")
+        .with_channel("c")
+        .with_recipient("r")
+        .with_content_type("t")
+    ),
+    "conversation": lambda m: m.Conversation.from_messages(
+        m.Message.from_role_and_content(role, "a") for role in m.Role
+    ),
+    "empty conversation": lambda m: m.Conversation(),
+    "conversation from JSON": lambda m: m.Conversation.from_json('{"messages": [{"role": "user", "content": "a"}]}'),
+}
+
+
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_what_is_built_is_written_as_the_reference_writes_it(build: Callable[[Any], Any]) -> None:
+    mine, theirs = both(build)
+    assert mine.to_dict() == theirs.to_dict()
+    if hasattr(theirs, "to_json"):
+        assert json.loads(mine.to_json()) == json.loads(theirs.to_json())
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda m: m.Author.new(m.Role.TOOL, "f"),
+        lambda m: m.Author(role="user"),
+        lambda m: m.ToolDescription(name="f", description="Does."),
+        lambda m: m.ToolDescription.new("f", "Does.", PARAMETERS),
+        lambda m: m.ToolNamespaceConfig(name="n", description="d", tools=[m.ToolDescription.new("f", "")]),
+        lambda m: m.ToolNamespaceConfig.browser(),
+        lambda m: m.ToolNamespaceConfig.python(),
+        lambda m: m.ChannelConfig.require_channels(("a", "b")),
+        lambda m: m.RenderConversationConfig(),
+        lambda m: m.RenderConversationConfig(auto_drop_analysis=False),
+        lambda m: m.RenderOptions(),
+        lambda m: m.RenderOptions(conversation_has_function_tools=True),
+        lambda m: m.SystemContent.new().with_browser_tool().channel_config,
+    ],
+)
+@pytest.mark.parametrize("exclude_none", [False, True])
+def test_what_is_built_is_dumped_as_the_reference_dumps_it(build: Callable[[Any], Any], exclude_none: bool) -> None:
+    mine, theirs = both(build)
+    assert mine.model_dump(exclude_none=exclude_none) == theirs.model_dump(exclude_none=exclude_none)
+    assert json.dumps(mine.model_dump(mode="json")) == json.dumps(theirs.model_dump(mode="json"))
+    assert repr(mine) == repr(theirs)
+
+
+def test_dicts_hold_the_members_of_enums_as_those_of_the_reference_do() -> None:
+    assert Message.from_role_and_content("user", "a").to_dict()["role"] is Role.USER  # type: ignore[arg-type]
+    assert SystemContent.new().to_dict()["reasoning_effort"] is ReasoningEffort.MEDIUM
+    assert type(Message.from_role_and_content(Role.USER, "a").model_dump(mode="json")["author"]["role"]) is str
+
+
+def test_a_string_field_given_a_role_holds_a_plain_string() -> None:
+    message = Message(author=Author(role=Role.TOOL, name=Role.USER), recipient=Role.ASSISTANT)
+    assert type(message.recipient) is type(message.author.name) is str
+    assert type(message.with_recipient(Role.USER).recipient) is str
+
+
+def test_fluent_methods_change_the_object_and_return_it() -> None:
+    message, system, developer = Message(Author(Role.USER)), SystemContent(), DeveloperContent()
+    assert message.with_channel("c").with_recipient("r").with_content_type("t").adding_content("a") is message
+    assert (message.channel, message.recipient, message.content_type) == ("c", "r", "t")
+    assert system.with_model_identity("i").with_knowledge_cutoff("k").with_browser_tool() is system
+    assert developer.with_instructions("i").with_function_tools([]) is developer
+    assert message.with_channel(None).channel is None  # type: ignore[arg-type]
+
+
+def test_attributes_can_be_assigned() -> None:
+    message = Message.from_role_and_content(Role.ASSISTANT, "a")
+    message.recipient = Role.ASSISTANT
+    message.author.role = Role.TOOL
+    message.author.name = "f"
+    message.content[0].text = "b"  # type: ignore[union-attr]
+    expected = {"role": "tool", "name": "f", "content": [{"type": "text", "text": "b"}], "recipient": "assistant"}
+    assert message.to_dict() == json.loads(message.to_json()) == expected
+
+
+def test_records_share_no_container_with_their_maker_nor_with_each_other() -> None:
+    parts, channels, parameters, listed = [TextContent("a")], ["final"], {"type": "object"}, [FULL.messages[0]]
+    message, config = Message(Author(Role.USER), parts), ChannelConfig.require_channels(channels)  # type: ignore[arg-type]
+    tool, conversation = ToolDescription.new("f", "", parameters), Conversation(listed)
+    parts.clear(), channels.clear(), parameters.clear(), listed.clear()
+    assert (message.content, config.valid_channels) == ([TextContent("a")], ["final"])
+    assert (tool.parameters, conversation.messages) == ({"type": "object"}, [FULL.messages[0]])
+    assert Message(Author(Role.USER)).content is not Message(Author(Role.USER)).content
+    assert SystemContent().channel_config is not SystemContent().channel_config
+    browser = ToolNamespaceConfig.browser()
+    assert browser.tools[0].parameters is not None
+    browser.tools[0].parameters["properties"]["query"]["type"] = "number"
+    assert browser != ToolNamespaceConfig.browser()
+
+
+def test_a_conversation_gives_its_messages_in_order() -> None:
+    assert list(FULL) == FULL.messages
+    assert len(list(FULL)) == 6
+
+
+def test_a_part_as_it_is_written_makes_the_part() -> None:
+    assert TextContent(**{"type": "text", "text": "a"}) == TextContent("a")
+    assert SystemContent(**SystemContent().to_dict()) == SystemContent()
+    with pytest.raises(TypeError, match="type"):
+        TextContent(**{"type": "image", "text": "a"})
+
+
+def test_content_itself_has_no_written_form() -> None:
+    with pytest.raises(NotImplementedError):
+        Content().to_dict()
+
+
+# Wrong arguments.
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: TextContent(text=5), "Expected `str`, got `int` - at `TextContent.text`"),
+        (lambda: TextContent(), "text"),
+        (lambda: TextContent(txt="a"), "txt"),
+        (lambda: Author(role=5), "Expected `str`, got `int` - at `Author.role`"),
+        (lambda: Author(role=Role.USER, name=b"n"), "`Author.name`"),
+        (lambda: Message(author=None), "`Message.author`"),
+        (lambda: Message(author=Author(Role.USER), content="a"), "Expected `array`, got `str` - at `Message.content`"),
+        (
+            lambda: Message(author=Author(Role.USER), content=[TextContent("a"), 5]),
+            "got `int` - at `Message.content[1]`",
+        ),
+        (lambda: Message(author=Author(Role.USER), channel=1), "`Message.channel`"),
+        (lambda: Message.from_role_and_content(Role.USER, 5), "got `int` - at `Message.content[0]`"),
+        (lambda: Message.from_role_and_contents(Role.USER, ["a"]), "got `str` - at `Message.content[0]`"),
+        (lambda: Message(Author(Role.USER)).adding_content(None), "got `null` - at `Message.content[0]`"),
+        (lambda: Message(Author(Role.USER)).with_channel(5), "`Message.channel`"),
+        (lambda: Conversation.from_messages([TextContent("a")]), "got `TextContent` - at `Conversation.messages[0]`"),
+        (lambda: ChannelConfig.require_channels("ab"), "Expected `array`, got `str`"),
+        (lambda: ChannelConfig(valid_channels=["a"], channel_required="yes"), "Expected `bool`"),
+        (lambda: ToolDescription.new("f", "d", [1]), "`ToolDescription.parameters`"),
+        (lambda: ToolNamespaceConfig(name="n", tools=[5]), "`ToolNamespaceConfig.tools[0]`"),
+        (lambda: SystemContent().with_tools("browser"), "Expected `ToolNamespaceConfig`, got `str`"),
+        (lambda: DeveloperContent().with_function_tools([5]), "got `int` - at `ToolNamespaceConfig.tools[0]`"),
+        (lambda: SystemContent().with_channel_config(["final"]), "`SystemContent.channel_config`"),
+        (lambda: RenderConversationConfig(auto_drop_analysis=1), "`RenderConversationConfig.auto_drop_analysis`"),
+        (lambda: RenderOptions(conversation_has_function_tools=None), "Expected `bool`"),
+        (lambda: Message.from_dict(5), "Expected `dict`, got `int`"),
+        (lambda: Message.from_dict([]), "Expected `dict`, got `list`"),
+        (lambda: Conversation.from_dict("{}"), "Expected `dict`, got `str`"),
+        (lambda: SystemContent.from_dict(None), "Expected `dict`, got `NoneType`"),
+        (lambda: Message.model_validate(5), "Expected `dict`, got `int`"),
+        (lambda: Conversation.model_validate(None), "Expected `dict`, got `NoneType`"),
+        (lambda: Message.from_json(5), "int"),
+        (lambda: tool_message({"a": object()}).to_json(), "`object`"),
+    ],
+)
+def test_a_wrong_type_is_a_type_error_that_says_where(call: Callable[[], object], text: str) -> None:
+    with pytest.raises(TypeError) as error:
+        call()
+    assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: Author(role="x"), "'x' - at `Author.role`"),
+        (lambda: Message(author={"role": "x"}), "'x' - at `Message.author.role`"),
+        (lambda: SystemContent(reasoning_effort="low"), "'low' - at `SystemContent.reasoning_effort`"),
+        (lambda: SystemContent().with_reasoning_effort("huge"), "'huge' - at `SystemContent.reasoning_effort`"),
+        (lambda: FULL.model_dump(mode="yaml"), "yaml"),
+        (lambda: Message.from_dict({"content": "a"}), "`role`"),
+        (lambda: Message.from_dict({"role": "user"}), "`content`"),
+        (lambda: Message.from_dict({"role": "user", "content": None}), "`$.content`"),
+        (lambda: Message.from_dict({"role": "x", "content": "a"}), "'x' - at `$.role`"),
+        (
+            lambda: Message.from_dict({"role": "user", "content": [{"type": "image"}]}),
+            "'image' - at `$.content[0].type`",
+        ),
+        (lambda: Message.from_dict({"role": "user", "content": [{"text": "a"}]}), "`$.content[0]`"),
+        (lambda: Message.from_dict({"role": "user", "content": ["a"]}), "`$.content[0]`"),
+        (lambda: Message.from_dict({"role": "user", "content": "a", "channel": 1}), "`$.channel`"),
+        (lambda: Message.from_json('{"role": "user", "content": [{"type": "text"}]}'), "`$.content[0]`"),
+        (lambda: Conversation.from_json("{}"), "`messages`"),
+        (lambda: Conversation.from_json("[]"), "Expected `object`, got `array`"),
+        (lambda: Conversation.from_json('{"messages": [{"role": "user", "content": 5}]}'), "`$.messages[0].content`"),
+        (lambda: Conversation.from_dict({"messages": [{"role": "x", "content": ""}]}), "`$.messages[0].role`"),
+        (lambda: Conversation.model_validate({"messages": [FULL.messages[0], 5]}), "`$.messages[1]`"),
+        (lambda: SystemContent.from_dict({"channel_config": {"valid_channels": []}}), "`channel_required`"),
+        (lambda: DeveloperContent.from_dict({"tools": {"n": {"name": "n", "tools": [5]}}}), "`$.tools[...].tools[0]`"),
+        (lambda: DeveloperContent.from_dict({"type": "text"}), "`$.type`"),
+    ],
+)
+def test_a_wrong_value_is_a_value_error_that_says_where(call: Callable[[], object], text: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011  what it says is looked at below
+        call()
+    assert text in str(error.value)
+
+
+DEEP = 200_000
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "{",
+        '{"role": "user", "content": "a"',
+        '{"role": "user", "content": "a"} x',
+        '{"role": "user", "content": "\\ud800"}',
+        '{"role": "user", "content": "\ud800"}',
+        b'{"role": "user", "content": "\xff"}',
+        b"\xff\xfe",
+        "[" * DEEP,
+        '{"role": "user", "content": ' + "[" * DEEP,
+        '{"role": "user", "content": "a", "x": ' + "[" * DEEP + "]" * DEEP + "}",
+        '{"role": "developer", "content": [{"type": "developer_content", "tools": {"n": {"name": "n", "tools": '
+        '[{"name": "f", "description": "", "parameters": ' + '{"a":' * DEEP + "1" + "}" * DEEP + "}]}}}]}",
+    ],
+    ids=lambda payload: repr(payload[:40]),
+)
+def test_json_that_is_cut_malformed_or_deep_is_a_value_error(payload: str | bytes) -> None:
+    for record in (Message, Conversation):
+        with pytest.raises(ValueError, match="."):
+            record.from_json(payload)
+
+
+def test_every_cut_of_json_and_msgpack_is_a_value_error() -> None:
+    text, packed = FULL.messages[2].to_json(), FULL.messages[2].to_msgpack()
+    for length in range(len(text)):
+        with pytest.raises(ValueError, match="."):
+            Message.from_json(text[:length])
+    for length in range(len(packed)):
+        with pytest.raises(ValueError, match="."):
+            Message.from_msgpack(packed[:length])
+
+
+def test_data_that_contains_itself_is_a_value_error() -> None:
+    parameters: dict[str, Any] = {}
+    parameters["self"] = parameters
+    message = tool_message(parameters)
+    for write in (message.to_json, message.to_msgpack, message.to_dict, message.model_dump):
+        with pytest.raises(ValueError, match="contains itself"):
+            write()
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        Message.from_role_and_content(Role.USER, "a\ud800").to_json()
+
+
+# Written forms.
+
+# JSON has more integers than 64 bits hold, but no lone surrogates and no infinity.
+TEXTS = st.text(max_size=20)
+NAMES = st.none() | TEXTS
+JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(TEXTS, values, max_size=3),
+    max_leaves=8,
+)
+TOOLS = st.fixed_dictionaries(
+    {"name": TEXTS, "description": TEXTS}, optional={"parameters": st.none() | st.dictionaries(TEXTS, JSON_VALUES)}
+)
+NAMESPACES = st.dictionaries(
+    TEXTS,
+    st.fixed_dictionaries({"name": TEXTS, "tools": st.lists(TOOLS, max_size=3)}, optional={"description": NAMES}),
+    max_size=2,
+)
+CHANNELS = st.fixed_dictionaries({"valid_channels": st.lists(TEXTS, max_size=3), "channel_required": st.booleans()})
+PARTS = st.one_of(
+    st.fixed_dictionaries({"type": st.just("text"), "text": TEXTS}),
+    st.fixed_dictionaries(
+        {"type": st.just("system_content")},
+        optional={
+            "model_identity": NAMES,
+            "reasoning_effort": st.sampled_from([None, "Low", "Medium", "High"]),
+            "conversation_start_date": NAMES,
+            "knowledge_cutoff": NAMES,
+            "channel_config": st.none() | CHANNELS,
+            "tools": st.none() | NAMESPACES,
+        },
+    ),
+    st.fixed_dictionaries(
+        {"type": st.just("developer_content")}, optional={"instructions": NAMES, "tools": st.none() | NAMESPACES}
+    ),
+)
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from([role.value for role in Role]), "content": TEXTS | st.lists(PARTS, max_size=3)},
+    optional={"name": NAMES, "channel": NAMES, "recipient": NAMES, "content_type": NAMES, "unknown": JSON_VALUES},
+)
+CONVERSATIONS = st.fixed_dictionaries({"messages": st.lists(MESSAGES, max_size=4)}, optional={"unknown": JSON_VALUES})
+
+
+@given(CONVERSATIONS)
+def test_any_conversation_is_read_and_written_as_the_reference_does(data: dict[str, Any]) -> None:
+    text = json.dumps(data)
+    mine, theirs = Conversation.from_json(text), reference.Conversation.from_json(text)
+    assert mine == Conversation.from_json(text.encode()) == Conversation.from_dict(data)
+    assert mine.to_dict() == theirs.to_dict()
+    written = json.loads(theirs.to_json())
+    # Equal texts, so that the order within parameters and the kinds of numbers are equal too.
+    assert json.dumps(json.loads(mine.to_json()), sort_keys=True) == json.dumps(written, sort_keys=True)
+    for message, of_mine, of_theirs in zip(data["messages"], mine, theirs, strict=True):
+        assert Message.from_dict(message) == Message.from_json(json.dumps(message)) == of_mine
+        assert json.loads(of_mine.to_json()) == json.loads(of_theirs.to_json())
+    # And across: what one writes, the other reads, and it is the same message again.
+    assert Conversation.from_json(theirs.to_json()).to_dict() == Conversation.from_dict(written).to_dict()
+    assert reference.Conversation.from_json(mine.to_json()) == reference.Conversation.from_json(theirs.to_json())
+
+
+@given(CONVERSATIONS)
+def test_nested_forms_and_copies_of_any_conversation_lose_nothing(data: dict[str, Any]) -> None:
+    conversation = Conversation.from_dict(data)
+    text = repr(conversation)
+    for again in (
+        Conversation.model_validate(conversation.model_dump()),
+        Conversation.model_validate(conversation.model_dump(mode="json")),
+        Conversation.model_validate(json.loads(json.dumps(conversation.model_dump()))),
+        Conversation.model_validate(conversation.model_dump(exclude_none=False)),
+        msgspec.json.decode(msgspec.json.encode(conversation), type=Conversation),
+        pickle.loads(pickle.dumps(conversation)),
+        copy.deepcopy(conversation),
+        copy.copy(conversation),
+    ):
+        assert again == conversation
+        assert repr(again) == text  # in the order of keys as well
+
+
+@given(st.dictionaries(TEXTS, JSON_VALUES))
+def test_parameters_keep_everything_none_included_and_their_order(parameters: dict[str, Any]) -> None:
+    message = tool_message(parameters)
+    text = json.dumps(parameters)
+    for again in (
+        message,
+        Message.from_dict(message.to_dict()),
+        Message.from_json(message.to_json()),
+        Message.model_validate(message.model_dump(exclude_none=True)),
+    ):
+        assert json.dumps(parameters_of(again)) == text
+    assert json.dumps(message.to_dict()["content"][0]["tools"]["functions"]["tools"][0]["parameters"]) == text
+
+
+def test_both_written_forms_of_content_are_read() -> None:
+    plain = Message.from_dict({"role": "user", "content": "a"})
+    parts = Message.from_dict(
+        {"role": "user", "name": None, "content": ({"type": "text", "text": "a"},)}
+    )  # a tuple too
+    assert plain == parts == Message.from_role_and_content(Role.USER, "a")
+    assert Message.from_dict(MappingProxyType({"role": Role.USER, "content": "a"})) == plain  # type: ignore[arg-type]
+
+
+def test_the_flat_form_has_name_always_and_the_rest_where_it_is_not_none() -> None:
+    assert Message.from_role_and_content(Role.USER, "a").to_json() == (
+        '{"role":"user","name":null,"content":[{"type":"text","text":"a"}]}'
+    )
+    assert FULL.messages[3].to_json() == (
+        '{"role":"assistant","name":null,"content":[{"type":"text","text":"{}"}],"channel":"commentary",'
+        '"recipient":"functions.f","content_type":"<|constrain|>json"}'
+    )
+    assert json.loads(msgspec.json.encode({"messages": flat_messages(FULL)})) == json.loads(FULL.to_json())
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_lacks_are_refused_by_json_and_kept_by_msgpack(number: float) -> None:
+    for parameters in ({"a": number}, {"a": [{"b": [0.5, number]}]}, {"a": 10**30, "b": (number,)}):
+        with pytest.raises(ValueError, match="finite"):
+            tool_message(parameters).to_json()
+        with pytest.raises(ValueError, match="finite"):
+            Conversation([FULL.messages[0], tool_message(parameters)]).to_json()
+    kept = parameters_of(Message.from_msgpack(tool_message({"a": number}).to_msgpack()))
+    assert repr(kept) == repr({"a": number})
+
+
+def test_numbers_that_json_has_are_written_whatever_their_bytes() -> None:
+    parameters = {
+        "a": 0xCB7FF0,
+        "b": 0xCBFFF8,
+        "c": 10**30,
+        "d": -(2**63),
+        "e": 1.7e308,
+        "f": "\u02ff\x7f\u00f0",
+        "g": None,
+    }
+    message = tool_message(parameters)
+    assert Message.from_json(message.to_json()) == message
+
+
+def test_instances_of_built_in_subclasses_are_written_as_what_they_are() -> None:
+    class Text(str):
+        pass
+
+    class Number(float):
+        pass
+
+    message = tool_message({"a": Text("x"), "b": Number(0.5), "c": (1, 2), "d": Role.USER})
+    expected = {"a": "x", "b": 0.5, "c": [1, 2], "d": "user"}
+    assert parameters_of(Message.from_json(message.to_json())) == expected
+    assert parameters_of(Message.from_msgpack(message.to_msgpack())) == expected
+    assert message.model_dump(mode="json")["content"][0]["tools"]["functions"]["tools"][0]["parameters"] == expected
+    with pytest.raises(ValueError, match="finite"):
+        tool_message({"a": Number("nan")}).to_json()
+
+
+def test_msgpack_is_the_flat_form() -> None:
+    assert msgspec.msgpack.decode(FULL.to_msgpack()) == json.loads(FULL.to_json())
+    assert Conversation.from_msgpack(FULL.to_msgpack()) == FULL
+    for message in FULL:
+        assert Message.from_msgpack(message.to_msgpack()) == message
+    assert Message.from_msgpack(msgspec.msgpack.encode({"role": "user", "content": "a"})) == (
+        Message.from_role_and_content(Role.USER, "a")
+    )
+    with pytest.raises(ValueError, match="serialize ints"):
+        tool_message({"a": 2**64}).to_msgpack()
+    with pytest.raises(ValueError, match="role"):
+        Message.from_msgpack(msgspec.msgpack.encode({"role": "x", "content": "a"}))
+
+
+def test_the_flat_form_loses_none_where_it_is_not_the_default_as_the_reference_does() -> None:
+    part = SystemContent(model_identity=None)
+    assert part.to_dict() == reference.SystemContent(model_identity=None).to_dict()
+    assert SystemContent.from_dict(part.to_dict()).model_identity == SystemContent().model_identity
+    assert SystemContent.model_validate(part.model_dump()) == part
+    assert SystemContent.from_dict({"model_identity": None}) == part
+
+
+def test_reading_gives_the_class_that_was_asked() -> None:
+    class Special(Message):
+        pass
+
+    message = Special.from_json('{"role": "user", "content": "a"}')
+    assert type(message) is type(Special.from_role_and_content(Role.USER, "a")) is Special
+    assert message == Special.from_role_and_content(Role.USER, "a")
+
+
+@pytest.mark.parametrize("message", FULL.messages)
+def test_model_dump_is_nested_and_complete(message: Message) -> None:
+    dumped = message.model_dump()
+    assert list(dumped) == ["author", "content", "channel", "recipient", "content_type"]
+    assert dumped["author"] == {"role": message.author.role, "name": message.author.name}
+    for part, of_message in zip(dumped["content"], message.content, strict=True):
+        assert part.pop("type") == of_message.to_dict()["type"]
+        assert set(part) == set(of_message.__struct_fields__)
+    assert Message.model_validate(message) is message
+    assert Message.model_validate(message.model_dump()) == message
+    assert Message.model_validate(message.to_dict()) == message
+    assert Message.model_validate(message.model_dump(exclude_none=True)) == message
+
+
+def test_a_conversation_is_validated_from_messages_in_any_form() -> None:
+    assert Conversation.model_validate(FULL) is FULL
+    first = FULL.messages[0]
+    mixed = {"messages": [first, first.to_dict(), first.model_dump(mode="json")]}
+    assert Conversation.model_validate(mixed) == Conversation([first] * 3)
+    assert Conversation.model_validate(FULL.to_dict()) == Conversation.model_validate(FULL.model_dump()) == FULL
+
+
+# As fields of pydantic's models.
+
+SAMPLES: list[Any] = [
+    FULL,
+    *FULL.messages,
+    FULL.messages[2].author,
+    TextContent("a"),
+    SystemContent(model_identity=None).with_browser_tool(),
+    DeveloperContent().with_tools(ToolNamespaceConfig.python()),
+    ToolDescription.new("f", "Does.", PARAMETERS),
+    ToolNamespaceConfig.browser(),
+    ChannelConfig.require_channels(["final"]),
+    RenderConversationConfig(auto_drop_analysis=False),
+    RenderOptions(),
+]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
+def test_every_record_is_a_field_of_a_pydantic_model(sample: Any) -> None:
+    record = type(sample)
+    model = pydantic.create_model("Model", field=(record, ...), several=(list[record], []))
+    made = model(field=sample, several=[sample, sample.model_dump()])
+    assert made.field is sample  # type: ignore[attr-defined]
+    assert made.several == [sample, sample]  # type: ignore[attr-defined]
+    written = sample.to_dict() if isinstance(sample, Message | Conversation) else sample.model_dump()
+    assert made.model_dump()["field"] == written
+    assert made.model_dump(mode="json")["field"] == written
+    assert type(made)(**made.model_dump()) == made
+    assert model.model_validate_json(made.model_dump_json()) == made
+    for mode in ("validation", "serialization"):
+        schema = model.model_json_schema(mode=mode)  # type: ignore[arg-type]
+        assert schema["properties"]["field"]["title"] == record.__name__
+        assert schema["properties"]["field"]["type"] == "object"
+        assert "$ref" not in json.dumps(schema)
+
+
+def test_the_schema_of_a_message_tells_its_flat_form() -> None:
+    schema = pydantic.TypeAdapter(Message).json_schema()
+    assert set(schema["properties"]) == {"role", "name", "content", "channel", "recipient", "content_type"}
+    assert schema["required"] == ["role", "content"]
+    assert set(schema["properties"]["role"]["enum"]) == {role.value for role in Role}
+    tools = pydantic.TypeAdapter(ToolDescription).json_schema()
+    assert set(tools["properties"]) == {"name", "description", "parameters"}
+
+
+@pytest.mark.parametrize(
+    "value", [5, None, [], {}, {"role": "x", "content": "a"}, {"author": {"role": "user"}, "content": 5}]
+)
+def test_pydantic_reports_what_is_no_message(value: object) -> None:
+    with pytest.raises(pydantic.ValidationError):
+        pydantic.TypeAdapter(Message).validate_python(value)
+
+
+# What they stand on.
+
+
+def test_importing_messages_loads_no_library_that_messages_do_not_need() -> None:
+    program = (
+        "import sys, harmony.messages as messages\n"
+        "messages.Message.from_json(messages.Message.from_role_and_content('user', 'a').to_json())\n"
+        "print(sorted({'pydantic', 'pydantic_core', 'tiktoken', 'lark'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_records_are_compared_by_value_copied_and_pickled() -> None:
+    for sample in SAMPLES:
+        for again in (copy.copy(sample), copy.deepcopy(sample), pickle.loads(pickle.dumps(sample))):
+            assert again == sample
+            assert type(again) is type(sample)
+            assert again is not sample
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(sample)
+    message = copy.deepcopy(FULL.messages[2])
+    assert message.adding_content("more") != FULL.messages[2]
+    assert Author(Role.USER) != Author(Role.USER, "n")
