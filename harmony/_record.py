@@ -121,6 +121,8 @@ def _as_is(value: Any) -> Any:
 
 
 def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return _dumped(list(value), _as_json, exclude_none=False)
     return msgspec.to_builtins(value, enc_hook=plain)
 
 

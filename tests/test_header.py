@@ -160,12 +160,10 @@ def test_which_characters_a_name_may_hold(encoding: HarmonyEncoding) -> None:
 
 def test_bytes_that_are_not_utf_8_in_a_header(encoding: HarmonyEncoding) -> None:
     half = encoding.encode("🤷")[0]
-    with pytest.raises(
-        HarmonyError, match="expected UTF-8 in a message header, found the byte 0xf0 at token 3"
-    ) as caught:
+    with pytest.raises(HarmonyError, match="found the byte 0xf0 at token 3") as caught:
         encoding.parse([200006, 173781, 316, half, 200008])
     assert caught.value.code == "header-not-utf-8"
-    with pytest.raises(HarmonyError, match="truncated|end of the input"):
+    with pytest.raises(HarmonyError, match="found the end of the input"):
         encoding.parse([200006, half])
 
 
