@@ -169,8 +169,7 @@ cdef class StreamableParser:
                 delta = self._settle(False)
                 if delta is not None:
                     segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
-            if segments:
-                self._delta = segments[-1].delta or None
+                    self._delta = delta
         return segments
 
     @cython.critical_section
@@ -182,10 +181,12 @@ cdef class StreamableParser:
     # --- what has been read
 
     @property
+    @cython.critical_section
     def messages(self):
         return self._messages
 
     @property
+    @cython.critical_section
     def tokens(self):
         return self._tokens
 
@@ -200,13 +201,7 @@ cdef class StreamableParser:
     @property
     @cython.critical_section
     def state_data(self):
-        data = {"state": STREAM_STATES[self._state].value}
-        if self._header is not None:
-            data["header"] = self._header.to_dict()
-            data["content_tokens"] = self._content_tokens()
-        elif self._state != EXPECT_START:
-            data["header_tokens"] = self._header_tokens[:]
-        return data
+        return self._state_data()
 
     @property
     @cython.critical_section
@@ -217,22 +212,27 @@ cdef class StreamableParser:
         return self._text
 
     @property
+    @cython.critical_section
     def current_role(self):
         return self._role if self._header is not None else self._given
 
     @property
+    @cython.critical_section
     def current_channel(self):
         return self._channel
 
     @property
+    @cython.critical_section
     def current_recipient(self):
         return self._recipient
 
     @property
+    @cython.critical_section
     def current_content_type(self):
         return self._content_type
 
     @property
+    @cython.critical_section
     def last_content_delta(self):
         return self._delta
 
@@ -489,6 +489,15 @@ cdef class StreamableParser:
         self._content = content
         self._capacity = capacity
         return 0
+
+    cdef dict _state_data(self):
+        data = {"state": STREAM_STATES[self._state].value}
+        if self._header is not None:
+            data["header"] = self._header.to_dict()
+            data["content_tokens"] = self._content_tokens()
+        elif self._state != EXPECT_START:
+            data["header_tokens"] = self._header_tokens[:]
+        return data
 
     cdef list _content_tokens(self):
         """The tokens of the open content, without those at the end that have not yet made up a whole character."""

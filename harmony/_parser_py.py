@@ -129,8 +129,7 @@ class StreamableParser:
             self._segments = None
             if (header := self._header) is not None and (delta := self._settle(final=False)) is not None:
                 segments.append(Segment(header.channel, header.recipient, header.role, delta, None))
-            if segments:
-                self._delta = segments[-1].delta or None
+                self._delta = delta
         return segments
 
     def process_eos(self) -> Self:

@@ -65,9 +65,11 @@ def checked(record: _Checked, name: str, value: object) -> Any:
 
 
 def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Calls a function that walks nested data: too deep or too large a thing in it is a ValueError."""
+    """Calls what reads or writes nested data; all that can be wrong with the data is a ValueError."""
     try:
         return function(*arguments, **options)
+    except msgspec.DecodeError as error:  # no ValueError in msgspec 0.20
+        raise ValueError(str(error)) from None
     except RecursionError:
         raise ValueError("the data is nested too deeply, or contains itself") from None
     except OverflowError as error:

@@ -52,7 +52,7 @@ class ReasoningEffort(str, Enum):
 
 
 class Author(Record, gc=False):
-    """Who speaks: a role, and for a tool its name."""
+    """Who speaks: a role and, above all for a tool, a name."""
 
     role: Role
     name: str | None = None
@@ -130,7 +130,7 @@ class Content(Record):
 
 
 class TextContent(Content, tag="text", gc=False):
-    """Text."""
+    """Text, which is all that most messages have."""
 
     text: str
 

@@ -1,0 +1,262 @@
+"""The grammar, read by stock Lark: it holds what strict parsing accepts, whole message by whole message, and no more."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedInput
+from test_header import BAD, GOOD
+from test_parser import CASES
+
+from harmony import HarmonyError, grammar, load_harmony_encoding
+from harmony.vocabulary import FIRST_SPECIAL, LAST_TOKEN, SPECIAL_TOKENS
+
+STARTS = ["conversation", "prompt", "completion"]
+LARK = Lark(grammar.read(), start=STARTS, parser="lalr")
+
+#: What was read: each message as (role, name, recipient, channel, content type, content), and the role whose turn is
+#: next; or None for a text that is not in the language.
+Outcome = tuple[list[tuple[str | None, ...]], str | None] | None
+
+
+def by_grammar(text: str, start: str) -> Outcome:
+    try:
+        tree = LARK.parse(text, start=start)
+    except UnexpectedInput:
+        return None
+    messages = [message_of(child) for child in tree.children if isinstance(child, Tree)]
+    return messages, next((str(child) for child in tree.children if isinstance(child, Token)), None)
+
+
+def message_of(tree: Tree[Token]) -> tuple[str | None, ...]:
+    parts = {part.data: "".join(map(str, part.children)) for part in tree.children if isinstance(part, Tree)}
+    role, name = "assistant", None
+    for author in tree.find_data("author"):
+        (word,) = author.children
+        assert isinstance(word, Token)
+        match word.type:
+            case "ROLE":
+                role, name = str(word), "tool" if word == "tool" else None
+            case "NAMED_ROLE":
+                role, _, name = word.partition(":")
+            case _:
+                role, name = "tool", str(word)
+    return role, name, parts.get("recipient"), parts.get("channel"), parts.get("content_type"), parts["content"]
+
+
+def by_parser(text: str, start: str) -> Outcome:
+    try:
+        result = load_harmony_encoding("HarmonyGptOss").parse_text(text, "assistant" if start == "completion" else None)
+    except HarmonyError:
+        return None
+    if (result.next_role is not None) if start != "prompt" else (result.next_role is None):
+        return None
+    if start != "prompt" and not result.complete:
+        return None
+    messages = [
+        (m.author.role.value, m.author.name, m.recipient, m.channel, m.content_type, m.content[0].text)
+        for m in result.messages
+    ]
+    return messages, None if result.next_role is None else result.next_role.value
+
+
+def agreed(text: str, start: str) -> Outcome:
+    found = by_grammar(text, start)
+    assert found == by_parser(text, start), (text, start)
+    return found
+
+
+# --- the file
+
+
+def test_stock_lark_finds_no_conflict_in_it(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Lark settles a conflict between shift and reduce by itself, and says so only to its log.
+    monkeypatch.setattr(logging.getLogger("lark"), "level", logging.DEBUG)
+    Lark("start: x*\nx: X+\nX: /x/", parser="lalr", debug=True)
+    assert "Shift/Reduce conflict" in caplog.text
+    caplog.clear()
+    Lark(grammar.read(), start=STARTS, parser="lalr", debug=True)
+    assert "onflict" not in caplog.text
+
+
+def definitions() -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each rule and terminal: its name, and of the comment above it the lines of prose and the examples."""
+    comment: list[str] = []
+    for line in grammar.read().splitlines():
+        if line.startswith("//"):
+            comment.append(line)
+        elif match := re.match(r"\??(\w+)(?:\.1)?:", line):
+            examples = [line[7:].partition("  ")[0] for line in comment if line.startswith("//     ")]
+            yield match[1], [line for line in comment if not line.startswith("//     ")], examples
+        elif not line:
+            comment = []
+
+
+DEFINITIONS = list(definitions())
+
+
+def test_every_definition_has_its_comment() -> None:
+    rules = {rule.origin.name for rule in LARK.rules}
+    terminals = {terminal.name for terminal in LARK.terminals}
+    names = [name for name, _, _ in DEFINITIONS]
+    assert len(set(names)) == len(names)
+    assert {name for name in rules if not name.startswith("__")} | terminals <= set(names)
+    assert all(prose and examples for _, prose, examples in DEFINITIONS)
+
+
+@pytest.mark.parametrize(("name", "examples"), [(name, examples) for name, _, examples in DEFINITIONS])
+def test_examples_are_what_they_are_given_for(name: str, examples: list[str]) -> None:
+    rule = name if name.islower() else "example_of_it"
+    # A part of a terminal that looks ahead takes no text, so something has to follow it.
+    text = grammar.read() + f'\nexample_of_it: BEFORE {name} AFTER?\nBEFORE: "^"\nAFTER: /(?s:.+)/\n'
+    looks_ahead = re.search(rf"^{name}: /\(\?[=!]", text, re.MULTILINE)
+    if looks_ahead:
+        text = text.replace(f"BEFORE {name} AFTER?", "LOOK").replace('BEFORE: "^"', f"LOOK: {name} AFTER")
+    parser = Lark(text, start=rule, parser="lalr")
+    for written in examples:
+        read = written.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t")
+        parser.parse(read if name.islower() or looks_ahead else "^" + read)
+
+
+# --- headers, and messages with them
+
+
+@pytest.mark.parametrize(("header", "expected"), GOOD, ids=[header for header, _ in GOOD])
+def test_good_headers(header: str, expected: tuple[str | None, ...]) -> None:
+    start = "conversation" if header.startswith("<|start|>") else "completion"
+    for stop in ("<|end|>", "<|call|>", "<|return|>"):
+        assert agreed(f"{header}<|message|>x{stop}", start) == ([(*expected, "x")], None)
+
+
+@pytest.mark.parametrize("header", [header for header, _, _ in BAD])
+def test_bad_headers(header: str) -> None:
+    start = "conversation" if header.startswith("<|start|>") else "completion"
+    assert agreed(f"{header}<|message|>x<|end|>", start) is None
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_case_of_a_real_completion(case: dict[str, Any]) -> None:
+    assert case["role"] == "assistant"
+    assert (agreed(case["text"], "completion") is not None) == (case["strict"] == "ok" and case["complete"])
+
+
+def every_sequence(pieces: list[str], longest: int) -> Iterator[str]:
+    for length in range(longest + 1):
+        yield from map("".join, product(pieces, repeat=length))
+
+
+KINDS = ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|endoftext|>", "assistant"]
+ITEMS = [" to=f", " f.g", " json", " x", " assistant", "<|channel|>", "c", "<|constrain|>"]
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_every_sequence_of_kinds_up_to_five(start: str) -> None:
+    found = [agreed(text, start) for text in every_sequence(KINDS, 5)]
+    assert found.count(None) < len(found)
+
+
+@pytest.mark.parametrize("author", ["<|start|>assistant", "<|start|>lookup", ""])
+def test_every_sequence_of_header_items_up_to_four(author: str) -> None:
+    start = "conversation" if author else "completion"
+    found = [agreed(f"{author}{items}<|message|><|end|>", start) for items in every_sequence(ITEMS, 4)]
+    assert found.count(None) < len(found)
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool"])
+@pytest.mark.parametrize("before", ["", "<|start|>user<|message|>Hi<|end|>"])
+def test_prompts_of_every_role(role: str, before: str) -> None:
+    for space, after in product(["", " ", "\n\t"], repeat=2):
+        found = agreed(f"{before}<|start|>{space}{role}{after}", "prompt")
+        assert found is not None
+        assert found[1] == role
+    for author in ("", ":", ":x", ".x", " to=x", "<|channel|>final", "\u00a0", " assistant"):
+        assert (agreed(f"{before}<|start|>{role}{author}", "prompt") is None) == (author != "")
+
+
+WORDS = ["assistant", "user", "system", "developer", "tool", "lookup", "functions.f", "json", "csv", "final", "to=", "x"]
+SPACE = [" ", "\n", "\t\f\r", "\v", "\u00a0", "\x1c", "\u200b"]
+MARKERS = ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"]
+OTHERS = ["<|endoftext|>", "<|reserved_200000|>", "<|reserved_200002|>", "<|foo|>", "<", "|>", ".", ":", "=", "{", '"']
+PIECES = st.sampled_from(WORDS + SPACE[:2] + MARKERS) | st.sampled_from(SPACE + OTHERS) | st.text(max_size=2)
+SPACES = st.sampled_from(["", " ", " ", "\t\f", "\r\n"])
+NAMES = st.lists(st.sampled_from([*WORDS, ".", ":"]) | st.text(max_size=1), min_size=1, max_size=2).map("".join)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> str:
+    """A message that is likely to be whole, but for names that may not be any, and one piece more or less."""
+    words = st.sampled_from(WORDS) | NAMES
+    pieces = [draw(st.sampled_from(["<|start|>", "<|start|>", ""])), draw(SPACES), draw(words), draw(SPACES)]
+    if draw(st.booleans()):
+        pieces += [draw(st.sampled_from([" to=", " "])), draw(words), draw(SPACES)]
+    if draw(st.booleans()):
+        pieces += ["<|channel|>", draw(words), draw(SPACES)]
+    if draw(st.booleans()):
+        pieces += [draw(st.sampled_from([" to=", " "])), draw(words), draw(SPACES)]
+    if draw(st.booleans()):
+        pieces += [draw(st.sampled_from(["<|constrain|>", " "])), draw(SPACES), draw(words), draw(SPACES)]
+    pieces += ["<|message|>", draw(NAMES | PIECES), draw(st.sampled_from(MARKERS[4:]))]
+    if draw(st.integers(0, 3)) == 0:
+        place = draw(st.integers(0, len(pieces)))
+        pieces[place : place + draw(st.integers(0, 1))] = [draw(PIECES)]
+    return "".join(pieces)
+
+
+TEXTS = st.lists(messages(), max_size=3).map("".join) | st.lists(PIECES, max_size=12).map("".join)
+OPEN = st.sampled_from(["", "", "<|start|>user", "<|start|> tool\n", "<|start|>user:x", "<|start|>"])
+
+
+@settings(max_examples=4000)
+@given(text=st.tuples(TEXTS, OPEN).map("".join))
+@example("<|start|>user:a.b<|message|><|end|>")
+@example("<|start|>to=x to=y<|message|><|end|>")
+@example("<|start|>x to=to=y to=<|message|><|end|>")
+@example("<|start|>json to=x json<|message|><|end|>")
+@example("assistant to=x assistant<|message|><|end|><|start|>assistant<|message|><|end|>")
+def test_grammar_and_parser_read_the_same(text: str) -> None:
+    for start in STARTS:
+        agreed(text, start)
+
+
+# --- characters
+
+
+def test_which_characters_a_name_may_hold() -> None:
+    characters = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+    white_space = {character for character in characters if character.isspace()} - set("\x1c\x1d\x1e\x1f")
+    forbidden = white_space | set('\u200b<>{}"')
+    assert len(forbidden) == 31
+    for before, after in (("<|start|>user:", ""), ("<|start|>lookup to=", ""), ("<|start|>user<|constrain|>", ".")):
+        name = "".join(character for character in characters if character not in forbidden | set(after))
+        found = agreed(f"{before}{name}<|message|><|end|>", "conversation")
+        assert found is not None
+        assert name in [(word or "").removeprefix("<|constrain|>") for word in found[0][0]]
+        for character in forbidden | set(after):
+            assert agreed(f"{before}a{character}b<|message|><|end|>", "conversation") is None
+
+
+def test_which_texts_are_special_tokens() -> None:
+    assert len(SPECIAL_TOKENS) == 1_091
+    for special in SPECIAL_TOKENS:
+        assert agreed(f"<|start|>user<|message|>a{special}b<|end|>", "conversation") is None
+        assert agreed(f"<|start|>user<|message|>a<{special[1:-1]} >b<|end|>", "conversation") is not None
+    lookalikes = [f"<|reserved_{number}|>" for number in range(FIRST_SPECIAL - 2, LAST_TOKEN + 12)]
+    lookalikes += ["<|reserved_0200000|>", "<|reserved_2000000|>", "<|reserved_20000|>", "<|reserved_٢٠٠٠٠٠|>", "<|END|>"]
+    lookalikes += ["<|end|", "<|end", "<", "<<|", "|end|>", "<|endofprompt|>", "<|end |>", "<|end_1|>", "<｜end｜>", "<|ſtart|>"]
+    found = {text: agreed(f"<|start|>user<|message|>{text}<|end|>", "conversation") for text in lookalikes}
+    assert {text for text in lookalikes if found[text] is None} == SPECIAL_TOKENS.keys() & lookalikes
+    assert all(read in (None, ([("user", None, None, None, None, text)], None)) for text, read in found.items())
+
+
+def test_long_content() -> None:
+    content = "a < b\n" * 50_000 + "<|" * 50_000
+    assert agreed(f"<|start|>user<|message|>{content}<|end|>", "conversation") is not None
