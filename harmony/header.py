@@ -15,7 +15,10 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from harmony import vocabulary
+from harmony._record import unchecked
 from harmony.errors import Fault, quote
 from harmony.messages import Author, Message, Role, TextContent
 
@@ -38,29 +41,15 @@ _NOT_IN_NAMES: Final = re.compile('[<>{}"\u200b\t-\r \u0085\u00a0\u1680\u2000-\u
 _REMEMBERED_LENGTH: Final = 64
 _REMEMBERED_HEADERS: Final = 4096
 
-_new_text: Final = TextContent("").__copy__
 
-
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """What a header says; `content_type` is normalised to `<|constrain|>word` or `word`."""
 
-    __slots__ = ("_new_author", "_new_message", "channel", "content_type", "name", "recipient", "role")
-
-    def __init__(
-        self, role: Role, name: str | None, recipient: str | None, channel: str | None, content_type: str | None
-    ) -> None:
-        self.role = role
-        self.name = name
-        self.recipient = recipient
-        self.channel = channel
-        self.content_type = content_type
-        # Copies of records that were checked once are several times as fast as calls that check again.
-        template = Message(Author(role, name), [], channel, recipient, content_type)
-        self._new_message = template.__copy__
-        self._new_author = template.author.__copy__
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Header, (self.role, self.name, self.recipient, self.channel, self.content_type)
+    role: Role
+    name: str | None
+    recipient: str | None
+    channel: str | None
+    content_type: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """The header as openai-harmony lays it out in a parser's `state_data`."""
@@ -74,11 +63,9 @@ class Header:
 
     def message(self, text: str) -> Message:
         """A new message with this header, and `text` as its content."""
-        message = self._new_message()
-        message.author = self._new_author()
-        content = _new_text()
-        content.text = text
-        message.content = [content]
+        author = unchecked(Author, self.role, self.name)
+        content = [unchecked(TextContent, text)]
+        message: Message = unchecked(Message, author, content, self.channel, self.recipient, self.content_type)
         return message
 
 

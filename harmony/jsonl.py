@@ -14,6 +14,7 @@ import msgspec
 
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import HarmonyError
+from harmony.messages import flat_messages
 from harmony.results import ParseResult
 
 
@@ -37,8 +38,7 @@ class Record(msgspec.Struct, frozen=True):
         if isinstance(self.outcome, RecordError):
             added: dict[str, Any] = {"error": self.outcome}
         else:
-            messages = [msgspec.Raw(message.to_json().encode()) for message in self.outcome.messages]
-            added = {"messages": messages, "complete": self.outcome.complete}
+            added = {"messages": flat_messages(self.outcome.messages), "complete": self.outcome.complete}
         return _ENCODER.encode(self.fields | added) + b"\n"
 
 

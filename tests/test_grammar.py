@@ -165,9 +165,9 @@ def test_every_sequence_of_kinds_up_to_five(start: str) -> None:
 
 
 @pytest.mark.parametrize("author", ["<|start|>assistant", "<|start|>lookup", ""])
-def test_every_sequence_of_header_items_up_to_four(author: str) -> None:
+def test_every_sequence_of_header_items_up_to_five(author: str) -> None:
     start = "conversation" if author else "completion"
-    found = [agreed(f"{author}{items}<|message|><|end|>", start) for items in every_sequence(ITEMS, 4)]
+    found = [agreed(f"{author}{items}<|message|><|end|>", start) for items in every_sequence(ITEMS, 5)]
     assert found.count(None) < len(found)
 
 
@@ -182,7 +182,20 @@ def test_prompts_of_every_role(role: str, before: str) -> None:
         assert (agreed(f"{before}<|start|>{role}{author}", "prompt") is None) == (author != "")
 
 
-WORDS = ["assistant", "user", "system", "developer", "tool", "lookup", "functions.f", "json", "csv", "final", "to=", "x"]
+WORDS = [
+    "assistant",
+    "user",
+    "system",
+    "developer",
+    "tool",
+    "lookup",
+    "functions.f",
+    "json",
+    "csv",
+    "final",
+    "to=",
+    "x",
+]
 SPACE = [" ", "\n", "\t\f\r", "\v", "\u00a0", "\x1c", "\u200b"]
 MARKERS = ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"]
 OTHERS = ["<|endoftext|>", "<|reserved_200000|>", "<|reserved_200002|>", "<|foo|>", "<", "|>", ".", ":", "=", "{", '"']
@@ -215,7 +228,7 @@ TEXTS = st.lists(messages(), max_size=3).map("".join) | st.lists(PIECES, max_siz
 OPEN = st.sampled_from(["", "", "<|start|>user", "<|start|> tool\n", "<|start|>user:x", "<|start|>"])
 
 
-@settings(max_examples=4000)
+@settings(max_examples=2000)
 @given(text=st.tuples(TEXTS, OPEN).map("".join))
 @example("<|start|>user:a.b<|message|><|end|>")
 @example("<|start|>to=x to=y<|message|><|end|>")
@@ -241,7 +254,8 @@ def test_which_characters_a_name_may_hold() -> None:
         assert found is not None
         assert name in [(word or "").removeprefix("<|constrain|>") for word in found[0][0]]
         for character in forbidden | set(after):
-            assert agreed(f"{before}a{character}b<|message|><|end|>", "conversation") is None
+            found = agreed(f"{before}a{character}b<|message|><|end|>", "conversation")
+            assert found is None or character in " \t\n\f\r"  # which part two words
 
 
 def test_which_texts_are_special_tokens() -> None:
@@ -250,8 +264,25 @@ def test_which_texts_are_special_tokens() -> None:
         assert agreed(f"<|start|>user<|message|>a{special}b<|end|>", "conversation") is None
         assert agreed(f"<|start|>user<|message|>a<{special[1:-1]} >b<|end|>", "conversation") is not None
     lookalikes = [f"<|reserved_{number}|>" for number in range(FIRST_SPECIAL - 2, LAST_TOKEN + 12)]
-    lookalikes += ["<|reserved_0200000|>", "<|reserved_2000000|>", "<|reserved_20000|>", "<|reserved_٢٠٠٠٠٠|>", "<|END|>"]
-    lookalikes += ["<|end|", "<|end", "<", "<<|", "|end|>", "<|endofprompt|>", "<|end |>", "<|end_1|>", "<｜end｜>", "<|ſtart|>"]
+    lookalikes += [
+        "<|reserved_0200000|>",
+        "<|reserved_2000000|>",
+        "<|reserved_20000|>",
+        "<|reserved_٢٠٠٠٠٠|>",
+        "<|END|>",
+    ]
+    lookalikes += [
+        "<|end|",
+        "<|end",
+        "<",
+        "<<|",
+        "|end|>",
+        "<|endofprompt|>",
+        "<|end |>",
+        "<|end_1|>",
+        "<｜end｜>",
+        "<|ſtart|>",
+    ]
     found = {text: agreed(f"<|start|>user<|message|>{text}<|end|>", "conversation") for text in lookalikes}
     assert {text for text in lookalikes if found[text] is None} == SPECIAL_TOKENS.keys() & lookalikes
     assert all(read in (None, ([("user", None, None, None, None, text)], None)) for text, read in found.items())
