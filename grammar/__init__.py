@@ -1,4 +1,4 @@
-"""The strict language of the Harmony format as a formal grammar, `harmony.lark`, which stock Lark loads as it stands."""
+"""The formal grammar of the Harmony format: its strict language, in a file that stock Lark loads as it stands."""
 
 from importlib.resources import files
 

@@ -69,15 +69,18 @@ class HarmonyEncoding:
         Single surrogates are encoded as U+FFFD.
         """
         _check_text(text)
-        allowed = self.special_tokens_set if allowed_special == "all" else set(allowed_special)
+        written = [(text[start:stop], start) for start, stop, _ in vocabulary.special_tokens_in(text)]
+        allowed = {name for name, _ in written if allowed_special == "all" or name in allowed_special}
         if disallowed_special == "all":
-            found = next((m for m in vocabulary.special_tokens_in(text) if text[m[0] : m[1]] not in allowed), None)
-            if found is not None:
-                raise _disallowed(text[found[0] : found[1]], found[0])
+            for name, start in written:
+                if name not in allowed:
+                    raise _disallowed(name, start)
         elif disallowed_special:
             pattern = "|".join(map(re.escape, sorted(disallowed_special, reverse=True)))
             if match := re.search(pattern, text):
                 raise _disallowed(match[0], match.start())
+        if not allowed:
+            return self._vocabulary.encoder.encode_ordinary(text)
         return self._vocabulary.encoder.encode(text, allowed_special=allowed, disallowed_special=())
 
     def decode(self, tokens: Tokens, errors: str = "replace") -> str:

@@ -1,4 +1,4 @@
-"""The grammar, read by stock Lark: it holds what strict parsing accepts, whole message by whole message, and no more."""
+"""The grammar, read by stock Lark: it holds the whole messages and the prompts that strict parsing accepts, no more."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from test_header import BAD, GOOD
 from test_parser import CASES
 
 from harmony import HarmonyError, grammar, load_harmony_encoding
+from harmony.header import KNOWN_CONTENT_TYPES
 from harmony.vocabulary import FIRST_SPECIAL, LAST_TOKEN, SPECIAL_TOKENS
 
 STARTS = ["conversation", "prompt", "completion"]
@@ -143,6 +144,18 @@ def test_bad_headers(header: str) -> None:
     assert agreed(f"{header}<|message|>x<|end|>", start) is None
 
 
+@pytest.mark.parametrize("word", [*sorted(KNOWN_CONTENT_TYPES), "JSON", "jsonl", "jso", "yml", "bash", "to", "text:x"])
+def test_which_content_types_are_known(word: str) -> None:
+    assert (agreed(f"<|start|>user {word}<|message|><|end|>", "conversation") is None) != (word in KNOWN_CONTENT_TYPES)
+    for before in (
+        "<|start|>x to=y ",
+        "<|start|>x y.z ",
+        "<|start|>user<|constrain|>",
+        "<|start|>user <|constrain|>\n",
+    ):
+        assert agreed(f"{before}{word}<|message|><|end|>", "conversation") is not None
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 def test_case_of_a_real_completion(case: dict[str, Any]) -> None:
     assert case["role"] == "assistant"
@@ -182,20 +195,7 @@ def test_prompts_of_every_role(role: str, before: str) -> None:
         assert (agreed(f"{before}<|start|>{role}{author}", "prompt") is None) == (author != "")
 
 
-WORDS = [
-    "assistant",
-    "user",
-    "system",
-    "developer",
-    "tool",
-    "lookup",
-    "functions.f",
-    "json",
-    "csv",
-    "final",
-    "to=",
-    "x",
-]
+WORDS = ["assistant", "user", "system", "developer", "tool", "lookup", "functions.f", "json", "final", "to=", "x"]
 SPACE = [" ", "\n", "\t\f\r", "\v", "\u00a0", "\x1c", "\u200b"]
 MARKERS = ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"]
 OTHERS = ["<|endoftext|>", "<|reserved_200000|>", "<|reserved_200002|>", "<|foo|>", "<", "|>", ".", ":", "=", "{", '"']
@@ -204,23 +204,30 @@ SPACES = st.sampled_from(["", " ", " ", "\t\f", "\r\n"])
 NAMES = st.lists(st.sampled_from([*WORDS, ".", ":"]) | st.text(max_size=1), min_size=1, max_size=2).map("".join)
 
 
+def usually(*words: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(words) | st.sampled_from(words) | st.sampled_from(words) | NAMES
+
+
 @st.composite
 def messages(draw: st.DrawFn) -> str:
-    """A message that is likely to be whole, but for names that may not be any, and one piece more or less."""
-    words = st.sampled_from(WORDS) | NAMES
-    pieces = [draw(st.sampled_from(["<|start|>", "<|start|>", ""])), draw(SPACES), draw(words), draw(SPACES)]
+    """A message that is often whole, but its names may be none, and a piece may be too many or have been replaced."""
+    recipients = usually("to=f", "to=lookup", "functions.f", "to=to=x", "to=a.b:c")
+    pieces = [draw(st.sampled_from(["<|start|>", "<|start|>", "<|start|>", ""])), draw(SPACES)]
+    if pieces[0] or draw(st.booleans()):
+        pieces += [draw(usually("assistant", "user", "tool", "user:alice", "functions.f", "lookup")), draw(SPACES)]
+    place = draw(st.sampled_from(["", "before", "after"]))
+    if place == "before":
+        pieces += [" ", draw(recipients), draw(SPACES)]
     if draw(st.booleans()):
-        pieces += [draw(st.sampled_from([" to=", " "])), draw(words), draw(SPACES)]
+        pieces += ["<|channel|>", draw(usually("final", "a.b")), draw(SPACES)]
+    if place == "after":
+        pieces += [" ", draw(recipients), draw(SPACES)]
     if draw(st.booleans()):
-        pieces += ["<|channel|>", draw(words), draw(SPACES)]
-    if draw(st.booleans()):
-        pieces += [draw(st.sampled_from([" to=", " "])), draw(words), draw(SPACES)]
-    if draw(st.booleans()):
-        pieces += [draw(st.sampled_from(["<|constrain|>", " "])), draw(SPACES), draw(words), draw(SPACES)]
-    pieces += ["<|message|>", draw(NAMES | PIECES), draw(st.sampled_from(MARKERS[4:]))]
-    if draw(st.integers(0, 3)) == 0:
-        place = draw(st.integers(0, len(pieces)))
-        pieces[place : place + draw(st.integers(0, 1))] = [draw(PIECES)]
+        pieces += [draw(st.sampled_from(["<|constrain|>", " "])), draw(SPACES), draw(usually("json", "csv", "sh"))]
+    pieces += [draw(SPACES), "<|message|>", draw(NAMES | PIECES), draw(st.sampled_from(MARKERS[4:]))]
+    if draw(st.integers(0, 3)) == 3:
+        index = draw(st.integers(0, len(pieces)))
+        pieces[index : index + draw(st.integers(0, 1))] = [draw(PIECES)]
     return "".join(pieces)
 
 
@@ -248,12 +255,13 @@ def test_which_characters_a_name_may_hold() -> None:
     white_space = {character for character in characters if character.isspace()} - set("\x1c\x1d\x1e\x1f")
     forbidden = white_space | set('\u200b<>{}"')
     assert len(forbidden) == 31
-    for before, after in (("<|start|>user:", ""), ("<|start|>lookup to=", ""), ("<|start|>user<|constrain|>", ".")):
-        name = "".join(character for character in characters if character not in forbidden | set(after))
+    for before, also in (("<|start|>user:", ""), ("<|start|>lookup to=", ""), ("<|start|>user<|constrain|>", ".")):
+        outside = forbidden | set(also)
+        name = "".join(character for character in characters if character not in outside)
         found = agreed(f"{before}{name}<|message|><|end|>", "conversation")
         assert found is not None
         assert name in [(word or "").removeprefix("<|constrain|>") for word in found[0][0]]
-        for character in forbidden | set(after):
+        for character in outside:
             found = agreed(f"{before}a{character}b<|message|><|end|>", "conversation")
             assert found is None or character in " \t\n\f\r"  # which part two words
 
@@ -264,25 +272,9 @@ def test_which_texts_are_special_tokens() -> None:
         assert agreed(f"<|start|>user<|message|>a{special}b<|end|>", "conversation") is None
         assert agreed(f"<|start|>user<|message|>a<{special[1:-1]} >b<|end|>", "conversation") is not None
     lookalikes = [f"<|reserved_{number}|>" for number in range(FIRST_SPECIAL - 2, LAST_TOKEN + 12)]
-    lookalikes += [
-        "<|reserved_0200000|>",
-        "<|reserved_2000000|>",
-        "<|reserved_20000|>",
-        "<|reserved_٢٠٠٠٠٠|>",
-        "<|END|>",
-    ]
-    lookalikes += [
-        "<|end|",
-        "<|end",
-        "<",
-        "<<|",
-        "|end|>",
-        "<|endofprompt|>",
-        "<|end |>",
-        "<|end_1|>",
-        "<｜end｜>",
-        "<|ſtart|>",
-    ]
+    lookalikes += ["<|reserved_0200000|>", "<|reserved_2000000|>", "<|reserved_20000|>", "<|reserved_٢٠٠٠٠٠|>"]
+    lookalikes += ["<|END|>", "<|end|", "<|end", "<", "<<|", "|end|>", "<|end |>", "<|end_1|>", "<|endofprompt|>"]
+    lookalikes += ["<\uff5cend\uff5c>", "<|\u017ftart|>"]  # what Unicode holds to be the same
     found = {text: agreed(f"<|start|>user<|message|>{text}<|end|>", "conversation") for text in lookalikes}
     assert {text for text in lookalikes if found[text] is None} == SPECIAL_TOKENS.keys() & lookalikes
     assert all(read in (None, ([("user", None, None, None, None, text)], None)) for text, read in found.items())
