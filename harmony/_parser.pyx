@@ -1,4 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
 """The engine, compiled. Its twin `_parser_py.py` says what every public name does.
 
 Token bytes are copied straight from the vocabulary into one buffer, which is decoded once a message. Pointers into
@@ -20,7 +21,7 @@ cdef extern from "Python.h":
 from harmony import machine, vocabulary
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.header import as_role, characters, check_encoding, open_role, read_header
-from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Span
+from harmony.results import ENDS, STREAM_STATES, ParseResult, SavedParser, Segment, Span
 from harmony.tokens import as_id, as_sequence
 
 # The tables of `machine.py` and `vocabulary.py`, copied once so that they cost nothing to read.
@@ -105,7 +106,7 @@ cdef class StreamableParser:
     cdef Py_ssize_t _size, _capacity, _settled, _shown
     cdef str _text
     cdef object _delta
-    cdef list _tokens, _messages, _spans, _segments
+    cdef list _content_tokens, _tokens, _messages, _spans, _segments
     cdef object __weakref__
 
     def __cinit__(self, *_arguments, **_options):
@@ -133,6 +134,7 @@ cdef class StreamableParser:
         self._header_tokens = []
         self._forget_header()
         self._size = self._settled = self._shown = 0
+        self._content_tokens = []
         self._text = ""
         self._delta = None
         self._tokens = []
@@ -242,95 +244,99 @@ cdef class StreamableParser:
     def __reduce__(self):
         from harmony.parser import new_parser
 
-        saved = (
-            self._strict,
-            self._state,
-            self._given,
-            self._position,
-            self._header_start,
-            self._content_start,
-            self._header_tokens[:],
-            self._header,
-            self._content[:self._size] if self._size else b"",
-            self._settled,
-            self._delta,
-            self._tokens[:],
-            self._messages[:],
+        saved = SavedParser(
+            strict=self._strict,
+            state=self._state,
+            given=self._given,
+            position=self._position,
+            header_start=self._header_start,
+            header_tokens=self._header_tokens[:],
+            header=self._header,
+            content=self._content[:self._size] if self._size else b"",
+            content_tokens=self._content_tokens[:],
+            settled=self._settled,
+            delta=self._delta,
+            tokens=self._tokens[:],
+            messages=self._messages[:],
         )
         subclass = None if type(self) is StreamableParser else type(self)
         return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
 
-    @cython.critical_section
     def __setstate__(self, state):
         saved, attributes = state
-        self._begin(None, saved[0])
-        (
-            _,
-            self._state,
-            self._given,
-            self._position,
-            self._header_start,
-            self._content_start,
-            self._header_tokens,
-            header,
-            content,
-            self._settled,
-            self._delta,
-            self._tokens,
-            self._messages,
-        ) = saved
-        if header is not None:
-            self._remember_header(header)
-        self._append(content)
+        SavedParser.check(saved)
+        self._load(saved)
         for name, value in attributes.items():
             setattr(self, name, value)
+
+    cdef int _load(self, object saved) except -1:
+        self._begin(saved.given, saved.strict)
+        self._state = saved.state
+        self._position = saved.position
+        self._header_start = saved.header_start
+        self._header_tokens = saved.header_tokens
+        if saved.header is not None:
+            self._remember_header(saved.header)
+        self._append(saved.content)
+        self._content_tokens = saved.content_tokens
+        self._settled = saved.settled
+        self._delta = saved.delta
+        self._tokens = saved.tokens
+        self._messages = saved.messages
+        return 0
 
     # --- the automaton's moves
 
     cdef int _run(self, object tokens) except -1:
         """Takes tokens, as `as_sequence` gives them, until one raises."""
-        cdef list taken = self._own_tokens() if self._spans is None else None
         if type(tokens) is memoryview:
-            return self._run_buffer(tokens, taken)
-        return self._run_list(tokens if type(tokens) is list else list(tokens), taken)
+            return self._run_buffer(tokens)
+        return self._run_list(tokens if type(tokens) is list else list(tokens))
 
-    cdef int _run_list(self, list tokens, list taken) except -1:
+    cdef int _run_list(self, list tokens) except -1:
         cdef Py_ssize_t place = 0
-        cdef int64_t rank
+        cdef int64_t token
+        cdef bint streaming = self._spans is None
         cdef bint adding = self._is_adding()
-        while place < len(tokens):  # asked each time: a strange integer's __index__ may have changed the list
-            token = tokens[place]
+        while place < len(tokens):  # asked each time: a strange integer's `__index__` may have changed the list
+            integer = tokens[place]
             place += 1
-            if type(token) is not int:
-                token = as_id(token, self._position)
-            if taken is not None:
-                taken.append(token)
-            rank = token_id(token)
-            if adding and 0 <= rank < FIRST_SPECIAL:
-                self._append_rank(rank)
+            if type(integer) is not int:
+                integer = as_id(integer, self._position)
+                adding = self._is_adding()  # or may have used this parser
+            if streaming:
+                self._own_tokens().append(integer)
+            token = token_id(integer)
+            if adding and 0 <= token < FIRST_SPECIAL:
+                self._append_rank(token)
+                if streaming:
+                    self._content_tokens.append(integer)
                 self._position += 1
                 continue
             try:
-                self._step(rank, token, 1)
+                self._step(token, integer, 1)
             finally:
                 self._position += 1
             adding = self._is_adding()
         return 0
 
-    cdef int _run_buffer(self, const uint32_t[::1] tokens, list taken) except -1:
+    cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1:
         cdef Py_ssize_t place
-        cdef int64_t rank
+        cdef int64_t token
+        cdef bint streaming = self._spans is None
         cdef bint adding = self._is_adding()
         for place in range(tokens.shape[0]):
-            rank = tokens[place]
-            if taken is not None:
-                taken.append(rank)
-            if adding and rank < FIRST_SPECIAL:
-                self._append_rank(rank)
+            token = tokens[place]
+            if streaming:
+                self._own_tokens().append(token)
+            if adding and token < FIRST_SPECIAL:
+                self._append_rank(token)
+                if streaming:
+                    self._content_tokens.append(token)
                 self._position += 1
                 continue
             try:
-                self._step(rank if rank <= LAST_TOKEN else NO_TOKEN, rank, 1)
+                self._step(token if token <= LAST_TOKEN else NO_TOKEN, token, 1)
             finally:
                 self._position += 1
             adding = self._is_adding()
@@ -351,9 +357,10 @@ cdef class StreamableParser:
         move = self._moves[self._state * KIND_COUNT + kind]
         action = move >> 4
         if move == ILLEGAL:
-            self._fail(machine.illegal(self._state, kind, self._position, vocabulary.load().describe(integer)))
+            self._refuse(machine.illegal(self._state, kind, self._position, vocabulary.load().describe(integer)))
         elif action == ADD_TO_CONTENT:
             self._add_to_content(token)
+            self._content_tokens.append(integer)
         elif action == ADD_TO_HEADER:
             self._header_tokens.append(token)
         elif action == OPEN_HEADER:
@@ -371,7 +378,7 @@ cdef class StreamableParser:
         """Takes a piece of ordinary text, as a run of tokens would be taken."""
         cdef int move = self._moves[self._state * KIND_COUNT + TEXT]
         if move == ILLEGAL:
-            self._fail(machine.illegal(self._state, TEXT, self._position, "the text " + quote(text)))
+            self._refuse(machine.illegal(self._state, TEXT, self._position, "the text " + quote(text)))
         data = vocabulary.encode_utf_8(text)
         if move >> 4 == ADD_TO_CONTENT:
             self._append(data)
@@ -400,7 +407,7 @@ cdef class StreamableParser:
         except Fault as fault:
             before = self._header_tokens[:fault.position]
             fault.position = self._header_start + (len(before) if self._unit == "token" else characters(before))
-            self._fail(fault)
+            self._refuse(fault)
         self._remember_header(header)
         self._given = None
         self._header_tokens = []
@@ -434,6 +441,8 @@ cdef class StreamableParser:
             self._segments.append(Segment(self._channel, self._recipient, self._role, self._delta or "", message))
         self._forget_header()
         self._size = self._settled = self._shown = 0
+        if self._spans is None:
+            self._content_tokens = []
         self._text = ""
         return 0
 
@@ -475,8 +484,8 @@ cdef class StreamableParser:
 
     cdef int _append(self, bytes data) except -1:
         cdef Py_ssize_t length = len(data)
-        if self._capacity - self._size < length:
-            self._grow(length)
+        if self._capacity - self._size <= length:
+            self._grow(length + 1)
         memcpy(self._content + self._size, <const char *>data, length)
         self._size += length
         return 0
@@ -494,26 +503,34 @@ cdef class StreamableParser:
         data = {"state": STREAM_STATES[self._state].value}
         if self._header is not None:
             data["header"] = self._header.to_dict()
-            data["content_tokens"] = self._content_tokens()
+            data["content_tokens"] = self._settled_tokens()
         elif self._state != EXPECT_START:
             data["header_tokens"] = self._header_tokens[:]
         return data
 
-    cdef list _content_tokens(self):
+    cdef list _settled_tokens(self):
         """The tokens of the open content, without those at the end that have not yet made up a whole character."""
-        cdef Py_ssize_t stop = len(self._tokens)
+        cdef Py_ssize_t stop = len(self._content_tokens)
         cdef Py_ssize_t pending = self._size - self._settled
         cdef int64_t rank
-        while pending > 0:
+        while pending > 0 and stop > 0:
             stop -= 1
-            rank = self._tokens[stop]
+            rank = self._content_tokens[stop]
             pending -= OFFSETS[rank + 1] - OFFSETS[rank]
-        return self._tokens[self._content_start:stop]
+        return self._content_tokens[:stop]
 
     cdef list _own_tokens(self):
         if reference_count(<PyObject *>self._tokens) > 1:  # as in `_close_message`
             self._tokens = self._tokens[:]
         return self._tokens
+
+    cdef int _refuse(self, object fault) except -1:
+        """Raises for a token that may not stand here. A header that holds one is given up; content stays open."""
+        if self._header is None:
+            self._state = EXPECT_START
+            self._given = None
+            self._header_tokens = []
+        return self._fail(fault)
 
     cdef int _fail(self, object fault) except -1:
         raise HarmonyError(

@@ -15,7 +15,7 @@ from harmony import machine, vocabulary
 from harmony.errors import Diagnostic, Fault, HarmonyError, quote
 from harmony.header import Header, as_role, characters, check_encoding, open_role, read_header
 from harmony.messages import Message, Role
-from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Span, StreamState
+from harmony.results import ENDS, STREAM_STATES, ParseResult, SavedParser, Segment, Span, StreamState
 from harmony.tokens import Tokens, as_id, as_sequence
 
 if TYPE_CHECKING:
@@ -41,14 +41,19 @@ class StreamableParser:
     """Parses the tokens of a completion as they come, one at a time or some at a time.
 
     `role` is the role of the first message, whose `<|start|>role` is in the prompt; None where the tokens begin with
-    a `<|start|>` of their own. A token that cannot stand where it stands raises HarmonyError and changes nothing but
-    `tokens`. A token that is no integer is a TypeError. The class may be subclassed, pickled and copied, in
-    mid-stream too; both engines read each other's pickles.
+    a `<|start|>` of their own.
+
+    A token that may not stand where it stands raises HarmonyError. In content it is left out, and the content stays
+    open; a header with such a token is given up, and the next token has to be `<|start|>`. A token that is no integer
+    is a TypeError. The class may be subclassed, pickled and copied, in mid-stream too; both engines read each other's
+    pickles.
     """
 
     __slots__ = (
+        "__weakref__",
         "_content",
         "_content_start",
+        "_content_tokens",
         "_delta",
         "_given",
         "_header",
@@ -76,7 +81,7 @@ class StreamableParser:
 
     def __init__(self, encoding: HarmonyEncoding, role: Role | str | None, *, strict: bool = True) -> None:
         check_encoding(encoding)
-        self._begin(as_role(role), strict)
+        self._begin(as_role(role), bool(strict))
 
     def _begin(self, given: Role | None, strict: bool) -> None:
         self._strict = strict
@@ -91,6 +96,7 @@ class StreamableParser:
         # The bytes of the open content. Those before `_settled` are whole characters that a delta has given; `_text`
         # is the text of those before `_shown`.
         self._content = bytearray()
+        self._content_tokens: list[int] = []  # kept while an input comes in steps
         self._settled = self._shown = 0
         self._text = ""
         self._delta: str | None = None
@@ -142,12 +148,12 @@ class StreamableParser:
 
     @property
     def messages(self) -> list[Message]:
-        """The messages that are finished."""
+        """The messages that are finished; not to be changed. A list that was read stays as it is."""
         return self._messages
 
     @property
     def tokens(self) -> list[int]:
-        """All tokens that were taken, those that raised a HarmonyError among them."""
+        """All tokens that came, those that raised a HarmonyError among them; as `messages`, not to be changed."""
         return self._tokens
 
     @property
@@ -166,7 +172,7 @@ class StreamableParser:
         data: dict[str, Any] = {"state": self.state.value}
         if self._header is not None:
             data["header"] = self._header.to_dict()
-            data["content_tokens"] = self._content_tokens()
+            data["content_tokens"] = self._settled_tokens()
         elif self._state != machine.State.EXPECT_START:
             data["header_tokens"] = self._header_tokens[:]
         return data
@@ -203,6 +209,7 @@ class StreamableParser:
     def last_content_delta(self) -> str | None:
         """The text that the last step added to the content; None where it added none.
 
+        After a step of several tokens it is that of its last segment.
         A token that ends within a character adds up to that character. What is left of one at the stop is added,
         as U+FFFD, by the stop: the deltas of a message join to its content.
         """
@@ -213,43 +220,39 @@ class StreamableParser:
     def __reduce__(self) -> tuple[Any, ...]:
         from harmony.parser import new_parser
 
-        saved = (
-            self._strict,
-            self._state,
-            self._given,
-            self._position,
-            self._header_start,
-            self._content_start,
-            self._header_tokens[:],
-            self._header,
-            bytes(self._content),
-            self._settled,
-            self._delta,
-            self._tokens[:],
-            self._messages[:],
+        saved = SavedParser(
+            strict=self._strict,
+            state=self._state,
+            given=self._given,
+            position=self._position,
+            header_start=self._header_start,
+            header_tokens=self._header_tokens[:],
+            header=self._header,
+            content=bytes(self._content),
+            content_tokens=self._content_tokens[:],
+            settled=self._settled,
+            delta=self._delta,
+            tokens=self._tokens[:],
+            messages=self._messages[:],
         )
         subclass = None if type(self) is StreamableParser else type(self)
         return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
 
-    def __setstate__(self, state: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+    def __setstate__(self, state: tuple[SavedParser, dict[str, Any]]) -> None:
         saved, attributes = state
-        self._begin(None, strict=saved[0])
-        (
-            _,
-            self._state,
-            self._given,
-            self._position,
-            self._header_start,
-            self._content_start,
-            self._header_tokens,
-            self._header,
-            content,
-            self._settled,
-            self._delta,
-            self._tokens,
-            self._messages,
-        ) = saved
-        self._content = bytearray(content)
+        SavedParser.check(saved)
+        self._begin(saved.given, strict=saved.strict)
+        self._state = saved.state
+        self._position = saved.position
+        self._header_start = saved.header_start
+        self._header_tokens = saved.header_tokens
+        self._header = saved.header
+        self._content = bytearray(saved.content)
+        self._content_tokens = saved.content_tokens
+        self._settled = saved.settled
+        self._delta = saved.delta
+        self._tokens = saved.tokens
+        self._messages = saved.messages
         for name, value in attributes.items():
             setattr(self, name, value)
 
@@ -257,22 +260,24 @@ class StreamableParser:
 
     def _run(self, tokens: Sequence[int]) -> None:
         """Takes tokens until one raises."""
-        taken = self._own_tokens() if self._spans is None else None
-        content = self._content
+        streaming = self._spans is None
         adding = self._is_adding()
-        for position, token in enumerate(tokens, self._position):
+        for token in tokens:
             if type(token) is not int:
-                token = as_id(token, position)
-            if taken is not None:
-                taken.append(token)
+                token = as_id(token, self._position)
+                adding = self._is_adding()  # its `__index__` may have used this parser
+            if streaming:
+                self._own_tokens().append(token)
             if adding and 0 <= token < vocabulary.FIRST_SPECIAL:
-                content += _TOKEN_BYTES[token]
-                self._position = position + 1
+                self._content += _TOKEN_BYTES[token]
+                if streaming:
+                    self._content_tokens.append(token)
+                self._position += 1
                 continue
             try:
                 self._step(token, 1)
             finally:
-                self._position = position + 1
+                self._position += 1
             adding = self._is_adding()
 
     def _is_adding(self) -> bool:
@@ -290,10 +295,11 @@ class StreamableParser:
         move = self._moves[self._state * _KIND_COUNT + kind]
         if move == machine.ILLEGAL:
             found = vocabulary.load().describe(token)
-            self._fail(machine.illegal(self._state, kind, self._position, found))
+            self._refuse(machine.illegal(self._state, kind, self._position, found))
         match move >> 4:
             case machine.Action.ADD_TO_CONTENT:
                 self._content += _TOKEN_BYTES[token]
+                self._content_tokens.append(token)
                 self._delta = self._settle(final=False)
             case machine.Action.ADD_TO_HEADER:
                 self._header_tokens.append(token)
@@ -312,7 +318,7 @@ class StreamableParser:
         move = self._moves[self._state * _KIND_COUNT + machine.Kind.TEXT]
         if move == machine.ILLEGAL:
             found = "the text " + quote(text)
-            self._fail(machine.illegal(self._state, machine.Kind.TEXT, self._position, found))
+            self._refuse(machine.illegal(self._state, machine.Kind.TEXT, self._position, found))
         data = vocabulary.encode_utf_8(text)
         if move >> 4 == machine.Action.ADD_TO_CONTENT:
             self._content += data
@@ -341,7 +347,7 @@ class StreamableParser:
         except Fault as fault:
             before = self._header_tokens[: fault.position]
             fault.position = self._header_start + (len(before) if self._unit == "token" else characters(before))
-            self._fail(fault)
+            self._refuse(fault)
         self._given = None
         self._header_tokens = []
 
@@ -360,6 +366,8 @@ class StreamableParser:
             self._segments.append(Segment(header.channel, header.recipient, header.role, self._delta or "", message))
         self._header = None
         self._content.clear()
+        if self._spans is None:
+            self._content_tokens = []
         self._settled = self._shown = 0
         self._text = ""
 
@@ -369,19 +377,27 @@ class StreamableParser:
         self._settled += used
         return text or None
 
-    def _content_tokens(self) -> list[int]:
+    def _settled_tokens(self) -> list[int]:
         """The tokens of the open content, without those at the end that have not yet made up a whole character."""
-        stop = len(self._tokens)
+        stop = len(self._content_tokens)
         pending = len(self._content) - self._settled
-        while pending > 0:
+        while pending > 0 and stop > 0:
             stop -= 1
-            pending -= len(_TOKEN_BYTES[self._tokens[stop]])
-        return self._tokens[self._content_start : stop]
+            pending -= len(_TOKEN_BYTES[self._content_tokens[stop]])
+        return self._content_tokens[:stop]
 
     def _own_tokens(self) -> list[int]:
         if sys.getrefcount(self._tokens) > 2:  # as in `_close_message`
             self._tokens = self._tokens[:]
         return self._tokens
+
+    def _refuse(self, fault: Fault) -> NoReturn:
+        """Raises for a token that may not stand here. A header that holds one is given up; content stays open."""
+        if self._header is None:
+            self._state = int(machine.State.EXPECT_START)
+            self._given = None
+            self._header_tokens = []
+        self._fail(fault)
 
     def _fail(self, fault: Fault) -> NoReturn:
         raise HarmonyError(
@@ -391,7 +407,7 @@ class StreamableParser:
 
 def _whole_input(role: Role | str | None, strict: bool) -> StreamableParser:
     parser = StreamableParser.__new__(StreamableParser)
-    parser._begin(as_role(role), strict)
+    parser._begin(as_role(role), bool(strict))
     parser._spans = []
     return parser
 

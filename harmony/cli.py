@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, NoReturn
 
@@ -49,6 +50,10 @@ _UNREAD_SUFFIXES: Final = (".gz", ".zst", ".parquet", ".arrow")
 
 def run() -> None:
     """Runs the command."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _refuse("standard input, output and error have to be open")
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal may know fewer characters than Unicode
+        sys.stdout.reconfigure(errors="backslashreplace")
     if hasattr(signal, "SIGPIPE"):  # a pipe closed at its other end ends this end, as it does `cat`
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
@@ -87,16 +92,16 @@ def parse(
     assistant; null where the tokens begin with their own <|start|>). Each gives one line, in order: its other fields,
     with `messages` and `complete`, or with `error`. Without --output, a terminal shows the messages to be read.
     """
-    console = Console(highlight=False)
     bad = 0
     with _input(file) as lines:
         records = parse_lines(lines, harmony.load_harmony_encoding(vocabulary.ENCODING_NAME))
-        if output is None and console.is_terminal:
+        if output is None and sys.stdout.isatty():
+            console = _console()
             for record in records:
                 bad += isinstance(record.outcome, RecordError)
                 _show(console, record)
         else:
-            with _output(output or "-", file) as stream:
+            with _output("-" if output is None else output, lines) as stream:
                 for record in records:
                     bad += isinstance(record.outcome, RecordError)
                     stream.write(record.to_json())
@@ -158,7 +163,7 @@ def export(
     partial = path.with_suffix(".partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(vocabulary.load().official_file())
+        partial.write_bytes(vocabulary.shipped().official_file())
         partial.replace(path)
     except OSError as error:
         _refuse(f"{path} cannot be written: {error.strerror}")
@@ -166,7 +171,7 @@ def export(
 
 
 def _refuse(reason: str) -> NoReturn:
-    typer.echo(f"harmony: {reason}", err=True)
+    typer.echo(f"harmony: {_printable(reason)}", err=True)
     raise SystemExit(2)
 
 
@@ -180,12 +185,12 @@ def _input(file: str) -> AbstractContextManager[BinaryIO]:
         _refuse(f"{file} cannot be read: {error.strerror}")
 
 
-def _output(file: str, source: str) -> AbstractContextManager[BinaryIO]:
+def _output(file: str, source: BinaryIO) -> AbstractContextManager[BinaryIO]:
     if file == "-":
         return nullcontext(sys.stdout.buffer)
     _check_suffix(file)
     try:
-        if source != "-" and Path(file).exists() and Path(file).samefile(source):
+        if Path(file).exists() and os.path.samestat(Path(file).stat(), os.fstat(source.fileno())):
             _refuse(f"{file} is the file that is read")
         return Path(file).open("wb")
     except OSError as error:
@@ -200,14 +205,17 @@ def _check_suffix(file: str) -> None:
 def _ids(text: str) -> list[int]:
     numbers = []
     for word in re.findall(r"[^\s,\[\]]+", text):
-        try:
-            number = int(word)
-        except ValueError:
-            _refuse(f"expected token ids, found {quote(word)}")
+        number = int(word) if re.fullmatch("[0-9]{1,9}", word) else -1
         if not 0 <= number <= vocabulary.LAST_TOKEN:
             _refuse(f"expected token ids in 0..{vocabulary.LAST_TOKEN}, found {quote(word)}")
         numbers.append(number)
     return numbers
+
+
+def _console() -> Console:
+    """A console as wide as the terminal, also where the terminal says that it has no width."""
+    console = Console(highlight=False)
+    return console if console.width > 0 else Console(highlight=False, width=80)
 
 
 def _show(console: Console, record: Record) -> None:
@@ -253,11 +261,11 @@ def _show_tokens(numbers: list[int]) -> None:
         )
         for index, token in enumerate(numbers)
     ]
-    console = Console(highlight=False)
-    if not console.is_terminal:
+    if not sys.stdout.isatty():
         for row in rows:
             typer.echo("\t".join(row).rstrip("\t"))
         return
+    console = _console()
     table = Table("token", "id", "text", "", box=box.SIMPLE_HEAD)
     for row in rows:
         table.add_row(row[0], row[1], Text(f"│{row[2]}│"), row[3], style="bold magenta" if row[3] else None)

@@ -66,11 +66,13 @@ class HarmonyEncoding:
         Special tokens written out in it become those tokens where `allowed_special` names them ("all": all of them).
         Any that `disallowed_special` names raises HarmonyError; "all" means all that are not allowed, so nothing is
         encoded as special unasked. With `disallowed_special=()` what is not allowed is encoded as ordinary text.
-        Single surrogates are encoded as U+FFFD.
+        Single surrogates are encoded as U+FFFD. A run of a million spaces is more than the encoder can take, and a
+        HarmonyError too.
         """
-        _check_text(text)
+        text = _plain(text)
         written = [(text[start:stop], start) for start, stop, _ in vocabulary.special_tokens_in(text)]
-        allowed = {name for name, _ in written if allowed_special == "all" or name in allowed_special}
+        names = vocabulary.SPECIAL_TOKENS.keys() if allowed_special == "all" else set(allowed_special)
+        allowed = {name for name, _ in written if name in names}
         if disallowed_special == "all":
             for name, start in written:
                 if name not in allowed:
@@ -79,9 +81,10 @@ class HarmonyEncoding:
             pattern = "|".join(map(re.escape, sorted(disallowed_special, reverse=True)))
             if match := re.search(pattern, text):
                 raise _disallowed(match[0], match.start())
-        if not allowed:
-            return self._vocabulary.encoder.encode_ordinary(text)
-        return self._vocabulary.encoder.encode(text, allowed_special=allowed, disallowed_special=())
+        try:
+            return self._vocabulary.encoder.encode(text, allowed_special=allowed, disallowed_special=())
+        except ValueError as error:  # tiktoken gives up on a run of a million spaces
+            raise HarmonyError(SENTENCES["cannot-encode"].format(reason=error), code="cannot-encode") from None
 
     def decode(self, tokens: Tokens, errors: str = "replace") -> str:
         """The text of token ids; `errors` as in `bytes.decode`, for tokens that end within a character.
@@ -97,7 +100,8 @@ class HarmonyEncoding:
         try:
             return data.decode()
         except UnicodeDecodeError as error:
-            ends = accumulate(len(self._vocabulary.token_bytes(token)) for token in sequence)
+            token_bytes = self._vocabulary.token_bytes
+            ends = accumulate(len(token_bytes(as_id(token, index))) for index, token in enumerate(sequence))
             position = next(index for index, end in enumerate(ends) if end > error.start)
             sentence = SENTENCES["invalid-utf-8"].format(found=f"0x{data[error.start]:02x}")
             raise HarmonyError(sentence, code="invalid-utf-8", position=position) from None
@@ -131,7 +135,7 @@ class HarmonyEncoding:
 
         Positions in the result are character offsets. Needs no encoder.
         """
-        _check_text(text)
+        text = _plain(text)
         return parser.parse_text(text, role, strict=strict)
 
     def parse_messages_from_completion_tokens(
@@ -156,9 +160,10 @@ def _load() -> HarmonyEncoding:
     return HarmonyEncoding()
 
 
-def _check_text(text: object) -> None:
+def _plain(text: str) -> str:
     if not isinstance(text, str):
         raise TypeError(f"Expected `str`, got `{type(text).__name__}` - at `text`")
+    return str.__str__(text)
 
 
 def _disallowed(found: str, position: int) -> HarmonyError:

@@ -24,6 +24,7 @@ SENTENCES: Final = {
     # ids and text
     "invalid-token": "Invalid token for decoding: {found}, expected an id in 0..{last}",
     "invalid-utf-8": "Invalid utf-8: expected tokens that decode to UTF-8, found the byte {found}",
+    "cannot-encode": "Could not encode text: {reason}",
     "disallowed-special": (
         "Encountered text corresponding to disallowed special token {found}: name it in `allowed_special` to encode "
         "it as that token, or leave it out of `disallowed_special` to encode it as text"
@@ -73,21 +74,20 @@ class HarmonyError(RuntimeError):
 
     def __init__(
         self,
-        message: str,
-        *,
+        *arguments: object,
         code: str = "harmony-error",
         position: int | None = None,
         unit: Literal["token", "character"] = "token",
         messages: Sequence[Message] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(*arguments)
         self.code = code
         self.position = position
         self.unit = unit
         self.messages = list(messages)
 
     def __str__(self) -> str:
-        sentence = str(self.args[0])
+        sentence = super().__str__()
         return sentence if self.position is None else f"{sentence} at {self.unit} {self.position:,}"
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -2,11 +2,14 @@
 
 A record has its completion as `tokens` (ids) or else as `text` (special tokens written out), and may say the `role`
 of the first message: assistant unless it does, none if it is null. All other fields pass through as they were
-written, byte for byte.
+written, byte for byte; of a record that gives an error, these three do too. What is added replaces fields of the same
+name.
 """
 
 from __future__ import annotations
 
+import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -47,6 +50,8 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TOKENS: Final = msgspec.json.Decoder(list[int])
 _TEXT: Final = msgspec.json.Decoder(str)
 _ROLE: Final = msgspec.json.Decoder(str | None)
+# An escape in JSON: a pair of surrogates, or a single one (the group), or any other.
+_ESCAPE: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 _NULL: Final = msgspec.Raw(b"null")
 _ASSISTANT: Final = msgspec.Raw(b'"assistant"')
 
@@ -61,13 +66,14 @@ def parse_lines(lines: Iterable[bytes], encoding: HarmonyEncoding) -> Iterator[R
 def _parse_line(number: int, line: bytes, encoding: HarmonyEncoding) -> Record:
     try:
         line.decode()  # fields that pass through are looked at no further
-        fields = _FIELDS.decode(line)
+        fields = _fields(line if number > 1 else line.removeprefix(BOM_UTF8))
     except UnicodeDecodeError as error:
         found = f"expected UTF-8, found the byte 0x{line[error.start]:02x} at byte {error.start:,} of line {number:,}"
         return Record(number, {}, RecordError("invalid-utf-8", found, None))
     except (msgspec.DecodeError, RecursionError) as error:
         return Record(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
 
+    given = dict(fields)
     name = "text" if fields.get("tokens", _NULL) == _NULL else "tokens"
     source = fields.pop(name, _NULL)
     written_role = fields.pop("role", _ASSISTANT)
@@ -79,9 +85,20 @@ def _parse_line(number: int, line: bytes, encoding: HarmonyEncoding) -> Record:
             return Record(number, fields, encoding.parse(_value(_TOKENS, source, name), role))
         return Record(number, fields, encoding.parse_text(_value(_TEXT, source, name), role))
     except HarmonyError as error:
-        return Record(number, fields, RecordError(error.code, str(error), error.position))
+        return Record(number, given, RecordError(error.code, str(error), error.position))
     except (ValueError, RecursionError) as error:
-        return Record(number, fields, RecordError("invalid-record", f"{error} - in line {number:,}", None))
+        return Record(number, given, RecordError("invalid-record", f"{error} - in line {number:,}", None))
+
+
+def _fields(line: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _FIELDS.decode(line)
+    except msgspec.DecodeError:
+        # Surrogates without their other half, which Python's json writes, are what msgspec cannot read.
+        mended = _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], line)
+        if mended == line:
+            raise
+        return _FIELDS.decode(mended)
 
 
 def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> Any:

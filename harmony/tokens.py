@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from operator import index
 from struct import iter_unpack
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+# The formats of integers in `struct`, but for single bytes.
+_INTEGERS: Final = frozenset("bhHiIlLqQ")
 
 Tokens: TypeAlias = "Sequence[int] | Iterable[int] | Buffer"
 
@@ -29,9 +32,11 @@ def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
         else:
             return _from_buffer(view)
         try:
-            return list(tokens)  # type: ignore[arg-type]
+            integers = iter(tokens)  # type: ignore[arg-type]
         except TypeError:
             pass
+        else:
+            return list(integers)
     raise TypeError(f"Expected a sequence of token ids, got `{type(tokens).__name__}`")
 
 
@@ -50,7 +55,8 @@ def _from_buffer(view: memoryview) -> list[int] | memoryview:
         if view.nbytes % 4:
             raise ValueError(f"Expected bytes that hold uint32 token ids, got {view.nbytes} bytes")
         return (view if view.contiguous else memoryview(view.tobytes())).cast("B").cast("I")
-    try:
+    if view.format in _INTEGERS:
         return view.tolist()
-    except NotImplementedError:  # integers of another byte order
-        return [token for (token,) in iter_unpack(view.format, view.tobytes())]
+    if view.format[1:] in _INTEGERS:  # of a byte order that is written before it
+        return [integer for (integer,) in iter_unpack(view.format, view.tobytes())]
+    return list(view.obj)  # type: ignore[call-overload,no-any-return]  # things, whose ids they will be asked for

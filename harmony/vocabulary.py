@@ -193,15 +193,13 @@ def _unusable(name: str, reason: str, advice: str) -> HarmonyError:
     return HarmonyError(f"the vocabulary file {name} cannot be used: {reason}; {advice}", code="bad-vocabulary")
 
 
-def _packed() -> bytes:
-    folder = os.environ.get(FOLDER_VARIABLE)
-    path = Path(folder) / FILE_NAME if folder else files("harmony").joinpath("data", PACKED_NAME)
+def shipped() -> Vocabulary:
+    """The vocabulary of the packed file in the package, whatever TIKTOKEN_ENCODINGS_BASE says."""
+    path = files("harmony").joinpath("data", PACKED_NAME)
     try:
-        content = path.read_bytes()
+        return Vocabulary(path.read_bytes())
     except OSError as error:
-        advice = f"correct {FOLDER_VARIABLE}, or unset it to use the file shipped" if folder else _REINSTALL
-        raise _unusable(str(path), error.strerror or str(error), advice) from None
-    return pack(content, origin=str(path)) if folder else content
+        raise _unusable(str(path), error.strerror or str(error), _REINSTALL) from None
 
 
 @cache
@@ -210,4 +208,13 @@ def load() -> Vocabulary:
 
     Raises HarmonyError (code `bad-vocabulary`) where a file is missing, truncated or not the official one.
     """
-    return Vocabulary(_packed())
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return shipped()
+    path = Path(folder) / FILE_NAME
+    try:
+        official = path.read_bytes()
+    except OSError as error:
+        advice = f"correct {FOLDER_VARIABLE}, or unset it to use the file shipped"
+        raise _unusable(str(path), error.strerror or str(error), advice) from None
+    return Vocabulary(pack(official, origin=str(path)))

@@ -99,6 +99,44 @@ def test_bad_records_are_reported_and_their_neighbours_kept(engine: str) -> None
         assert record["error"]["position"] is None or record["error"]["position"] >= 0
 
 
+def test_a_bad_record_keeps_what_it_came_with() -> None:
+    line = b'{"id":5,"role":"user","tokens":[200008,64,200008],"text":null}'
+    (record,) = records(harmony("parse", "-", stdin=line).stdout)
+    assert record.pop("error")["position"] == 2
+    assert record == json.loads(line)
+
+
+def test_single_surrogates_and_a_mark_of_byte_order() -> None:
+    lines = [
+        b'\xef\xbb\xbf{"text":"<|message|>\\ud800 \\ud83e\\udd37 \\\\ud800","x":"\\uDFFF"}',
+        b'{"x":"\\ud83e\\udd37","text":"<|message|>a"}',
+    ]
+    first, second = harmony("parse", "-", stdin=b"\n".join(lines)).stdout.splitlines()
+    assert json.loads(first)["messages"][0]["content"][0]["text"] == "\ufffd 🤷 \\ud800"
+    assert json.loads(first)["x"] == "\ufffd"
+    assert b'"x":"\\ud83e\\udd37"' in second
+
+
+def test_colours_that_are_forced_do_not_reach_a_file() -> None:
+    assert harmony("parse", str(SAMPLE), FORCE_COLOR="1").stdout == harmony("parse", str(SAMPLE)).stdout
+    assert b"\x1b" not in harmony("tokens", "a", FORCE_COLOR="1").stdout
+
+
+def test_the_file_that_is_read_is_not_written(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(GOOD)
+    command = f"{sys.executable} -m harmony parse - -o {log} < {log}"
+    assert subprocess.run(["bash", "-c", command], capture_output=True, timeout=120).returncode == 2
+    assert log.read_bytes() == GOOD
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-"])
+def test_closed_standard_streams(redirection: str) -> None:
+    command = f"{sys.executable} -m harmony parse - {redirection}"
+    done = subprocess.run(["bash", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (2, b"harmony: standard input, output and error have to be open\n")
+
+
 def test_other_fields_pass_through_byte_for_byte() -> None:
     fields = rb'"big":123456789012345678901234567890,"x":1.0e400,"y":1.50,"s":"\u00e9\/","n":null,"o":{"b":1, "a":[ ]}'
     done = harmony("parse", "-", stdin=b'{%s,"tokens":[200008]}\n\n \r\n{%s,"tokens":[9]}\n' % (fields, fields))
@@ -108,7 +146,7 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
         == b'{%s,"messages":[{"role":"assistant","name":null,"content":[{"type":"text","text":""}]}],"complete":false}'
         % fields
     )
-    assert bad.startswith(b'{%s,"error":{"code":"truncated-header",' % fields)
+    assert bad.startswith(b'{%s,"tokens":[9],"error":{"code":"truncated-header",' % fields)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +159,7 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
         (["parse", str(SAMPLE), "-o", "/no/such/folder/x"], "/no/such/folder/x cannot be written"),
         (["parse", str(SAMPLE), "-o", str(SAMPLE)], "is the file that is read"),
         (["parse", str(SAMPLE), "-o", "/dev/full"], "No space left on device"),
-        (["tokens", "--ids", "1", "x"], "expected token ids, found `x`"),
+        (["tokens", "--ids", "1", "x"], "expected token ids in 0..201088, found `x`"),
         (["tokens", "--ids", "201089"], "expected token ids in 0..201088, found `201089`"),
         (["vocab", "export", "/dev/null/x"], "cannot be written: Not a directory"),
         (["nothing"], "No such command"),
@@ -211,6 +249,8 @@ def test_vocab(tmp_path: Path) -> None:
     assert harmony("vocab", "export", str(folder)).returncode == 0
     assert (folder / vocabulary.FILE_NAME).read_bytes() == vocabulary.load().official_file()
     assert [path.name for path in folder.iterdir()] == [vocabulary.FILE_NAME]
+    there = str(tmp_path / "there")
+    assert harmony("vocab", "export", there, TIKTOKEN_ENCODINGS_BASE=there).returncode == 0
     assert str(folder) in harmony("vocab", "info", TIKTOKEN_ENCODINGS_BASE=str(folder)).stdout.decode()
 
 

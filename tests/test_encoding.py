@@ -72,6 +72,31 @@ def test_a_disallowed_special_token_is_named_with_its_place(encoding: HarmonyEnc
         encoding.encode(b"ab")  # type: ignore[arg-type]
 
 
+def test_which_special_tokens_are_allowed(encoding: HarmonyEncoding) -> None:
+    text = "<|start|>a<|end|>"
+    for allowed in (["<|end|>", "<|start|>"], iter(["<|end|>", "<|start|>"]), {"<|end|>": 1, "<|start|>": 2}):
+        assert encoding.encode(text, allowed_special=allowed) == [200006, 64, 200007]  # type: ignore[arg-type]
+    with pytest.raises(HarmonyError, match="disallowed special token"):
+        encoding.encode("a<|end|>", allowed_special="<|end|>")  # type: ignore[arg-type]
+    for wrong in (None, 5, 1.0):
+        with pytest.raises(TypeError):
+            encoding.encode("a", allowed_special=wrong)  # type: ignore[arg-type]
+
+
+def test_more_white_space_than_the_encoder_can_take(encoding: HarmonyEncoding) -> None:
+    with pytest.raises(HarmonyError, match="Could not encode text"):
+        encoding.encode(" " * 1_000_001)
+
+
+def test_a_subclass_of_str(encoding: HarmonyEncoding) -> None:
+    class Text(str):
+        def __getitem__(self, key: Any) -> Any:
+            return Text(super().__getitem__(key))
+
+    assert encoding.parse_text(Text("<|message|>Hi<|end|>"), "user").messages[0].content[0].text == "Hi"
+    assert encoding.encode(Text("Hi")) == encoding.encode("Hi")
+
+
 def test_one_letter_a_hundred_thousand_times(encoding: HarmonyEncoding) -> None:
     text = "a" * 100_000
     assert encoding.decode(encoding.encode(text)) == text

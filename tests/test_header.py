@@ -131,7 +131,14 @@ def test_bad_headers(text: str, code: str, offset: int, encoding: HarmonyEncodin
 
 
 def test_every_code_of_a_header_is_tried() -> None:
-    markers = {"invalid-token", "invalid-utf-8", "disallowed-special", "expected-start", "truncated-header"}
+    markers = {
+        "invalid-token",
+        "invalid-utf-8",
+        "disallowed-special",
+        "cannot-encode",
+        "expected-start",
+        "truncated-header",
+    }
     elsewhere = {"unexpected-in-header", "unexpected-in-content", "header-not-utf-8"}
     assert set(SENTENCES) == {code for _, code, _ in BAD} | markers | elsewhere
 

@@ -6,11 +6,13 @@ import copy
 import json
 import pickle
 import re
+import weakref
 from itertools import chain, product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import numpy
 import pytest
 from hypothesis import given, settings
@@ -193,6 +195,110 @@ def test_a_token_that_may_not_stand_changes_nothing_but_tokens(engine: ModuleTyp
     assert parser.process(RETURN).messages == [Message(Author(Role.ASSISTANT), [TextContent("Hi")], "final")]
 
 
+def test_state_data_after_refused_tokens(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    parser = engine.StreamableParser(encoding, Role.USER)
+    half = encoding.encode("🤷")[0]
+    parser.process_many([MESSAGE, 64])
+    for bad in (START, 1 << 40, -1, LAST_TOKEN + 1):
+        with pytest.raises(HarmonyError):
+            parser.process(bad)
+        assert parser.state_data["content_tokens"] == [64]
+    parser.process(half)
+    with pytest.raises(HarmonyError):
+        parser.process(1 << 40)
+    assert parser.state_data["content_tokens"] == [64]
+    parser.process(65)
+    assert (parser.current_content, parser.state_data["content_tokens"]) == ("a\ufffdb", [64, half, 65])
+
+
+def test_after_a_bad_header_a_stream_goes_on_as_in_openai_harmony(
+    engine: ModuleType, encoding: HarmonyEncoding, openai_harmony: Any
+) -> None:
+    text = "<|start|>nobody<|message|>x<|end|><|start|>user<|message|>hello<|end|>"
+    ours = engine.StreamableParser(encoding, None)
+    theirs = openai_harmony.StreamableParser(openai_harmony.encoding, None)
+    errors: list[tuple[str, int]] = []
+    for index, token in enumerate(encoding.encode(text, allowed_special="all")):
+        for name, parser in (("ours", ours), ("theirs", theirs)):
+            try:
+                parser.process(token)
+            except RuntimeError:
+                errors.append((name, index))
+        assert ours.state.value == theirs.state.value
+    assert errors == [(name, index) for index in (3, 4, 5) for name in ("ours", "theirs")]
+    assert [message.content[0].text for message in ours.messages] == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("header", "bad"),
+    [([], END), ([173781], START), ([173781, CHANNEL], CHANNEL), ([173781], -1), ([1 << 16], MESSAGE)],
+)
+def test_a_header_with_a_refused_token_is_given_up(
+    header: list[int], bad: int, engine: ModuleType, encoding: HarmonyEncoding
+) -> None:
+    parser = engine.StreamableParser(encoding, Role.ASSISTANT)
+    parser.process_many([MESSAGE, 64, END, START, *header])
+    with pytest.raises(HarmonyError):
+        parser.process(bad)
+    assert parser.state is StreamState.EXPECT_START
+    parser.process_many([START, 1428, MESSAGE, 65, END])
+    assert [message.author.role for message in parser.messages] == [Role.ASSISTANT, Role.USER]
+
+
+def test_what_was_never_saved_is_not_restored(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    parser = engine.StreamableParser(encoding, Role.USER)
+    parser.process_many([MESSAGE, 64])
+    _, _, (saved, attributes) = parser.__reduce__()
+    wrong: list[dict[str, Any]] = [
+        {"state": 5},
+        {"state": 10**8},
+        {"state": -1},
+        {"state": 0},
+        {"settled": 10**12},
+        {"settled": -1},
+        {"header": None},
+        {"tokens": None},
+        {"messages": [5]},
+        {"content_tokens": [199_998]},
+    ]
+    for change in wrong:
+        with pytest.raises(ValueError, match="Expected"):
+            parser.__setstate__((msgspec.structs.replace(saved, **change), attributes))
+    for junk in (None, 5, (1, 2), ((), {}), (saved,)):
+        with pytest.raises((TypeError, ValueError)):
+            parser.__setstate__(junk)
+    assert parser.process(END).messages[0].content == [TextContent("a")]
+
+
+def test_an_integer_that_uses_the_parser_that_reads_it(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    parser = engine.StreamableParser(encoding, Role.USER)
+
+    class Strange:
+        def __index__(self) -> int:
+            parser.process(END)
+            return START
+
+    parser.process_many([MESSAGE, 64, Strange(), 1428, MESSAGE, 65])
+    assert parser.messages == [Message(Author(Role.USER), [TextContent("a")])]
+    assert (parser.current_content, parser.tokens) == ("b", [MESSAGE, 64, END, START, 1428, MESSAGE, 65])
+
+
+def test_a_parser_may_be_weakly_referred_to(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    parser = engine.StreamableParser(encoding, None)
+    assert weakref.ref(parser)() is parser
+    with pytest.raises(NotImplementedError):
+        engine.parse([], None, strict=[])
+
+
+def test_an_error_of_the_callers_own_iterable_is_not_hidden(engine: ModuleType) -> None:
+    def broken() -> Any:
+        yield MESSAGE
+        raise TypeError("of the caller's own")
+
+    with pytest.raises(TypeError, match="of the caller's own"):
+        engine.parse(broken(), "user", strict=True)
+
+
 def test_an_error_carries_the_messages_before_it(engine: ModuleType, encoding: HarmonyEncoding) -> None:
     tokens = encoding.encode("<|message|>one<|end|><|start|>user<|message|>two<|end|>three", allowed_special="all")
     with pytest.raises(HarmonyError) as caught:
@@ -285,8 +391,11 @@ def test_a_property_that_is_read_at_each_token_copies_nothing(engine: ModuleType
         (([START, "a"], None), TypeError, "Expected `int`, got `str` - at token 1"),
         (([START, 1428, 1.0], None), TypeError, "Expected `int`, got `float` - at token 2"),
         (([None], None), TypeError, "Expected `int`, got `NoneType` - at token 0"),
-        ((numpy.zeros(3), None), TypeError, "Expected `int`, got `float` - at token 0"),
+        ((numpy.zeros(3), None), TypeError, "Expected `int`, got `float64` - at token 0"),
         ((numpy.zeros((2, 2), "u4"), None), ValueError, "Expected token ids in one dimension, got 2"),
+        ((numpy.array([START, "a"], object), None), TypeError, "Expected `int`, got `str` - at token 1"),
+        ((numpy.array([1 + 2j]), None), TypeError, "Expected `int`, got `complex128` - at token 0"),
+        ((numpy.array(["a"]), None), TypeError, "Expected `int`, got `str_` - at token 0"),
         ((b"abc", None), ValueError, "Expected bytes that hold uint32 token ids, got 3 bytes"),
         (([], "boss"), ValueError, "Unknown role: 'boss'"),
         (([], 5), TypeError, "Expected `Role`, got `int` - at `role`"),
@@ -319,6 +428,7 @@ def test_buffers_of_every_integer(kind: str, engine: ModuleType) -> None:
     tokens = [1428, 316, 28]
     assert engine.decode_bytes(numpy.array(tokens, kind)) == engine.decode_bytes(tokens) == b"user to="
     assert engine.decode_bytes(numpy.array(tokens * 2, kind)[::2]) == engine.decode_bytes((tokens * 2)[::2])
+    assert engine.decode_bytes(numpy.array(tokens, object)) == b"user to="
     assert engine.decode_bytes(iter(map(numpy.dtype(kind).type, tokens))) == b"user to="
 
 
