@@ -22,6 +22,8 @@ from harmony.header import KNOWN_CONTENT_TYPES
 from harmony.vocabulary import FIRST_SPECIAL, LAST_TOKEN, SPECIAL_TOKENS
 
 STARTS = ["conversation", "prompt", "completion"]
+# Unicode's property White_Space; Python's `isspace` holds for four control characters more.
+WHITE_SPACE = {chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()} - set("\x1c\x1d\x1e\x1f")
 LARK = Lark(grammar.read(), start=STARTS, parser="lalr")
 
 #: What was read: each message as (role, name, recipient, channel, content type, content), and the role whose turn is
@@ -59,9 +61,7 @@ def by_parser(text: str, start: str) -> Outcome:
         result = load_harmony_encoding("HarmonyGptOss").parse_text(text, "assistant" if start == "completion" else None)
     except HarmonyError:
         return None
-    if (result.next_role is not None) if start != "prompt" else (result.next_role is None):
-        return None
-    if start != "prompt" and not result.complete:
+    if result.next_role is None if start == "prompt" else not result.complete:
         return None
     messages = [
         (m.author.role.value, m.author.name, m.recipient, m.channel, m.content_type, m.content[0].text)
@@ -116,16 +116,15 @@ def test_every_definition_has_its_comment() -> None:
 
 @pytest.mark.parametrize(("name", "examples"), [(name, examples) for name, _, examples in DEFINITIONS])
 def test_examples_are_what_they_are_given_for(name: str, examples: list[str]) -> None:
-    rule = name if name.islower() else "example_of_it"
-    # A part of a terminal that looks ahead takes no text, so something has to follow it.
-    text = grammar.read() + f'\nexample_of_it: BEFORE {name} AFTER?\nBEFORE: "^"\nAFTER: /(?s:.+)/\n'
-    looks_ahead = re.search(rf"^{name}: /\(\?[=!]", text, re.MULTILINE)
-    if looks_ahead:
-        text = text.replace(f"BEFORE {name} AFTER?", "LOOK").replace('BEFORE: "^"', f"LOOK: {name} AFTER")
-    parser = Lark(text, start=rule, parser="lalr")
     for written in examples:
-        read = written.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t")
-        parser.parse(read if name.islower() or looks_ahead else "^" + read)
+        text = written.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t")
+        if name.islower():
+            Lark(grammar.read(), start=name, parser="lalr").parse(text)
+        else:
+            after = Lark(f'{grammar.read()}\nexample: AFTER\nAFTER: "@" {name}', start="example", parser="lalr")
+            match = re.match(after.get_terminal("AFTER").pattern.to_regexp(), "@" + text)
+            assert match is not None
+            assert match[0] in ("@" + text, "@")  # all of it, or nothing where it only looks ahead
 
 
 # --- headers, and messages with them
@@ -154,6 +153,34 @@ def test_which_content_types_are_known(word: str) -> None:
         "<|start|>user <|constrain|>\n",
     ):
         assert agreed(f"{before}{word}<|message|><|end|>", "conversation") is not None
+
+
+def test_words_that_touch_are_one() -> None:
+    words = ["assistant", "to=f", "to=", "f.g", "json", "x"]
+    for first, second, third in product(words, ["", *words], ["", " to=x", " x.y sh"]):
+        for text in (first + second + third, f"to=f {first}{second}", f"<|channel|>x {first}{second}"):
+            agreed(f"{text}<|message|><|end|>", "completion")
+            agreed(f"<|start|>assistant {text}<|message|><|end|>", "conversation")
+            agreed(f"<|start|>{text}<|message|><|end|>", "conversation")
+    assert agreed("assistantjson<|message|><|end|>", "completion") is None
+    assert agreed("jsonto=f<|message|><|end|>", "completion") is None
+
+
+def test_which_white_space_may_stand_where() -> None:
+    places = {
+        "conversation": "{0}<|start|>{1}user{1}to=x{1}<|channel|>{0}c{1}<|constrain|>{1}x{1}<|message|><|end|>{0}",
+        "prompt": "{0}<|start|>user<|message|><|end|>{0}<|start|>{1}user{1}",
+        "completion": "{1}assistant{1}f.g{1}<|message|><|end|>{0}<|start|>{1}user{1}<|message|><|end|>{0}",
+    }
+    for start, template in places.items():
+        pieces = re.split(r"(\{.\})", template)
+        for index, place in enumerate(pieces):
+            for character in WHITE_SPACE | {"\u200b"} if place in ("{0}", "{1}") else ():
+                # White space that is allowed stands beside it, so that it has no part in a word.
+                around = [" " if piece == "{1}" else "" if piece == "{0}" else piece for piece in pieces]
+                around[index] = f" {character} " if place == "{1}" else character
+                found = agreed("".join(around), start)
+                assert (found is not None) == (place == "{1}" and character in " \t\n\f\r"), around
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
@@ -250,20 +277,26 @@ def test_grammar_and_parser_read_the_same(text: str) -> None:
 # --- characters
 
 
-def test_which_characters_a_name_may_hold() -> None:
-    characters = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
-    white_space = {character for character in characters if character.isspace()} - set("\x1c\x1d\x1e\x1f")
-    forbidden = white_space | set('\u200b<>{}"')
-    assert len(forbidden) == 31
-    for before, also in (("<|start|>user:", ""), ("<|start|>lookup to=", ""), ("<|start|>user<|constrain|>", ".")):
-        outside = forbidden | set(also)
-        name = "".join(character for character in characters if character not in outside)
-        found = agreed(f"{before}{name}<|message|><|end|>", "conversation")
-        assert found is not None
-        assert name in [(word or "").removeprefix("<|constrain|>") for word in found[0][0]]
-        for character in outside:
-            found = agreed(f"{before}a{character}b<|message|><|end|>", "conversation")
-            assert found is None or character in " \t\n\f\r"  # which part two words
+@pytest.mark.parametrize(
+    ("before", "also", "last"),
+    [
+        ("<|start|>user:", "", 0xFFFF),
+        ("<|start|>user to=", "", sys.maxunicode),
+        ("<|start|>user<|channel|>", "", 0xFFFF),
+        ("<|start|>user<|constrain|>", ".", 0xFFFF),
+    ],
+)
+def test_which_characters_a_name_may_hold(before: str, also: str, last: int) -> None:
+    outside = WHITE_SPACE | set('\u200b<>{}"') | set(also)
+    assert len(outside) == 31 + len(also)
+    characters = [chr(code) for code in range(last + 1) if not 0xD800 <= code < 0xE000]
+    name = "".join(character for character in characters if character not in outside)
+    found = agreed(f"{before}{name}<|message|><|end|>", "conversation")
+    assert found is not None
+    assert name in [(word or "").removeprefix("<|constrain|>") for word in found[0][0]]
+    for character in outside:
+        found = agreed(f"{before}a{character}b<|message|><|end|>", "conversation")
+        assert found is None or character in " \t\n\f\r"  # which part two words
 
 
 def test_which_texts_are_special_tokens() -> None:
@@ -280,6 +313,15 @@ def test_which_texts_are_special_tokens() -> None:
     assert all(read in (None, ([("user", None, None, None, None, text)], None)) for text, read in found.items())
 
 
-def test_long_content() -> None:
+def test_long_input() -> None:
+    message = "<|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>"
+    for text, start, count in (
+        (message * 2_000, "conversation", 2_000),
+        ("<|message|><|end|>" + message * 2_000, "completion", 2_001),
+        (message * 2_000 + "<|start|>tool", "prompt", 2_000),
+    ):
+        found = agreed(text, start)
+        assert found is not None
+        assert len(found[0]) == count
     content = "a < b\n" * 50_000 + "<|" * 50_000
     assert agreed(f"<|start|>user<|message|>{content}<|end|>", "conversation") is not None
