@@ -18,6 +18,7 @@ extensions = [
     Extension(
         "harmony._parser",
         ["harmony/_parser.pyx"],
+        depends=["harmony/_content.pxd"],
         extra_compile_args=flags,
         optional=choice != "yes",
     ),

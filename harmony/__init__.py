@@ -1,4 +1,4 @@
-"""OpenAI's Harmony response format, the chat format of gpt-oss: messages to token ids, and token ids to messages."""
+"""OpenAI's Harmony response format, the chat format of gpt-oss: token ids to messages, and messages as data."""
 
 from harmony.encoding import HarmonyEncoding as HarmonyEncoding
 from harmony.encoding import HarmonyEncodingName as HarmonyEncodingName

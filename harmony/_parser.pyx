@@ -8,20 +8,21 @@ the vocabulary are followed only behind a check that the token is one of its ran
 
 cimport cython
 from cpython.long cimport PyLong_AsLongLongAndOverflow
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_DecodeUTF8Stateful
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
+from harmony._content cimport Content, Ranks, all_bytes, append, append_rank, clear, settle, text_between
 
 cdef extern from "Python.h":
     # As it is declared in cpython.ref it would count the reference that the call itself holds.
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
 
 from harmony import machine, vocabulary
+from harmony._engine import SavedParser, as_role, characters, check_encoding, state_data
 from harmony.errors import Fault, HarmonyError, quote
-from harmony.header import as_role, characters, check_encoding, open_role, read_header
-from harmony.results import ENDS, STREAM_STATES, ParseResult, SavedParser, Segment, Span
+from harmony.header import open_role, read_header
+from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Span
 from harmony.tokens import as_id, as_sequence
 
 # The tables of `machine.py` and `vocabulary.py`, copied once so that they cost nothing to read.
@@ -48,25 +49,20 @@ cdef const uint8_t[::1] STRICT_MOVES = machine.moves(strict=True)
 
 cdef const uint32_t[::1] RANK_OFFSETS
 cdef const uint8_t[::1] RANK_BYTES
-cdef const uint32_t *OFFSETS = NULL
-cdef const uint8_t *BYTES = NULL
+cdef Ranks RANKS
+RANKS.offsets = NULL
 
 # The text of each rank that has been a delta: None where it has not been yet, False where it is no whole text.
 cdef list TEXTS = [None] * vocabulary.FIRST_SPECIAL
 
-cdef enum:
-    MOVE = 16  # bytes that are copied at once; the vocabulary has as many zeros at its end
-    ROOM = 144  # at least the longest rank, 128 bytes, and one move
-
-
 cdef int load_vocabulary() except -1:
-    global RANK_OFFSETS, RANK_BYTES, OFFSETS, BYTES
-    if OFFSETS is NULL:
+    global RANK_OFFSETS, RANK_BYTES
+    if RANKS.offsets is NULL:
         loaded = vocabulary.load()
         RANK_OFFSETS = loaded.offsets
         RANK_BYTES = loaded.data
-        BYTES = &RANK_BYTES[0]
-        OFFSETS = &RANK_OFFSETS[0]
+        RANKS.data = &RANK_BYTES[0]
+        RANKS.offsets = &RANK_OFFSETS[0]
     return 0
 
 
@@ -83,7 +79,7 @@ cdef object rank_text(int64_t rank):
     if text is None:
         try:
             text = PyUnicode_DecodeUTF8(
-                <const char *>BYTES + OFFSETS[rank], OFFSETS[rank + 1] - OFFSETS[rank], NULL
+                <const char *>RANKS.data + RANKS.offsets[rank], RANKS.offsets[rank + 1] - RANKS.offsets[rank], NULL
             )
         except UnicodeDecodeError:
             text = False
@@ -94,6 +90,8 @@ cdef object rank_text(int64_t rank):
 
 
 cdef class StreamableParser:
+    """Parses the tokens of a completion as they come, one at a time or some at a time."""
+
     cdef bint _strict
     cdef const uint8_t *_moves
     cdef str _unit
@@ -102,20 +100,17 @@ cdef class StreamableParser:
     cdef Py_ssize_t _position, _start, _header_start, _content_start
     cdef list _header_tokens
     cdef object _header, _role, _channel, _recipient, _content_type
-    cdef char *_content
-    cdef Py_ssize_t _size, _capacity, _settled, _shown
+    cdef Content _content
     cdef str _text
     cdef object _delta
     cdef list _content_tokens, _tokens, _messages, _spans, _segments
     cdef object __weakref__
 
     def __cinit__(self, *_arguments, **_options):
-        self._content = NULL
-        self._capacity = 0
         self._begin(None, True)
 
     def __dealloc__(self):
-        PyMem_Free(self._content)
+        PyMem_Free(self._content.data)
 
     def __init__(self, encoding, role, *, strict=True):
         check_encoding(encoding)
@@ -133,7 +128,7 @@ cdef class StreamableParser:
         self._position = self._start = self._header_start = self._content_start = 0
         self._header_tokens = []
         self._forget_header()
-        self._size = self._settled = self._shown = 0
+        clear(&self._content)
         self._content_tokens = []
         self._text = ""
         self._delta = None
@@ -147,6 +142,7 @@ cdef class StreamableParser:
 
     @cython.critical_section
     def process(self, token):
+        """Takes the next token; returns the parser itself."""
         if type(token) is not int:
             token = as_id(token, self._position)
         self._own_tokens().append(token)
@@ -159,6 +155,7 @@ cdef class StreamableParser:
 
     @cython.critical_section
     def process_many(self, tokens):
+        """Takes several tokens as one step; returns what they added, message by message, in order."""
         sequence = as_sequence(tokens)
         cdef list segments = []
         self._segments = segments
@@ -168,7 +165,7 @@ cdef class StreamableParser:
         finally:
             self._segments = None
             if self._header is not None:
-                delta = self._settle(False)
+                delta = settle(&self._content, False)
                 if delta is not None:
                     segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
                     self._delta = delta
@@ -176,6 +173,7 @@ cdef class StreamableParser:
 
     @cython.critical_section
     def process_eos(self):
+        """Takes the end of the input, which ends a message that has no stop; returns the parser itself."""
         self._delta = None
         self._end()
         return self
@@ -185,57 +183,69 @@ cdef class StreamableParser:
     @property
     @cython.critical_section
     def messages(self):
+        """The messages that are finished; not to be changed."""
         return self._messages
 
     @property
     @cython.critical_section
     def tokens(self):
+        """All tokens that came, those that raised a HarmonyError among them; as `messages`, not to be changed."""
         return self._tokens
 
     @property
     def diagnostics(self):
+        """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises."""
         return []
 
     @property
     def state(self):
+        """Between messages, in a header, or in content."""
         return STREAM_STATES[self._state]
 
     @property
     @cython.critical_section
     def state_data(self):
-        return self._state_data()
+        """The state as openai-harmony lays it out, with the tokens of the open header or content."""
+        cdef Py_ssize_t pending = self._content.size - self._content.settled
+        return state_data(self._state, self._header, self._header_tokens, self._content_tokens, pending)
 
     @property
     @cython.critical_section
     def current_content(self):
-        if self._shown < self._settled:
-            self._text += PyUnicode_DecodeUTF8(self._content + self._shown, self._settled - self._shown, "replace")
-            self._shown = self._settled
+        """The content of the open message so far, up to its last whole character; "" between messages."""
+        if self._content.shown < self._content.settled:
+            self._text += text_between(&self._content, self._content.shown, self._content.settled)
+            self._content.shown = self._content.settled
         return self._text
 
     @property
     @cython.critical_section
     def current_role(self):
+        """The role of the open message, or the one the caller gave while the first header is open."""
         return self._role if self._header is not None else self._given
 
     @property
     @cython.critical_section
     def current_channel(self):
+        """The channel of the message whose content is open."""
         return self._channel
 
     @property
     @cython.critical_section
     def current_recipient(self):
+        """The recipient of the message whose content is open."""
         return self._recipient
 
     @property
     @cython.critical_section
     def current_content_type(self):
+        """The content type of the message whose content is open."""
         return self._content_type
 
     @property
     @cython.critical_section
     def last_content_delta(self):
+        """The text that the last step added to the content; None where it added none."""
         return self._delta
 
     # --- copies
@@ -252,9 +262,9 @@ cdef class StreamableParser:
             header_start=self._header_start,
             header_tokens=self._header_tokens[:],
             header=self._header,
-            content=self._content[:self._size] if self._size else b"",
+            content=all_bytes(&self._content),
             content_tokens=self._content_tokens[:],
-            settled=self._settled,
+            settled=self._content.settled,
             delta=self._delta,
             tokens=self._tokens[:],
             messages=self._messages[:],
@@ -263,13 +273,7 @@ cdef class StreamableParser:
         return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
 
     def __setstate__(self, state):
-        saved, attributes = state
-        SavedParser.check(saved)
-        self._load(saved)
-        for name, value in attributes.items():
-            setattr(self, name, value)
-
-    cdef int _load(self, object saved) except -1:
+        saved = SavedParser.checked(state[0])
         self._begin(saved.given, saved.strict)
         self._state = saved.state
         self._position = saved.position
@@ -277,13 +281,14 @@ cdef class StreamableParser:
         self._header_tokens = saved.header_tokens
         if saved.header is not None:
             self._remember_header(saved.header)
-        self._append(saved.content)
+        append(&self._content, saved.content)
         self._content_tokens = saved.content_tokens
-        self._settled = saved.settled
+        self._content.settled = saved.settled
         self._delta = saved.delta
         self._tokens = saved.tokens
         self._messages = saved.messages
-        return 0
+        for name, value in state[1].items():
+            setattr(self, name, value)
 
     # --- the automaton's moves
 
@@ -308,7 +313,7 @@ cdef class StreamableParser:
                 self._own_tokens().append(integer)
             token = token_id(integer)
             if adding and 0 <= token < FIRST_SPECIAL:
-                self._append_rank(token)
+                append_rank(&self._content, &RANKS, token)
                 if streaming:
                     self._content_tokens.append(integer)
                 self._position += 1
@@ -330,7 +335,7 @@ cdef class StreamableParser:
             if streaming:
                 self._own_tokens().append(token)
             if adding and token < FIRST_SPECIAL:
-                self._append_rank(token)
+                append_rank(&self._content, &RANKS, token)
                 if streaming:
                     self._content_tokens.append(token)
                 self._position += 1
@@ -381,7 +386,7 @@ cdef class StreamableParser:
             self._refuse(machine.illegal(self._state, TEXT, self._position, "the text " + quote(text)))
         data = vocabulary.encode_utf_8(text)
         if move >> 4 == ADD_TO_CONTENT:
-            self._append(data)
+            append(&self._content, data)
         else:
             self._header_tokens.extend(data.translate(vocabulary.load().byte_ranks))
         return 0
@@ -427,10 +432,8 @@ cdef class StreamableParser:
 
     cdef int _close_message(self, object end) except -1:
         if self._spans is None:
-            self._delta = self._settle(True)
-        rest = ""
-        if self._size:
-            rest = PyUnicode_DecodeUTF8(self._content + self._shown, self._size - self._shown, "replace")
+            self._delta = settle(&self._content, True)
+        rest = text_between(&self._content, self._content.shown, self._content.size)
         message = self._header.message(self._text + rest if self._text else rest)
         if reference_count(<PyObject *>self._messages) > 1:  # somebody keeps what `messages` gave: it stays as it was
             self._messages = self._messages[:]
@@ -440,84 +443,24 @@ cdef class StreamableParser:
         if self._segments is not None:
             self._segments.append(Segment(self._channel, self._recipient, self._role, self._delta or "", message))
         self._forget_header()
-        self._size = self._settled = self._shown = 0
+        clear(&self._content)
         if self._spans is None:
             self._content_tokens = []
         self._text = ""
         return 0
 
-    cdef object _settle(self, bint final):
-        """The text of the bytes that came since the last time, up to the last whole character, or all if `final`."""
-        cdef Py_ssize_t used = self._size - self._settled
-        if used == 0:
-            return None
-        if final:
-            text = PyUnicode_DecodeUTF8(self._content + self._settled, used, "replace")
-        else:
-            text = PyUnicode_DecodeUTF8Stateful(self._content + self._settled, used, "replace", &used)
-        self._settled += used
-        return text or None
-
     cdef int _add_to_content(self, int64_t rank) except -1:
         """Appends one rank, and sets the delta: in all but rare cases the rank's own text."""
-        cdef bint whole = self._settled == self._size
-        self._append_rank(rank)
+        cdef bint whole = self._content.settled == self._content.size
+        append_rank(&self._content, &RANKS, rank)
         if whole:
             text = rank_text(rank)
             if text is not False:
                 self._delta = text
-                self._settled = self._size
+                self._content.settled = self._content.size
                 return 0
-        self._delta = self._settle(False)
+        self._delta = settle(&self._content, False)
         return 0
-
-    cdef inline int _append_rank(self, int64_t rank) except -1:
-        cdef uint32_t start = OFFSETS[rank]
-        cdef uint32_t length = OFFSETS[rank + 1] - start
-        if self._capacity - self._size < ROOM:
-            self._grow(ROOM)
-        memcpy(self._content + self._size, BYTES + start, MOVE)
-        if length > MOVE:
-            memcpy(self._content + self._size + MOVE, BYTES + start + MOVE, length - MOVE)
-        self._size += length
-        return 0
-
-    cdef int _append(self, bytes data) except -1:
-        cdef Py_ssize_t length = len(data)
-        if self._capacity - self._size <= length:
-            self._grow(length + 1)
-        memcpy(self._content + self._size, <const char *>data, length)
-        self._size += length
-        return 0
-
-    cdef int _grow(self, Py_ssize_t room) except -1:
-        cdef Py_ssize_t capacity = 2 * self._capacity + room
-        cdef char *content = <char *>PyMem_Realloc(self._content, capacity)
-        if content is NULL:
-            raise MemoryError
-        self._content = content
-        self._capacity = capacity
-        return 0
-
-    cdef dict _state_data(self):
-        data = {"state": STREAM_STATES[self._state].value}
-        if self._header is not None:
-            data["header"] = self._header.to_dict()
-            data["content_tokens"] = self._settled_tokens()
-        elif self._state != EXPECT_START:
-            data["header_tokens"] = self._header_tokens[:]
-        return data
-
-    cdef list _settled_tokens(self):
-        """The tokens of the open content, without those at the end that have not yet made up a whole character."""
-        cdef Py_ssize_t stop = len(self._content_tokens)
-        cdef Py_ssize_t pending = self._size - self._settled
-        cdef int64_t rank
-        while pending > 0 and stop > 0:
-            stop -= 1
-            rank = self._content_tokens[stop]
-            pending -= OFFSETS[rank + 1] - OFFSETS[rank]
-        return self._content_tokens[:stop]
 
     cdef list _own_tokens(self):
         if reference_count(<PyObject *>self._tokens) > 1:  # as in `_close_message`
@@ -585,7 +528,7 @@ def decode_bytes(tokens):
             fault = machine.illegal(EXPECT_START, INVALID, position, found)
             raise HarmonyError(fault.sentence, code=fault.code, position=position)
         if rank < FIRST_SPECIAL:
-            buffer._append_rank(rank)
+            append_rank(&buffer._content, &RANKS, rank)
         else:
-            buffer._append(vocabulary.SPECIAL_TEXTS[rank].encode())
-    return buffer._content[:buffer._size] if buffer._size else b""
+            append(&buffer._content, vocabulary.SPECIAL_TEXTS[rank].encode())
+    return all_bytes(&buffer._content)

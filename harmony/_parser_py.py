@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from harmony import machine, vocabulary
+from harmony._engine import SavedParser, as_role, characters, check_encoding, state_data
 from harmony.errors import Diagnostic, Fault, HarmonyError, quote
-from harmony.header import Header, as_role, characters, check_encoding, open_role, read_header
+from harmony.header import Header, open_role, read_header
 from harmony.messages import Message, Role
-from harmony.results import ENDS, STREAM_STATES, ParseResult, SavedParser, Segment, Span, StreamState
+from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Span, StreamState
 from harmony.tokens import Tokens, as_id, as_sequence
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class StreamableParser:
     A token that may not stand where it stands raises HarmonyError. In content it is left out, and the content stays
     open; a header with such a token is given up, and the next token has to be `<|start|>`. A token that is no integer
     is a TypeError. The class may be subclassed, pickled and copied, in mid-stream too; both engines read each other's
-    pickles.
+    pickles. One thread at a time may feed a parser.
     """
 
     __slots__ = (
@@ -169,13 +170,8 @@ class StreamableParser:
     @property
     def state_data(self) -> dict[str, Any]:
         """The state as openai-harmony lays it out, with the tokens of the open header or content."""
-        data: dict[str, Any] = {"state": self.state.value}
-        if self._header is not None:
-            data["header"] = self._header.to_dict()
-            data["content_tokens"] = self._settled_tokens()
-        elif self._state != machine.State.EXPECT_START:
-            data["header_tokens"] = self._header_tokens[:]
-        return data
+        pending = len(self._content) - self._settled
+        return state_data(self._state, self._header, self._header_tokens, self._content_tokens, pending)
 
     @property
     def current_content(self) -> str:
@@ -239,8 +235,7 @@ class StreamableParser:
         return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
 
     def __setstate__(self, state: tuple[SavedParser, dict[str, Any]]) -> None:
-        saved, attributes = state
-        SavedParser.check(saved)
+        saved = SavedParser.checked(state[0])
         self._begin(saved.given, strict=saved.strict)
         self._state = saved.state
         self._position = saved.position
@@ -253,7 +248,7 @@ class StreamableParser:
         self._delta = saved.delta
         self._tokens = saved.tokens
         self._messages = saved.messages
-        for name, value in attributes.items():
+        for name, value in state[1].items():
             setattr(self, name, value)
 
     # --- the automaton's moves
@@ -285,7 +280,7 @@ class StreamableParser:
         return move >> 4 == machine.Action.ADD_TO_CONTENT
 
     def _step(self, token: int, width: int) -> None:
-        """Takes one token, `width` positions wide; one that may not stand here raises and changes nothing."""
+        """Takes one token, `width` positions wide; one that may not stand here is refused."""
         if 0 <= token < vocabulary.FIRST_SPECIAL:
             kind = int(machine.Kind.TEXT)
         elif 0 <= token <= vocabulary.LAST_TOKEN:
@@ -376,15 +371,6 @@ class StreamableParser:
         text, used = utf_8_decode(self._content[self._settled :], "replace", final)
         self._settled += used
         return text or None
-
-    def _settled_tokens(self) -> list[int]:
-        """The tokens of the open content, without those at the end that have not yet made up a whole character."""
-        stop = len(self._content_tokens)
-        pending = len(self._content) - self._settled
-        while pending > 0 and stop > 0:
-            stop -= 1
-            pending -= len(_TOKEN_BYTES[self._content_tokens[stop]])
-        return self._content_tokens[:stop]
 
     def _own_tokens(self) -> list[int]:
         if sys.getrefcount(self._tokens) > 2:  # as in `_close_message`

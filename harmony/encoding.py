@@ -8,7 +8,8 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from functools import cache, cached_property
 from itertools import accumulate
-from typing import Literal
+from threading import Lock
+from typing import Final, Literal
 
 from harmony import parser, vocabulary
 from harmony.errors import SENTENCES, HarmonyError, quote
@@ -152,11 +153,15 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
     """
     if str(name) != vocabulary.ENCODING_NAME:
         raise ValueError(f"Invalid HarmonyEncodingName: expected `{vocabulary.ENCODING_NAME}`, got {quote(str(name))}")
-    return _load()
+    with _making:
+        return _made()
+
+
+_making: Final = Lock()
 
 
 @cache
-def _load() -> HarmonyEncoding:
+def _made() -> HarmonyEncoding:
     return HarmonyEncoding()
 
 

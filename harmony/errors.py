@@ -1,4 +1,4 @@
-"""What can be wrong with Harmony input, in words: the exception, the diagnostic, and every sentence they use.
+"""What can be wrong with tokens and texts, in words: the exception, the diagnostic, and every sentence they use.
 
 Each kind of fault has one kebab-case code and one sentence. Where it happened is a number beside them, so the
 same sentence serves token ids (the position is a token's index) and written-out text (a character's offset).
@@ -47,7 +47,7 @@ SENTENCES: Final = {
     "unexpected-word": _IN_HEADER + "expected a known content type or a recipient with a dot, found {found}",
     "dotted-content-type": _IN_HEADER + "expected a content type, which holds no dot, found {found}",
     "after-content-type": _IN_HEADER + "expected `<|message|>` after the content type, found {found}",
-    "invalid-name": _IN_HEADER + 'expected a name without white space and `< > {{ }} "`, found {found}',
+    "invalid-name": _IN_HEADER + 'expected a name without white space, U+200B or any of `< > {{ }} "`, found {found}',
     "header-not-utf-8": "expected UTF-8 in a message header, found the byte {found}",
 }
 
@@ -67,6 +67,7 @@ class Diagnostic(msgspec.Struct, frozen=True):
 class HarmonyError(RuntimeError):
     """Raised for bad tokens, bad headers and bad content; the one exception for them, as in openai-harmony.
 
+    It is raised too for a vocabulary file that cannot be used, and for a text that cannot be encoded.
     `code` is a kebab-case word. `position` is the index of the offending token (`unit` is "token"), the offset of
     the offending character ("character"), or None where there is no such place. `messages` is what was parsed
     before it.
@@ -88,7 +89,7 @@ class HarmonyError(RuntimeError):
 
     def __str__(self) -> str:
         sentence = super().__str__()
-        return sentence if self.position is None else f"{sentence} at {self.unit} {self.position:,}"
+        return sentence if self.position is None else f"{sentence} at {self.unit} {self.position}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args, self.__dict__

@@ -69,21 +69,6 @@ class Header(msgspec.Struct, frozen=True):
         return message
 
 
-def as_role(role: Role | str | None) -> Role | None:
-    """The role that a caller gave, as a Role; ValueError for an unknown one, TypeError for what is no string."""
-    if role is None or type(role) is Role:
-        return role
-    if not isinstance(role, str):
-        raise TypeError(f"Expected `Role`, got `{type(role).__name__}` - at `role`")
-    return Role(role)
-
-
-def check_encoding(encoding: object) -> None:
-    """Raises TypeError for what is no HarmonyEncoding, such as a name or a tokenizer."""
-    if getattr(encoding, "name", None) != vocabulary.ENCODING_NAME:
-        raise TypeError(f"Expected `HarmonyEncoding`, got `{type(encoding).__name__}` - at `encoding`")
-
-
 def read_header(tokens: Sequence[int], given: Role | None) -> Header:
     """The header that `tokens` spell: all between `<|start|>` and `<|message|>`, without these two.
 
@@ -104,18 +89,6 @@ def open_role(tokens: Sequence[int], given: Role | None) -> Role | None:
     if given is not None:
         return given if words in ([], [given.value]) else None
     return Role(words[0]) if len(words) == 1 and words[0] in _ROLES else None
-
-
-def characters(tokens: Sequence[int]) -> int:
-    """How many characters `tokens` stand for, each a single byte's rank or a special token, written out."""
-    token_bytes = vocabulary.load().token_bytes
-    # A byte of the form 10xxxxxx continues a character that an earlier one began.
-    return sum(
-        len(vocabulary.SPECIAL_TEXTS[token])
-        if token >= vocabulary.FIRST_SPECIAL
-        else token_bytes(token)[0] & 0xC0 != 0x80
-        for token in tokens
-    )
 
 
 class _Run:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
-from harmony import machine, vocabulary
+from harmony import vocabulary
 from harmony.errors import Diagnostic
-from harmony.header import Header
 from harmony.messages import Message, Role
 
 
@@ -74,27 +73,3 @@ class ParseResult(msgspec.Struct, frozen=True):
     spans: list[Span]
     complete: bool
     next_role: Role | None
-
-
-class SavedParser(msgspec.Struct, frozen=True):
-    """What a StreamableParser keeps in a pickle or a copy; the names are those of the engines' attributes."""
-
-    strict: bool
-    state: Annotated[int, msgspec.Meta(ge=0, lt=len(machine.State))]
-    given: Role | None
-    position: Annotated[int, msgspec.Meta(ge=0)]
-    header_start: Annotated[int, msgspec.Meta(ge=0)]
-    header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=vocabulary.LAST_TOKEN)]]
-    header: Header | None
-    content: bytes
-    content_tokens: list[Annotated[int, msgspec.Meta(ge=0, lt=vocabulary.FIRST_SPECIAL)]]
-    settled: Annotated[int, msgspec.Meta(ge=0)]
-    delta: str | None
-    tokens: list[int]
-    messages: list[Message]
-
-    def check(self) -> None:
-        """Raises ValueError for what no engine has saved, before an engine relies on it."""
-        msgspec.convert(msgspec.structs.asdict(self), SavedParser)
-        if (self.header is not None) != (self.state == machine.State.CONTENT) or self.settled > len(self.content):
-            raise ValueError("Expected the state of a parser, found parts that do not belong together")

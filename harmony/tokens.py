@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from operator import index
 from struct import iter_unpack
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# The formats of integers in `struct`, but for single bytes.
-_INTEGERS: Final = frozenset("bhHiIlLqQ")
+# The formats of integers in `struct`; other buffers are iterated, and their items asked for an id.
+_INTEGERS: Final = frozenset("bBhHiIlLqQ")
 
 Tokens: TypeAlias = "Sequence[int] | Iterable[int] | Buffer"
 
@@ -30,13 +31,15 @@ def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
         except TypeError:
             pass
         else:
-            return _from_buffer(view)
+            if view.format in _INTEGERS or view.format[1:] in _INTEGERS:
+                return _from_buffer(view)
         try:
             integers = iter(tokens)  # type: ignore[arg-type]
         except TypeError:
             pass
         else:
-            return list(integers)
+            with suppress(NotImplementedError):  # of a memoryview whose items Python does not know
+                return list(integers)
     raise TypeError(f"Expected a sequence of token ids, got `{type(tokens).__name__}`")
 
 
@@ -57,6 +60,5 @@ def _from_buffer(view: memoryview) -> list[int] | memoryview:
         return (view if view.contiguous else memoryview(view.tobytes())).cast("B").cast("I")
     if view.format in _INTEGERS:
         return view.tolist()
-    if view.format[1:] in _INTEGERS:  # of a byte order that is written before it
-        return [integer for (integer,) in iter_unpack(view.format, view.tobytes())]
-    return list(view.obj)  # type: ignore[call-overload,no-any-return]  # things, whose ids they will be asked for
+    # A byte order is written before it.
+    return [integer for (integer,) in iter_unpack(view.format, view.tobytes())]

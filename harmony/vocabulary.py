@@ -10,12 +10,13 @@ import os
 import re
 import sys
 from array import array
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from harmony.errors import HarmonyError, quote
@@ -123,10 +124,11 @@ class Vocabulary:
         if len(packed) != _OFFSETS_SIZE + _BYTES_SIZE + _PADDING:
             raise _unusable(PACKED_NAME, f"it has {len(packed):,} bytes", _REINSTALL)
         view = memoryview(packed)
-        offsets = array("I", packed[:_OFFSETS_SIZE]) if sys.byteorder == "big" else view[:_OFFSETS_SIZE].cast("I")
-        if isinstance(offsets, array):
-            offsets.byteswap()
-        self.offsets = memoryview(offsets)
+        self.offsets = view[:_OFFSETS_SIZE].cast("I")
+        if sys.byteorder == "big":
+            swapped = array("I", packed[:_OFFSETS_SIZE])
+            swapped.byteswap()
+            self.offsets = memoryview(swapped)
         self.data = view[_OFFSETS_SIZE:]
 
     def token_bytes(self, token: int) -> bytes:
@@ -165,8 +167,6 @@ class Vocabulary:
 
     def official_file(self) -> bytes:
         """The vocabulary as the file that OpenAI publishes, `o200k_base.tiktoken`, byte for byte."""
-        from binascii import b2a_base64
-
         return b"".join(
             b2a_base64(self.token_bytes(rank), newline=False) + b" %d\n" % rank for rank in range(FIRST_SPECIAL)
         )
@@ -174,7 +174,7 @@ class Vocabulary:
 
 def pack(official: bytes, *, origin: str) -> bytes:
     """The packed form of the official file's bytes, after its SHA-256 is checked; `origin` names it in errors."""
-    from hashlib import sha256  # here, for parsing never needs it
+    from hashlib import sha256  # parsing never needs it
 
     advice = f"put the official {FILE_NAME} there (`harmony vocab export DIR` writes it)"
     if len(official) != FILE_SIZE:
@@ -202,9 +202,8 @@ def shipped() -> Vocabulary:
         raise _unusable(str(path), error.strerror or str(error), _REINSTALL) from None
 
 
-@cache
-def load() -> Vocabulary:
-    """The vocabulary, read once a process: the packed file, or the official one where TIKTOKEN_ENCODINGS_BASE is set.
+def read() -> Vocabulary:
+    """The vocabulary, read anew: the packed file, or the official one where TIKTOKEN_ENCODINGS_BASE is set.
 
     Raises HarmonyError (code `bad-vocabulary`) where a file is missing, truncated or not the official one.
     """
@@ -218,3 +217,17 @@ def load() -> Vocabulary:
         advice = f"correct {FOLDER_VARIABLE}, or unset it to use the file shipped"
         raise _unusable(str(path), error.strerror or str(error), advice) from None
     return Vocabulary(pack(official, origin=str(path)))
+
+
+_loaded: Vocabulary | None = None
+_loading: Final = Lock()
+
+
+def load() -> Vocabulary:
+    """The vocabulary, `read` once a process."""
+    global _loaded
+    if _loaded is None:
+        with _loading:
+            if _loaded is None:
+                _loaded = read()
+    return _loaded

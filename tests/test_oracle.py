@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import ENGINES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ways import every_way
@@ -99,16 +101,15 @@ def stream(draw: st.DrawFn, encoding: HarmonyEncoding) -> tuple[list[int], Role 
 
 @settings(max_examples=5000)
 @given(data=st.data())
-def test_well_formed_streams(
-    data: st.DataObject, engine: ModuleType, encoding: HarmonyEncoding, openai_harmony: Any
-) -> None:
+def test_well_formed_streams(data: st.DataObject, encoding: HarmonyEncoding, openai_harmony: Any) -> None:
     tokens, role = data.draw(stream(encoding))
-    found = every_way(engine, tokens, role, seed=len(tokens))
     theirs = openai_harmony.encoding.parse_messages_from_completion_tokens(
         tokens, role and openai_harmony.Role(role.value)
     )
-    assert found[0] == "ok"
-    assert [message.to_dict() for message in found[1]] == [message.to_dict() for message in theirs]
+    for name in ENGINES:
+        found = every_way(import_module(name), tokens, role, seed=len(tokens))
+        assert found[0] == "ok"
+        assert [message.to_dict() for message in found[1]] == [message.to_dict() for message in theirs]
 
 
 TEXT = st.lists(

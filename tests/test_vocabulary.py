@@ -74,7 +74,7 @@ def test_a_folder_with_a_wrong_file(
         (tmp_path / vocabulary.FILE_NAME).write_bytes(content)
     monkeypatch.setenv(vocabulary.FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(harmony.HarmonyError) as caught:
-        vocabulary.load.__wrapped__()
+        vocabulary.read()
     assert caught.value.code == "bad-vocabulary"
     for part in (
         str(tmp_path / vocabulary.FILE_NAME),
@@ -86,7 +86,7 @@ def test_a_folder_with_a_wrong_file(
 
 def test_a_folder_with_the_official_file(official_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(vocabulary.FOLDER_VARIABLE, official_folder)
-    loaded = vocabulary.load.__wrapped__()
+    loaded = vocabulary.read()
     assert loaded.data == vocabulary.load().data
     assert loaded.offsets == vocabulary.load().offsets
 

@@ -1,0 +1,89 @@
+"""What both engines share beside the automaton's table, the header rules and the results.
+
+What a caller passes is checked here, and here is what a parser keeps in a pickle, and how it shows its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from harmony import machine, vocabulary
+from harmony.header import Header
+from harmony.messages import Message, Role
+from harmony.results import STREAM_STATES
+
+
+def check_encoding(encoding: object) -> None:
+    """Raises TypeError for what is no HarmonyEncoding, such as a name or a tokenizer."""
+    if getattr(encoding, "name", None) != vocabulary.ENCODING_NAME:
+        raise TypeError(f"Expected `HarmonyEncoding`, got `{type(encoding).__name__}` - at `encoding`")
+
+
+def as_role(role: Role | str | None) -> Role | None:
+    """The role that a caller gave, as a Role; ValueError for an unknown one, TypeError for what is no string."""
+    if role is None or type(role) is Role:
+        return role
+    if not isinstance(role, str):
+        raise TypeError(f"Expected `Role`, got `{type(role).__name__}` - at `role`")
+    return Role(role)
+
+
+def characters(tokens: Sequence[int]) -> int:
+    """How many characters `tokens` stand for, each a single byte's rank or a special token, written out."""
+    token_bytes = vocabulary.load().token_bytes
+    # A byte of the form 10xxxxxx continues a character that an earlier one began.
+    return sum(
+        len(vocabulary.SPECIAL_TEXTS[token])
+        if token >= vocabulary.FIRST_SPECIAL
+        else token_bytes(token)[0] & 0xC0 != 0x80
+        for token in tokens
+    )
+
+
+def state_data(
+    state: int, header: Header | None, header_tokens: list[int], content_tokens: list[int], pending: int
+) -> dict[str, Any]:
+    """A parser's state as openai-harmony lays it out; `pending` bytes of content have no whole character yet.
+
+    The tokens of the content are without those at its end that hold these bytes.
+    """
+    data: dict[str, Any] = {"state": STREAM_STATES[state].value}
+    if header is not None:
+        stop = len(content_tokens)
+        token_bytes = vocabulary.load().token_bytes
+        while pending > 0 and stop > 0:
+            stop -= 1
+            pending -= len(token_bytes(content_tokens[stop]))
+        data["header"] = header.to_dict()
+        data["content_tokens"] = content_tokens[:stop]
+    elif state != machine.State.EXPECT_START:
+        data["header_tokens"] = header_tokens[:]
+    return data
+
+
+class SavedParser(msgspec.Struct, frozen=True):
+    """What a StreamableParser keeps in a pickle or a copy; the names are those of the engines' attributes."""
+
+    strict: bool
+    state: Annotated[int, msgspec.Meta(ge=0, lt=len(machine.State))]
+    given: Role | None
+    position: Annotated[int, msgspec.Meta(ge=0)]
+    header_start: Annotated[int, msgspec.Meta(ge=0)]
+    header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=vocabulary.LAST_TOKEN)]]
+    header: Header | None
+    content: bytes
+    content_tokens: list[Annotated[int, msgspec.Meta(ge=0, lt=vocabulary.FIRST_SPECIAL)]]
+    settled: Annotated[int, msgspec.Meta(ge=0)]
+    delta: str | None
+    tokens: list[int]
+    messages: list[Message]
+
+    def checked(self) -> SavedParser:
+        """A copy that shares no list. Raises ValueError for what no engine has saved."""
+        saved = msgspec.convert(msgspec.structs.asdict(self), SavedParser)
+        if (saved.header is not None) != (saved.state == machine.State.CONTENT) or saved.settled > len(saved.content):
+            raise ValueError("Expected the state of a parser, found parts that do not belong together")
+        return saved
