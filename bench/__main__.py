@@ -24,10 +24,10 @@ PEER = "openai-harmony"
 TASKS: list[tuple[str, str, list[list[int]], dict[str, float]]] = [
     ("parse lists of 550 tokens", "parse", corpus.completions(), {"harmony": 100, "harmony in Python": 4}),
     ("stream, three reads a token", "stream", corpus.completions(10), {"harmony": 20}),
-    ("stream, steps of 16 tokens", "stream_many", corpus.completions(10), {"harmony": 40}),
+    ("stream, 16 tokens a step", "stream_many", corpus.completions(10), {"harmony": 40}),
     ("stream, current_content a token", "content", [corpus.long_message()], {"harmony": 20}),
     ("stream, state and messages a token", "state", corpus.completions(2), {"harmony": 100}),
-    ("headers of 15 tokens", "headers", [corpus.headers(100)], {"harmony": 100}),
+    ("one header again and again", "headers", [corpus.headers(100)], {"harmony": 100}),
 ]
 FRESH = """
 import {module} as library

@@ -47,7 +47,7 @@ def long_message(length: int = 4000) -> list[int]:
     return [CHANNEL, 17196, 200008, *body[:length], END]
 
 
-def headers(count: int = 1000) -> list[int]:
-    """`count` empty messages with a header of fifteen tokens."""
+def headers(count: int) -> list[int]:
+    """`count` times the same message, fifteen tokens long, with nothing in it."""
     header = [START, ASSISTANT, CHANNEL, 12606, 815, 316, 28, 44580, 775, 170154, 220, 200003, 4108, 200008, CALL]
     return header * count

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 
 class Subject:
-    """A library, imported when it is made; `tasks` are its methods that can be timed."""
+    """A library, imported when it is made; its methods but `version` are what can be timed."""
 
     distribution: str
     module: str

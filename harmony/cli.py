@@ -1,6 +1,6 @@
 """The command line: `harmony parse | tokens | vocab`.
 
-Exit status: 0 all well, 1 some records were bad (all of them reported, none lost), 2 wrong usage.
+Exit status: 0 all well, 1 some records were bad (each is reported in its place), 2 wrong usage.
 """
 
 from __future__ import annotations
