@@ -81,16 +81,22 @@ def options(
 
 @app.command(epilog="Example: [bold]harmony parse completions.jsonl -o messages.jsonl[/bold]")
 def parse(
-    file: Annotated[str, typer.Argument(help="JSON Lines, or - for standard input.", show_default=False)],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="JSON Lines, or - for standard input.", show_default=False)
+    ],
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Where the JSON Lines go: a file, or - for standard output.")
     ] = None,
 ) -> None:
     """Parse completions into messages.
 
-    Each line of FILE is an object with `tokens` (ids) or `text` (markers written out), and optionally `role` (default
-    assistant; null where the tokens begin with their own <|start|>). Each gives one line, in order: its other fields,
-    with `messages` and `complete`, or with `error`. Without --output, a terminal shows the messages to be read.
+    A line of FILE is an object with `tokens` (ids) or `text` (markers
+    written out), and optionally the `role` of the first message: assistant
+    by default, null where the tokens begin with a <|start|> of their own.
+
+    Each line gives one line, in order: its other fields, with `messages`
+    and `complete`, or with `error`. Where no --output is named, a terminal
+    shows the messages to be read.
     """
     bad = 0
     with _input(file) as lines:
@@ -115,7 +121,9 @@ def parse(
 
 @app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")
 def tokens(
-    items: Annotated[list[str], typer.Argument(help="A text, or token ids; - reads it from standard input.")],
+    items: Annotated[
+        list[str], typer.Argument(metavar="TEXT...", help="A text, or token ids; - reads it from standard input.")
+    ],
     ids: Annotated[bool, typer.Option("--ids", help="The items are token ids.")] = False,
 ) -> None:
     """Show a text, or token ids, as tokens, special tokens marked.
@@ -153,7 +161,9 @@ def info() -> None:
 
 @vocab.command(epilog="Example: [bold]harmony vocab export ~/encodings[/bold]")
 def export(
-    folder: Annotated[Path, typer.Argument(help="The folder to write to; made if need be.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder to write to; made if need be.", show_default=False)
+    ],
 ) -> None:
     """Write the official file o200k_base.tiktoken into a folder.
 
