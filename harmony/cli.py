@@ -122,7 +122,7 @@ def parse(
 @app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")
 def tokens(
     items: Annotated[
-        list[str], typer.Argument(metavar="TEXT...", help="A text, or token ids; - reads it from standard input.")
+        list[str], typer.Argument(metavar="TEXT", help="A text, or token ids; - reads it from standard input.")
     ],
     ids: Annotated[bool, typer.Option("--ids", help="The items are token ids.")] = False,
 ) -> None:
