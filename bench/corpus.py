@@ -6,7 +6,8 @@ import json
 import random
 from pathlib import Path
 
-START, CALL, RETURN, END, CHANNEL = 200006, 200012, 200002, 200007, 200005
+from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, START, STOPS
+
 ASSISTANT = 173781
 SAMPLES = Path(__file__).parent.parent / "examples" / "completions.jsonl"
 
@@ -27,9 +28,7 @@ def completions(count: int = 50, length: int = 550) -> list[list[int]]:
     samples = [
         record["tokens"]
         for record in records
-        if record.get("tokens", [0])[0] == CHANNEL
-        and record["tokens"][-1] in (CALL, RETURN, END)
-        and record["id"] not in OURS_ALONE
+        if record.get("tokens", [0])[0] == CHANNEL and record["tokens"][-1] in STOPS and record["id"] not in OURS_ALONE
     ]
     order = random.Random(1)
     joined = []
@@ -43,11 +42,11 @@ def completions(count: int = 50, length: int = 550) -> list[list[int]]:
 
 def long_message(length: int = 4000) -> list[int]:
     """One message of `length` tokens of content."""
-    body = [token for tokens in completions() for token in tokens if token < 199_998]
-    return [CHANNEL, 17196, 200008, *body[:length], END]
+    body = [token for tokens in completions() for token in tokens if token < FIRST_SPECIAL]
+    return [CHANNEL, 17196, MESSAGE, *body[:length], END]
 
 
 def headers(count: int) -> list[int]:
     """`count` times the same message, fifteen tokens long, with nothing in it."""
-    header = [START, ASSISTANT, CHANNEL, 12606, 815, 316, 28, 44580, 775, 170154, 220, 200003, 4108, 200008, CALL]
+    header = [START, ASSISTANT, CHANNEL, 12606, 815, 316, 28, 44580, 775, 170154, 220, CONSTRAIN, 4108, MESSAGE, CALL]
     return header * count

@@ -25,7 +25,7 @@ from rich.text import Text
 import harmony
 from harmony import vocabulary
 from harmony.errors import HarmonyError, quote
-from harmony.jsonl import Record, RecordError, parse_lines
+from harmony.jsonl import LogRecord, RecordError, parse_lines
 from harmony.messages import Message, TextContent
 from harmony.parser import COMPILED
 
@@ -228,7 +228,7 @@ def _console() -> Console:
     return console if console.width > 0 else Console(highlight=False, width=80)
 
 
-def _show(console: Console, record: Record) -> None:
+def _show(console: Console, record: LogRecord) -> None:
     """Prints one record to be read."""
     name = record.fields.get("id")
     title = _printable(bytes(name).decode().strip('"'), _COMMANDS_AND_BREAKS) if name else f"line {record.line:,}"

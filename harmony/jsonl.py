@@ -29,7 +29,7 @@ class RecordError(msgspec.Struct, frozen=True):
     position: int | None
 
 
-class Record(msgspec.Struct, frozen=True):
+class LogRecord(msgspec.Struct, frozen=True):
     """What became of one line: `line` counts from 1, `fields` are those that pass through."""
 
     line: int
@@ -56,22 +56,22 @@ _NULL: Final = msgspec.Raw(b"null")
 _ASSISTANT: Final = msgspec.Raw(b'"assistant"')
 
 
-def parse_lines(lines: Iterable[bytes], encoding: HarmonyEncoding) -> Iterator[Record]:
-    """Parses every line that is not blank; each gives one Record, in order, whatever it holds."""
+def parse_lines(lines: Iterable[bytes], encoding: HarmonyEncoding) -> Iterator[LogRecord]:
+    """Parses every line that is not blank; each gives one LogRecord, in order, whatever it holds."""
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield _parse_line(number, line, encoding)
 
 
-def _parse_line(number: int, line: bytes, encoding: HarmonyEncoding) -> Record:
+def _parse_line(number: int, line: bytes, encoding: HarmonyEncoding) -> LogRecord:
     try:
         line.decode()  # fields that pass through are looked at no further
         fields = _fields(line if number > 1 else line.removeprefix(BOM_UTF8))
     except UnicodeDecodeError as error:
         found = f"expected UTF-8, found the byte 0x{line[error.start]:02x} at byte {error.start:,} of line {number:,}"
-        return Record(number, {}, RecordError("invalid-utf-8", found, None))
+        return LogRecord(number, {}, RecordError("invalid-utf-8", found, None))
     except (msgspec.DecodeError, RecursionError) as error:
-        return Record(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
+        return LogRecord(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
 
     given = dict(fields)
     name = "text" if fields.get("tokens", _NULL) == _NULL else "tokens"
@@ -82,12 +82,12 @@ def _parse_line(number: int, line: bytes, encoding: HarmonyEncoding) -> Record:
             raise ValueError("expected a field `tokens` or `text`, found neither")
         role = _value(_ROLE, written_role, "role")
         if name == "tokens":
-            return Record(number, fields, encoding.parse(_value(_TOKENS, source, name), role))
-        return Record(number, fields, encoding.parse_text(_value(_TEXT, source, name), role))
+            return LogRecord(number, fields, encoding.parse(_value(_TOKENS, source, name), role))
+        return LogRecord(number, fields, encoding.parse_text(_value(_TEXT, source, name), role))
     except HarmonyError as error:
-        return Record(number, given, RecordError(error.code, str(error), error.position))
+        return LogRecord(number, given, RecordError(error.code, str(error), error.position))
     except (ValueError, RecursionError) as error:
-        return Record(number, given, RecordError("invalid-record", f"{error} - in line {number:,}", None))
+        return LogRecord(number, given, RecordError("invalid-record", f"{error} - in line {number:,}", None))
 
 
 def _fields(line: bytes) -> dict[str, msgspec.Raw]:

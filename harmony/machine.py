@@ -13,7 +13,7 @@ from functools import cache
 from typing import Final
 
 from harmony import vocabulary
-from harmony.errors import Fault
+from harmony.errors import Fault, quote
 
 
 class Kind(IntEnum):
@@ -100,11 +100,8 @@ def moves(strict: bool) -> bytes:
 
 _WORDS: Final = {
     Kind.TEXT: "text",
-    Kind.START: "`<|start|>`",
-    Kind.CHANNEL: "`<|channel|>`",
-    Kind.CONSTRAIN: "`<|constrain|>`",
-    Kind.MESSAGE: "`<|message|>`",
-    Kind.STOP: "`<|end|>`, `<|call|>`, `<|return|>`",
+    **{kind: quote(vocabulary.SPECIAL_TEXTS[token]) for token, kind in _MARKERS.items()},
+    Kind.STOP: ", ".join(quote(vocabulary.SPECIAL_TEXTS[token]) for token in vocabulary.STOPS),
 }
 
 
