@@ -20,7 +20,7 @@ cdef extern from "Python.h":
 
 from harmony import machine, vocabulary
 from harmony._engine import SavedParser, as_role, characters, check_encoding, state_data
-from harmony.errors import Fault, HarmonyError, quote
+from harmony.errors import Fault, quote
 from harmony.header import open_role, read_header
 from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Span
 from harmony.tokens import as_id, as_sequence
@@ -476,9 +476,7 @@ cdef class StreamableParser:
         return self._fail(fault)
 
     cdef int _fail(self, object fault) except -1:
-        raise HarmonyError(
-            fault.sentence, code=fault.code, position=fault.position, unit=self._unit, messages=self._messages
-        ) from None
+        raise fault.error(unit=self._unit, messages=self._messages) from None
 
 
 cdef StreamableParser whole_input(object role, bint strict):
@@ -524,9 +522,7 @@ def decode_bytes(tokens):
         token = as_id(token, position)
         rank = token_id(token)
         if rank == NO_TOKEN:
-            found = vocabulary.load().describe(token)
-            fault = machine.illegal(EXPECT_START, INVALID, position, found)
-            raise HarmonyError(fault.sentence, code=fault.code, position=position)
+            raise machine.no_token(position, vocabulary.load().describe(token)).error()
         if rank < FIRST_SPECIAL:
             append_rank(&buffer._content, &RANKS, rank)
         else:

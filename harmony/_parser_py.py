@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from harmony import machine, vocabulary
 from harmony._engine import SavedParser, as_role, characters, check_encoding, state_data
-from harmony.errors import Diagnostic, Fault, HarmonyError, quote
+from harmony.errors import Diagnostic, Fault, quote
 from harmony.header import Header, open_role, read_header
 from harmony.messages import Message, Role
 from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Span, StreamState
@@ -386,9 +386,7 @@ class StreamableParser:
         self._fail(fault)
 
     def _fail(self, fault: Fault) -> NoReturn:
-        raise HarmonyError(
-            fault.sentence, code=fault.code, position=fault.position, unit=self._unit, messages=self._messages
-        ) from None
+        raise fault.error(unit=self._unit, messages=self._messages) from None
 
 
 def _whole_input(role: Role | str | None, strict: bool) -> StreamableParser:
@@ -434,8 +432,6 @@ def decode_bytes(tokens: Tokens) -> bytes:
     for position, token in enumerate(as_sequence(tokens)):
         token = as_id(token, position)
         if not 0 <= token <= vocabulary.LAST_TOKEN:
-            found = vocabulary.load().describe(token)
-            fault = machine.illegal(machine.State.CONTENT, machine.Kind.INVALID, position, found)
-            raise HarmonyError(fault.sentence, code=fault.code, position=position)
+            raise machine.no_token(position, vocabulary.load().describe(token)).error()
         pieces.append(_TOKEN_BYTES[token])
     return b"".join(pieces)

@@ -168,9 +168,9 @@ class _Checked(msgspec.StructMeta):
         if "type" in kwargs and kwargs["type"] == cls.__struct_config__.tag:
             del kwargs["type"]  # so that a part as it is written, taken apart, makes the part
         record = unchecked(cls, *args, **kwargs)
-        for name, (plain, items) in _quick_looks(cls).items():
+        for name, (classes, items) in _quick_looks(cls).items():
             value = getattr(record, name)
-            if type(value) in plain:
+            if type(value) in classes:
                 continue
             if type(value) is list and items.issuperset(map(type, value)):
                 setattr(record, name, value.copy())
@@ -185,10 +185,6 @@ unchecked: Final = msgspec.StructMeta.__call__
 
 class Record(msgspec.Struct, metaclass=_Checked):
     """What all records share: checks on construction, and what programs use of pydantic's interface."""
-
-    if TYPE_CHECKING:  # every Struct has it, but msgspec's stubs do not say so
-
-        def __copy__(self) -> Self: ...
 
     def _with(self, name: str, value: object) -> Self:
         quick = type(value) in _quick_looks(type(self))[name][0]

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Final, Literal
 
 from harmony import parser, vocabulary
-from harmony.errors import SENTENCES, HarmonyError, quote
+from harmony.errors import Fault, HarmonyError, quote
 from harmony.messages import Message, Role
 from harmony.results import ParseResult
 from harmony.tokens import Tokens, as_id, as_sequence
@@ -85,7 +85,7 @@ class HarmonyEncoding:
         try:
             return self._vocabulary.encoder.encode(text, allowed_special=allowed, disallowed_special=())
         except ValueError as error:  # tiktoken gives up on a run of a million spaces
-            raise HarmonyError(SENTENCES["cannot-encode"].format(reason=error), code="cannot-encode") from None
+            raise Fault("cannot-encode", None, reason=error).error() from None
 
     def decode(self, tokens: Tokens, errors: str = "replace") -> str:
         """The text of token ids; `errors` as in `bytes.decode`, for tokens that end within a character.
@@ -104,8 +104,7 @@ class HarmonyEncoding:
             token_bytes = self._vocabulary.token_bytes
             ends = accumulate(len(token_bytes(as_id(token, index))) for index, token in enumerate(sequence))
             position = next(index for index, end in enumerate(ends) if end > error.start)
-            sentence = SENTENCES["invalid-utf-8"].format(found=f"0x{data[error.start]:02x}")
-            raise HarmonyError(sentence, code="invalid-utf-8", position=position) from None
+            raise Fault("invalid-utf-8", position, found=f"0x{data[error.start]:02x}").error() from None
 
     def is_special_token(self, token: int) -> bool:
         """Whether this is the id of a special token; False for an integer that is no id at all."""
@@ -172,5 +171,4 @@ def _plain(text: str) -> str:
 
 
 def _disallowed(found: str, position: int) -> HarmonyError:
-    sentence = SENTENCES["disallowed-special"].format(found=quote(found))
-    return HarmonyError(sentence, code="disallowed-special", position=position, unit="character")
+    return Fault("disallowed-special", position, found=quote(found)).error(unit="character")

@@ -98,14 +98,18 @@ class HarmonyError(RuntimeError):
 class Fault(Exception):  # noqa: N818  it says what is wrong, and is never what a user catches
     """A fault on its way to becoming a HarmonyError or a Diagnostic, raised where its place is not fully known.
 
-    `position` counts from wherever the code that raises it began to read.
+    `position` counts from wherever the code that raises it began to read; None is for a fault without a place.
     """
 
-    def __init__(self, code: str, position: int, **facts: object) -> None:
+    def __init__(self, code: str, position: int | None, **facts: object) -> None:
         super().__init__(code)
         self.code = code
         self.position = position
         self.sentence = SENTENCES[code].format(**facts)
+
+    def error(self, *, unit: Literal["token", "character"] = "token", messages: Sequence[Message] = ()) -> HarmonyError:
+        """The HarmonyError that the fault becomes, once its place is known."""
+        return HarmonyError(self.sentence, code=self.code, position=self.position, unit=unit, messages=messages)
 
 
 def quote(text: str) -> str:

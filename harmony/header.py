@@ -124,16 +124,20 @@ class _Item(NamedTuple):
         """The index of the token in which the word's character at `offset` begins."""
         return self.offset if self.run is None else self.run.place(self.offset + offset)
 
+    def fault(self, code: str, offset: int = 0) -> Fault:
+        """The fault that this is what was found; its place is that of the word's character at `offset`."""
+        return Fault(code, self.place(offset), found=quote(self.word))
+
     def name(self, start: int = 0) -> str:
         """The word from `start` on, where it is a name."""
         if wrong := _NOT_IN_NAMES.search(self.word, start):
-            raise Fault("invalid-name", self.place(wrong.start()), found=quote(self.word))
+            raise self.fault("invalid-name", wrong.start())
         return self.word[start:]
 
     def content_type(self) -> str:
         """The word, where it is a content type."""
         if "." in self.word:  # that would be the name of a tool
-            raise Fault("dotted-content-type", self.place(), found=quote(self.word))
+            raise self.fault("dotted-content-type")
         return self.name()
 
     @property
@@ -169,12 +173,12 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
     for item in _items(tokens):
         if item.run is None:
             if wanted:
-                raise Fault(wanted, item.place(), found=quote(item.word))
+                raise item.fault(wanted)
             if content_type is not None:
-                raise Fault("after-content-type", item.place(), found=quote(item.word))
+                raise item.fault("after-content-type")
             wanted = "missing-channel" if item.word == _CHANNEL else "missing-content-type"
         elif wanted and item.is_recipient:
-            raise Fault(wanted, item.place(), found=quote(item.word))
+            raise item.fault(wanted)
         elif wanted == "missing-author":
             item.name()
             author, wanted = item, ""
@@ -185,10 +189,10 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
         elif wanted == "missing-content-type":
             content_type, wanted = CONSTRAINED + item.content_type(), ""
         elif content_type is not None:
-            raise Fault("after-content-type", item.place(), found=quote(item.word))
+            raise item.fault("after-content-type")
         elif item.is_recipient:
             if recipient is not None:
-                raise Fault("second-recipient", item.place(), found=quote(item.word))
+                raise item.fault("second-recipient")
             if item.word == "to=":
                 after = item.run.text[item.offset + 3 : item.offset + 4]
                 raise Fault("missing-recipient", item.place(), found="white space" if after else "nothing")
@@ -200,7 +204,7 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
         elif "." in item.word:
             recipient = item.name()
         elif item.word != repeated:
-            raise Fault("unexpected-word", item.place(), found=quote(item.word))
+            raise item.fault("unexpected-word")
         repeated = None
 
     if wanted:
@@ -222,4 +226,4 @@ def _author(author: _Item | None, recipient: str | None) -> tuple[Role, str | No
         return Role(role), name
     if "." in author.word or recipient is not None:
         return Role.TOOL, author.word
-    raise Fault("unknown-role", author.place(), found=quote(author.word))
+    raise author.fault("unknown-role")

@@ -105,10 +105,15 @@ _WORDS: Final = {
 }
 
 
+def no_token(position: int, found: str) -> Fault:
+    """The fault that an integer, which errors show as `found`, is the id of no token."""
+    return Fault("invalid-token", position, found=found, last=vocabulary.LAST_TOKEN)
+
+
 def illegal(state: int, kind: int, position: int, found: str) -> Fault:
     """The fault that a token of `kind`, which errors show as `found`, has no move in `state`."""
     if kind == Kind.INVALID:
-        return Fault("invalid-token", position, found=found, last=vocabulary.LAST_TOKEN)
+        return no_token(position, found)
     expected = ", ".join(word for legal, word in _WORDS.items() if (State(state), legal) in STRICT)
     expected = " or ".join(expected.rsplit(", ", 1))
     if kind == Kind.END_OF_INPUT:
