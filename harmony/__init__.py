@@ -1,10 +1,11 @@
-"""OpenAI's Harmony response format, the chat format of gpt-oss: token ids to messages, and messages as data."""
+"""OpenAI's Harmony response format, the chat format of gpt-oss: messages to token ids and back."""
 
 from harmony.encoding import HarmonyEncoding as HarmonyEncoding
 from harmony.encoding import HarmonyEncodingName as HarmonyEncodingName
 from harmony.encoding import load_harmony_encoding as load_harmony_encoding
 from harmony.errors import Diagnostic as Diagnostic
 from harmony.errors import HarmonyError as HarmonyError
+from harmony.errors import RenderError as RenderError
 from harmony.messages import Author as Author
 from harmony.messages import ChannelConfig as ChannelConfig
 from harmony.messages import Content as Content
@@ -12,15 +13,18 @@ from harmony.messages import Conversation as Conversation
 from harmony.messages import DeveloperContent as DeveloperContent
 from harmony.messages import Message as Message
 from harmony.messages import ReasoningEffort as ReasoningEffort
-from harmony.messages import RenderConversationConfig as RenderConversationConfig
-from harmony.messages import RenderOptions as RenderOptions
 from harmony.messages import Role as Role
 from harmony.messages import SystemContent as SystemContent
 from harmony.messages import TextContent as TextContent
 from harmony.messages import ToolDescription as ToolDescription
 from harmony.messages import ToolNamespaceConfig as ToolNamespaceConfig
 from harmony.parser import StreamableParser as StreamableParser
+from harmony.rendering import RenderConversationConfig as RenderConversationConfig
+from harmony.rendering import RenderOptions as RenderOptions
+from harmony.rendering import drop_analysis as drop_analysis
 from harmony.results import ParseResult as ParseResult
+from harmony.results import RenderedSpan as RenderedSpan
+from harmony.results import RenderResult as RenderResult
 from harmony.results import Segment as Segment
 from harmony.results import Span as Span
 from harmony.results import StreamState as StreamState
@@ -40,7 +44,10 @@ __all__ = [
     "ParseResult",
     "ReasoningEffort",
     "RenderConversationConfig",
+    "RenderError",
     "RenderOptions",
+    "RenderResult",
+    "RenderedSpan",
     "Role",
     "Segment",
     "Span",
@@ -50,5 +57,6 @@ __all__ = [
     "TextContent",
     "ToolDescription",
     "ToolNamespaceConfig",
+    "drop_analysis",
     "load_harmony_encoding",
 ]

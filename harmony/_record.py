@@ -61,7 +61,7 @@ def checked(record: _Checked, name: str, value: object) -> Any:
         return getattr(msgspec.convert({name: value}, _holder(record, name)), name)
     except msgspec.ValidationError as error:
         text = str(error).replace("`$.", f"`{record.__name__}.")
-        raise (TypeError if text.startswith("Expected") else ValueError)(text) from None
+        raise (TypeError if ", got `" in text else ValueError)(text) from None
 
 
 def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -98,8 +98,14 @@ def plain(value: object) -> object:
 _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 
 
-def all_finite(value: object) -> bool:
-    """Whether a value holds neither NaN nor infinity. JSON has no form for them, and msgspec writes them as null."""
+#: In JSON, null as a value; in a string these characters need not be one.
+_NULL: Final = re.compile(rb"null(?<=[:,\[]null)")
+
+
+def all_finite(value: object, written: bytes) -> bool:
+    """Whether a value holds neither NaN nor infinity, which are null where msgspec has `written` it as JSON."""
+    if not _NULL.search(written):
+        return True
     try:
         if not _NOT_FINITE.search(msgspec.msgpack.encode(value, enc_hook=plain)):
             return True

@@ -1,20 +1,23 @@
-"""The front door: HarmonyEncoding encodes, decodes and parses; `load_harmony_encoding` gives the one there is."""
+"""The front door: HarmonyEncoding encodes, decodes, renders and parses; `load_harmony_encoding` gives the one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from functools import cache, cached_property
 from itertools import accumulate
 from threading import Lock
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar, get_args
 
 from harmony import parser, vocabulary
+from harmony._cache import CacheInfo
+from harmony._engine import as_role
 from harmony.errors import Fault, HarmonyError, quote
-from harmony.messages import Message, Role
-from harmony.results import ParseResult
+from harmony.messages import Conversation, Message, Role
+from harmony.rendering import Purpose, RenderConversationConfig, Renderer, Rendering, RenderOptions, render_many
+from harmony.results import ParseResult, RenderResult
 from harmony.tokens import Tokens, as_id, as_sequence
 
 
@@ -28,14 +31,15 @@ class HarmonyEncodingName(str, Enum):
 
 
 class HarmonyEncoding:
-    """The Harmony format over the vocabulary `o200k_harmony`: text to token ids and back, token ids to messages.
+    """The Harmony format over the vocabulary `o200k_harmony`: text to token ids, messages to token ids, and back.
 
-    Made by `load_harmony_encoding`. Token ids are in 0..201088. Nothing is downloaded; the first `encode` builds
-    tiktoken's encoder, which takes some tenths of a second.
+    Made by `load_harmony_encoding`. Token ids are in 0..201088. Nothing is downloaded; the first `encode` or `render`
+    builds tiktoken's encoder, which takes some tenths of a second.
     """
 
     def __init__(self) -> None:
         self._vocabulary = vocabulary.load()
+        self._renderer = Renderer(self._vocabulary)
 
     @property
     def name(self) -> str:
@@ -118,7 +122,126 @@ class HarmonyEncoding:
         """The ids at which an engine stops generating: `<|return|>` and `<|call|>`, ascending."""
         return [vocabulary.RETURN, vocabulary.CALL]
 
-    # --- token ids and messages
+    # --- messages to token ids
+
+    def render(self, message: Message, render_options: RenderOptions | None = None) -> list[int]:
+        """The token ids of one message by itself.
+
+        Raises RenderError, a HarmonyError and a ValueError, for a message that cannot be rendered; see
+        `render_conversation`.
+        """
+        options = _OPTIONS if render_options is None else _checked(render_options, RenderOptions, "render_options")
+        return self._renderer.message(message, options).tokens()
+
+    def render_conversation(
+        self, conversation: Conversation, config: RenderConversationConfig | None = None
+    ) -> list[int]:
+        """The token ids of a conversation, whole messages only.
+
+        Special tokens written out in any of its texts are encoded as ordinary text. Raises RenderError, a HarmonyError
+        and a ValueError whose text names the field and the message, for what no header can hold and parsing would not
+        give back, for content in the wrong message, and for more tokens than `config` or the format allows.
+        """
+        return self._rendered(conversation, config, "conversation").tokens()
+
+    def render_conversation_for_completion(
+        self,
+        conversation: Conversation,
+        next_turn_role: Role | str,
+        config: RenderConversationConfig | None = None,
+    ) -> list[int]:
+        """The token ids of a conversation and then `<|start|>` and the role whose turn is next: a prompt.
+
+        Raises as `render_conversation`.
+        """
+        return self._rendered(conversation, config, "completion", next_turn_role).tokens()
+
+    def render_conversation_for_training(
+        self, conversation: Conversation, config: RenderConversationConfig | None = None
+    ) -> list[int]:
+        """The token ids of a conversation whose last answer, if it ends in one, is ended by `<|return|>`.
+
+        Raises as `render_conversation`.
+        """
+        return self._rendered(conversation, config, "training").tokens()
+
+    def render_with_spans(
+        self,
+        conversation: Conversation,
+        config: RenderConversationConfig | None = None,
+        *,
+        purpose: Purpose = "conversation",
+        next_turn_role: Role | str = Role.ASSISTANT,
+    ) -> RenderResult:
+        """The token ids of a conversation, and where each message stands in them, such as for a loss mask.
+
+        `purpose` is "conversation", "completion" or "training", for what the method of that name renders. Raises as
+        `render_conversation`.
+        """
+        rendering = self._rendered(conversation, config, purpose, next_turn_role)
+        return RenderResult(rendering.tokens(), rendering.spans())
+
+    def render_many(
+        self,
+        conversations: Iterable[Conversation],
+        config: RenderConversationConfig | None = None,
+        *,
+        purpose: Purpose = "conversation",
+        next_turn_role: Role | str = Role.ASSISTANT,
+    ) -> list[list[int] | HarmonyError]:
+        """For each conversation its token ids, or the HarmonyError that rendering it raised; in order, on all cores.
+
+        `purpose` and `next_turn_role` are those of `render_with_spans`.
+        """
+        return render_many(
+            lambda conversation: self._rendered(conversation, config, purpose, next_turn_role).tokens(), conversations
+        )
+
+    def count_tokens(
+        self,
+        conversation: Conversation,
+        config: RenderConversationConfig | None = None,
+        *,
+        purpose: Purpose = "conversation",
+        next_turn_role: Role | str = Role.ASSISTANT,
+    ) -> int:
+        """How many token ids a rendering has, exactly, whether or not it is within the limits.
+
+        `purpose` and `next_turn_role` are those of `render_with_spans`. Raises as `render_conversation`, but for
+        length.
+        """
+        return self._rendered(conversation, config, purpose, next_turn_role, limited=False).size
+
+    def _rendered(
+        self,
+        conversation: Conversation,
+        config: RenderConversationConfig | None,
+        purpose: Purpose,
+        next_turn_role: Role | str = Role.ASSISTANT,
+        *,
+        limited: bool = True,
+    ) -> Rendering:
+        config = _CONFIG if config is None else _checked(config, RenderConversationConfig, "config")
+        if purpose not in get_args(Purpose):
+            raise ValueError(f"Expected `conversation`, `completion` or `training`, got {purpose!r} - at `purpose`")
+        role = as_role(next_turn_role)
+        if role is None:
+            raise TypeError("Expected `Role`, got `NoneType` - at `next_turn_role`")
+        return self._renderer.conversation(conversation, config, purpose, role, limited=limited)
+
+    def cache_info(self) -> CacheInfo:
+        """How the cache of rendered texts is doing: hits, misses, `max_bytes`, bytes taken, and entries."""
+        return self._renderer.cache.info()
+
+    def resize_cache(self, max_bytes: int) -> None:
+        """Sets how many bytes the cache of rendered texts may take, 64 MB at first; 0 empties it."""
+        if not isinstance(max_bytes, int):
+            raise TypeError(f"Expected `int`, got `{type(max_bytes).__name__}` - at `max_bytes`")
+        if max_bytes < 0:
+            raise ValueError(f"Expected `int` >= 0, got {max_bytes} - at `max_bytes`")
+        self._renderer.cache.resize(max_bytes)
+
+    # --- token ids to messages
 
     def parse(self, tokens: Tokens, role: Role | str | None = None, *, strict: bool = True) -> ParseResult:
         """All that the tokens of one completion, prompt or conversation hold.
@@ -154,6 +277,17 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
         raise ValueError(f"Invalid HarmonyEncodingName: expected `{vocabulary.ENCODING_NAME}`, got {quote(str(name))}")
     with _making:
         return _made()
+
+
+_OPTIONS: Final = RenderOptions()
+_CONFIG: Final = RenderConversationConfig()
+_AnyRecord = TypeVar("_AnyRecord", RenderOptions, RenderConversationConfig)
+
+
+def _checked(record: _AnyRecord, kind: type[_AnyRecord], name: str) -> _AnyRecord:
+    if not isinstance(record, kind):
+        raise TypeError(f"Expected `{kind.__name__}`, got `{type(record).__name__}` - at `{name}`")
+    return record
 
 
 _making: Final = Lock()

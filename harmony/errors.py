@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SHOWN_LENGTH: Final = 60  # characters of the input in a sentence
 _IN_HEADER: Final = "unexpected tokens remaining in message header: "
+_A_NAME: Final = 'a name without white space, U+200B or any of `< > {{ }} "`'
 
 #: Every sentence, by code. Four hold wording that programs written for openai-harmony match on: `Invalid token for
 #: decoding: N`, `Invalid utf-8`, `Encountered text corresponding to disallowed special token`, and `unexpected tokens
@@ -47,8 +48,21 @@ SENTENCES: Final = {
     "unexpected-word": _IN_HEADER + "expected a known content type or a recipient with a dot, found {found}",
     "dotted-content-type": _IN_HEADER + "expected a content type, which holds no dot, found {found}",
     "after-content-type": _IN_HEADER + "expected `<|message|>` after the content type, found {found}",
-    "invalid-name": _IN_HEADER + 'expected a name without white space, U+200B or any of `< > {{ }} "`, found {found}',
+    "invalid-name": f"{_IN_HEADER}expected {_A_NAME}, found {{found}}",
     "header-not-utf-8": "expected UTF-8 in a message header, found the byte {found}",
+    # what cannot be rendered
+    "wrong-type": "expected `{expected}`, found `{found}`",
+    "unwritable-name": f"expected {_A_NAME}, found {{found}}",
+    "reads-as-recipient": "expected a name that does not begin with `to=`, found {found}",
+    "reads-as-author": "expected a tool's name, found {found}, which reads as another author",
+    "nameless-tool": "expected the tool's name, found none",
+    "unwritable-content-type": f"expected {_A_NAME}, and without a dot, found {{found}}",
+    "unknown-content-type": "expected a recipient beside it, or one of {expected}, found {found}",
+    "misplaced-content": "expected `{found}` in a {expected} message, found it in one of role {role}",
+    "unwritable-content": "{reason}",
+    "lone-surrogate": "expected Unicode text, found the surrogate {found} by itself",
+    "too-long": "expected at most {limit:,} tokens, found {size}; the largest message has {largest}",
+    "action-too-long": "expected at most {limit:,} tokens in one message of the assistant, found {size}",
 }
 
 
@@ -69,8 +83,8 @@ class HarmonyError(RuntimeError):
 
     It is raised too for a vocabulary file that cannot be used, and for a text that cannot be encoded.
     `code` is a kebab-case word. `position` is the index of the offending token (`unit` is "token"), the offset of
-    the offending character ("character"), or None where there is no such place. `messages` is what was parsed
-    before it.
+    the offending character ("character"), the index of a message that cannot be rendered ("message"), or None where
+    there is no such place. `messages` is what was parsed before it.
     """
 
     def __init__(
@@ -78,7 +92,7 @@ class HarmonyError(RuntimeError):
         *arguments: object,
         code: str = "harmony-error",
         position: int | None = None,
-        unit: Literal["token", "character"] = "token",
+        unit: Literal["token", "character", "message"] = "token",
         messages: Sequence[Message] = (),
     ) -> None:
         super().__init__(*arguments)
@@ -95,21 +109,44 @@ class HarmonyError(RuntimeError):
         return type(self), self.args, self.__dict__
 
 
+class RenderError(HarmonyError, ValueError):
+    """Raised for a conversation that cannot be rendered: a ValueError too, whose text names the field and the message.
+
+    `position` is the message's index in the conversation; None where the message was rendered by itself.
+    """
+
+    def __str__(self) -> str:
+        return RuntimeError.__str__(self)  # the path to the field has the position in it
+
+
+class RenderTypeError(RenderError, TypeError):
+    """Raised for a conversation that cannot be rendered because something in it is of a wrong type."""
+
+
 class Fault(Exception):  # noqa: N818  it says what is wrong, and is never what a user catches
     """A fault on its way to becoming a HarmonyError or a Diagnostic, raised where its place is not fully known.
 
     `position` counts from wherever the code that raises it began to read; None is for a fault without a place.
+    `field` is the path to what cannot be rendered, from the message that it is in.
     """
 
-    def __init__(self, code: str, position: int | None, **facts: object) -> None:
+    def __init__(self, code: str, position: int | None = None, *, field: str = "", **facts: object) -> None:
         super().__init__(code)
         self.code = code
         self.position = position
+        self.field = field
         self.sentence = SENTENCES[code].format(**facts)
 
     def error(self, *, unit: Literal["token", "character"] = "token", messages: Sequence[Message] = ()) -> HarmonyError:
         """The HarmonyError that the fault becomes, once its place is known."""
         return HarmonyError(self.sentence, code=self.code, position=self.position, unit=unit, messages=messages)
+
+    def render_error(self, index: int | None) -> RenderError:
+        """The RenderError that the fault becomes in the message of this index, or in a message by itself."""
+        place = "message" if index is None else f"messages[{index}]"
+        path = f"{place}.{self.field}" if self.field else place
+        kind = RenderTypeError if self.code == "wrong-type" else RenderError
+        return kind(f"{self.sentence} - at `{path}`", code=self.code, position=index, unit="message")
 
 
 def quote(text: str) -> str:

@@ -1,9 +1,12 @@
-"""What the words of a message header mean: tokens between `<|start|>` and `<|message|>` become a Header.
+"""What the words of a message header mean: tokens between `<|start|>` and `<|message|>` become a Header, and back.
 
     {author}[ to={recipient}][<|channel|>{channel}[ to={recipient}]][{content type}]
 
-The automaton has seen to it that `<|channel|>` and `<|constrain|>` stand at most once each and in this order.
-Headers repeat, so those of usual length are read once and remembered.
+Reading: the automaton has seen to it that `<|channel|>` and `<|constrain|>` stand at most once each and in this
+order. Headers repeat, so those of usual length are read once and remembered.
+
+Writing: a header is written only if reading gives it back, but for two that the format's reference writes too: the
+recipient `all` leaves no word behind, and a tool's name without a dot and a recipient reads as an unknown role.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -32,6 +35,10 @@ _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
 _ROLES: Final = frozenset(role.value for role in Role)
 _NAMED_ROLES: Final = _ROLES - {Role.TOOL.value}
+
+#: How headers are written: as openai-harmony does, the recipient before the channel, or as oss-harmony 0.0.11 does and
+#: the model tends to: the assistant's and the tools' recipient after it, every content type as `<|constrain|>word`.
+Style: TypeAlias = Literal["openai", "oss"]
 
 # White space between the items of a header is ASCII; the rest of Unicode's White_Space is an error in a name.
 _WORD: Final = re.compile(r"[^ \t\n\f\r]+")
@@ -209,21 +216,100 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
 
     if wanted:
         raise Fault(wanted, len(tokens), found=quote(_MESSAGE))
-    role, name = (given, None) if given is not None else _author(author, recipient)
-    return Header(role, name, recipient, channel, content_type)
+    if given is not None:
+        return Header(given, None, recipient, channel, content_type)
+    assert author is not None  # one was wanted
+    found = _author(author.word, recipient is not None)
+    if found is None:
+        raise author.fault("unknown-role")
+    return Header(*found, recipient, channel, content_type)
 
 
 _remembered = lru_cache(_REMEMBERED_HEADERS)(_read)
 
 
-def _author(author: _Item | None, recipient: str | None) -> tuple[Role, str | None]:
-    assert author is not None  # `_read` wanted one
-    if author.word in _ROLES:
+def _author(word: str, addressed: bool) -> tuple[Role, str | None] | None:
+    """The role and name that an author's word stands for, or None; `addressed` where a recipient follows."""
+    if word in _ROLES:
         # `tool` by itself is a tool of that name, as in openai-harmony.
-        return Role(author.word), author.word if author.word == Role.TOOL else None
-    role, _, name = author.word.partition(":")
+        return Role(word), word if word == Role.TOOL else None
+    role, _, name = word.partition(":")
     if name and role in _NAMED_ROLES:
         return Role(role), name
-    if "." in author.word or recipient is not None:
-        return Role.TOOL, author.word
-    raise author.fault("unknown-role")
+    return (Role.TOOL, word) if "." in word or addressed else None
+
+
+def write_header(header: Header, style: Style) -> list[str | int]:
+    """What a header is made of, in order, from `<|start|>` to `<|message|>`: special tokens, and texts.
+
+    Each text is to be encoded by itself. Raises Fault, with the field, where reading would not give the header back.
+    """
+    role = header.role
+    name = _text("author.name", header.name)
+    recipient = _text("recipient", header.recipient)
+    channel = _text("channel", header.channel)
+    content_type = _text("content_type", header.content_type)
+
+    address: list[str | int] = []
+    if recipient is not None and recipient != "all":
+        _check_name("recipient", recipient)
+        address = [f" to={recipient}"]
+    behind = style == "oss" and role in (Role.ASSISTANT, Role.TOOL)
+
+    pieces = [vocabulary.START, *_written_author(role, name, bool(address))]
+    if not behind:
+        pieces += address
+    if channel is not None:
+        _check_name("channel", channel)
+        _check_word("channel", channel)
+        pieces += [vocabulary.CHANNEL, channel]
+    if behind:
+        pieces += address
+    if content_type is not None:
+        word = content_type.removeprefix(CONSTRAINED)
+        constrained = style == "oss" or word != content_type
+        _check_content_type(word, is_any=constrained or bool(address))
+        pieces += [" ", vocabulary.CONSTRAIN, word] if constrained else [f" {word}"]
+    return [*pieces, vocabulary.MESSAGE]
+
+
+def _written_author(role: Role, name: str | None, addressed: bool) -> list[str | int]:
+    if name is not None:
+        _check_name("author.name", name)
+    if role is not Role.TOOL:
+        return [role.value] if name is None else [role.value, f":{name}"]
+    if name is None:
+        raise Fault("nameless-tool", field="author.name")
+    _check_word("author.name", name)
+    if _author(name, addressed) not in ((Role.TOOL, name), None):
+        raise Fault("reads-as-author", field="author.name", found=quote(name))
+    return [name]
+
+
+def _text(field: str, value: object) -> str | None:
+    """A field as a plain string, which a member of an enum is not."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise Fault("wrong-type", field=field, expected="str", found=type(value).__name__)
+    return str.__str__(value)
+
+
+def _check_name(field: str, value: str) -> None:
+    if not value or _NOT_IN_NAMES.search(value):
+        raise Fault("unwritable-name", field=field, found=quote(value) if value else "nothing")
+
+
+def _check_word(field: str, value: str) -> None:
+    """A word that begins an item of its own must not read as a recipient."""
+    if value.startswith("to="):
+        raise Fault("reads-as-recipient", field=field, found=quote(value))
+
+
+def _check_content_type(word: str, *, is_any: bool) -> None:
+    if not word or "." in word or _NOT_IN_NAMES.search(word):
+        raise Fault("unwritable-content-type", field="content_type", found=quote(word) if word else "nothing")
+    _check_word("content_type", word)
+    if not is_any and word not in KNOWN_CONTENT_TYPES:
+        expected = " ".join(sorted(KNOWN_CONTENT_TYPES))
+        raise Fault("unknown-content-type", field="content_type", expected=f"`{expected}`", found=quote(word))

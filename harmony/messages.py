@@ -253,7 +253,7 @@ class _FlatMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 def flat_messages(messages: Iterable[Message], *, finite: bool = False) -> list[_FlatMessage]:
     """Messages in the flat form, as objects that msgspec writes.
 
-    Where `finite`, raises ValueError for NaN or infinity in the parameters of a tool, which msgspec writes as null.
+    Where `finite`, for JSON alone, raises ValueError for NaN or infinity in the parameters of a tool.
     """
     flat = []
     for message in messages:
@@ -273,14 +273,19 @@ def flat_messages(messages: Iterable[Message], *, finite: bool = False) -> list[
     return flat
 
 
-def _flat_content(content: list[_Part], finite: bool) -> list[_Part]:
+def _flat_content(content: list[_Part], finite: bool) -> Any:
     flat: list[_Part] = []
+    tools = False
     for part in content:
-        if finite and not isinstance(part, TextContent) and part.tools and not all_finite(part.tools):
-            raise ValueError("Expected finite numbers in the parameters of tools, got NaN or infinity")
+        tools = tools or (not isinstance(part, TextContent) and bool(part.tools))
         system = isinstance(part, SystemContent)
         flat.append(unchecked(_FlatSystemContent, *msgspec.structs.astuple(part)) if system else part)
-    return flat
+    if not finite or not tools:
+        return flat
+    written = msgspec.json.encode(flat, enc_hook=plain)
+    if not all_finite(flat, written):
+        raise ValueError("Expected finite numbers in the parameters of tools, got NaN or infinity")
+    return msgspec.Raw(written)  # so that it is not written twice
 
 
 def _read(messages: Iterable[_FlatMessage], kind: type[_AnyMessage]) -> list[_AnyMessage]:
@@ -464,18 +469,3 @@ class Conversation(_Exchanged):
     def _from_flat(cls, flat: Any) -> Self:
         conversation: Self = unchecked(cls, _read(flat.messages, Message))
         return conversation
-
-
-# How to render.
-
-
-class RenderConversationConfig(Record):
-    """How a conversation is rendered; `auto_drop_analysis` leaves out the thinking behind finished answers."""
-
-    auto_drop_analysis: bool = True
-
-
-class RenderOptions(Record):
-    """How one message is rendered; a system message tells of the function tools that the conversation has."""
-
-    conversation_has_function_tools: bool = False

@@ -1,4 +1,4 @@
-"""What parsing gives beside messages: where each stood, what a step added, and how the input ended."""
+"""What parsing and rendering give: where each message stands, what a step added, and how the input ended."""
 
 from __future__ import annotations
 
@@ -48,6 +48,25 @@ class Span(msgspec.Struct, frozen=True):
     content_start: int
     stop: int
     end: Literal["end", "call", "return"] | None
+
+
+class RenderedSpan(Span, frozen=True):
+    """Where a message stands in what was rendered, with what one selects by: its role and its channel.
+
+    `index` is its place in the conversation, in which dropped messages count too. The spans of a conversation follow
+    one another without a gap, each from `start` to `stop`, the marker at `stop` among its tokens.
+    """
+
+    index: int
+    role: Role
+    channel: str | None
+
+
+class RenderResult(msgspec.Struct, frozen=True):
+    """A rendered conversation: its token ids, and one span for each message in them."""
+
+    tokens: list[int]
+    spans: list[RenderedSpan]
 
 
 class Segment(msgspec.Struct, frozen=True):

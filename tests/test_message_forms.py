@@ -23,8 +23,6 @@ from harmony.messages import (
     Conversation,
     DeveloperContent,
     Message,
-    RenderConversationConfig,
-    RenderOptions,
     Role,
     SystemContent,
     TextContent,
@@ -32,6 +30,7 @@ from harmony.messages import (
     ToolNamespaceConfig,
     flat_messages,
 )
+from harmony.rendering import RenderConversationConfig, RenderOptions
 
 # JSON has more integers than 64 bits hold, but no lone surrogates and no infinity.
 TEXTS = st.text(max_size=20)
@@ -166,6 +165,31 @@ def test_numbers_that_json_has_are_written_whatever_their_bytes() -> None:
     }
     message = tool_message(parameters)
     assert Message.from_json(message.to_json()) == message
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_lacks_are_told_from_what_is_null_and_from_the_word(number: float) -> None:
+    sound = {"null": "null", "a": {"type": ["string", "null"], "default": None}, "b": [None, 0.5], "c": ":null,[null"}
+    message = tool_message(sound).adding_content("null, :null and [null")
+    assert Message.from_json(message.to_json()) == message
+    for parameters in (
+        {**sound, "d": number},
+        {"d": number, **sound},
+        {"d": number},
+        {"d": [number]},
+        {"d": [1, number]},
+    ):
+        for content in (tool_message(parameters).content, [*message.content, *tool_message(parameters).content]):
+            with pytest.raises(ValueError, match="finite"):
+                Message(Author(Role.USER, "null"), content).to_json()
+    tools = ToolNamespaceConfig(name="n", tools=[ToolDescription.new("f", "null", {"d": number})])
+    with pytest.raises(ValueError, match="finite"):
+        Message.from_role_and_content(Role.SYSTEM, SystemContent().with_tools(tools)).to_json()
+
+
+def test_content_of_many_kinds_is_written_alike_in_json_and_msgpack() -> None:
+    message = Message(Author(Role.USER), [*FULL.messages[0].content, TextContent("null"), *FULL.messages[1].content])
+    assert Message.from_json(message.to_json()) == Message.from_msgpack(message.to_msgpack()) == message
 
 
 def test_instances_of_built_in_subclasses_are_written_as_what_they_are() -> None:

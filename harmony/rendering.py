@@ -1,0 +1,457 @@
+"""Conversations become token ids.
+
+Decides the order of a message's pieces, which messages are left out, how long a rendering may be, and what is
+remembered of it. The pieces are encoded one by one and never joined first, for joining them would change the tokens.
+Everything but the markers is encoded as ordinary text, so no text can put a special token into the result.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Annotated, Final, Literal, NamedTuple, NoReturn, TypeAlias
+
+import msgspec
+
+from harmony import vocabulary
+from harmony._cache import Cache
+from harmony._record import Record, all_finite, guarded, plain
+from harmony.errors import Fault, HarmonyError, RenderTypeError, quote
+from harmony.header import Header, Style, write_header
+from harmony.messages import (
+    Author,
+    Content,
+    Conversation,
+    DeveloperContent,
+    Message,
+    Role,
+    SystemContent,
+    TextContent,
+    ToolNamespaceConfig,
+)
+from harmony.results import ENDS, RenderedSpan
+from harmony.sections import developer_text, system_text
+
+#: What a rendering is for: "completion" ends in an open `<|start|>` and the role whose turn is next, "training" ends a
+#: last answer on `final` with `<|return|>`, and "conversation" is the messages as they are.
+Purpose: TypeAlias = Literal["conversation", "completion", "training"]
+
+#: How many tokens a rendering may have, and one message of the assistant in it, as openai-harmony 0.0.8 has them.
+CONTEXT_LENGTH: Final = 1_048_576
+LONGEST_ACTION: Final = 524_288
+
+#: How much is remembered of what was encoded, unless another size is set.
+CACHE_BYTES: Final = 64_000_000
+
+# No token has more bytes, and no character less than one, so a text has at least a token for so many characters.
+_LONGEST_TOKEN: Final = 128
+# What is too long by no more than this is encoded to its end, so that the error can give the exact size.
+_COUNTED_BEYOND: Final = 65_536
+# Pieces of headers are kept for ever, so many of them, and none that is longer.
+_KEPT_PIECES: Final = 4096
+_KEPT_LENGTH: Final = 64
+
+# A thread renders so many conversations at a time.
+_CHUNK: Final = 16
+
+_Tokens: TypeAlias = tuple[int, ...]
+
+
+class _Limits(NamedTuple):
+    """How many tokens there may be in all, and in one message of the assistant."""
+
+    tokens: int
+    action: int
+
+
+_LIMITS: Final = _Limits(CONTEXT_LENGTH, LONGEST_ACTION)
+_UNLIMITED: Final = _Limits(sys.maxsize, sys.maxsize)
+
+
+class RenderConversationConfig(Record):
+    """How a conversation is rendered.
+
+    `auto_drop_analysis` leaves out the analysis before the first `final` message where the assistant's last message
+    is on `final`, as openai-harmony does; `drop_analysis` knows a better rule. `style` says where headers have the
+    recipient. More tokens than `max_tokens`, or than the context length where that is None, are a RenderError.
+    """
+
+    auto_drop_analysis: bool = True
+    style: Style = "openai"
+    max_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+class RenderOptions(Record):
+    """How one message is rendered; a system message tells of the function tools that the conversation has."""
+
+    conversation_has_function_tools: bool = False
+    style: Style = "openai"
+
+
+class _Rendered(NamedTuple):
+    """One message as token ids: its header, each part of its content, and its stop; `size` of them."""
+
+    place: int | None
+    role: Role
+    channel: str | None
+    header: _Tokens
+    parts: list[_Tokens]
+    stop: int
+    size: int
+
+
+class Rendering:
+    """A conversation as token ids: its messages one after another, and what stands behind them."""
+
+    def __init__(self, messages: list[_Rendered], rest: _Tokens, size: int) -> None:
+        self._messages = messages
+        self._rest = rest
+        self.size = size
+
+    def end_with(self, stop: int) -> None:
+        """Gives the last message another stop."""
+        self._messages[-1] = self._messages[-1]._replace(stop=stop)
+
+    def tokens(self) -> list[int]:
+        """The token ids, `size` of them."""
+        tokens: list[int] = []
+        for message in self._messages:
+            tokens += message.header
+            for part in message.parts:
+                tokens += part
+            tokens.append(message.stop)
+        tokens += self._rest
+        return tokens
+
+    def spans(self) -> list[RenderedSpan]:
+        """One span for each message, in order."""
+        spans, start = [], 0
+        for message in self._messages:
+            after = start + message.size
+            spans.append(
+                RenderedSpan(
+                    start,
+                    start + len(message.header),
+                    after - 1,
+                    ENDS[message.stop],
+                    message.place or 0,
+                    message.role,
+                    message.channel,
+                )
+            )
+            start = after
+        return spans
+
+
+class Renderer:
+    """Renders messages and conversations over one vocabulary, and remembers what it encoded."""
+
+    def __init__(self, vocabulary: vocabulary.Vocabulary) -> None:
+        self.cache = Cache(CACHE_BYTES)
+        self._vocabulary = vocabulary
+        self._kept: dict[str, _Tokens] = {}
+
+    def message(self, message: Message, options: RenderOptions) -> Rendering:
+        """One message by itself. Raises RenderError."""
+        _check(message, None)
+        return self._render([(None, message)], options.style, options.conversation_has_function_tools, _LIMITS)
+
+    def conversation(
+        self,
+        conversation: Conversation,
+        config: RenderConversationConfig,
+        purpose: Purpose,
+        next_turn_role: Role,
+        *,
+        limited: bool = True,
+    ) -> Rendering:
+        """A whole conversation; however long it is, where it is not `limited`. Raises RenderError."""
+        messages = _messages(conversation)
+        function_tools = any(map(_has_function_tools, messages))
+        limits = _LIMITS if config.max_tokens is None else _LIMITS._replace(tokens=config.max_tokens)
+        rest = (vocabulary.START, *self._piece(next_turn_role.value)) if purpose == "completion" else ()
+
+        placed: list[tuple[int | None, Message]] = list(enumerate(messages))
+        if config.auto_drop_analysis:
+            answer = _first_answer(messages)
+            placed = [item for item in placed[:answer] if item[1].channel != "analysis"] + placed[answer:]
+        rendering = self._render(placed, config.style, function_tools, limits if limited else _UNLIMITED, rest)
+        if purpose == "training" and messages and _is_answer(messages[-1]):
+            rendering.end_with(vocabulary.RETURN)
+        return rendering
+
+    def _render(
+        self,
+        placed: list[tuple[int | None, Message]],
+        style: Style,
+        function_tools: bool,
+        limits: _Limits,
+        rest: _Tokens = (),
+    ) -> Rendering:
+        """Renders message by message, and goes no further where there are certainly too many tokens."""
+        sizes = [_characters(message) // _LONGEST_TOKEN for _, message in placed]  # at first, what they have at least
+        size = len(rest) + sum(sizes)
+        rendered: list[_Rendered] = []
+        if size <= limits.tokens:
+            for number, (place, message) in enumerate(placed):
+                try:
+                    found = self._message(place, message, style, function_tools, sizes[number], limits.action)
+                except Fault as fault:
+                    raise fault.render_error(place) from None
+                rendered.append(found)
+                size += found.size - sizes[number]
+                sizes[number] = found.size
+                if size > limits.tokens + _COUNTED_BEYOND:
+                    break
+        if size > limits.tokens:
+            _refuse(placed, sizes, size, limits.tokens, exact=len(rendered) == len(placed))
+        return Rendering(rendered, rest, size)
+
+    def _message(
+        self, place: int | None, message: Message, style: Style, function_tools: bool, least: int, longest_action: int
+    ) -> _Rendered:
+        author = message.author
+        role = author.role if type(author.role) is Role else _role(author.role)
+        is_action = role is Role.ASSISTANT
+        if is_action and least > longest_action:
+            raise Fault("action-too-long", limit=longest_action, size=f"at least {least:,}")
+
+        header = self._header(role, author.name, message.recipient, message.channel, message.content_type, style)
+        parts = []
+        for number, part in enumerate(message.content):
+            if type(part) is TextContent:
+                parts.append(self._text(part.text, number))
+            else:
+                parts.append(self._section(part, number, role, function_tools))
+        stop = vocabulary.CALL if is_action and message.recipient is not None else vocabulary.END
+
+        size = len(header) + sum(map(len, parts)) + 1
+        if is_action and size > longest_action:
+            raise Fault("action-too-long", limit=longest_action, size=f"{size:,}")
+        return _Rendered(place, role, message.channel, header, parts, stop, size)
+
+    def _header(
+        self,
+        role: Role,
+        name: str | None,
+        recipient: str | None,
+        channel: str | None,
+        content_type: str | None,
+        style: Style,
+    ) -> _Tokens:
+        """From `<|start|>` to `<|message|>`."""
+        key = (role, name, recipient, channel, content_type, style)
+        try:
+            known = self.cache.get(key)
+        except TypeError:  # what has no hash is no string, and is refused below
+            known = None
+        if known is None:
+            pieces = write_header(Header(role, name, recipient, channel, content_type), style)
+            encoded = ((piece,) if isinstance(piece, int) else self._piece(piece) for piece in pieces)
+            known = tuple(chain.from_iterable(encoded))
+            self.cache.put(key, known)
+        return known
+
+    def _piece(self, text: str) -> _Tokens:
+        """A piece of a header."""
+        tokens = self._kept.get(text)
+        if tokens is None:
+            tokens = self._encode(text)
+            if len(text) <= _KEPT_LENGTH and len(self._kept) < _KEPT_PIECES:
+                self._kept[text] = tokens
+        return tokens
+
+    def _text(self, text: str, number: int) -> _Tokens:
+        """The part of this number of a message's content, which is text."""
+        if not isinstance(text, str):
+            raise _wrong_type(f"content[{number}].text", "str", text)
+        tokens = self.cache.get(text)
+        if tokens is None:
+            tokens = self._encode(text, f"content[{number}].text")
+            self.cache.put(text, tokens)
+        return tokens
+
+    def _section(self, part: object, number: int, role: Role, function_tools: bool) -> _Tokens:
+        """The part of this number of a message's content, which is a system's or a developer's."""
+        field = f"content[{number}]"
+        if not isinstance(part, SystemContent | DeveloperContent):
+            raise _wrong_type(field, "TextContent | SystemContent | DeveloperContent", part)
+        expected = Role.SYSTEM if isinstance(part, SystemContent) else Role.DEVELOPER
+        if role is not expected:
+            name = type(part).__name__
+            raise Fault("misplaced-content", field=field, found=name, expected=expected.value, role=f"`{role.value}`")
+        try:
+            key = msgspec.msgpack.encode(part, enc_hook=plain) + (b"f" if function_tools else b"")
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            key = None  # an integer beyond 64 bits, or a fault that is found below
+        tokens = None if key is None else self.cache.get(key)
+        if tokens is None:
+            tokens = self._encode(_section_text(part, field, function_tools), field)
+            if key is not None:
+                self.cache.put(key, tokens)
+        return tokens
+
+    def _encode(self, text: str, field: str = "") -> _Tokens:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = _without_pairs(text, field)
+        try:
+            # `encode_ordinary` panics where this raises: tiktoken gives up on a run of a million spaces.
+            return tuple(self._vocabulary.encoder.encode(text, disallowed_special=()))
+        except ValueError as error:
+            raise Fault("cannot-encode", field=field, reason=error) from None
+
+
+def render_many(
+    render: Callable[[Conversation], list[int]], conversations: Iterable[Conversation]
+) -> list[list[int] | HarmonyError]:
+    """What `render` gives for each conversation, in order: its tokens, or the HarmonyError that it raised.
+
+    Runs in as many threads as there are cores, for tiktoken encodes without the interpreter's lock.
+    """
+
+    from concurrent.futures import ThreadPoolExecutor  # parsing and single conversations never need it
+
+    def some(chunk: list[Conversation]) -> list[list[int] | HarmonyError]:
+        return [_outcome(render, conversation) for conversation in chunk]
+
+    everything = list(conversations)
+    chunks = [everything[start : start + _CHUNK] for start in range(0, len(everything), _CHUNK)]
+    workers = min(os.cpu_count() or 1, len(chunks))
+    if workers < 2:
+        return some(everything)
+    with ThreadPoolExecutor(workers) as pool:
+        return list(chain.from_iterable(pool.map(some, chunks)))
+
+
+def _outcome(render: Callable[[Conversation], list[int]], conversation: Conversation) -> list[int] | HarmonyError:
+    try:
+        return render(conversation)
+    except HarmonyError as error:
+        return error.with_traceback(None)  # its frames would keep all that was rendered
+
+
+def drop_analysis(conversation: Conversation) -> Conversation:
+    """A conversation of the same messages, but for the analysis that led to an answer.
+
+    A turn is finished by the assistant's message on `final`. In every finished turn the messages on `analysis` before
+    that message go, calls and their results on that channel too; in a turn that is still open they stay, for the
+    assistant goes on from them. A turn begins with a user's message. TypeError for what is no Conversation.
+    """
+    kept = []
+    answered = False
+    for message in reversed(_messages(conversation)):
+        if message.author.role == Role.USER:
+            answered = False
+        elif _is_answer(message):
+            answered = True
+        if not (answered and message.channel == "analysis"):
+            kept.append(message)
+    return Conversation.from_messages(kept[::-1])
+
+
+def _is_answer(message: Message) -> bool:
+    return message.author.role == Role.ASSISTANT and message.channel == "final"
+
+
+def _first_answer(messages: list[Message]) -> int:
+    """Where the first message on `final` is, if the assistant's last message is on `final`; else 0."""
+    last = next((message for message in reversed(messages) if message.author.role == Role.ASSISTANT), None)
+    if last is None or last.channel != "final":
+        return 0
+    return next(index for index, message in enumerate(messages) if message.channel == "final")
+
+
+def _has_function_tools(message: Message) -> bool:
+    return any(
+        type(part) is DeveloperContent
+        and isinstance(part.tools, dict)
+        and isinstance(functions := part.tools.get("functions"), ToolNamespaceConfig)
+        and bool(functions.tools)
+        for part in message.content
+    )
+
+
+def _characters(message: Message) -> int:
+    """How many characters the texts of a message have; those of its tools are not counted."""
+    characters = 0
+    for part in message.content:
+        if type(part) is TextContent:
+            characters += len(part.text) if type(part.text) is str else 0
+        elif isinstance(part, Content):
+            characters += sum(len(value) for value in msgspec.structs.astuple(part) if type(value) is str)
+    return characters
+
+
+def _refuse(
+    placed: list[tuple[int | None, Message]], sizes: list[int], size: int, limit: int, *, exact: bool
+) -> NoReturn:
+    """Says that there are too many tokens; where not all were counted, there are still more than `sizes` say."""
+    lengths = sizes if exact else [_characters(message) for _, message in placed]
+    length = max(lengths, default=0)
+    place = placed[lengths.index(length)][0] if placed else None
+    found = f"{size:,}" if exact else f"at least {size:,}"
+    largest = f"{length:,} {'tokens' if exact else 'characters'}"
+    raise Fault("too-long", limit=limit, size=found, largest=largest).render_error(place)
+
+
+def _section_text(part: SystemContent | DeveloperContent, field: str, function_tools: bool) -> str:
+    """The text of a part. It is checked first: a field can be set to anything, and a schema can hold anything."""
+    try:
+        data = guarded(msgspec.json.encode, part, enc_hook=plain)
+        if not all_finite(part.tools, data):
+            raise ValueError("expected finite numbers in the parameters of tools, found NaN or infinity")
+        checked = guarded(msgspec.json.decode, data, type=type(part))
+        if isinstance(checked, SystemContent):
+            return system_text(checked, function_tools=function_tools)
+        return developer_text(checked)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        reason, _, path = str(error).removesuffix("`").partition(" - at `$")
+        raise Fault("unwritable-content", field=field + path, reason=reason) from None
+
+
+def _without_pairs(text: str, field: str) -> str:
+    """A text with surrogates, each pair of which becomes the character that it stands for; none may be single."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    try:
+        return units.decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        single = units[error.start : error.start + 2].decode("utf-16-le", "surrogatepass")
+        raise Fault("lone-surrogate", field=field, found=quote(single)) from None
+
+
+def _messages(conversation: Conversation) -> list[Message]:
+    """The messages of a conversation, each of which has an author and a list of parts."""
+    if not isinstance(conversation, Conversation):
+        raise RenderTypeError(
+            f"Expected `Conversation`, got `{type(conversation).__name__}` - at `conversation`", code="wrong-type"
+        )
+    messages = list(conversation.messages)
+    for index, message in enumerate(messages):
+        _check(message, index)
+    return messages
+
+
+def _check(message: Message, index: int | None) -> None:
+    if not isinstance(message, Message):
+        raise _wrong_type("", "Message", message).render_error(index)
+    if not isinstance(message.author, Author):
+        raise _wrong_type("author", "Author", message.author).render_error(index)
+    if not isinstance(message.content, list):
+        raise _wrong_type("content", "list", message.content).render_error(index)
+
+
+def _role(role: object) -> Role:
+    """A role that was set to its plain string."""
+    try:
+        return Role(role)
+    except ValueError:
+        raise _wrong_type("author.role", "Role", role) from None
+
+
+def _wrong_type(field: str, expected: str, found: object) -> Fault:
+    shown = found if isinstance(found, str) and expected == "Role" else type(found).__name__
+    return Fault("wrong-type", field=field, expected=expected, found=shown)
