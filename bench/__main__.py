@@ -14,20 +14,36 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import corpus
 from bench.subjects import SUBJECTS, environment
 
 PEER = "openai-harmony"
-#: The task, its inputs, which method is timed, and whose ratio to the peer is to be at least what.
-TASKS: list[tuple[str, str, list[list[int]], dict[str, float]]] = [
-    ("parse lists of 550 tokens", "parse", corpus.completions(), {"harmony": 100, "harmony in Python": 4}),
-    ("stream, three reads a token", "stream", corpus.completions(10), {"harmony": 20}),
-    ("stream, 16 tokens a step", "stream_many", corpus.completions(10), {"harmony": 40}),
-    ("stream, current_content a token", "content", [corpus.long_message()], {"harmony": 20}),
-    ("stream, state and messages a token", "state", corpus.completions(2), {"harmony": 100}),
-    ("one header again and again", "headers", [corpus.headers(100)], {"harmony": 100}),
+
+
+class Task(NamedTuple):
+    """What is timed: a method of the subjects, on these inputs; and whose ratio to the peer is to be at least what."""
+
+    title: str
+    method: str
+    inputs: list[list[int]]
+    goals: dict[str, float]
+    by_token: bool = True  # its time is told for one token, else for the whole
+
+
+TASKS = [
+    Task("parse lists of 550 tokens", "parse", corpus.completions(), {"harmony": 100, "harmony in Python": 4}),
+    Task("stream, three reads a token", "stream", corpus.completions(10), {"harmony": 20}),
+    Task("stream, 16 tokens a step", "stream_many", corpus.completions(10), {"harmony": 40}),
+    Task("stream, current_content a token", "content", [corpus.long_message()], {"harmony": 20}),
+    Task("stream, state and messages a token", "state", corpus.completions(2), {"harmony": 100}),
+    Task("one header again and again", "headers", [corpus.headers(100)], {"harmony": 100}),
+    Task("render 20 messages and 10 tools", "render", [], {"harmony": 2.5}, by_token=False),
+    Task("the same, one message longer", "render_longer", [], {"harmony": 20}, by_token=False),
+    Task("JSON round trip of them", "json", [], {"harmony": 10}, by_token=False),
+    Task("render one letter 10,000 times", "letters", [[0] * 10_000], {}),
+    Task("render one letter 100,000 times", "letters", [[0] * 100_000], {}),
 ]
 FRESH = """
 import {module} as library
@@ -61,12 +77,12 @@ def serve(subject: str) -> None:
     """Times tasks, by number, until the input ends; a task that is short is repeated within one timing."""
     library = SUBJECTS[subject]()
     for line in sys.stdin:
-        _, method, inputs, _ = TASKS[int(line)]
-        run = getattr(library, method)
+        task = TASKS[int(line)]
+        run = getattr(library, task.method)
         rounds, elapsed = 0, 0.0
         while elapsed < 0.2:
             start = time.perf_counter()
-            run(inputs)
+            run(task.inputs)
             elapsed += time.perf_counter() - start
             rounds += 1
         print(elapsed / rounds, flush=True)
@@ -96,13 +112,14 @@ def main(repeats: int = 7) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / vocabulary.FILE_NAME).write_bytes(vocabulary.load().official_file())
         workers = {name: Worker(name, folder) for name in names}
-        for number, (title, _, inputs, goals) in enumerate(TASKS):
+        for number, task in enumerate(TASKS):
             times: dict[str, list[float]] = {name: [] for name in names}
             for _ in range(repeats):
                 for name in names:
                     times[name].append(workers[name].time(number))
-            tokens = sum(map(len, inputs))
-            report(title, "ns a token", {name: statistics.median(times[name]) / tokens * 1e9 for name in names}, goals)
+            tokens = sum(map(len, task.inputs))
+            unit, scale = ("ns a token", 1e9 / tokens) if task.by_token else ("µs", 1e6)
+            report(task.title, unit, {name: statistics.median(times[name]) * scale for name in names}, task.goals)
         for worker in workers.values():
             worker.process.kill()
         runs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}

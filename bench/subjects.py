@@ -7,6 +7,8 @@ import importlib.metadata
 import os
 from typing import Any, ClassVar
 
+from bench import corpus
+
 
 class Subject:
     """A library, imported when it is made; its methods but `version` are what can be timed."""
@@ -16,10 +18,12 @@ class Subject:
     environment: ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
-        library = importlib.import_module(self.module)
-        self.encoding = library.load_harmony_encoding("HarmonyGptOss")
-        self.parser = library.StreamableParser
-        self.role = library.Role.ASSISTANT
+        self.library = importlib.import_module(self.module)
+        self.encoding = self.library.load_harmony_encoding("HarmonyGptOss")
+        self.parser = self.library.StreamableParser
+        self.role = self.library.Role.ASSISTANT
+        self.conversation = self.library.Conversation.from_json(corpus.conversation())
+        self.count = 0
 
     @classmethod
     def version(cls) -> str:
@@ -59,6 +63,25 @@ class Subject:
         for tokens in corpus:
             self.encoding.parse_messages_from_completion_tokens(tokens, None)
 
+    def render(self, _: list[list[int]]) -> None:
+        self.encoding.render_conversation_for_completion(self.conversation, self.role)
+
+    def render_longer(self, _: list[list[int]]) -> None:
+        self.count += 1
+        said = (
+            f"This is what number {self.count} says, for the first time: nobody has said it before, not in these words."
+        )
+        messages = [*self.conversation.messages, self.library.Message.from_role_and_content("user", said)]
+        longer = self.library.Conversation.from_messages(messages)
+        self.encoding.render_conversation_for_completion(longer, self.role)
+
+    def json(self, _: list[list[int]]) -> None:
+        self.library.Conversation.from_json(self.conversation.to_json())
+
+    def letters(self, counts: list[list[int]]) -> None:
+        message = self.library.Message.from_role_and_content("user", "a" * len(counts[0]))
+        self.encoding.render(message)
+
 
 class Harmony(Subject):
     """harmony with its compiled engine."""
@@ -76,6 +99,18 @@ class Harmony(Subject):
             parser = self.parser(self.encoding, self.role)
             for start in range(0, len(tokens), 16):
                 parser.process_many(tokens[start : start + 16])
+
+    def render(self, inputs: list[list[int]]) -> None:
+        self.encoding.resize_cache(0)  # the first time, every time
+        super().render(inputs)
+
+    def render_longer(self, inputs: list[list[int]]) -> None:
+        self.encoding.resize_cache(64_000_000)
+        super().render_longer(inputs)
+
+    def letters(self, counts: list[list[int]]) -> None:
+        self.encoding.resize_cache(0)
+        super().letters(counts)
 
 
 class HarmonyPython(Harmony):

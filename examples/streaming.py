@@ -1,8 +1,13 @@
 """Tokens come one at a time, or some at a time; text is shown as soon as its characters are whole."""
 
-from harmony import Role, StreamableParser, load_harmony_encoding
+from harmony import Conversation, Message, Role, StreamableParser, load_harmony_encoding
 
 encoding = load_harmony_encoding("HarmonyGptOss")
+question = Message.from_role_and_content(Role.USER, "Wohin am Wochenende? One line, please.")
+prompt = encoding.render_conversation_for_completion(Conversation.from_messages([question]), Role.ASSISTANT)
+print(f"{len(prompt)} tokens go to the model, which is to stop at {encoding.stop_tokens_for_assistant_actions()}")
+
+# What comes back from it.
 tokens = encoding.encode(
     "<|channel|>analysis<|message|>Asked for a plan, in one line.<|end|>"
     "<|start|>assistant<|channel|>final<|message|>🧭 North by the river, then 東京 by train.<|return|>",

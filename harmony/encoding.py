@@ -193,6 +193,7 @@ class HarmonyEncoding:
 
         `purpose` and `next_turn_role` are those of `render_with_spans`.
         """
+        self._vocabulary.encoder  # noqa: B018  built once, before threads ask for it
         return render_many(
             lambda conversation: self._rendered(conversation, config, purpose, next_turn_role).tokens(), conversations
         )

@@ -74,8 +74,10 @@ class RenderConversationConfig(Record):
     """How a conversation is rendered.
 
     `auto_drop_analysis` leaves out the analysis before the first `final` message where the assistant's last message
-    is on `final`, as openai-harmony does; `drop_analysis` knows a better rule. `style` says where headers have the
-    recipient. More tokens than `max_tokens`, or than the context length where that is None, are a RenderError.
+    is on `final`, as openai-harmony does; `drop_analysis` knows a better rule. `style` "openai" writes the recipient
+    before the channel; "oss", as oss-harmony does, writes that of the assistant and of tools after it, and every
+    content type as `<|constrain|>word`. More tokens than `max_tokens`, or than the context length of 1,048,576 where
+    it is None, are a RenderError.
     """
 
     auto_drop_analysis: bool = True
@@ -312,7 +314,6 @@ def render_many(
 
     Runs in as many threads as there are cores, for tiktoken encodes without the interpreter's lock.
     """
-
     from concurrent.futures import ThreadPoolExecutor  # parsing and single conversations never need it
 
     def some(chunk: list[Conversation]) -> list[list[int] | HarmonyError]:
@@ -425,11 +426,13 @@ def _without_pairs(text: str, field: str) -> str:
 
 def _messages(conversation: Conversation) -> list[Message]:
     """The messages of a conversation, each of which has an author and a list of parts."""
-    if not isinstance(conversation, Conversation):
-        raise RenderTypeError(
-            f"Expected `Conversation`, got `{type(conversation).__name__}` - at `conversation`", code="wrong-type"
-        )
-    messages = list(conversation.messages)
+    found: object = conversation
+    for expected, path in ((Conversation, "conversation"), (list, "conversation.messages")):
+        if not isinstance(found, expected):
+            sentence = f"Expected `{expected.__name__}`, got `{type(found).__name__}` - at `{path}`"
+            raise RenderTypeError(sentence, code="wrong-type")
+        found = conversation.messages
+    messages = conversation.messages.copy()
     for index, message in enumerate(messages):
         _check(message, index)
     return messages

@@ -373,6 +373,13 @@ def test_what_is_no_conversation(bad: Any, encoding: HarmonyEncoding) -> None:
         drop_analysis(bad)
 
 
+def test_a_conversation_without_a_list_of_messages(encoding: HarmonyEncoding) -> None:
+    bad = assigned(talk(), "messages", None)
+    with pytest.raises(TypeError, match=r"Expected `list`, got `NoneType` - at `conversation\.messages`"):
+        encoding.render_conversation(bad)
+    assert isinstance(encoding.render_many([bad])[0], RenderError)
+
+
 def test_wrong_arguments(encoding: HarmonyEncoding) -> None:
     for call in (
         lambda: encoding.render(message("user"), {"style": "oss"}),  # type: ignore[arg-type]
