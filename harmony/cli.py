@@ -1,4 +1,4 @@
-"""The command line: `harmony parse | tokens | vocab`.
+"""The command line: `harmony parse | render | tokens | vocab`.
 
 Exit status: 0 all well, 1 some records were bad (each is reported in its place), 2 wrong usage.
 """
@@ -9,10 +9,12 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from io import TextIOWrapper
+from io import FileIO, TextIOWrapper
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, NoReturn
+from typing import Annotated, BinaryIO, Final, NoReturn, TypeAlias
 
 import typer
 from rich import box
@@ -25,9 +27,12 @@ from rich.text import Text
 import harmony
 from harmony import vocabulary
 from harmony.errors import HarmonyError, quote
-from harmony.jsonl import LogRecord, RecordError, parse_lines
+from harmony.header import Style
+from harmony.jsonl import Batch, LogRecord, RecordError, Rendered, parse_batch, read_batches, render_batch
 from harmony.messages import Message, TextContent
 from harmony.parser import COMPILED
+from harmony.rendering import Purpose, RenderConversationConfig
+from harmony.results import ParseResult
 
 app: Final = typer.Typer(
     name="harmony",
@@ -42,10 +47,18 @@ vocab: Final = typer.Typer(help="The vocabulary o200k_harmony, which is inside t
 app.add_typer(vocab, name="vocab")
 
 _CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
+_SPECIAL_STYLE: Final = "bold magenta"
 # Control characters, surrogates, and what turns the direction of text.
 _COMMANDS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _COMMANDS_AND_BREAKS: Final = re.compile(f"{_COMMANDS.pattern}|[\t\n]")
 _UNREAD_SUFFIXES: Final = (".gz", ".zst", ".parquet", ".arrow")
+
+_FileArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="FILE", help="JSON Lines, or - for standard input.", show_default=False)
+]
+_OutputOption: TypeAlias = Annotated[
+    str | None, typer.Option("--output", "-o", help="Where the JSON Lines go: a file, or - for standard output.")
+]
 
 
 def run() -> None:
@@ -80,14 +93,7 @@ def options(
 
 
 @app.command(epilog="Example: [bold]harmony parse completions.jsonl -o messages.jsonl[/bold]")
-def parse(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="JSON Lines, or - for standard input.", show_default=False)
-    ],
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Where the JSON Lines go: a file, or - for standard output.")
-    ] = None,
-) -> None:
+def parse(file: _FileArgument, output: _OutputOption = None) -> None:
     """Parse completions into messages.
 
     A line of FILE is an object with `tokens` (ids) or `text` (markers
@@ -98,25 +104,51 @@ def parse(
     and `complete`, or with `error`. Where no --output is named, a terminal
     shows the messages to be read.
     """
-    bad = 0
-    with _input(file) as lines:
-        records = parse_lines(lines, harmony.load_harmony_encoding(vocabulary.ENCODING_NAME))
-        if output is None and sys.stdout.isatty():
-            console = _console()
-            for record in records:
-                bad += isinstance(record.outcome, RecordError)
-                _show(console, record)
-        else:
-            with _output("-" if output is None else output, lines) as stream:
-                for record in records:
-                    bad += isinstance(record.outcome, RecordError)
-                    stream.write(record.to_json())
-                stream.flush()
-    if bad:
-        typer.echo(
-            f"harmony: {bad:,} bad {'record, with its error' if bad == 1 else 'records, each with its error'}", err=True
-        )
-        raise typer.Exit(1)
+    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+    _convert(file, output, lambda batch: parse_batch(batch, encoding))
+
+
+@app.command(epilog="Example: [bold]harmony render conversations.jsonl --text -o prompts.jsonl[/bold]")
+def render(
+    file: _FileArgument,
+    output: _OutputOption = None,
+    purpose: Annotated[
+        Purpose,
+        typer.Option(
+            "--for",
+            metavar="PURPOSE",
+            help="completion, with the assistant's turn open at the end; training, with <|return|> where the end is an "
+            "answer; or conversation, the messages and no more.",
+        ),
+    ] = "completion",
+    style: Annotated[
+        Style,
+        typer.Option(
+            metavar="STYLE",
+            help="Of the headers: openai, as openai-harmony writes them, or oss, as the models tend to.",
+        ),
+    ] = "openai",
+    text: Annotated[
+        bool, typer.Option("--text", help="Give `text`, markers written out, in place of `tokens`.")
+    ] = False,
+) -> None:
+    """Render conversations into tokens.
+
+    A line of FILE is an object with `messages`, a conversation in the JSON
+    form of openai-harmony. As there, the analysis before the first answer
+    is left out where the assistant's last message is an answer.
+
+    Each line gives one line, in order: its other fields, with `tokens`
+    (ids) or `text`, or with `error`. Their `role` is null, so that
+    `harmony parse` reads them back; but where messages spell markers, a
+    text reads as if they were markers, and only tokens are safe.
+
+    Where no --output is named, a terminal shows the text to be read, and
+    the number of tokens.
+    """
+    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+    config = RenderConversationConfig(style=style)
+    _convert(file, output, lambda batch: render_batch(batch, encoding, config, purpose, as_text=text))
 
 
 @app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")
@@ -185,18 +217,42 @@ def _refuse(reason: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def _input(file: str) -> AbstractContextManager[BinaryIO]:
+def _convert(file: str, output: str | None, convert: Callable[[Batch], Iterable[LogRecord]]) -> None:
+    """Reads a log and writes what becomes of each record, as soon as it is known; tells how many records are bad."""
+    bad = 0
+    with _input(file) as source, _output(output, source) as target:
+        console = _console()
+        for batch in read_batches(source):
+            for record in convert(batch):
+                bad += isinstance(record.outcome, RecordError)
+                if target is None:
+                    _show(console, record)
+                else:
+                    target.write(record.to_json())
+            if target is not None:
+                target.flush()
+    if bad:
+        typer.echo(
+            f"harmony: {bad:,} bad {'record, with its error' if bad == 1 else 'records, each with its error'}", err=True
+        )
+        raise typer.Exit(1)
+
+
+def _input(file: str) -> FileIO:
     if file == "-":
-        return nullcontext(sys.stdin.buffer)
+        return FileIO(sys.stdin.fileno(), closefd=False)
     _check_suffix(file)
     try:
-        return Path(file).open("rb")
+        return Path(file).open("rb", buffering=0)
     except OSError as error:
         _refuse(f"{file} cannot be read: {error.strerror}")
 
 
-def _output(file: str, source: BinaryIO) -> AbstractContextManager[BinaryIO]:
-    if file == "-":
+def _output(file: str | None, source: FileIO) -> AbstractContextManager[BinaryIO | None]:
+    """Where the records are written to; None is a terminal that shows them to be read."""
+    if file is None and sys.stdout.isatty():
+        return nullcontext()
+    if file is None or file == "-":
         return nullcontext(sys.stdout.buffer)
     _check_suffix(file)
     try:
@@ -235,16 +291,40 @@ def _show(console: Console, record: LogRecord) -> None:
     console.print(Rule(Text(title), style="dim", align="left"))
     if isinstance(record.outcome, RecordError):
         console.print(Text(f"error {record.outcome.code}: {_printable(record.outcome.message)}", style="bold red"))
-        return
-    for message in record.outcome.messages:
+    elif isinstance(record.outcome, Rendered):
+        _show_rendered(console, record.outcome.tokens)
+    else:
+        _show_parsed(console, record.outcome)
+
+
+def _show_parsed(console: Console, result: ParseResult) -> None:
+    for message in result.messages:
         console.print(_heading(message))
         for part in message.content:
             if isinstance(part, TextContent):
                 console.print(Padding(Text(_printable(part.text)), (0, 0, 1, 2)))
-    if record.outcome.next_role is not None:
-        console.print(Text(f"(ends in an open <|start|>{record.outcome.next_role.value})", style="italic dim"))
-    elif not record.outcome.complete:
+    if result.next_role is not None:
+        console.print(Text(f"(ends in an open <|start|>{result.next_role.value})", style="italic dim"))
+    elif not result.complete:
         console.print(Text("(ends before the message does)", style="italic dim"))
+
+
+def _show_rendered(console: Console, numbers: list[int]) -> None:
+    """Prints token ids as their text, special tokens marked, a message's stop at the end of a line."""
+    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+    line = Text()
+    for special, run in groupby(numbers, encoding.is_special_token):
+        if not special:
+            line.append(_printable(encoding.decode(run)))
+            continue
+        for token in run:
+            line.append(encoding.decode([token]), _SPECIAL_STYLE)
+            if token in vocabulary.STOPS:
+                console.print(line)
+                line = Text()
+    if line:
+        console.print(line)
+    console.print(Text(f"({len(numbers):,} tokens)", style="italic dim"))
 
 
 def _heading(message: Message) -> Text:
@@ -278,7 +358,7 @@ def _show_tokens(numbers: list[int]) -> None:
     console = _console()
     table = Table("token", "id", "text", "", box=box.SIMPLE_HEAD)
     for row in rows:
-        table.add_row(row[0], row[1], Text(f"│{row[2]}│"), row[3], style="bold magenta" if row[3] else None)
+        table.add_row(row[0], row[1], Text(f"│{row[2]}│"), row[3], style=_SPECIAL_STYLE if row[3] else None)
     console.print(table)
 
 

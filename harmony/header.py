@@ -287,11 +287,15 @@ def _written_author(role: Role, name: str | None, addressed: bool) -> list[str |
 
 
 def _text(field: str, value: object) -> str | None:
-    """A field as a plain string, which a member of an enum is not."""
+    """A field as a plain string, which a member of an enum is not, and of whole characters."""
     if value is None:
         return None
     if not isinstance(value, str):
         raise Fault("wrong-type", field=field, expected="str", found=type(value).__name__)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise Fault("lone-surrogate", field=field, found=quote(value[error.start])) from None
     return str.__str__(value)
 
 

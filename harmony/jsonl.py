@@ -1,32 +1,47 @@
-"""Logs as JSON Lines: each line is one completion, and becomes one line with its messages or with its error.
+"""Logs as JSON Lines: each line that is not blank is one record, and becomes one line with what came of it.
 
-A record has its completion as `tokens` (ids) or else as `text` (special tokens written out), and may say the `role`
-of the first message: assistant unless it does, none if it is null. All other fields pass through as they were
-written, byte for byte; of a record that gives an error, these three do too. What is added replaces fields of the same
-name.
+To be parsed, a record has a completion as `tokens` (ids) or else as `text` (special tokens written out), and may say
+the `role` of the first message: assistant unless it does, none if it is null. To be rendered, it has a conversation's
+`messages`; the `tokens` or the `text` that it then gets have a `role` of null beside them, so that it can be parsed.
+
+All other fields pass through as they were written, byte for byte, and of a record that gives an error all fields do.
+What is added replaces fields of the same name; a text that is rendered replaces `tokens` too, which would be parsed
+in its place.
 """
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from io import BytesIO, FileIO
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import HarmonyError
-from harmony.messages import flat_messages
+from harmony.messages import Conversation, flat_messages
+from harmony.rendering import Purpose, RenderConversationConfig
 from harmony.results import ParseResult
 
 
 class RecordError(msgspec.Struct, frozen=True):
-    """Why a record gave no messages; `position` is that of a HarmonyError, None where the record itself is wrong."""
+    """Why nothing came of a record; `position` is that of a HarmonyError, None where the record itself is wrong."""
 
     code: str
     message: str
     position: int | None
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A rendered conversation: its token ids, and where it is to be written out, its text."""
+
+    tokens: list[int]
+    text: str | None
 
 
 class LogRecord(msgspec.Struct, frozen=True):
@@ -34,16 +49,35 @@ class LogRecord(msgspec.Struct, frozen=True):
 
     line: int
     fields: dict[str, msgspec.Raw]
-    outcome: ParseResult | RecordError
+    outcome: ParseResult | Rendered | RecordError
 
     def to_json(self) -> bytes:
         """The record as a line of JSON, with the line's end."""
+        added: dict[str, Any]
         if isinstance(self.outcome, RecordError):
-            added: dict[str, Any] = {"error": self.outcome}
-        else:
+            added = {"error": self.outcome}
+        elif isinstance(self.outcome, ParseResult):
             added = {"messages": flat_messages(self.outcome.messages), "complete": self.outcome.complete}
+        elif self.outcome.text is None:
+            added = {"tokens": self.outcome.tokens, "role": None}
+        else:
+            added = {"text": self.outcome.text, "role": None}
         return _ENCODER.encode(self.fields | added) + b"\n"
 
+
+class Line(NamedTuple):
+    """A line that holds an object: its number, as it was written, and its fields."""
+
+    number: int
+    written: bytes
+    fields: dict[str, msgspec.Raw]
+
+
+#: Some lines, in order. Of one that holds no object, the record is known already.
+Batch: TypeAlias = list[Line | LogRecord]
+
+# A file is read by so many bytes, and from a pipe comes what there is: so nobody waits for a batch to fill.
+_BLOCK: Final = 1 << 20
 
 _ENCODER: Final = msgspec.json.Encoder()
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -56,24 +90,59 @@ _NULL: Final = msgspec.Raw(b"null")
 _ASSISTANT: Final = msgspec.Raw(b'"assistant"')
 
 
-def parse_lines(lines: Iterable[bytes], encoding: HarmonyEncoding) -> Iterator[LogRecord]:
-    """Parses every line that is not blank; each gives one LogRecord, in order, whatever it holds."""
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _parse_line(number, line, encoding)
+def read_batches(file: FileIO) -> Iterator[Batch]:
+    """All lines that are not blank; a batch holds those that one read has finished."""
+    number = 1
+    unfinished: list[bytes] = []
+    while block := file.read(_BLOCK):
+        end = block.rfind(b"\n") + 1
+        if end:
+            lines = list(BytesIO(b"".join([*unfinished, block[:end]])))
+            yield _batch(lines, number)
+            number += len(lines)
+            unfinished = []
+        unfinished.append(block[end:])
+    if block is None:  # rather than take it for the end
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    yield _batch([b"".join(unfinished)], number)
 
 
-def _parse_line(number: int, line: bytes, encoding: HarmonyEncoding) -> LogRecord:
+def parse_batch(batch: Batch, encoding: HarmonyEncoding) -> Iterator[LogRecord]:
+    """Parses every line; each gives one LogRecord, in order, whatever it holds."""
+    for line in batch:
+        yield line if isinstance(line, LogRecord) else _parsed(line, encoding)
+
+
+def render_batch(
+    batch: Batch, encoding: HarmonyEncoding, config: RenderConversationConfig, purpose: Purpose, *, as_text: bool
+) -> Iterator[LogRecord]:
+    """Renders every line, all of them at once on all cores; each gives one LogRecord, in order, whatever it holds."""
+    read = [line if isinstance(line, LogRecord) else _conversation(line) for line in batch]
+    conversations = (item[1] for item in read if not isinstance(item, LogRecord))
+    outcomes = iter(encoding.render_many(conversations, config, purpose=purpose))
+    for item in read:
+        yield item if isinstance(item, LogRecord) else _rendered(item[0], next(outcomes), encoding, as_text=as_text)
+
+
+def _batch(lines: list[bytes], first: int) -> Batch:
+    return [_line(number, line) for number, line in enumerate(lines, first) if line.strip()]
+
+
+def _line(number: int, written: bytes) -> Line | LogRecord:
     try:
-        line.decode()  # fields that pass through are looked at no further
-        fields = _fields(line if number > 1 else line.removeprefix(BOM_UTF8))
+        written.decode()  # fields that pass through are looked at no further
+        if number == 1:
+            written = written.removeprefix(BOM_UTF8)
+        return Line(number, written, _fields(written))
     except UnicodeDecodeError as error:
-        found = f"expected UTF-8, found the byte 0x{line[error.start]:02x} at byte {error.start:,} of line {number:,}"
-        return LogRecord(number, {}, RecordError("invalid-utf-8", found, None))
+        byte = f"0x{written[error.start]:02x} at byte {error.start:,} of line {number:,}"
+        return LogRecord(number, {}, RecordError("invalid-utf-8", f"expected UTF-8, found the byte {byte}", None))
     except (msgspec.DecodeError, RecursionError) as error:
         return LogRecord(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
 
-    given = dict(fields)
+
+def _parsed(line: Line, encoding: HarmonyEncoding) -> LogRecord:
+    fields = line.fields.copy()
     name = "text" if fields.get("tokens", _NULL) == _NULL else "tokens"
     source = fields.pop(name, _NULL)
     written_role = fields.pop("role", _ASSISTANT)
@@ -82,23 +151,58 @@ def _parse_line(number: int, line: bytes, encoding: HarmonyEncoding) -> LogRecor
             raise ValueError("expected a field `tokens` or `text`, found neither")
         role = _value(_ROLE, written_role, "role")
         if name == "tokens":
-            return LogRecord(number, fields, encoding.parse(_value(_TOKENS, source, name), role))
-        return LogRecord(number, fields, encoding.parse_text(_value(_TEXT, source, name), role))
-    except HarmonyError as error:
-        return LogRecord(number, given, RecordError(error.code, str(error), error.position))
+            return LogRecord(line.number, fields, encoding.parse(_value(_TOKENS, source, name), role))
+        return LogRecord(line.number, fields, encoding.parse_text(_value(_TEXT, source, name), role))
+    except (ValueError, HarmonyError, RecursionError) as error:
+        return _refused(line, error)
+
+
+def _conversation(line: Line) -> tuple[Line, Conversation] | LogRecord:
+    try:
+        return line, _read_conversation(line.written)
     except (ValueError, RecursionError) as error:
-        return LogRecord(number, given, RecordError("invalid-record", f"{error} - in line {number:,}", None))
+        return _refused(line, error)
+
+
+def _read_conversation(written: bytes) -> Conversation:
+    try:
+        return Conversation.from_json(written)
+    except ValueError:
+        if _mended(written) == written:
+            raise
+        # Python's json reads single surrogates, and rendering tells where they are.
+        return Conversation.from_dict(json.loads(written))
+
+
+def _rendered(line: Line, outcome: list[int] | HarmonyError, encoding: HarmonyEncoding, *, as_text: bool) -> LogRecord:
+    if isinstance(outcome, HarmonyError):
+        return _refused(line, outcome)
+    replaced = ("messages", "tokens") if as_text else ("messages",)
+    fields = {name: value for name, value in line.fields.items() if name not in replaced}
+    return LogRecord(line.number, fields, Rendered(outcome, encoding.decode(outcome) if as_text else None))
+
+
+def _refused(line: Line, error: Exception) -> LogRecord:
+    """The record of a line whose fields are wrong: it keeps all of them."""
+    if isinstance(error, HarmonyError):
+        return LogRecord(line.number, line.fields, RecordError(error.code, str(error), error.position))
+    found = RecordError("invalid-record", f"{error} - in line {line.number:,}", None)
+    return LogRecord(line.number, line.fields, found)
 
 
 def _fields(line: bytes) -> dict[str, msgspec.Raw]:
     try:
         return _FIELDS.decode(line)
     except msgspec.DecodeError:
-        # Surrogates without their other half, which Python's json writes, are what msgspec cannot read.
-        mended = _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], line)
+        mended = _mended(line)
         if mended == line:
             raise
         return _FIELDS.decode(mended)
+
+
+def _mended(line: bytes) -> bytes:
+    """JSON without surrogates that lack their other half, which Python's json writes and msgspec cannot read."""
+    return _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], line)
 
 
 def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> Any:

@@ -409,6 +409,8 @@ def _section_text(part: SystemContent | DeveloperContent, field: str, function_t
         if isinstance(checked, SystemContent):
             return system_text(checked, function_tools=function_tools)
         return developer_text(checked)
+    except UnicodeEncodeError as error:
+        raise Fault("lone-surrogate", field=field, found=quote(error.object[error.start])) from None
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         reason, _, path = str(error).removesuffix("`").partition(" - at `$")
         raise Fault("unwritable-content", field=field + path, reason=reason) from None

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from harmony import vocabulary
+from harmony import Conversation, RenderConversationConfig, load_harmony_encoding, vocabulary
 
-SAMPLE = Path(__file__).parent.parent / "examples" / "completions.jsonl"
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SAMPLE = EXAMPLES / "completions.jsonl"
+CONVERSATIONS = EXAMPLES / "conversations.jsonl"
 EXPECTED = Path(__file__).parent / "data" / "sample_messages.jsonl"
 
 
@@ -149,6 +151,169 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
     assert bad.startswith(b'{%s,"tokens":[9],"error":{"code":"truncated-header",' % fields)
 
 
+@pytest.mark.parametrize("purpose", ["completion", "training", "conversation"])
+@pytest.mark.parametrize("style", ["openai", "oss"])
+def test_render_writes_what_the_library_renders(purpose: Any, style: Any) -> None:
+    options = ("--style", style, "--for", purpose)
+    done = harmony("render", str(CONVERSATIONS), *options)
+    texts = harmony("render", str(CONVERSATIONS), *options, "--text")
+    assert (done.returncode, done.stderr, texts.returncode, texts.stderr) == (0, b"", 0, b"")
+    encoding = load_harmony_encoding("HarmonyGptOss")
+    config = RenderConversationConfig(style=style)
+    read, written, spelled = (records(data) for data in (CONVERSATIONS.read_bytes(), done.stdout, texts.stdout))
+    for before, after, text in zip(read, written, spelled, strict=True):
+        conversation = Conversation.from_dict({"messages": before.pop("messages")})
+        tokens = encoding.render_with_spans(conversation, config, purpose=purpose).tokens
+        assert after == {**before, "tokens": tokens, "role": None}
+        assert text == {**before, "text": encoding.decode(tokens), "role": None}
+
+
+def test_render_makes_prompts_unless_told_otherwise(tmp_path: Path) -> None:
+    target = tmp_path / "prompts.jsonl"
+    assert harmony("render", str(CONVERSATIONS), "-o", str(target)).stdout == b""
+    prompts = target.read_bytes()
+    options = ("--for", "completion", "--style", "openai", "--output", "-")
+    assert harmony("render", "-", *options, stdin=CONVERSATIONS.read_bytes()).stdout == prompts
+    assert all(record["tokens"][-2:] == [200006, 173781] for record in records(prompts))
+
+
+def test_what_is_rendered_can_be_parsed_and_rendered_again() -> None:
+    prompts = harmony("render", str(CONVERSATIONS)).stdout
+    parsed = harmony("parse", "-", stdin=prompts)
+    assert (parsed.returncode, len(records(parsed.stdout))) == (0, len(records(prompts)))
+    again = harmony("render", "-", stdin=parsed.stdout).stdout
+    assert [record["tokens"] for record in records(again)] == [record["tokens"] for record in records(prompts)]
+
+    texts = harmony("render", str(CONVERSATIONS), "--text").stdout
+    for by_tokens, by_text in zip(
+        records(parsed.stdout), records(harmony("parse", "-", stdin=texts).stdout), strict=True
+    ):
+        # Its messages spell a marker, which written out reads as one.
+        assert (by_text.get("error", {}).get("code") == "expected-start") == (by_tokens["id"] == "spelled-markers")
+        assert "error" in by_text or by_text == by_tokens
+
+
+TOOLS = (
+    b'{"messages":[{"role":"developer","content":[{"type":"developer_content","tools":'
+    b'{"functions":{"name":"functions","tools":[{"name":"f","description":"","parameters":%s}]}}}]}]}'
+)
+PLAIN = b'{"messages":[{"role":"user","content":"a"}]}'
+NOT_RENDERED = [
+    (b"nope", "invalid-json", None, "invalid character"),
+    (b"[1]", "invalid-json", None, "Expected `object`, got `array` - in line 4"),
+    (b'{"messages":[', "invalid-json", None, "truncated"),
+    (b'\xef\xbb\xbf{"messages":[]}', "invalid-json", None, "invalid character (byte 0)"),
+    (b'{"id":"\xff"}', "invalid-utf-8", None, "found the byte 0xff at byte 7"),
+    (b'{"messages":' + b"[" * 100_000, "invalid-json", None, "recursion"),
+    (b"{}", "invalid-record", None, "Object missing required field `messages` - in line 14"),
+    (b'{"messages":null}', "invalid-record", None, "Expected `array`, got `null` - at `$.messages`"),
+    (b'{"messages":{}}', "invalid-record", None, "Expected `array`, got `object` - at `$.messages`"),
+    (b'{"messages":[1]}', "invalid-record", None, "Expected `object`, got `int` - at `$.messages[0]`"),
+    (b'{"messages":[{}]}', "invalid-record", None, "missing required field `role` - at `$.messages[0]`"),
+    (b'{"messages":[{"role":"boss","content":""}]}', "invalid-record", None, "'boss' - at `$.messages[0].role`"),
+    (b'{"messages":[{"role":"user","content":5}]}', "invalid-record", None, "at `$.messages[0].content`"),
+    (b'{"messages":[{"role":"user","content":[{"type":"x"}]}]}', "invalid-record", None, "content[0].type`"),
+    (TOOLS % (b'{"default":%s}' % (b"9" * 5000)), "invalid-record", None, "Integer value out of range"),
+    (TOOLS % b'{"default":1e400}', "invalid-record", None, "Number out of range"),
+    (PLAIN[:-3] + rb'},{"role":"user","content":"\ud800"}]}', "lone-surrogate", 1, "at `messages[1].content[0].text`"),
+    (rb'{"messages":[{"role":"\ud800","content":""}]}', "invalid-record", None, "surrogates not allowed"),
+    (TOOLS.replace(b'"f"', rb'"\udfff"') % b"{}", "lone-surrogate", 0, "at `messages[0].content[0]"),
+    (b'{"messages":[{"role":"tool","content":""}]}', "nameless-tool", 0, "at `messages[0].author.name`"),
+    (PLAIN[:-3] + b'},{"role":"user","channel":"<","content":""}]}', "unwritable-name", 1, "`messages[1].channel`"),
+    (
+        b'{"messages":[{"role":"user","content":[{"type":"system_content"}]}]}',
+        "misplaced-content",
+        0,
+        "at `messages[0].content[0]`",
+    ),
+    (PLAIN.replace(b'"a"', b'"%s"' % (b"a b " * 1_100_000)), "too-long", 0, "expected at most 1,048,576 tokens"),
+    (PLAIN.replace(b'"a"', b'"%s"' % (b" " * 1_000_001)), "cannot-encode", 0, "at `messages[0].content[0].text`"),
+]
+
+
+@pytest.mark.parametrize("options", [(), ("--text",)])
+def test_records_that_cannot_be_rendered_keep_their_fields(options: tuple[str, ...]) -> None:
+    lines = [b'{"id":0,%s' % PLAIN[1:]] * 2
+    for bad, *_ in NOT_RENDERED:
+        lines += [bad, lines[0]]
+    done = harmony("render", "-", *options, stdin=b"\n".join(lines[1:]))
+    assert done.returncode == 1
+    assert done.stderr == f"harmony: {len(NOT_RENDERED)} bad records, each with its error\n".encode()
+    written = done.stdout.splitlines()
+    assert written[::2] == [written[0]] * (len(NOT_RENDERED) + 1)
+    assert ("text" if options else "tokens") in json.loads(written[0])
+    for (bad, code, position, text), line in zip(NOT_RENDERED, written[1::2], strict=True):
+        fields, _, error = line.rpartition(b'"error":')
+        found = json.loads(error[:-1])
+        assert (found["code"], found["position"]) == (code, position), text
+        assert text in found["message"]
+        if code in ("invalid-json", "invalid-utf-8"):
+            assert fields == b"{"
+        elif b"\\u" not in bad:
+            assert fields.removesuffix(b",") == bad.removesuffix(b"}")
+
+
+def test_a_rendered_record_passes_its_other_fields_byte_for_byte() -> None:
+    other = rb'"big":123456789012345678901234567890,"x":1.0e400,"s":"\u00e9\/","o":{"b":1, "a":[ ]},"complete":true'
+    line = b'\xef\xbb\xbf{"role":"user","tokens":[1],"text":"t",%s,%s\r\n\n \r\n' % (other, PLAIN[1:])
+    ids = b"[200006,1428,200008,64,200007]"
+    as_tokens = b'{"role":null,"tokens":%s,"text":"t",%s}\n' % (ids, other)
+    assert harmony("render", "-", "--for", "conversation", stdin=line).stdout == as_tokens
+    as_text = b'{"role":null,"text":"<|start|>user<|message|>a<|end|>",%s}\n' % other
+    assert harmony("render", "-", "--for", "conversation", "--text", stdin=line).stdout == as_text
+
+
+def test_single_surrogates_beside_messages_do_not_matter() -> None:
+    (record,) = records(harmony("render", "-", stdin=rb'{"x":"\ud800","y":"\ud83e\udd37",' + PLAIN[1:]).stdout)
+    assert (record["x"], record["y"], len(record["tokens"])) == ("\ufffd", "🤷", 7)
+
+
+@pytest.mark.parametrize("command", ["parse", "render"])
+def test_many_lines_keep_their_order_and_their_numbers(command: str, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    with log.open("wb") as file:
+        for number in range(6_000):
+            if number % 1000 == 999:
+                file.write(b"\n{\n")
+            padding = b"p" * (3_000_000 if number == 4_000 else number % 700)  # more than is read at once
+            file.write(b'{"id":%d,"padding":"%s","tokens":[200008],%s\n' % (number, padding, PLAIN[1:]))
+    done = harmony(command, str(log))
+    assert harmony(command, "-", stdin=log.read_bytes()).stdout == done.stdout
+    good = [record for record in records(done.stdout) if "error" not in record]
+    assert [record["id"] for record in good] == list(range(6_000))
+    errors = [record["error"]["message"] for record in records(done.stdout) if "error" in record]
+    assert [error.rpartition(" ")[2] for error in errors] == [f"{1001 + 1002 * index:,}" for index in range(6)]
+
+
+@pytest.mark.parametrize("command", ["parse", "render"])
+def test_a_record_is_answered_before_the_next_is_written(command: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harmony", command, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for number in range(3):
+        process.stdin.write(b'{"id":%d,"tokens":[200008],%s\n{"id' % (number, PLAIN[1:]))
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == number
+        process.stdin.write(b'":"other"}\n')
+        process.stdin.flush()
+        assert "error" in json.loads(process.stdout.readline())
+    process.communicate()
+    assert process.returncode == 1
+
+
+def test_input_that_does_not_wait_is_not_taken_for_its_end() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    done = subprocess.run(
+        [sys.executable, "-m", "harmony", "render", "-"], stdin=reading, capture_output=True, timeout=120
+    )
+    os.close(reading)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (2, b"harmony: Resource temporarily unavailable\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -159,6 +324,13 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
         (["parse", str(SAMPLE), "-o", "/no/such/folder/x"], "/no/such/folder/x cannot be written"),
         (["parse", str(SAMPLE), "-o", str(SAMPLE)], "is the file that is read"),
         (["parse", str(SAMPLE), "-o", "/dev/full"], "No space left on device"),
+        (["render"], "Missing argument"),
+        (["render", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
+        (["render", str(CONVERSATIONS), "-o", str(CONVERSATIONS)], "is the file that is read"),
+        (["render", str(CONVERSATIONS), "-o", "/dev/full"], "No space left on device"),
+        (["render", str(CONVERSATIONS), "-o", "prompts.jsonl.gz"], "prompts.jsonl.gz: expected JSON Lines"),
+        (["render", str(CONVERSATIONS), "--for", "fun"], "'fun' is not one of"),
+        (["render", str(CONVERSATIONS), "--style", "new"], "'new' is not one of"),
         (["tokens", "--ids", "1", "x"], "expected token ids in 0..201088, found `x`"),
         (["tokens", "--ids", "201089"], "expected token ids in 0..201088, found `201089`"),
         (["vocab", "export", "/dev/null/x"], "cannot be written: Not a directory"),
@@ -166,11 +338,11 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
     ],
 )
 def test_wrong_usage(arguments: list[str], text: str) -> None:
-    before = SAMPLE.read_bytes()
+    before = SAMPLE.read_bytes(), CONVERSATIONS.read_bytes()
     done = harmony(*arguments)
     assert done.returncode == 2
     assert text in done.stderr.decode()
-    assert before == SAMPLE.read_bytes()
+    assert before == (SAMPLE.read_bytes(), CONVERSATIONS.read_bytes())
 
 
 def test_a_vocabulary_that_cannot_be_used() -> None:
@@ -185,6 +357,29 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert (len(done.stdout.splitlines()), done.stderr) == (1, b"")
 
 
+def on_a_terminal(*arguments: str, columns: int = 60) -> tuple[list[str], bytes, int]:
+    """The lines that the command shows on a terminal, what it says beside them, and its exit status."""
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harmony", *arguments],
+        stdout=child,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"},
+    )
+    os.close(child)
+    shown = b""
+    try:
+        while block := os.read(parent, 65536):
+            shown += block
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(parent)
+    said = process.communicate()[1]
+    lines = [line.strip() for line in strip_styles(shown.decode()).split("\r\n")]
+    assert max(map(len, lines)) <= columns
+    return lines, said, process.returncode
+
+
 def test_a_terminal_shows_messages_to_be_read(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     text = (
@@ -196,32 +391,33 @@ def test_a_terminal_shows_messages_to_be_read(tmp_path: Path) -> None:
         json.dumps({"id": "first", "text": text})
         + '\n{"text":"a<|end|>"}\n{"text":"<|message|>x"}\n{"id":7,"text":"<|message|>x<|end|><|start|>assistant"}'
     )
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harmony", "parse", str(log)],
-        stdout=child,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "COLUMNS": "60", "TERM": "xterm", "NO_COLOR": "1"},
-    )
-    os.close(child)
-    shown = b""
-    try:
-        while block := os.read(parent, 65536):
-            shown += block
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(parent)
-    assert process.communicate()[1] == b"harmony: 1 bad record, with its error\n"
-    assert process.returncode == 1
-    lines = [line.strip() for line in strip_styles(shown.decode()).split("\r\n")]
+    lines, said, status = on_a_terminal("parse", str(log))
+    assert (said, status) == (b"harmony: 1 bad record, with its error\n", 1)
     assert lines[0].startswith("first ──")
     assert lines[1] == "assistant · commentary → functions.f <|constrain|>json"
     assert lines[2].startswith(r"{}\x1b[31m \u202e word word")
-    assert max(map(len, lines)) <= 60
     assert "line 2 ─" in "\n".join(lines)
     assert "error unexpected-in-header" in "\n".join(lines)
     assert "(ends before the message does)" in lines
     assert "(ends in an open <|start|>assistant)" in lines
+
+
+@pytest.mark.parametrize("options", [(), ("--text",)])
+def test_a_terminal_shows_renderings_to_be_read(tmp_path: Path, options: tuple[str, ...]) -> None:
+    log = tmp_path / "log.jsonl"
+    text = r"\u001b[31m\n\u202e <|end|> " + "word " * 40
+    log.write_text(f'{{"id":"first","messages":[{{"role":"user","content":"{text}"}}]}}\n{{}}\n{{"messages":[]}}')
+    lines, said, status = on_a_terminal("render", str(log), *options)
+    assert (said, status) == (b"harmony: 1 bad record, with its error\n", 1)
+    assert lines[0].startswith("first ──")
+    assert lines[1] == r"<|start|>user<|message|>\x1b[31m"
+    assert lines[2].startswith(r"\u202e <|end|> word word")
+    end = lines.index("(58 tokens)")
+    assert lines[end - 2].endswith("word <|end|>")
+    assert lines[end - 1] == "<|start|>assistant"
+    assert lines[end + 1].startswith("line 2 ─")
+    assert lines[end + 2].startswith("error invalid-record: Object missing required field")
+    assert lines[-3:] == ["<|start|>assistant", "(2 tokens)", ""]
 
 
 def strip_styles(text: str) -> str:
@@ -255,7 +451,7 @@ def test_vocab(tmp_path: Path) -> None:
 
 
 def test_help_shows_an_example_each() -> None:
-    for command in (["parse"], ["tokens"], ["vocab", "info"], ["vocab", "export"]):
+    for command in (["parse"], ["render"], ["tokens"], ["vocab", "info"], ["vocab", "export"]):
         done = harmony(*command, "--help")
         assert done.returncode == 0
         assert f"Example: harmony {' '.join(command)}" in done.stdout.decode()
