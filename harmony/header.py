@@ -37,7 +37,7 @@ _ROLES: Final = frozenset(role.value for role in Role)
 _NAMED_ROLES: Final = _ROLES - {Role.TOOL.value}
 
 #: How headers are written: as openai-harmony does, the recipient before the channel, or as oss-harmony 0.0.11 does and
-#: the model tends to: the assistant's and the tools' recipient after it, every content type as `<|constrain|>word`.
+#: the model tends to: the recipient after the channel `commentary`, and every content type as `<|constrain|>word`.
 Style: TypeAlias = Literal["openai", "oss"]
 
 # White space between the items of a header is ASCII; the rest of Unicode's White_Space is an error in a name.
@@ -254,7 +254,7 @@ def write_header(header: Header, style: Style) -> list[str | int]:
     if recipient is not None and recipient != "all":
         _check_name("recipient", recipient)
         address = [f" to={recipient}"]
-    behind = style == "oss" and role in (Role.ASSISTANT, Role.TOOL)
+    behind = style == "oss" and channel == "commentary"
 
     pieces = [vocabulary.START, *_written_author(role, name, bool(address))]
     if not behind:
@@ -287,16 +287,12 @@ def _written_author(role: Role, name: str | None, addressed: bool) -> list[str |
 
 
 def _text(field: str, value: object) -> str | None:
-    """A field as a plain string, which a member of an enum is not, and of whole characters."""
+    """A field as a plain string, which a member of an enum is not."""
     if value is None:
         return None
     if not isinstance(value, str):
         raise Fault("wrong-type", field=field, expected="str", found=type(value).__name__)
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise Fault("lone-surrogate", field=field, found=quote(value[error.start])) from None
-    return str.__str__(value)
+    return vocabulary.whole(str.__str__(value), field)
 
 
 def _check_name(field: str, value: str) -> None:

@@ -7,6 +7,7 @@ Everything but the markers is encoded as ordinary text, so no text can put a spe
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -75,8 +76,8 @@ class RenderConversationConfig(Record):
 
     `auto_drop_analysis` leaves out the analysis before the first `final` message where the assistant's last message
     is on `final`, as openai-harmony does; `drop_analysis` knows a better rule. `style` "openai" writes the recipient
-    before the channel; "oss", as oss-harmony does, writes that of the assistant and of tools after it, and every
-    content type as `<|constrain|>word`. More tokens than `max_tokens`, or than the context length of 1,048,576 where
+    before the channel; "oss", as oss-harmony does, writes it after the channel `commentary`, and every content type as
+    `<|constrain|>word`. More tokens than `max_tokens`, or than the context length of 1,048,576 where
     it is None, are a RenderError.
     """
 
@@ -296,10 +297,7 @@ class Renderer:
         return tokens
 
     def _encode(self, text: str, field: str = "") -> _Tokens:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            text = _without_pairs(text, field)
+        text = vocabulary.whole(text, field)
         try:
             # `encode_ordinary` panics where this raises: tiktoken gives up on a run of a million spaces.
             return tuple(self._vocabulary.encoder.encode(text, disallowed_special=()))
@@ -402,7 +400,11 @@ def _refuse(
 def _section_text(part: SystemContent | DeveloperContent, field: str, function_tools: bool) -> str:
     """The text of a part. It is checked first: a field can be set to anything, and a schema can hold anything."""
     try:
-        data = guarded(msgspec.json.encode, part, enc_hook=plain)
+        try:
+            data = guarded(msgspec.json.encode, part, enc_hook=plain)
+        except UnicodeEncodeError:  # surrogates, of which Python's json joins those that are pairs
+            part = msgspec.convert(json.loads(json.dumps(msgspec.to_builtins(part, enc_hook=plain))), type(part))
+            data = guarded(msgspec.json.encode, part, enc_hook=plain)
         if not all_finite(part.tools, data):
             raise ValueError("expected finite numbers in the parameters of tools, found NaN or infinity")
         checked = guarded(msgspec.json.decode, data, type=type(part))
@@ -414,16 +416,6 @@ def _section_text(part: SystemContent | DeveloperContent, field: str, function_t
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         reason, _, path = str(error).removesuffix("`").partition(" - at `$")
         raise Fault("unwritable-content", field=field + path, reason=reason) from None
-
-
-def _without_pairs(text: str, field: str) -> str:
-    """A text with surrogates, each pair of which becomes the character that it stands for; none may be single."""
-    units = text.encode("utf-16-le", "surrogatepass")
-    try:
-        return units.decode("utf-16-le")
-    except UnicodeDecodeError as error:
-        single = units[error.start : error.start + 2].decode("utf-16-le", "surrogatepass")
-        raise Fault("lone-surrogate", field=field, found=quote(single)) from None
 
 
 def _messages(conversation: Conversation) -> list[Message]:

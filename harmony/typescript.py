@@ -7,7 +7,7 @@ nothing that TypeScript has a word for, is `any`; nothing in it is an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +27,7 @@ def typescript(schema: Any, indent: str = "") -> str:
     kind = schema.get("type")
     if isinstance(kind, list):
         kinds = ["number" if item == "integer" else item for item in kind if isinstance(item, str)]
-        return " | ".join(kinds) or "any"
+        return " | ".join(kinds) if kinds else "any"
     if kind == "object":
         return _object(schema, indent)
     if kind == "string":
@@ -86,20 +86,23 @@ def _variants(name: str, schema: dict[str, Any], variants: list[Any], indent: st
         remark = _string(variant, "description")
         if remark == description or (number == 0 and above is not None):
             remark = None
-        remarks = " ".join([*([] if remark is None else [remark]), *_default(variant)])
-        yield f"{indent} | {_nullable(variant, indent + '   ')}" + (f" // {remarks}\n" if remarks else "\n")
+        yield f"{indent} | {_nullable(variant, indent + '   ')}{_remarks(remark, _default(variant))}\n"
     yield f"{indent},\n"
 
 
 def _variant(schema: Any, indent: str) -> str:
     """One of several types where they stand in no property, with what is said of it."""
     description = _string(schema, "description")
+    default: Iterable[str] = _default(schema)
     if _is_enum(schema) and "default" in schema:
         default = [f"default: {_json(schema['default'])}"]  # in quotes here, unlike that of a property
-    else:
-        default = list(_default(schema))
+    return _nullable(schema, indent + "   ") + _remarks(description, default)
+
+
+def _remarks(description: str | None, default: Iterable[str]) -> str:
+    """What is said of a type behind it, on its line."""
     remarks = [*([] if description is None else [description]), *default]
-    return _nullable(schema, indent + "   ") + (f" // {' '.join(remarks)}" if remarks else "")
+    return f" // {' '.join(remarks)}" if remarks else ""
 
 
 def _nullable(schema: Any, indent: str) -> str:

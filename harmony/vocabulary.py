@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from harmony.errors import HarmonyError, quote
+from harmony.errors import Fault, HarmonyError, quote
 
 if TYPE_CHECKING:
     import tiktoken
@@ -109,6 +109,20 @@ def encode_utf_8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def whole(text: str, field: str = "") -> str:
+    """The text, paired surrogates as their character. Raises Fault, with the field, where one is single."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        units = text.encode("utf-16-le", "surrogatepass")
+    try:
+        return units.decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        single = units[error.start : error.start + 2].decode("utf-16-le", "surrogatepass")
+        raise Fault("lone-surrogate", field=field, found=quote(single)) from None
 
 
 class Vocabulary:

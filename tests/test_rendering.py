@@ -141,7 +141,8 @@ def test_pieces_are_encoded_by_themselves(encoding: HarmonyEncoding) -> None:
         ("assistant<|channel|>commentary to=f.g <|constrain|>json", {"channel": "commentary", "recipient": "f.g"}),
         ("assistant to=f.g <|constrain|>json", {"recipient": "f.g"}),
         ("f.g<|channel|>commentary to=assistant <|constrain|>json", {"name": "f.g", "recipient": "assistant"}),
-        ("user:al to=f.g<|channel|>commentary <|constrain|>json", {"name": "al", "recipient": "f.g"}),
+        ("user:al<|channel|>commentary to=f.g <|constrain|>json", {"name": "al", "recipient": "f.g"}),
+        ("assistant to=f.g<|channel|>analysis <|constrain|>json", {"channel": "analysis", "recipient": "f.g"}),
     ],
 )
 def test_style_oss(written: str, fields: dict[str, Any], encoding: HarmonyEncoding) -> None:
@@ -552,7 +553,7 @@ def messages(draw: st.DrawFn) -> Message:
     )
 
 
-FINE = st.sampled_from(["functions.f", "assistant", "日本", "to", "a:b", "final", "x" * 80, "all."])
+FINE = st.sampled_from(["functions.f", "assistant", "日本", "to", "a:b", "commentary", "x" * 80, "all."])
 
 
 @st.composite
@@ -583,7 +584,7 @@ def unchecked_header(one: Message, style: str, encoding: HarmonyEncoding) -> lis
         author += plain(name if role is Role.TOOL else f":{name}")
     to = plain(f" to={one.recipient}") if one.recipient is not None and one.recipient != "all" else []
     channel = [CHANNEL, *plain(one.channel)] if one.channel is not None else []
-    behind = style == "oss" and role in (Role.ASSISTANT, Role.TOOL)
+    behind = style == "oss" and one.channel == "commentary"
     tokens = [START, *author, *(channel + to if behind else to + channel)]
     if one.content_type is not None:
         word = one.content_type.removeprefix("<|constrain|>")

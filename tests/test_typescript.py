@@ -17,6 +17,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "no type": ({"description": "whatever"}, "any"),
     "no schema": (True, "any"),
     "several types": ({"type": ["integer", "null", 7]}, "number | null"),
+    "several types, one of them empty": ({"type": [""]}, ""),
     "several types, none of them a string": ({"type": [7]}, "any"),
     "enum": ({"type": "string", "enum": ["a", "ü", 7]}, '"a" | "ü"'),
     "enum without a string": ({"type": "string", "enum": [7]}, "string"),
@@ -81,6 +82,10 @@ PROPERTIES: dict[str, tuple[Any, str]] = {
     "one of, with the default of an enum": (
         {"oneOf": [{"type": "string", "enum": ["a"], "default": "a", "description": "Only"}]},
         'p?:\n | "a" // Only default: a\n,\n',
+    ),
+    "one of, with an empty description": (
+        {"oneOf": [{"type": "string", "description": ""}]},
+        "p?:\n | string // \n,\n",
     ),
     "one of what is no list": ({"oneOf": 7, "type": "string", "description": "d", "default": 1}, "p?: string,\n"),
 }
