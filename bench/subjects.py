@@ -105,7 +105,7 @@ class Harmony(Subject):
         super().render(inputs)
 
     def render_longer(self, inputs: list[list[int]]) -> None:
-        self.encoding.resize_cache(64_000_000)
+        self.encoding.resize_cache(self.library.rendering.CACHE_BYTES)
         super().render_longer(inputs)
 
     def letters(self, counts: list[list[int]]) -> None:

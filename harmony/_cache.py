@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import OrderedDict
-from threading import Lock
+from threading import RLock
 from typing import Final, NamedTuple, TypeAlias
+from weakref import WeakSet
 
 #: A text, a record in msgpack, or the fields of a header.
 Key: TypeAlias = str | bytes | tuple[object, ...]
@@ -25,14 +27,23 @@ class CacheInfo(NamedTuple):
     entries: int
 
 
+_caches: Final[WeakSet[Cache]] = WeakSet()
+
+
 class Cache:
     """Token ids by what they were made from; all entries together take at most `max_bytes` bytes."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._entries: OrderedDict[Key, tuple[tuple[int, ...], int]] = OrderedDict()
-        self._lock = Lock()
         self._max_bytes = max_bytes
-        self._bytes = self._hits = self._misses = 0
+        self._hits = self._misses = 0
+        self.begin_anew()
+        _caches.add(self)
+
+    def begin_anew(self) -> None:
+        """Forgets everything, with a lock that nobody holds."""
+        self._entries: OrderedDict[Key, tuple[tuple[int, ...], int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = RLock()  # a signal's handler may render while its thread is in here
 
     def get(self, key: Key) -> tuple[int, ...] | None:
         """The tokens that were put under the key, if they are still there."""
@@ -69,3 +80,13 @@ class Cache:
     def _shrink(self) -> None:
         while self._bytes > self._max_bytes:
             self._bytes -= self._entries.popitem(last=False)[1][1]
+
+
+def _after_fork() -> None:
+    """In a child process: another thread of the parent's may have held a lock, and been at work on the entries."""
+    for cache in _caches:
+        cache.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)

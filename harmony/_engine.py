@@ -22,12 +22,15 @@ def check_encoding(encoding: object) -> None:
         raise TypeError(f"Expected `HarmonyEncoding`, got `{type(encoding).__name__}` - at `encoding`")
 
 
-def as_role(role: Role | str | None) -> Role | None:
-    """The role that a caller gave, as a Role; ValueError for an unknown one, TypeError for what is no string."""
+def as_role(role: Role | str | None, name: str = "role") -> Role | None:
+    """The role that a caller gave, as a Role; ValueError for an unknown one, TypeError for what is no string.
+
+    `name` is that of the argument.
+    """
     if role is None or type(role) is Role:
         return role
     if not isinstance(role, str):
-        raise TypeError(f"Expected `Role`, got `{type(role).__name__}` - at `role`")
+        raise TypeError(f"Expected `Role`, got `{type(role).__name__}` - at `{name}`")
     return Role(role)
 
 

@@ -64,6 +64,9 @@ def checked(record: _Checked, name: str, value: object) -> Any:
         raise (TypeError if ", got `" in text else ValueError)(text) from None
 
 
+_ATOMS: Final = frozenset({str, int, float, bool, NoneType})
+
+
 def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Calls what reads or writes nested data; all that can be wrong with the data is a ValueError."""
     try:
@@ -83,15 +86,41 @@ def converted(data: object, target: type[msgspec.Struct]) -> Any:
     return guarded(msgspec.convert, data, target)
 
 
-_BUILT_INS: Final[tuple[type[Any], ...]] = (str, int, float, dict, list, tuple)
+def written(write: Callable[[Any], Any], value: Any) -> Any:
+    """What `write`, a function of msgspec's, makes of a value that may hold instances of built-ins' subclasses.
+
+    They are made plain first, in a copy: as a hook of msgspec's, their code could change the lists it goes through.
+    """
+    try:
+        return write(value)
+    except TypeError:
+        return write(plain(value))
 
 
-def plain(value: object) -> object:
-    """An instance of a built-in's subclass, such as a string of numpy's, as what msgspec can write: the built-in."""
-    for kind in _BUILT_INS:
-        if isinstance(value, kind):
-            return kind(value)
-    raise TypeError(f"Expected data that JSON can hold, got `{type(value).__name__}`")
+def plain(value: Any, text: Callable[[str], str] = str) -> Any:
+    """A copy in which all strings, numbers, dicts and lists are of the built-in classes; `text` is done to strings.
+
+    Raises TypeError for what msgspec cannot write.
+    """
+    if isinstance(value, str):
+        return text(str.__str__(value))
+    if type(value) in _ATOMS:
+        return value
+    if isinstance(value, int | float):
+        return int.__int__(value) if isinstance(value, int) else float.__float__(value)
+    if isinstance(value, dict):
+        items = list(dict.items(value))
+        return {plain(key, text) if isinstance(key, str) else key: plain(item, text) for key, item in items}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, text) for item in list(value)]
+    if isinstance(value, msgspec.Struct):
+        fields = {name: plain(item, text) for name, item in msgspec.structs.asdict(value).items()}
+        return msgspec.structs.replace(value, **fields)
+    try:
+        msgspec.msgpack.encode(value)
+    except TypeError:
+        raise TypeError(f"Expected data that JSON can hold, got `{type(value).__name__}`") from None
+    return value
 
 
 #: In msgpack, a float with all bits of its exponent set: infinity or NaN. No UTF-8 has these bytes, an integer may.
@@ -102,16 +131,17 @@ _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 _NULL: Final = re.compile(rb"null(?<=[:,\[]null)")
 
 
-def all_finite(value: object, written: bytes) -> bool:
-    """Whether a value holds neither NaN nor infinity, which are null where msgspec has `written` it as JSON."""
-    if not _NULL.search(written):
-        return True
+def check_finite(value: object, as_json: bytes) -> None:
+    """Raises ValueError where a value holds NaN or infinity, for which msgspec has written null in `as_json`."""
+    if not _NULL.search(as_json):
+        return
     try:
-        if not _NOT_FINITE.search(msgspec.msgpack.encode(value, enc_hook=plain)):
-            return True
+        if not _NOT_FINITE.search(written(msgspec.msgpack.encode, value)):
+            return
     except OverflowError:  # an integer beyond 64 bits
         pass
-    return _all_finite(value)
+    if not _all_finite(value):
+        raise ValueError("Expected finite numbers in the parameters of tools, got NaN or infinity")
 
 
 def _all_finite(value: object) -> bool:
@@ -131,10 +161,7 @@ def _as_is(value: Any) -> Any:
 def _as_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return _dumped(list(value), _as_json, exclude_none=False)
-    return msgspec.to_builtins(value, enc_hook=plain)
-
-
-_ATOMS: Final = frozenset({str, int, float, bool, NoneType})
+    return written(msgspec.to_builtins, value)
 
 
 def _dumped(value: Any, leaf: Callable[[Any], Any], exclude_none: bool) -> Any:

@@ -11,6 +11,8 @@ from itertools import accumulate
 from threading import Lock
 from typing import Final, Literal, TypeVar, get_args
 
+import msgspec
+
 from harmony import parser, vocabulary
 from harmony._cache import CacheInfo
 from harmony._engine import as_role
@@ -189,13 +191,14 @@ class HarmonyEncoding:
         purpose: Purpose = "conversation",
         next_turn_role: Role | str = Role.ASSISTANT,
     ) -> list[list[int] | HarmonyError]:
-        """For each conversation its token ids, or the HarmonyError that rendering it raised; in order, on all cores.
+        """For each conversation its token ids, or the HarmonyError that rendering it raised, in order.
 
-        `purpose` and `next_turn_role` are those of `render_with_spans`.
+        Long messages are encoded on all cores. `purpose` and `next_turn_role` are those of `render_with_spans`.
         """
+        config, role = self._arguments(config, purpose, next_turn_role)
         self._vocabulary.encoder  # noqa: B018  built once, before threads ask for it
         return render_many(
-            lambda conversation: self._rendered(conversation, config, purpose, next_turn_role).tokens(), conversations
+            lambda conversation: self._renderer.conversation(conversation, config, purpose, role), conversations
         )
 
     def count_tokens(
@@ -222,13 +225,20 @@ class HarmonyEncoding:
         *,
         limited: bool = True,
     ) -> Rendering:
-        config = _CONFIG if config is None else _checked(config, RenderConversationConfig, "config")
+        config, role = self._arguments(config, purpose, next_turn_role)
+        return self._renderer.conversation(conversation, config, purpose, role, limited=limited)
+
+    @staticmethod
+    def _arguments(
+        config: RenderConversationConfig | None, purpose: Purpose, next_turn_role: Role | str
+    ) -> tuple[RenderConversationConfig, Role]:
+        """What a caller gave, checked."""
         if purpose not in get_args(Purpose):
             raise ValueError(f"Expected `conversation`, `completion` or `training`, got {purpose!r} - at `purpose`")
-        role = as_role(next_turn_role)
+        role = as_role(next_turn_role, "next_turn_role")
         if role is None:
             raise TypeError("Expected `Role`, got `NoneType` - at `next_turn_role`")
-        return self._renderer.conversation(conversation, config, purpose, role, limited=limited)
+        return _CONFIG if config is None else _checked(config, RenderConversationConfig, "config"), role
 
     def cache_info(self) -> CacheInfo:
         """How the cache of rendered texts is doing: hits, misses, `max_bytes`, bytes taken, and entries."""
@@ -288,7 +298,7 @@ _AnyRecord = TypeVar("_AnyRecord", RenderOptions, RenderConversationConfig)
 def _checked(record: _AnyRecord, kind: type[_AnyRecord], name: str) -> _AnyRecord:
     if not isinstance(record, kind):
         raise TypeError(f"Expected `{kind.__name__}`, got `{type(record).__name__}` - at `{name}`")
-    return record
+    return kind(*msgspec.structs.astuple(record))  # its fields can have been set to anything
 
 
 _making: Final = Lock()

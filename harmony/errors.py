@@ -50,7 +50,9 @@ SENTENCES: Final = {
     "after-content-type": _IN_HEADER + "expected `<|message|>` after the content type, found {found}",
     "invalid-name": f"{_IN_HEADER}expected {_A_NAME}, found {{found}}",
     "header-not-utf-8": "expected UTF-8 in a message header, found the byte {found}",
-    # what cannot be rendered
+}
+#: And those of what cannot be rendered.
+RENDERING_SENTENCES: Final = {
     "wrong-type": "expected `{expected}`, found `{found}`",
     "unwritable-name": f"expected {_A_NAME}, found {{found}}",
     "reads-as-recipient": "expected a name that does not begin with `to=`, found {found}",
@@ -135,7 +137,7 @@ class Fault(Exception):  # noqa: N818  it says what is wrong, and is never what 
         self.code = code
         self.position = position
         self.field = field
-        self.sentence = SENTENCES[code].format(**facts)
+        self.sentence = (SENTENCES.get(code) or RENDERING_SENTENCES[code]).format(**facts)
 
     def error(self, *, unit: Literal["token", "character"] = "token", messages: Sequence[Message] = ()) -> HarmonyError:
         """The HarmonyError that the fault becomes, once its place is known."""

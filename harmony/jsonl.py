@@ -6,7 +6,7 @@ the `role` of the first message: assistant unless it does, none if it is null. T
 
 All other fields pass through as they were written, byte for byte, and of a record that gives an error all fields do.
 What is added replaces fields of the same name; a text that is rendered replaces `tokens` too, which would be parsed
-in its place.
+in its place, and a field `error` is always this record's own. Single surrogates, which no UTF-8 holds, become U+FFFD.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class LogRecord(msgspec.Struct, frozen=True):
             added = {"tokens": self.outcome.tokens, "role": None}
         else:
             added = {"text": self.outcome.text, "role": None}
-        return _ENCODER.encode(self.fields | added) + b"\n"
+        passed = {name: value for name, value in self.fields.items() if name != "error"}
+        return _ENCODER.encode(passed | added) + b"\n"
 
 
 class Line(NamedTuple):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from harmony._record import Record, all_finite, checked, converted, guarded, plain, unchecked
+from harmony._record import Record, check_finite, checked, converted, guarded, unchecked, written
 from harmony.tools import BROWSER, PYTHON
 
 if TYPE_CHECKING:
@@ -282,10 +282,9 @@ def _flat_content(content: list[_Part], finite: bool) -> Any:
         flat.append(unchecked(_FlatSystemContent, *msgspec.structs.astuple(part)) if system else part)
     if not finite or not tools:
         return flat
-    written = msgspec.json.encode(flat, enc_hook=plain)
-    if not all_finite(flat, written):
-        raise ValueError("Expected finite numbers in the parameters of tools, got NaN or infinity")
-    return msgspec.Raw(written)  # so that it is not written twice
+    as_json = written(msgspec.json.encode, flat)
+    check_finite(flat, as_json)
+    return msgspec.Raw(as_json)  # so that it is not written twice
 
 
 def _read(messages: Iterable[_FlatMessage], kind: type[_AnyMessage]) -> list[_AnyMessage]:
@@ -333,7 +332,7 @@ class _Exchanged(Record):
 
     def to_json(self) -> str:
         """The flat form as JSON. Raises ValueError for what JSON cannot hold: NaN, infinity, lone surrogates."""
-        encoded: bytes = guarded(msgspec.json.encode, guarded(self._to_flat, finite=True), enc_hook=plain)
+        encoded: bytes = guarded(written, msgspec.json.encode, guarded(self._to_flat, finite=True))
         return encoded.decode()
 
     @classmethod
@@ -343,7 +342,7 @@ class _Exchanged(Record):
 
     def to_msgpack(self) -> bytes:
         """The flat form as msgpack. Raises ValueError for integers beyond 64 bits and for lone surrogates."""
-        encoded: bytes = guarded(msgspec.msgpack.encode, self._to_flat(finite=False), enc_hook=plain)
+        encoded: bytes = guarded(written, msgspec.msgpack.encode, self._to_flat(finite=False))
         return encoded
 
     @classmethod

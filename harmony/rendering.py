@@ -7,19 +7,20 @@ Everything but the markers is encoded as ordinary text, so no text can put a spe
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import Annotated, Final, Literal, NamedTuple, NoReturn, TypeAlias
+from types import NoneType
+from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
 from harmony import vocabulary
 from harmony._cache import Cache
-from harmony._record import Record, all_finite, guarded, plain
-from harmony.errors import Fault, HarmonyError, RenderTypeError, quote
+from harmony._record import Record, check_finite, guarded, plain, written
+from harmony.errors import Fault, HarmonyError, RenderError, RenderTypeError
 from harmony.header import Header, Style, write_header
 from harmony.messages import (
     Author,
@@ -30,7 +31,6 @@ from harmony.messages import (
     Role,
     SystemContent,
     TextContent,
-    ToolNamespaceConfig,
 )
 from harmony.results import ENDS, RenderedSpan
 from harmony.sections import developer_text, system_text
@@ -54,8 +54,14 @@ _COUNTED_BEYOND: Final = 65_536
 _KEPT_PIECES: Final = 4096
 _KEPT_LENGTH: Final = 64
 
-# A thread renders so many conversations at a time.
+# A thread renders so many conversations at a time, and it is worth its while where a message has so many tokens.
 _CHUNK: Final = 16
+_LONG_MESSAGE: Final = 500
+
+# How msgspec says that a field holds a wrong type.
+_WRONG_TYPE: Final = re.compile("Expected `(.+)`, got `(.+)`")
+# What the key of a header may hold: another class could say that it equals what it does not.
+_IN_KEYS: Final = frozenset({str, NoneType})
 
 _Tokens: TypeAlias = tuple[int, ...]
 
@@ -109,18 +115,18 @@ class Rendering:
     """A conversation as token ids: its messages one after another, and what stands behind them."""
 
     def __init__(self, messages: list[_Rendered], rest: _Tokens, size: int) -> None:
-        self._messages = messages
-        self._rest = rest
+        self.messages = messages
         self.size = size
+        self._rest = rest
 
     def end_with(self, stop: int) -> None:
         """Gives the last message another stop."""
-        self._messages[-1] = self._messages[-1]._replace(stop=stop)
+        self.messages[-1] = self.messages[-1]._replace(stop=stop)
 
     def tokens(self) -> list[int]:
         """The token ids, `size` of them."""
         tokens: list[int] = []
-        for message in self._messages:
+        for message in self.messages:
             tokens += message.header
             for part in message.parts:
                 tokens += part
@@ -131,7 +137,7 @@ class Rendering:
     def spans(self) -> list[RenderedSpan]:
         """One span for each message, in order."""
         spans, start = [], 0
-        for message in self._messages:
+        for message in self.messages:
             after = start + message.size
             spans.append(
                 RenderedSpan(
@@ -200,7 +206,7 @@ class Renderer:
         if size <= limits.tokens:
             for number, (place, message) in enumerate(placed):
                 try:
-                    found = self._message(place, message, style, function_tools, sizes[number], limits.action)
+                    found = self._message(place, message, style, function_tools, sizes[number], limits)
                 except Fault as fault:
                     raise fault.render_error(place) from None
                 rendered.append(found)
@@ -213,13 +219,13 @@ class Renderer:
         return Rendering(rendered, rest, size)
 
     def _message(
-        self, place: int | None, message: Message, style: Style, function_tools: bool, least: int, longest_action: int
+        self, place: int | None, message: Message, style: Style, function_tools: bool, least: int, limits: _Limits
     ) -> _Rendered:
         author = message.author
         role = author.role if type(author.role) is Role else _role(author.role)
         is_action = role is Role.ASSISTANT
-        if is_action and least > longest_action:
-            raise Fault("action-too-long", limit=longest_action, size=f"at least {least:,}")
+        if is_action and least > limits.action:
+            raise Fault("action-too-long", limit=limits.action, size=f"at least {least:,}")
 
         header = self._header(role, author.name, message.recipient, message.channel, message.content_type, style)
         parts = []
@@ -227,12 +233,12 @@ class Renderer:
             if type(part) is TextContent:
                 parts.append(self._text(part.text, number))
             else:
-                parts.append(self._section(part, number, role, function_tools))
+                parts.append(self._section(part, number, role, function_tools, limits.tokens))
         stop = vocabulary.CALL if is_action and message.recipient is not None else vocabulary.END
 
         size = len(header) + sum(map(len, parts)) + 1
-        if is_action and size > longest_action:
-            raise Fault("action-too-long", limit=longest_action, size=f"{size:,}")
+        if is_action and size > limits.action:
+            raise Fault("action-too-long", limit=limits.action, size=f"{size:,}")
         return _Rendered(place, role, message.channel, header, parts, stop, size)
 
     def _header(
@@ -245,16 +251,16 @@ class Renderer:
         style: Style,
     ) -> _Tokens:
         """From `<|start|>` to `<|message|>`."""
-        key = (role, name, recipient, channel, content_type, style)
-        try:
-            known = self.cache.get(key)
-        except TypeError:  # what has no hash is no string, and is refused below
-            known = None
+        key = None
+        if _IN_KEYS.issuperset((type(name), type(recipient), type(channel), type(content_type))):
+            key = (role, name, recipient, channel, content_type, style)
+        known = None if key is None else self.cache.get(key)
         if known is None:
             pieces = write_header(Header(role, name, recipient, channel, content_type), style)
             encoded = ((piece,) if isinstance(piece, int) else self._piece(piece) for piece in pieces)
             known = tuple(chain.from_iterable(encoded))
-            self.cache.put(key, known)
+            if key is not None:
+                self.cache.put(key, known)
         return known
 
     def _piece(self, text: str) -> _Tokens:
@@ -268,15 +274,17 @@ class Renderer:
 
     def _text(self, text: str, number: int) -> _Tokens:
         """The part of this number of a message's content, which is text."""
-        if not isinstance(text, str):
-            raise _wrong_type(f"content[{number}].text", "str", text)
+        if type(text) is not str:
+            if not isinstance(text, str):
+                raise _wrong_type(f"content[{number}].text", "str", text)
+            text = str.__str__(text)
         tokens = self.cache.get(text)
         if tokens is None:
             tokens = self._encode(text, f"content[{number}].text")
             self.cache.put(text, tokens)
         return tokens
 
-    def _section(self, part: object, number: int, role: Role, function_tools: bool) -> _Tokens:
+    def _section(self, part: object, number: int, role: Role, function_tools: bool, most: int) -> _Tokens:
         """The part of this number of a message's content, which is a system's or a developer's."""
         field = f"content[{number}]"
         if not isinstance(part, SystemContent | DeveloperContent):
@@ -286,12 +294,17 @@ class Renderer:
             name = type(part).__name__
             raise Fault("misplaced-content", field=field, found=name, expected=expected.value, role=f"`{role.value}`")
         try:
-            key = msgspec.msgpack.encode(part, enc_hook=plain) + (b"f" if function_tools else b"")
+            key = written(msgspec.msgpack.encode, part) + (b"f" if function_tools else b"")
         except (TypeError, ValueError, OverflowError, RecursionError):
             key = None  # an integer beyond 64 bits, or a fault that is found below
         tokens = None if key is None else self.cache.get(key)
         if tokens is None:
-            tokens = self._encode(_section_text(part, field, function_tools), field)
+            text = _section_text(part, field, function_tools)
+            least = len(text) // _LONGEST_TOKEN
+            if least > most:
+                found = f"at least {least:,}"
+                raise Fault("too-long", field=field, limit=most, size=found, largest=f"{found} tokens")
+            tokens = self._encode(text, field)
             if key is not None:
                 self.cache.put(key, tokens)
         return tokens
@@ -306,31 +319,43 @@ class Renderer:
 
 
 def render_many(
-    render: Callable[[Conversation], list[int]], conversations: Iterable[Conversation]
+    render: Callable[[Conversation], Rendering], conversations: Iterable[Conversation]
 ) -> list[list[int] | HarmonyError]:
-    """What `render` gives for each conversation, in order: its tokens, or the HarmonyError that it raised.
+    """For each conversation its tokens, or the HarmonyError that rendering it raised, in order.
 
-    Runs in as many threads as there are cores, for tiktoken encodes without the interpreter's lock.
+    Where messages are long, threads render them on all cores, for tiktoken encodes without the interpreter's lock.
     """
-    from concurrent.futures import ThreadPoolExecutor  # parsing and single conversations never need it
-
-    def some(chunk: list[Conversation]) -> list[list[int] | HarmonyError]:
-        return [_outcome(render, conversation) for conversation in chunk]
-
     everything = list(conversations)
-    chunks = [everything[start : start + _CHUNK] for start in range(0, len(everything), _CHUNK)]
-    workers = min(os.cpu_count() or 1, len(chunks))
-    if workers < 2:
-        return some(everything)
-    with ThreadPoolExecutor(workers) as pool:
-        return list(chain.from_iterable(pool.map(some, chunks)))
+    outcomes = _outcomes(render, everything[:_CHUNK])
+    chunks = [everything[start : start + _CHUNK] for start in range(_CHUNK, len(everything), _CHUNK)]
+    done = [outcome for outcome in outcomes if isinstance(outcome, Rendering)]
+    are_long = sum(one.size for one in done) > _LONG_MESSAGE * sum(len(one.messages) for one in done)
+    if are_long and (os.cpu_count() or 1) > 1:
+        from concurrent.futures import ThreadPoolExecutor  # parsing and single conversations never need it
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            outcomes += chain.from_iterable(pool.map(lambda chunk: _outcomes(render, chunk), chunks))
+    else:
+        outcomes += chain.from_iterable(_outcomes(render, chunk) for chunk in chunks)
+    return [outcome.tokens() if isinstance(outcome, Rendering) else outcome for outcome in outcomes]
 
 
-def _outcome(render: Callable[[Conversation], list[int]], conversation: Conversation) -> list[int] | HarmonyError:
+def _outcomes(
+    render: Callable[[Conversation], Rendering], conversations: list[Conversation]
+) -> list[Rendering | HarmonyError]:
+    return [_outcome(render, conversation) for conversation in conversations]
+
+
+def _outcome(render: Callable[[Conversation], Rendering], conversation: Conversation) -> Rendering | HarmonyError:
     try:
         return render(conversation)
     except HarmonyError as error:
-        return error.with_traceback(None)  # its frames would keep all that was rendered
+        outcome = error
+    except Exception as error:  # objects with code of their own can raise anything
+        outcome = RenderError(f"{type(error).__name__}: {error}", code="cannot-render", unit="message")
+    # Else they would keep the frames, and with them all that was rendered.
+    outcome.__traceback__ = outcome.__context__ = outcome.__cause__ = None
+    return outcome
 
 
 def drop_analysis(conversation: Conversation) -> Conversation:
@@ -365,13 +390,14 @@ def _first_answer(messages: list[Message]) -> int:
 
 
 def _has_function_tools(message: Message) -> bool:
-    return any(
-        type(part) is DeveloperContent
-        and isinstance(part.tools, dict)
-        and isinstance(functions := part.tools.get("functions"), ToolNamespaceConfig)
-        and bool(functions.tools)
-        for part in message.content
-    )
+    for part in message.content:
+        if type(part) is DeveloperContent and type(part.tools) is dict:
+            functions: Any = part.tools.get("functions")
+            # A dict in the place of a record is rendered like the record.
+            tools = functions.get("tools") if type(functions) is dict else getattr(functions, "tools", None)
+            if isinstance(tools, list | tuple) and tools:
+                return True
+    return False
 
 
 def _characters(message: Message) -> int:
@@ -388,34 +414,33 @@ def _characters(message: Message) -> int:
 def _refuse(
     placed: list[tuple[int | None, Message]], sizes: list[int], size: int, limit: int, *, exact: bool
 ) -> NoReturn:
-    """Says that there are too many tokens; where not all were counted, there are still more than `sizes` say."""
-    lengths = sizes if exact else [_characters(message) for _, message in placed]
-    length = max(lengths, default=0)
-    place = placed[lengths.index(length)][0] if placed else None
-    found = f"{size:,}" if exact else f"at least {size:,}"
-    largest = f"{length:,} {'tokens' if exact else 'characters'}"
-    raise Fault("too-long", limit=limit, size=found, largest=largest).render_error(place)
+    """Says that there are too many tokens: as many as `sizes` say, or where that is not `exact`, at least as many."""
+    largest = max(sizes, default=0)
+    place = placed[sizes.index(largest)][0] if placed else None
+    at_least = "" if exact else "at least "
+    found = Fault("too-long", limit=limit, size=f"{at_least}{size:,}", largest=f"{at_least}{largest:,} tokens")
+    raise found.render_error(place)
 
 
 def _section_text(part: SystemContent | DeveloperContent, field: str, function_tools: bool) -> str:
     """The text of a part. It is checked first: a field can be set to anything, and a schema can hold anything."""
     try:
         try:
-            data = guarded(msgspec.json.encode, part, enc_hook=plain)
-        except UnicodeEncodeError:  # surrogates, of which Python's json joins those that are pairs
-            part = msgspec.convert(json.loads(json.dumps(msgspec.to_builtins(part, enc_hook=plain))), type(part))
-            data = guarded(msgspec.json.encode, part, enc_hook=plain)
-        if not all_finite(part.tools, data):
-            raise ValueError("expected finite numbers in the parameters of tools, found NaN or infinity")
+            data = guarded(written, msgspec.json.encode, part)
+        except UnicodeEncodeError:
+            part = guarded(plain, part, lambda text: vocabulary.whole(text, field))
+            data = guarded(msgspec.json.encode, part)
+        check_finite(part.tools, data)
         checked = guarded(msgspec.json.decode, data, type=type(part))
-        if isinstance(checked, SystemContent):
-            return system_text(checked, function_tools=function_tools)
-        return developer_text(checked)
-    except UnicodeEncodeError as error:
-        raise Fault("lone-surrogate", field=field, found=quote(error.object[error.start])) from None
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        reason, _, path = str(error).removesuffix("`").partition(" - at `$")
-        raise Fault("unwritable-content", field=field + path, reason=reason) from None
+        say = developer_text if isinstance(checked, DeveloperContent) else system_text
+        text: str = guarded(say, checked, function_tools)
+        return text
+    except (TypeError, ValueError) as error:
+        reason, _, path = str(error).partition(" - at `$")
+        field += path.removesuffix("`")
+        if wrong := _WRONG_TYPE.fullmatch(reason):
+            raise Fault("wrong-type", field=field, expected=wrong[1], found=wrong[2]) from None
+        raise Fault("unwritable-content", field=field, reason=reason) from None
 
 
 def _messages(conversation: Conversation) -> list[Message]:

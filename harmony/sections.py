@@ -12,7 +12,7 @@ from harmony.messages import DeveloperContent, SystemContent, ToolDescription, T
 from harmony.typescript import typescript
 
 
-def system_text(content: SystemContent, *, function_tools: bool) -> str:
+def system_text(content: SystemContent, function_tools: bool) -> str:
     """What a system message says; `function_tools` is whether the conversation declares any in `functions`."""
     identity = [] if content.model_identity is None else [content.model_identity]
     if content.knowledge_cutoff is not None:
@@ -35,8 +35,8 @@ def system_text(content: SystemContent, *, function_tools: bool) -> str:
     return "\n\n".join(sections)
 
 
-def developer_text(content: DeveloperContent) -> str:
-    """What a developer message says."""
+def developer_text(content: DeveloperContent, _: bool) -> str:
+    """What a developer message says, which does not depend on the rest of the conversation."""
     sections = [] if content.instructions is None else ["# Instructions", content.instructions]
     if content.tools:
         sections.append(_tools(content.tools))

@@ -253,6 +253,12 @@ def test_records_that_cannot_be_rendered_keep_their_fields(options: tuple[str, .
             assert fields.removesuffix(b",") == bad.removesuffix(b"}")
 
 
+def test_an_old_error_does_not_stay_beside_what_went_well() -> None:
+    line = b'{"error":"old",%s\n' % PLAIN[1:]
+    assert b"error" not in harmony("render", "-", stdin=line).stdout
+    assert b"error" not in harmony("parse", "-", stdin=b'{"error":"old","tokens":[200008,200007]}\n').stdout
+
+
 def test_a_rendered_record_passes_its_other_fields_byte_for_byte() -> None:
     other = rb'"big":123456789012345678901234567890,"x":1.0e400,"s":"\u00e9\/","o":{"b":1, "a":[ ]},"complete":true'
     line = b'\xef\xbb\xbf{"role":"user","tokens":[1],"text":"t",%s,%s\r\n\n \r\n' % (other, PLAIN[1:])
