@@ -24,7 +24,6 @@ from harmony import (
 )
 from harmony.vocabulary import CHANNEL, CONSTRAIN, MESSAGE, START
 
-
 NASTY = st.text(st.sampled_from('ab.:=tousrl \t\u00a0\u200b<|>{}"é日\U0001f600'), max_size=6)
 NAMES = st.one_of(
     NASTY,
