@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from harmony import (
@@ -36,7 +37,8 @@ def talk() -> Conversation:
     return conversation(
         Message.from_role_and_content(Role.SYSTEM, SystemContent.new().with_conversation_start_date("2025-06-28")),
         Message.from_role_and_content(
-            Role.DEVELOPER, DeveloperContent.new().with_instructions("Be brief.").with_function_tools([WEATHER])
+            Role.DEVELOPER,
+            DeveloperContent.new().with_instructions("Be brief.").with_function_tools([deepcopy(WEATHER)]),
         ),
         message("user", "Wie wird das Wetter in Oslo? 🌦"),
         message("assistant", "Call the function.", channel="analysis"),
