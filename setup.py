@@ -16,11 +16,12 @@ if choice not in ("", "yes", "no"):
 flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-g0"]
 extensions = [
     Extension(
-        "harmony._parser",
-        ["harmony/_parser.pyx"],
+        f"harmony.{name}",
+        [f"harmony/{name}.pyx"],
         depends=["harmony/_content.pxd"],
         extra_compile_args=flags,
         optional=choice != "yes",
-    ),
+    )
+    for name in ("_parser", "_scan")
 ]
 setup(ext_modules=[] if choice == "no" else extensions)

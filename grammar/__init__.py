@@ -1,8 +1,122 @@
-"""The formal grammar of the Harmony format: its strict language, in a file that stock Lark loads as it stands."""
+"""The formal grammar of the Harmony format: its strict language, in a file that stock Lark loads as it stands.
 
+Decides how the grammar is loaded, and how token ids are laid out for it. There are two ways in and one grammar: Lark's
+own lexer reads rendered text, and token ids are first laid out as a text in which only real special tokens are
+markers, however the words of a header were cut into tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib.resources import files
+from itertools import accumulate
+from typing import Any, Final
+
+from lark import Lark, Transformer, Tree, UnexpectedInput, UnexpectedToken
+from lark.utils import TextSlice
+
+from harmony import parser, vocabulary
+
+#: What the grammar can start from: whole messages, a prompt that ends in an open turn, or what answers a prompt.
+STARTS: Final = ("conversation", "prompt", "completion")
+
+# In ordinary text `<` begins nothing. In content any character can stand for it, and in a header this one is as
+# illegal as it is; so are bytes that are no UTF-8.
+_NO_MARKER: Final = "{"
+_NO_UTF_8: Final = re.compile("[\udc80-\udcff]")
 
 
 def read() -> str:
     """The grammar's text, in Lark's notation; its start rules are `conversation`, `prompt` and `completion`."""
     return files("harmony.grammar").joinpath("harmony.lark").read_text(encoding="utf-8")
+
+
+class _Treeless(Transformer[Any, Tree[Any]]):
+    """Makes an empty tree of everything: whether there is one is all that is asked."""
+
+    def __getattr__(self, name: str) -> Callable[[Any], Tree[Any]]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda children: Tree("", [])
+
+
+@cache
+def load() -> Lark:
+    """The grammar, loaded once a process, without the trees that stock Lark would make."""
+    return Lark(read(), start=list(STARTS), parser="lalr", transformer=_Treeless())
+
+
+def faults(text: str, start: str) -> Iterator[tuple[int, Callable[[], set[str]]]]:
+    """Where the text leaves the language, and what tells the names of the terminals that could have stood there.
+
+    After each fault, reading goes on at the next `<|start|>`, where the next message begins.
+    """
+    marker = vocabulary.SPECIAL_TEXTS[vocabulary.START]
+    begin = 0
+    while begin >= 0:
+        try:
+            load().parse(TextSlice(text, begin, len(text)), start=start)
+            return
+        except UnexpectedInput as error:
+            at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+            position = len(text) if at_end else int(error.pos_in_stream or 0)
+            accepts: Callable[[], set[str]] = error.interactive_parser.accepts
+            yield position, accepts
+        # The marker itself may be the fault, where the message before it has no end.
+        begin = text.find(marker, position if position > begin else begin + 1)
+        start = "prompt" if start == "prompt" else "conversation"
+
+
+class LaidOut:
+    """Token ids as `text` for the grammar, in which special tokens alone are markers."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = tokens
+        self._starts: list[int] = []  # the index of each piece's first token
+        self._offsets: list[int] = []  # and where in the text the piece begins
+        pieces: list[str] = []
+        in_content = False
+        start = offset = 0
+        while start < len(tokens):
+            stop = parser.next_special(tokens, start)
+            if start < stop:
+                piece = _ordinary(tokens[start:stop], in_content)
+            else:
+                stop = start + 1
+                # The id of no token has no place in the format, nor has this one.
+                token = tokens[start] if 0 <= tokens[start] <= vocabulary.LAST_TOKEN else vocabulary.END_OF_TEXT
+                piece = vocabulary.SPECIAL_TEXTS[token]
+                in_content = token == vocabulary.MESSAGE
+            self._starts.append(start)
+            self._offsets.append(offset)
+            pieces.append(piece)
+            start = stop
+            offset += len(piece)
+        self.text = "".join(pieces)
+
+    def token_at(self, offset: int) -> int:
+        """The index of the token in which the character at `offset` begins; the number of tokens, at the text's end."""
+        if offset >= len(self.text):
+            return len(self._tokens)
+        number = bisect_right(self._offsets, offset) - 1
+        start = self._starts[number]
+        stop = self._starts[number + 1] if number + 1 < len(self._starts) else len(self._tokens)
+        if stop - start == 1:
+            return start
+        token_bytes = vocabulary.load().token_bytes
+        # Only a header has faults within a piece, and there each character is as many bytes as it was read from.
+        before = parser.decode_bytes(self._tokens[start:stop]).decode(errors="surrogateescape")
+        size = len(before[: offset - self._offsets[number]].encode(errors="surrogateescape"))
+        ends = accumulate(len(token_bytes(token)) for token in self._tokens[start:stop])
+        return start + next(index for index, end in enumerate(ends) if end > size)
+
+
+def _ordinary(tokens: Sequence[int], in_content: bool) -> str:
+    """What neighbouring ordinary tokens say, without a `<`."""
+    data = parser.decode_bytes(tokens)
+    if in_content:
+        return data.decode(errors="replace").replace("<", _NO_MARKER)
+    return _NO_UTF_8.sub(_NO_MARKER, data.decode(errors="surrogateescape")).replace("<", _NO_MARKER)

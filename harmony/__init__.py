@@ -6,6 +6,7 @@ from harmony.encoding import load_harmony_encoding as load_harmony_encoding
 from harmony.errors import Diagnostic as Diagnostic
 from harmony.errors import HarmonyError as HarmonyError
 from harmony.errors import RenderError as RenderError
+from harmony.lint import lint as lint
 from harmony.messages import Author as Author
 from harmony.messages import ChannelConfig as ChannelConfig
 from harmony.messages import Content as Content
@@ -28,6 +29,9 @@ from harmony.results import RenderResult as RenderResult
 from harmony.results import Segment as Segment
 from harmony.results import Span as Span
 from harmony.results import StreamState as StreamState
+from harmony.validation import Finding as Finding
+from harmony.validation import is_valid as is_valid
+from harmony.validation import validate as validate
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,6 +41,7 @@ __all__ = [
     "Conversation",
     "DeveloperContent",
     "Diagnostic",
+    "Finding",
     "HarmonyEncoding",
     "HarmonyEncodingName",
     "HarmonyError",
@@ -58,5 +63,8 @@ __all__ = [
     "ToolDescription",
     "ToolNamespaceConfig",
     "drop_analysis",
+    "is_valid",
+    "lint",
     "load_harmony_encoding",
+    "validate",
 ]

@@ -93,6 +93,7 @@ _SPLIT_PATTERN: Final = "|".join(
 )
 
 _SPECIAL_SHAPE: Final = re.compile(r"<\|[a-z]+(?:_[0-9]+)?\|>")
+_SPECIAL_SHAPE_IN_BYTES: Final = re.compile(_SPECIAL_SHAPE.pattern.encode())
 
 
 def special_tokens_in(text: str) -> Iterator[tuple[int, int, int]]:
@@ -101,6 +102,12 @@ def special_tokens_in(text: str) -> Iterator[tuple[int, int, int]]:
         token = SPECIAL_TOKENS.get(match[0])
         if token is not None:
             yield match.start(), match.end(), token
+
+
+def special_token_at(text: bytes, position: int) -> bytes | None:
+    """The special token that is written out at a position of a text in UTF-8, if there is one."""
+    match = _SPECIAL_SHAPE_IN_BYTES.match(text, position)
+    return match[0] if match is not None and match[0].decode() in SPECIAL_TOKENS else None
 
 
 def encode_utf_8(text: str) -> bytes:
