@@ -1,6 +1,7 @@
-"""The command line: `harmony parse | render | tokens | vocab`.
+"""The command line: `harmony parse | render | validate | tokens | grammar | vocab`.
 
-Exit status: 0 all well, 1 some records were bad (each is reported in its place), 2 wrong usage.
+Exit status: 0 all well, 1 some records were bad (each is reported in its place) or `validate` found problems, 2 wrong
+usage.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from io import FileIO, TextIOWrapper
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, NoReturn, TypeAlias
+from typing import Annotated, BinaryIO, Final, Literal, NoReturn, TypeAlias
 
 import typer
 from rich import box
@@ -26,13 +27,15 @@ from rich.text import Text
 
 import harmony
 from harmony import vocabulary
+from harmony._checking import Unreadable, linter_of, problems
 from harmony.errors import HarmonyError, quote
 from harmony.header import Style
-from harmony.jsonl import Batch, LogRecord, RecordError, Rendered, parse_batch, read_batches, render_batch
+from harmony.jsonl import Batch, LogRecord, RecordError, Rendered, parse_batch, read_batches, read_blocks, render_batch
 from harmony.messages import Message, TextContent
 from harmony.parser import COMPILED
 from harmony.rendering import Purpose, RenderConversationConfig
 from harmony.results import ParseResult
+from harmony.validation import Start
 
 app: Final = typer.Typer(
     name="harmony",
@@ -151,6 +154,84 @@ def render(
     _convert(file, output, lambda batch: render_batch(batch, encoding, config, purpose, as_text=text))
 
 
+@app.command(epilog="Example: [bold]harmony validate --lint conversations.jsonl[/bold]")
+def validate(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE", help="JSON Lines, text or token ids, or - for standard input.", show_default=False
+        ),
+    ],
+    start: Annotated[
+        Start,
+        typer.Option(
+            metavar="START",
+            help="What texts and tokens are to be: conversation, whole messages; prompt, which ends in an open "
+            "<|start|>role; or completion, which answers a prompt.",
+        ),
+    ] = "conversation",
+    lint: Annotated[
+        bool, typer.Option("--lint", help="Look also for what no grammar can state, from message to message.")
+    ] = False,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODES", help="Lint by these rules only, such as wrong-order,after-final."),
+    ] = None,
+    ignore: Annotated[list[str] | None, typer.Option(metavar="CODES", help="Lint without these rules.")] = None,
+    output_format: Annotated[
+        Literal["text", "json", "github"],
+        typer.Option(
+            "--format", metavar="FORMAT", help="text, to be read; json, an array; or github, for GitHub Actions."
+        ),
+    ] = "text",
+) -> None:
+    """Check what is in files, and tell what is wrong as a linter does.
+
+    Each line of a file named .jsonl is an object with `tokens` (ids),
+    `text` (markers written out) or `messages`, a conversation. Any other
+    file is one text, or token ids where it holds only integers, commas,
+    brackets and white space. A newline that ends it is no part of it.
+
+    A conversation is right if it can be rendered. A completion's `role`
+    is as in `harmony parse`. To lint completions, ignore wrong-order and
+    undeclared-tool, for what these look for came before.
+
+    Nothing is shown where all is well. Exit status: 1 if there are
+    problems, 2 if a file cannot be read.
+    """
+    for file in files:
+        _check_suffix(file, "JSON Lines, text or token ids")
+    if not lint and (select or ignore):
+        _refuse("--select and --ignore need --lint")
+    try:
+        linter = linter_of(select, ignore) if lint else None
+    except (ValueError, ImportError) as error:
+        _refuse(str(error))
+    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+    count = bad_files = 0
+    unread = False
+    for file in files:
+        before = count
+        try:
+            for problem in problems(file, encoding, start, linter):
+                if output_format == "json":
+                    typer.echo(("," if count else "[") + problem.to_json())
+                else:
+                    typer.echo(_printable(problem.to_text() if output_format == "text" else problem.to_github()))
+                count += 1
+        except Unreadable as error:
+            typer.echo(f"harmony: {_printable(str(error))}", err=True)
+            unread = True
+        bad_files += count > before
+    if output_format == "json":
+        typer.echo("]" if count else "[]")
+    if count:
+        found = f"{count:,} problem{'s'[: count != 1]} in {bad_files:,} file{'s'[: bad_files != 1]}"
+        typer.echo(f"harmony: {found}", err=True)
+    if count or unread:
+        raise typer.Exit(2 if unread else 1)
+
+
 @app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")
 def tokens(
     items: Annotated[
@@ -167,6 +248,23 @@ def tokens(
         items = [sys.stdin.buffer.read().decode(errors="surrogateescape")]
     text = " ".join(items)
     _show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
+
+
+@app.command("grammar", epilog="Example: [bold]harmony grammar --railroad > grammar.html[/bold]")
+def show_grammar(
+    as_page: Annotated[bool, typer.Option("--railroad", help="Give a page of HTML that draws each rule.")] = False,
+) -> None:
+    """Show the formal grammar of the format, which stock Lark loads.
+
+    It is what `harmony validate` goes by. It is always written in UTF-8.
+    """
+    from harmony import grammar, railroad  # Lark is loaded where it is needed
+
+    try:
+        text = railroad.page() if as_page else grammar.read()
+    except ImportError:
+        _refuse("the page needs railroad-diagrams: pip install 'harmony-codec[cli]'")
+    sys.stdout.buffer.write(text.encode())
 
 
 @vocab.command(epilog="Example: [bold]harmony vocab info[/bold]")
@@ -222,7 +320,7 @@ def _convert(file: str, output: str | None, convert: Callable[[Batch], Iterable[
     bad = 0
     with _input(file) as source, _output(output, source) as target:
         console = _console()
-        for batch in read_batches(source):
+        for batch in read_batches(read_blocks(source)):
             for record in convert(batch):
                 bad += isinstance(record.outcome, RecordError)
                 if target is None:
@@ -263,9 +361,9 @@ def _output(file: str | None, source: FileIO) -> AbstractContextManager[BinaryIO
         _refuse(f"{file} cannot be written: {error.strerror}")
 
 
-def _check_suffix(file: str) -> None:
+def _check_suffix(file: str, expected: str = "JSON Lines") -> None:
     if file.endswith(_UNREAD_SUFFIXES):
-        _refuse(f"{file}: expected JSON Lines, uncompressed")
+        _refuse(f"{file}: expected {expected}, uncompressed")
 
 
 def _ids(text: str) -> list[int]:

@@ -16,7 +16,7 @@ import json
 import os
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO, FileIO
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -91,11 +91,19 @@ _NULL: Final = msgspec.Raw(b"null")
 _ASSISTANT: Final = msgspec.Raw(b'"assistant"')
 
 
-def read_batches(file: FileIO) -> Iterator[Batch]:
-    """All lines that are not blank; a batch holds those that one read has finished."""
+def read_blocks(file: FileIO) -> Iterator[bytes]:
+    """All that a file holds, as it comes."""
+    while block := file.read(_BLOCK):
+        yield block
+    if block is None:  # rather than take it for the end
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def read_batches(blocks: Iterable[bytes]) -> Iterator[Batch]:
+    """All lines that are not blank; a batch holds those that one block has finished."""
     number = 1
     unfinished: list[bytes] = []
-    while block := file.read(_BLOCK):
+    for block in blocks:
         end = block.rfind(b"\n") + 1
         if end:
             lines = list(BytesIO(b"".join([*unfinished, block[:end]])))
@@ -103,8 +111,6 @@ def read_batches(file: FileIO) -> Iterator[Batch]:
             number += len(lines)
             unfinished = []
         unfinished.append(block[end:])
-    if block is None:  # rather than take it for the end
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     yield _batch([b"".join(unfinished)], number)
 
 
@@ -125,6 +131,33 @@ def render_batch(
         yield item if isinstance(item, LogRecord) else _rendered(item[0], next(outcomes), encoding, as_text=as_text)
 
 
+def read_source(line: Line) -> tuple[str, list[int] | str] | None:
+    """The field that holds a completion, `tokens` or else `text`, and its value; None where neither does.
+
+    Raises ValueError for a value of a wrong type, with its path, as the next two do.
+    """
+    name = "text" if line.fields.get("tokens", _NULL) == _NULL else "tokens"
+    source = line.fields.get(name, _NULL)
+    return None if source == _NULL else (name, _value(_TOKENS if name == "tokens" else _TEXT, source, name))
+
+
+def read_role(line: Line) -> str | None:
+    """The role of a completion's first message, not yet known to be one; None where its tokens say it."""
+    role: str | None = _value(_ROLE, line.fields.get("role", _ASSISTANT), "role")
+    return role
+
+
+def read_conversation(line: Line) -> Conversation:
+    """The conversation that `messages` are; RecursionError too, where they are nested too deeply."""
+    try:
+        return Conversation.from_json(line.written)
+    except ValueError:
+        if _mended(line.written) == line.written:
+            raise
+        # Python's json reads single surrogates, and rendering tells where they are.
+        return Conversation.from_dict(json.loads(line.written))
+
+
 def _batch(lines: list[bytes], first: int) -> Batch:
     return [_line(number, line) for number, line in enumerate(lines, first) if line.strip()]
 
@@ -143,36 +176,24 @@ def _line(number: int, written: bytes) -> Line | LogRecord:
 
 
 def _parsed(line: Line, encoding: HarmonyEncoding) -> LogRecord:
-    fields = line.fields.copy()
-    name = "text" if fields.get("tokens", _NULL) == _NULL else "tokens"
-    source = fields.pop(name, _NULL)
-    written_role = fields.pop("role", _ASSISTANT)
     try:
-        if source == _NULL:
+        source = read_source(line)
+        if source is None:
             raise ValueError("expected a field `tokens` or `text`, found neither")
-        role = _value(_ROLE, written_role, "role")
-        if name == "tokens":
-            return LogRecord(line.number, fields, encoding.parse(_value(_TOKENS, source, name), role))
-        return LogRecord(line.number, fields, encoding.parse_text(_value(_TEXT, source, name), role))
+        name, value = source
+        role = read_role(line)
+        result = encoding.parse_text(value, role) if isinstance(value, str) else encoding.parse(value, role)
     except (ValueError, HarmonyError, RecursionError) as error:
         return _refused(line, error)
+    fields = {other: raw for other, raw in line.fields.items() if other not in (name, "role")}
+    return LogRecord(line.number, fields, result)
 
 
 def _conversation(line: Line) -> tuple[Line, Conversation] | LogRecord:
     try:
-        return line, _read_conversation(line.written)
+        return line, read_conversation(line)
     except (ValueError, RecursionError) as error:
         return _refused(line, error)
-
-
-def _read_conversation(written: bytes) -> Conversation:
-    try:
-        return Conversation.from_json(written)
-    except ValueError:
-        if _mended(written) == written:
-            raise
-        # Python's json reads single surrogates, and rendering tells where they are.
-        return Conversation.from_dict(json.loads(written))
 
 
 def _rendered(line: Line, outcome: list[int] | HarmonyError, encoding: HarmonyEncoding, *, as_text: bool) -> LogRecord:
