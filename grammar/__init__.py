@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, get_args
 
 from lark import Lark, Transformer, Tree, UnexpectedInput, UnexpectedToken
-from lark.utils import TextSlice
 
 from harmony import parser, vocabulary
+from harmony.validation import Start
 
-#: What the grammar can start from: whole messages, a prompt that ends in an open turn, or what answers a prompt.
-STARTS: Final = ("conversation", "prompt", "completion")
+#: Tells what would have been accepted at a place: the names of terminals.
+Accepted: TypeAlias = Callable[[], set[str]]
 
 # In ordinary text `<` begins nothing. In content any character can stand for it, and in a header this one is as
 # illegal as it is; so are bytes that are no UTF-8.
@@ -46,34 +46,44 @@ class _Treeless(Transformer[Any, Tree[Any]]):
 @cache
 def load() -> Lark:
     """The grammar, loaded once a process, without the trees that stock Lark would make."""
-    return Lark(read(), start=list(STARTS), parser="lalr", transformer=_Treeless())
+    return Lark(read(), start=list(get_args(Start)), parser="lalr", transformer=_Treeless())
 
 
-def faults(text: str, start: str) -> Iterator[tuple[int, Callable[[], set[str]]]]:
+def faults(text: str, start: str) -> Iterator[tuple[int, Accepted]]:
     """Where the text leaves the language, and what tells the names of the terminals that could have stood there.
 
-    After each fault, reading goes on at the next `<|start|>`, where the next message begins.
+    After a fault, reading goes on at the next `<|start|>`, where the next message begins. None stands in content, so
+    from there on each message is read by itself, and many faults cost no more than many messages.
     """
+    fault = _first_fault(text, start)
+    if fault is None:
+        return
+    yield fault
     marker = vocabulary.SPECIAL_TEXTS[vocabulary.START]
-    begin = 0
+    begin = text.find(marker, fault[0])
     while begin >= 0:
-        try:
-            load().parse(TextSlice(text, begin, len(text)), start=start)
-            return
-        except UnexpectedInput as error:
-            at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
-            position = len(text) if at_end else int(error.pos_in_stream or 0)
-            accepts: Callable[[], set[str]] = error.interactive_parser.accepts
-            yield position, accepts
-        # The marker itself may be the fault, where the message before it has no end.
-        begin = text.find(marker, position if position > begin else begin + 1)
-        start = "prompt" if start == "prompt" else "conversation"
+        end = text.find(marker, begin + 1)
+        is_last = end < 0
+        message = text[begin:] if is_last else text[begin:end]
+        fault = _first_fault(message, "prompt" if is_last and start == "prompt" else "conversation")
+        if fault is not None:
+            yield begin + fault[0], fault[1]
+        begin = end
+
+
+def _first_fault(text: str, start: str) -> tuple[int, Accepted] | None:
+    try:
+        load().parse(text, start=start)
+    except UnexpectedInput as error:
+        at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+        return len(text) if at_end else int(error.pos_in_stream or 0), error.interactive_parser.accepts
+    return None
 
 
 class LaidOut:
-    """Token ids as `text` for the grammar, in which special tokens alone are markers."""
+    """Token ids, a buffer of uint32, as `text` for the grammar, in which special tokens alone are markers."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
+    def __init__(self, tokens: memoryview) -> None:
         self._tokens = tokens
         self._starts: list[int] = []  # the index of each piece's first token
         self._offsets: list[int] = []  # and where in the text the piece begins
@@ -87,7 +97,7 @@ class LaidOut:
             else:
                 stop = start + 1
                 # The id of no token has no place in the format, nor has this one.
-                token = tokens[start] if 0 <= tokens[start] <= vocabulary.LAST_TOKEN else vocabulary.END_OF_TEXT
+                token = tokens[start] if tokens[start] <= vocabulary.LAST_TOKEN else vocabulary.END_OF_TEXT
                 piece = vocabulary.SPECIAL_TEXTS[token]
                 in_content = token == vocabulary.MESSAGE
             self._starts.append(start)
@@ -114,7 +124,7 @@ class LaidOut:
         return start + next(index for index, end in enumerate(ends) if end > size)
 
 
-def _ordinary(tokens: Sequence[int], in_content: bool) -> str:
+def _ordinary(tokens: memoryview, in_content: bool) -> str:
     """What neighbouring ordinary tokens say, without a `<`."""
     data = parser.decode_bytes(tokens)
     if in_content:

@@ -5,69 +5,64 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memcmp
 
+from array import array
+
 from harmony import vocabulary
 from harmony.tokens import as_id
 
-cdef int64_t FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
-cdef int64_t MESSAGE = vocabulary.MESSAGE
-cdef int64_t END = vocabulary.END
-cdef int64_t CALL = vocabulary.CALL
-cdef int64_t RETURN = vocabulary.RETURN
+cdef uint32_t FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
+cdef int64_t LAST_TOKEN = vocabulary.LAST_TOKEN
+cdef uint32_t NO_TOKEN = 0xFFFFFFFF
+cdef uint32_t MESSAGE = vocabulary.MESSAGE
+cdef uint32_t END = vocabulary.END
+cdef uint32_t CALL = vocabulary.CALL
+cdef uint32_t RETURN = vocabulary.RETURN
 cdef bytes MESSAGE_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE].encode()
 cdef tuple STOP_TEXTS = tuple([vocabulary.SPECIAL_TEXTS[token].encode() for token in vocabulary.STOPS])
 
 
-cdef inline int64_t id_of(token, Py_ssize_t place) except? -1:
-    """The id that an integer is, or -1 for all that are too large or too small to be one."""
+def as_buffer(sequence):
+    if isinstance(sequence, memoryview):
+        return sequence
+    cdef list tokens = sequence if type(sequence) is list else list(sequence)
+    buffer = array("I", bytes(4 * len(tokens)))
+    cdef uint32_t[::1] ids = buffer
+    cdef Py_ssize_t place
     cdef int overflow
-    cdef int64_t number = PyLong_AsLongLongAndOverflow(token if type(token) is int else as_id(token, place), &overflow)
-    return -1 if overflow else number
-
-
-cdef Py_ssize_t special_in_list(list tokens, Py_ssize_t place) except -1:
     cdef int64_t number
-    try:
-        while place < len(tokens):  # asked each time: a strange integer's `__index__` may have changed the list
-            token = tokens[place]
-            number = token if type(token) is int else as_id(token, place)
-            if not 0 <= number < FIRST_SPECIAL:
-                return place
-            place += 1
-    except OverflowError:  # of an integer that is too large for any id
-        return place
-    return len(tokens)
+    for place in range(ids.shape[0]):
+        token = tokens[place]
+        if type(token) is not int:  # whose `__index__` may change the list
+            return as_buffer([as_id(token, place) for place, token in enumerate(tokens.copy())])
+        number = PyLong_AsLongLongAndOverflow(token, &overflow)
+        ids[place] = <uint32_t>number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
+    return memoryview(buffer)
 
 
-cdef Py_ssize_t special_in_buffer(const uint32_t[::1] tokens, Py_ssize_t place) noexcept:
+cdef inline Py_ssize_t special_from(const uint32_t[::1] tokens, Py_ssize_t place) noexcept:
     while place < tokens.shape[0] and tokens[place] < FIRST_SPECIAL:
         place += 1
     return place
 
 
-cpdef Py_ssize_t next_special(tokens, Py_ssize_t start) except -1:
-    if type(tokens) is list:
-        return special_in_list(tokens, start)
-    if isinstance(tokens, memoryview):
-        return special_in_buffer(tokens, start)
-    return special_in_list(list(tokens), start)
+def next_special(const uint32_t[::1] tokens, Py_ssize_t place):
+    return special_from(tokens, place)
 
 
-def skip_tokens(tokens, first, others):
-    cdef Py_ssize_t at = 0, end, stop
+def skip_tokens(const uint32_t[::1] tokens, first, others):
+    cdef Py_ssize_t size = tokens.shape[0], at = 0, end, stop, place
     cdef bint is_first = first is not None
     verdicts = others if first is None else first
-    if type(tokens) is tuple:
-        tokens = list(tokens)
-    while is_first or at < len(tokens):
-        end = next_special(tokens, at if is_first else at + 1)
-        while end < len(tokens) and id_of(tokens[end], end) != MESSAGE:
-            end = next_special(tokens, end + 1)
-        if end >= len(tokens):
+    while is_first or at < size:
+        end = special_from(tokens, at if is_first else at + 1)
+        while end < size and tokens[end] != MESSAGE:
+            end = special_from(tokens, end + 1)
+        if end >= size:
             return at
-        if not verdicts[tuple(tokens[at:end])]:
+        if not verdicts[tuple([tokens[place] for place in range(at, end)])]:
             return -1
-        stop = next_special(tokens, end + 1)
-        if stop >= len(tokens) or id_of(tokens[stop], stop) not in (END, CALL, RETURN):
+        stop = special_from(tokens, end + 1)
+        if stop == size or tokens[stop] not in (END, CALL, RETURN):
             return -1
         at = stop + 1
         is_first = False
@@ -119,7 +114,8 @@ def skip_text(bytes text, first, others):
             width = stop_at(data, size, at)
             if width:
                 break
-            if vocabulary.special_token_at(text, at):
+            # All begin with a letter, which spares most of what looks like one the question.
+            if at + 2 < size and c"a" <= data[at + 2] <= c"z" and vocabulary.special_token_at(text, at):
                 return -1
             at = marker_from(data, size, at + 1)
         if at == size:

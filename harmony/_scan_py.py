@@ -5,6 +5,7 @@ Decides where messages end, by their markers alone; whether a header is legal is
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
@@ -14,19 +15,27 @@ from harmony.tokens import as_id
 #: By header, whether content may follow it; one that was not met before is looked at when it is asked for.
 Verdicts: TypeAlias = dict[Any, bool]
 
+_NO_TOKEN: Final = 0xFFFFFFFF
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE].encode()
 _STOPS: Final = tuple(vocabulary.SPECIAL_TEXTS[token].encode() for token in vocabulary.STOPS)
 
 
-def next_special(tokens: Sequence[int], start: int) -> int:
-    """The index of the first token from `start` on that is no byte-pair rank; the number of tokens if all are."""
-    for place in range(start, len(tokens)):
-        if not 0 <= as_id(tokens[place], place) < vocabulary.FIRST_SPECIAL:
-            return place
-    return len(tokens)
+def as_buffer(tokens: Sequence[object] | memoryview) -> memoryview:
+    """Token ids as a buffer of uint32, in which all integers that are no ids are the same. TypeError for no integer."""
+    if isinstance(tokens, memoryview):
+        return tokens
+    ids = (as_id(token, position) for position, token in enumerate(list(tokens)))
+    return memoryview(array("I", [token if 0 <= token <= vocabulary.LAST_TOKEN else _NO_TOKEN for token in ids]))
 
 
-def skip_tokens(tokens: Sequence[int], first: Verdicts | None, others: Verdicts) -> int:
+def next_special(tokens: memoryview, place: int) -> int:
+    """The index of the first token from a place on that is no byte-pair rank; the number of tokens if all are."""
+    while place < len(tokens) and tokens[place] < vocabulary.FIRST_SPECIAL:
+        place += 1
+    return place
+
+
+def skip_tokens(tokens: memoryview, first: Verdicts | None, others: Verdicts) -> int:
     """The index behind the whole messages that the tokens begin with, or -1 where there is a fault.
 
     It is their number, or what follows is a header without an end. `first` is for the header of a completion's first
@@ -39,7 +48,7 @@ def skip_tokens(tokens: Sequence[int], first: Verdicts | None, others: Verdicts)
         end = next_special(tokens, at if is_first else at + 1)
         while end < len(tokens) and tokens[end] != vocabulary.MESSAGE:
             end = next_special(tokens, end + 1)
-        if end == len(tokens):
+        if end >= len(tokens):
             return at
         if not verdicts[tuple(tokens[at:end])]:
             return -1

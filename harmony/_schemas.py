@@ -1,6 +1,7 @@
 """JSON schemas of tools, and whether arguments fit them.
 
-They may be hostile, as arguments may be: what checking them costs is counted and limited, and nothing is fetched.
+They may be hostile, as arguments may be: what checking them costs is counted and limited, but for regular expressions,
+and nothing is fetched.
 Knows no rule and no message; jsonschema, an extra, is loaded when it is needed.
 """
 

@@ -40,9 +40,10 @@ _NAMED_ROLES: Final = _ROLES - {Role.TOOL.value}
 #: the model tends to: the recipient after the channel `commentary`, and every content type as `<|constrain|>word`.
 Style: TypeAlias = Literal["openai", "oss"]
 
-# White space between the items of a header is ASCII; the rest of Unicode's White_Space is an error in a name.
-_WORD: Final = re.compile(r"[^ \t\n\f\r]+")
-_NOT_IN_NAMES: Final = re.compile('[<>{}"\u200b\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]')
+#: A word of a header: white space between them is ASCII, and the rest of Unicode's White_Space is an error in a name.
+WORD: Final = re.compile(r"[^ \t\n\f\r]+")
+#: A character that no name holds.
+NOT_IN_NAMES: Final = re.compile('[<>{}"\u200b\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]')
 
 # A header has some five tokens. Those past this length are read anew each time, which bounds what is remembered.
 _REMEMBERED_LENGTH: Final = 64
@@ -137,7 +138,7 @@ class _Item(NamedTuple):
 
     def name(self, start: int = 0) -> str:
         """The word from `start` on, where it is a name."""
-        if wrong := _NOT_IN_NAMES.search(self.word, start):
+        if wrong := NOT_IN_NAMES.search(self.word, start):
             raise self.fault("invalid-name", wrong.start())
         return self.word[start:]
 
@@ -163,7 +164,7 @@ def _items(tokens: Sequence[int]) -> Iterator[_Item]:
         while stop < len(tokens) and tokens[stop] < vocabulary.FIRST_SPECIAL:
             stop += 1
         run = _Run(tokens, start, stop)
-        for match in _WORD.finditer(run.text):
+        for match in WORD.finditer(run.text):
             yield _Item(match[0], match.start(), run)
         start = stop
 
@@ -296,7 +297,7 @@ def _text(field: str, value: object) -> str | None:
 
 
 def _check_name(field: str, value: str) -> None:
-    if not value or _NOT_IN_NAMES.search(value):
+    if not value or NOT_IN_NAMES.search(value):
         raise Fault("unwritable-name", field=field, found=quote(value) if value else "nothing")
 
 
@@ -307,7 +308,7 @@ def _check_word(field: str, value: str) -> None:
 
 
 def _check_content_type(word: str, *, is_any: bool) -> None:
-    if not word or "." in word or _NOT_IN_NAMES.search(word):
+    if not word or "." in word or NOT_IN_NAMES.search(word):
         raise Fault("unwritable-content-type", field="content_type", found=quote(word) if word else "nothing")
     _check_word("content_type", word)
     if not is_any and word not in KNOWN_CONTENT_TYPES:

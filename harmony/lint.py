@@ -29,7 +29,7 @@ from harmony.messages import (
 )
 
 #: The index of a message, and what is wrong with it.
-Finding: TypeAlias = tuple[int, str]
+Problem: TypeAlias = tuple[int, str]
 
 _Kind = TypeVar("_Kind")
 
@@ -268,7 +268,7 @@ def _listed(names: Collection[str]) -> str:
 # The rules.
 
 
-def unknown_channel(view: View) -> Iterator[Finding]:
+def unknown_channel(view: View) -> Iterator[Problem]:
     """A message is on one of the channels that the system message names as valid.
 
     Trips: a message on `thoughts`, where the valid channels are `analysis`, `commentary` and `final`.
@@ -278,7 +278,7 @@ def unknown_channel(view: View) -> Iterator[Finding]:
             yield line.position, f"expected one of the channels {_listed(view.channels)}, found {quote(line.channel)}"
 
 
-def channel_required(view: View) -> Iterator[Finding]:
+def channel_required(view: View) -> Iterator[Problem]:
     """Each message of the assistant names a channel, where the system message requires it.
 
     Trips: an answer without a channel, below a system message as it is by default.
@@ -288,7 +288,7 @@ def channel_required(view: View) -> Iterator[Finding]:
             yield line.position, f"expected one of the channels {_listed(view.channels)}, found none"
 
 
-def call_off_commentary(view: View) -> Iterator[Finding]:
+def call_off_commentary(view: View) -> Iterator[Problem]:
     """Calls to `functions` go to the channel `commentary`.
 
     The format's own tools may be called on `analysis` too. Trips: a message to `functions.search` on `analysis`.
@@ -299,7 +299,7 @@ def call_off_commentary(view: View) -> Iterator[Finding]:
             yield line.position, f"expected the channel `commentary` for a call to {quote(line.call)}, found {found}"
 
 
-def undeclared_tool(view: View) -> Iterator[Finding]:
+def undeclared_tool(view: View) -> Iterator[Problem]:
     """The assistant calls only what a system or developer message declares, wherever that stands.
 
     A namespace without functions is called by its own name, as `python` is. Tools in the text of a parsed message
@@ -313,7 +313,7 @@ def undeclared_tool(view: View) -> Iterator[Finding]:
             )
 
 
-def arguments_not_json(view: View) -> Iterator[Finding]:
+def arguments_not_json(view: View) -> Iterator[Problem]:
     """Arguments of a call are JSON, where their content type says so: `json`, or `<|constrain|>json`.
 
     NaN and Infinity are no JSON. What is nested too deeply to be read, or has a number of thousands of digits, counts
@@ -331,7 +331,7 @@ def arguments_not_json(view: View) -> Iterator[Finding]:
             )
 
 
-def arguments_break_schema(view: View) -> Iterator[Finding]:
+def arguments_break_schema(view: View) -> Iterator[Problem]:
     """Arguments of a call fit the JSON schema of the tool, whatever their content type says.
 
     Arguments that are no JSON fit no schema; where the content type promises JSON, that is `arguments-not-json`. Of
@@ -341,7 +341,7 @@ def arguments_break_schema(view: View) -> Iterator[Finding]:
     return ((position, text) for code, position, text in view.schema_findings if code == "arguments-break-schema")
 
 
-def unusable_schema(view: View) -> Iterator[Finding]:
+def unusable_schema(view: View) -> Iterator[Problem]:
     """The schema of a tool that is called is a JSON schema that arguments can be checked by.
 
     What is no JSON schema is found at the message that declares it. A reference that leads nowhere or round in
@@ -351,7 +351,7 @@ def unusable_schema(view: View) -> Iterator[Finding]:
     return ((position, text) for code, position, text in view.schema_findings if code == "unusable-schema")
 
 
-def result_without_call(view: View) -> Iterator[Finding]:
+def result_without_call(view: View) -> Iterator[Problem]:
     """A tool's message answers a call to that very tool, earlier in the same turn, that has no result yet.
 
     Several calls may be answered in any order. Trips: a result of `python`, where `browser.search` was called.
@@ -375,7 +375,7 @@ def result_without_call(view: View) -> Iterator[Finding]:
                 yield line.position, f"expected a result only where a call waits for it, found {found}"
 
 
-def final_with_recipient(view: View) -> Iterator[Finding]:
+def final_with_recipient(view: View) -> Iterator[Problem]:
     """A message of the assistant's on `final` has no recipient: it is for the user, and it ends the turn.
 
     `user` and `all` are recipients too, though a header does not show `all`: with any recipient the message is
@@ -386,7 +386,7 @@ def final_with_recipient(view: View) -> Iterator[Finding]:
             yield line.position, f"expected no recipient on the channel `final`, found {quote(line.recipient)}"
 
 
-def wrong_order(view: View) -> Iterator[Finding]:
+def wrong_order(view: View) -> Iterator[Problem]:
     """First at most one system message, next those of the developer, then turns, the first begun by a user.
 
     Trips: a second system message; a developer's message after a user's; an assistant's before any user's.
@@ -405,7 +405,7 @@ def wrong_order(view: View) -> Iterator[Finding]:
             begun = True
 
 
-def after_final(view: View) -> Iterator[Finding]:
+def after_final(view: View) -> Iterator[Problem]:
     """Nothing of the assistant's or of a tool's comes after the last `final` of a turn, which ends it.
 
     A turn begins with a user's message, so a turn without a `final` is one that is still open, and may go on. In
@@ -418,7 +418,7 @@ def after_final(view: View) -> Iterator[Finding]:
             yield line.position, f"expected the turn to end with the answer at message {answer}, found more of it"
 
 
-def leftover_analysis(view: View) -> Iterator[Finding]:
+def leftover_analysis(view: View) -> Iterator[Problem]:
     """Analysis that led to an answer is gone once the next turn has begun, for the model is not to see it again.
 
     It is exactly what `drop_analysis` leaves out, but for that of the last turn, whose analysis a training example
@@ -432,7 +432,7 @@ def leftover_analysis(view: View) -> Iterator[Finding]:
 
 
 #: Every rule, by its code.
-RULES: Final[dict[str, Callable[[View], Iterator[Finding]]]] = {
+RULES: Final[dict[str, Callable[[View], Iterator[Problem]]]] = {
     rule.__name__.replace("_", "-"): rule
     for rule in (
         unknown_channel,

@@ -14,17 +14,17 @@ if _choice not in ("", "yes", "no"):
 
 if TYPE_CHECKING or _choice == "no":
     from harmony._parser_py import StreamableParser, decode_bytes, parse, parse_text
-    from harmony._scan_py import next_special, skip_text, skip_tokens
+    from harmony._scan_py import as_buffer, next_special, skip_text, skip_tokens
 else:
     try:
         from harmony._parser import StreamableParser, decode_bytes, parse, parse_text
-        from harmony._scan import next_special, skip_text, skip_tokens
+        from harmony._scan import as_buffer, next_special, skip_text, skip_tokens
     except ModuleNotFoundError as error:
         # One that is there and cannot be loaded has to be heard of.
         if _choice == "yes" or error.name not in ("harmony._parser", "harmony._scan"):
             raise
         from harmony._parser_py import StreamableParser, decode_bytes, parse, parse_text
-        from harmony._scan_py import next_special, skip_text, skip_tokens
+        from harmony._scan_py import as_buffer, next_special, skip_text, skip_tokens
 
 #: Whether it is the compiled engine.
 COMPILED: Final = StreamableParser.__module__ == "harmony._parser"
@@ -32,6 +32,7 @@ COMPILED: Final = StreamableParser.__module__ == "harmony._parser"
 __all__ = [
     "COMPILED",
     "StreamableParser",
+    "as_buffer",
     "decode_bytes",
     "new_parser",
     "next_special",

@@ -7,14 +7,14 @@ Lark and at the speed of parsing. What no grammar can state is `harmony.lint`'s.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final, Literal, TypeAlias, get_args
 
-from harmony import parser, vocabulary
+from harmony import machine, parser, vocabulary
 from harmony.errors import Diagnostic, HarmonyError, quote
-from harmony.header import KNOWN_CONTENT_TYPES
+from harmony.header import KNOWN_CONTENT_TYPES, NOT_IN_NAMES, WORD
 from harmony.messages import Role
-from harmony.tokens import Tokens, as_sequence
+from harmony.tokens import Tokens, as_id, as_sequence
 
 #: What an input is to be: whole messages; a prompt, which ends in an open `<|start|>role`; or a completion, whose first
 #: message has no `<|start|>assistant` of its own.
@@ -58,27 +58,24 @@ def validate(text_or_tokens: str | Tokens, start: Start = "conversation") -> lis
     if isinstance(text_or_tokens, str):
         text = str.__str__(text_or_tokens)
         return list(_findings(text, grammar.faults(text, start)))
-    tokens = _as_list(text_or_tokens)
-    laid_out = grammar.LaidOut(tokens)
-    describe = vocabulary.load().describe
-    found = []
-    for offset, accepts in grammar.faults(laid_out.text, start):
-        position = laid_out.token_at(offset)
-        token = describe(tokens[position]) if position < len(tokens) else ""
-        found.append(Diagnostic(*_said(token, accepts()), position))
-    return found
+    tokens = list(as_sequence(text_or_tokens))
+    laid_out = grammar.LaidOut(parser.as_buffer(tokens))
+    return [
+        _diagnostic(tokens, laid_out.token_at(offset), accepts)
+        for offset, accepts in grammar.faults(laid_out.text, start)
+    ]
 
 
 def is_valid(text_or_tokens: str | Tokens, start: Start = "conversation") -> bool:
     """Whether `validate` would find nothing, at the speed of parsing. Raises as `validate` does."""
     _check_start(start)
     first = _FIRST if start == "completion" else None
-    given: bytes | Sequence[int]
+    given: bytes | memoryview
     if isinstance(text_or_tokens, str):
         given = vocabulary.encode_utf_8(str.__str__(text_or_tokens))
         end = parser.skip_text(given, first, _OTHERS)
     else:
-        given = as_sequence(text_or_tokens)
+        given = parser.as_buffer(as_sequence(text_or_tokens))
         end = parser.skip_tokens(given, first, _OTHERS)
     if start == "prompt":
         return 0 <= end < len(given) and _is_open_turn(given[end:])
@@ -88,11 +85,23 @@ def is_valid(text_or_tokens: str | Tokens, start: Start = "conversation") -> boo
 # --- the grammar's verdict, in words
 
 
+def _diagnostic(tokens: list[int], position: int, accepts: Callable[[], set[str]]) -> Diagnostic:
+    if position == len(tokens):
+        return Diagnostic(*_said("", accepts()), position)
+    token = as_id(tokens[position], position)
+    found = vocabulary.load().describe(token)
+    if not 0 <= token <= vocabulary.LAST_TOKEN:
+        fault = machine.no_token(position, found)
+        return Diagnostic(fault.code, fault.sentence, position)
+    return Diagnostic(*_said(found, accepts()), position)
+
+
 def _findings(text: str, faults: Iterator[tuple[int, Callable[[], set[str]]]]) -> Iterator[Finding]:
-    line, line_start = 1, 0
+    line, line_start, before = 1, 0, 0
     for position, accepts in faults:
-        line += text.count("\n", line_start, position)
-        line_start = text.rfind("\n", line_start, position) + 1 or line_start
+        line += text.count("\n", before, position)
+        line_start = text.rfind("\n", before, position) + 1 or line_start
+        before = position
         code, sentence = _said(_found_in(text, position), accepts())
         yield Finding(code, sentence, position, line, position - line_start + 1, _excerpt(text, line_start, position))
 
@@ -110,6 +119,11 @@ def _said(found: str, accepted: set[str]) -> tuple[str, str]:
 
 def _words(accepted: set[str]) -> Iterator[str]:
     """What the grammar's terminals stand for at a place where all of these are accepted."""
+    if "_TO" in accepted and accepted.isdisjoint({"_MESSAGE", "ROLE"}):  # behind an undotted tool
+        if "_CHANNEL" in accepted:
+            yield quote(_SPECIAL[vocabulary.CHANNEL])
+        yield "a recipient, which an author needs that is no role and has no dot"
+        return
     if "ROLE" in accepted:
         yield "an author: a role, or the name of a tool"
     elif "ASSISTANT" in accepted:
@@ -148,9 +162,13 @@ def _found_in(text: str, position: int) -> str:
             return quote(ahead[:stop])
         ahead = ahead[:start]
         break
-    if ahead[:1].isspace():
+    if not ahead:
+        return ""
+    if not WORD.match(ahead):
         return "white space"
-    return quote(ahead.split()[0]) if ahead else ""
+    if NOT_IN_NAMES.match(ahead):
+        return f"{quote(ahead[0])}, which no name holds"
+    return quote(WORD.findall(ahead)[0])
 
 
 def _excerpt(text: str, line_start: int, position: int) -> str:
@@ -197,7 +215,7 @@ _FIRST: Final = _Verdicts(Role.ASSISTANT)
 _OTHERS: Final = _Verdicts(None)
 
 
-def _is_open_turn(rest: bytes | Sequence[int]) -> bool:
+def _is_open_turn(rest: bytes | memoryview) -> bool:
     try:
         if isinstance(rest, bytes):
             result = parser.parse_text(rest.decode(), None, strict=True)
@@ -211,12 +229,8 @@ def _is_open_turn(rest: bytes | Sequence[int]) -> bool:
 # --- arguments
 
 
-def _check_start(start: str) -> None:
+def _check_start(start: object) -> None:
+    if not isinstance(start, str):
+        raise TypeError(f"Expected `str`, got `{type(start).__name__}` - at `start`")
     if start not in get_args(Start):
-        raise ValueError(f"Expected `conversation`, `prompt` or `completion`, got {start!r} - at `start`")
-
-
-def _as_list(tokens: Tokens) -> list[int]:
-    sequence = as_sequence(tokens)
-    parser.next_special(sequence, 0)
-    return list(sequence)
+        raise ValueError(f"Expected one of {', '.join(map(quote, get_args(Start)))}, got {quote(start)} - at `start`")

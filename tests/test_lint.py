@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -383,3 +384,8 @@ def test_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ImportError, match=r"pip install 'harmony-codec\[lint\]'"):
             lint(given, select=[code])
         assert lint(given, select=[code], ignore=[code]) == []
+
+
+def test_the_readme_names_every_rule() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{code}`" in readme for code in RULES)

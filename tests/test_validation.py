@@ -46,7 +46,10 @@ PAGE = Path(__file__).parent / "data" / "diagnostics.txt"
 def scanner(engine: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Each engine in turn: what `is_valid` scans with, and asks about headers, belongs to it."""
     scan = import_module(engine.__name__.replace("_parser", "_scan"))
-    for module, names in ((scan, ("next_special", "skip_text", "skip_tokens")), (engine, ("parse", "parse_text"))):
+    for module, names in (
+        (scan, ("as_buffer", "next_special", "skip_text", "skip_tokens")),
+        (engine, ("parse", "parse_text")),
+    ):
         for name in names:
             monkeypatch.setattr(parser, name, getattr(module, name))
     monkeypatch.setattr(validation, "_FIRST", validation._Verdicts(validation.Role.ASSISTANT))
@@ -99,7 +102,7 @@ def test_every_sequence_of_kinds_up_to_six(engine: ModuleType, scanner: ModuleTy
     for length in range(7):
         for tokens in product(KINDS, repeat=length):
             sequence = list(tokens)
-            laid_out = grammar.LaidOut(sequence).text
+            laid_out = grammar.LaidOut(parser.as_buffer(sequence)).text
             for start in STARTS:
                 expected = strictly(engine, sequence, start)
                 assert is_valid(sequence, start) == expected, (sequence, start)
@@ -154,6 +157,9 @@ def test_case_of_a_real_completion(case: dict[str, Any], scanner: ModuleType, en
 # --- the rules
 
 
+TEXT = [""]  # the one that is read
+
+
 def reductions() -> tuple[dict[Any, list[tuple[str, int, int]]], Lark]:
     """By alternative of a rule: where it was used in a text, as places are added to the lists that this returns."""
     stock = Lark(grammar.read(), start=list(STARTS), parser="lalr")
@@ -177,9 +183,6 @@ def reductions() -> tuple[dict[Any, list[tuple[str, int, int]]], Lark]:
     return used, stock
 
 
-TEXT = [""]  # the one that is read
-
-
 def whole_texts() -> Iterator[tuple[str, str]]:
     """Texts, and what they are, that use every alternative of every rule."""
     spaces = ["", " "]
@@ -198,7 +201,7 @@ def whole_texts() -> Iterator[tuple[str, str]]:
         yield f"<|start|> {role}{space}<|message|><|end|><|start|>{space}{role}{space}", "prompt"
         yield f"<|start|>{space}{role}{space}", "prompt"
     yield "", "conversation"
-    yield "<|message|>x<|end|><|start|>user<|message|><|end|>" * 1, "completion"
+    yield "<|message|>x<|end|><|start|>user<|message|><|end|>", "completion"
     yield "<|start|>user<|message|><|end|>" * 3, "conversation"
 
 
@@ -289,15 +292,80 @@ def test_places_in_text() -> None:
     assert controls[0].excerpt.splitlines()[0].startswith("<|start|>user\\x1b[31m\\t")
 
 
-def test_places_in_tokens(encoding: HarmonyEncoding) -> None:
-    for header, place in (([ASSISTANT, *spelled(encoding.encode(" thoughts")[0])], 3), ([ASSISTANT, 220, 31, 0xFF], 3)):
+def test_places_in_tokens(encoding: HarmonyEncoding, engine: ModuleType) -> None:
+    bad_byte = vocabulary.load().byte_ranks[0xFF]
+    for header in (
+        [ASSISTANT, *spelled(encoding.encode(" thoughts")[0])],
+        [ASSISTANT, 220, *spelled(encoding.encode("json")[0]), 220, bad_byte],
+        [ASSISTANT, CHANNEL, *encoding.encode("final"), *encoding.encode(" to=a to=b")],
+    ):
         tokens = [START, *header, MESSAGE, END]
+        with pytest.raises(HarmonyError) as error:
+            engine.parse(tokens, None, strict=True)
         (found,) = validate(tokens)
-        assert place - 1 <= found.position <= place, found
-    assert [found.position for found in validate([START, 1428, MESSAGE, 300_000, END])] == [3]
-    assert "found 300000" in validate([START, 1428, MESSAGE, 300_000, END])[0].message
+        # Parsing finds the word, the grammar the place in front of it.
+        assert error.value.position - 1 <= found.position <= error.value.position, found
+    for wrong in (300_000, -1, 10**30):
+        (found,) = validate([START, 1428, MESSAGE, wrong, END])
+        assert (found.code, found.position) == ("invalid-token", 3)
+        assert found.message.startswith("Invalid token for decoding: ")
     assert [found.position for found in validate([START, 1428, MESSAGE, 5])] == [4]
     assert validate([]) == [] != validate([], "completion")
+
+
+def test_faults_behind_faults() -> None:
+    whole = "<|start|>user<|message|>y<|end|>"
+    bad = "<|start|>nobody<|message|>x<|end|>"
+    for text, start, places in (
+        (bad + whole + bad, "conversation", [15, 81]),
+        (bad + whole, "completion", [0, 15]),
+        (bad + whole + "<|start|>user", "prompt", [15]),
+        (bad + whole, "prompt", [15, 66]),
+        (whole[:-7] * 3, "conversation", [25, 50, 75]),
+        ("x" + whole + "y" + whole, "conversation", [0, 33]),
+        (whole + "<|start|>user" + whole, "conversation", [45]),
+    ):
+        assert [found.position for found in validate(text, start)] == places, text
+
+
+def test_characters_that_no_name_holds() -> None:
+    for character, shown in (("{", "{"), ("\u00a0", "\\xa0"), ("\u200b", "\\u200b"), ("\v", "\\x0b")):
+        (found,) = validate(f"<|start|>user{character}<|message|>x<|end|>")
+        assert found.message.endswith(f"found `{shown}`, which no name holds")
+    assert validate("<|start|>user<|channel|> c<|message|>x<|end|>")[0].message.endswith("found white space")
+
+
+class Index:
+    """An integer, but no int; looking at it may change the list that holds it."""
+
+    def __init__(self, value: int, held: list[Any] | None = None) -> None:
+        self.value = value
+        self.held = held
+
+    def __index__(self) -> int:
+        if self.held is not None:
+            self.held.clear()
+        return self.value
+
+
+class Liar(int):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return hash((START, 1428))
+
+
+def test_integers_that_are_no_ints(scanner: ModuleType) -> None:
+    tokens = [START, 1428, MESSAGE, 12194, END]
+    assert is_valid(list(map(Index, tokens)))
+    assert validate(list(map(Index, tokens))) == []
+    assert not is_valid([Liar(5), Liar(6), MESSAGE, END])
+    assert is_valid(tokens)
+    for check in (is_valid, validate):
+        held: list[Any] = [*tokens]
+        held[1] = Index(1428, held)
+        assert check(held) in (True, [])
 
 
 def test_text_that_spells_a_marker_is_text(encoding: HarmonyEncoding) -> None:
@@ -314,11 +382,16 @@ def test_what_may_be_given(encoding: HarmonyEncoding) -> None:
         assert validate(form) == []
         assert is_valid(form)
     for check in (validate, is_valid):
-        for wrong in (5, None, {"tokens": tokens}, [*tokens[:3], "Hi"], [*tokens[:3], 1.5, END]):
+        for wrong in (5, None, {"tokens": tokens}, ["x"], [1.5], [MESSAGE, "x"], [[]], [float(START), *tokens[1:]]):
             with pytest.raises(TypeError, match=r"^Expected"):
                 check(wrong)
-        with pytest.raises(ValueError, match="Expected `conversation`, `prompt` or `completion`, got 'message'"):
+        with pytest.raises(
+            ValueError, match="Expected one of `conversation`, `prompt`, `completion`, got `message` - at"
+        ):
             check(tokens, "message")
+        for wrong in (5, None, b"prompt", ["prompt"], numpy.array(["prompt", "x"])):
+            with pytest.raises(TypeError, match=r"^Expected `str`, got `\w+` - at `start`"):
+                check(tokens, wrong)
 
 
 def test_what_rendering_makes_is_valid(encoding: HarmonyEncoding) -> None:
