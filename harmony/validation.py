@@ -21,7 +21,6 @@ from harmony.tokens import Tokens, as_id, as_sequence
 Start: TypeAlias = Literal["conversation", "prompt", "completion"]
 
 _SPECIAL: Final = vocabulary.SPECIAL_TEXTS
-_START: Final = _SPECIAL[vocabulary.START]
 _MESSAGE: Final = _SPECIAL[vocabulary.MESSAGE]
 _STOPS: Final = tuple(_SPECIAL[token] for token in vocabulary.STOPS)
 
