@@ -16,6 +16,7 @@ import msgspec
 from harmony import parser, vocabulary
 from harmony._cache import CacheInfo
 from harmony._engine import as_role
+from harmony._record import unchecked
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.messages import Conversation, Message, Role
 from harmony.rendering import Purpose, RenderConversationConfig, Renderer, Rendering, RenderOptions, render_many
@@ -290,8 +291,8 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
         return _made()
 
 
-_OPTIONS: Final = RenderOptions()
-_CONFIG: Final = RenderConversationConfig()
+_OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # a check would cost all who only parse
+_CONFIG: Final[RenderConversationConfig] = unchecked(RenderConversationConfig)
 _AnyRecord = TypeVar("_AnyRecord", RenderOptions, RenderConversationConfig)
 
 

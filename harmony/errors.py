@@ -153,5 +153,9 @@ class Fault(Exception):  # noqa: N818  it says what is wrong, and is never what 
 
 def quote(text: str) -> str:
     """A piece of input as errors show it: in backticks, on one line, and shortened where it is long."""
-    shown = text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
-    return "`" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown) + "`"
+    return f"`{printable(text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + '…')}`"
+
+
+def printable(text: str) -> str:
+    """A text on one line, in which what cannot be seen is written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -432,8 +432,11 @@ def _section_text(part: SystemContent | DeveloperContent, field: str, function_t
             data = guarded(msgspec.json.encode, part)
         check_finite(part.tools, data)
         checked = guarded(msgspec.json.decode, data, type=type(part))
-        say = developer_text if isinstance(checked, DeveloperContent) else system_text
-        text: str = guarded(say, checked, function_tools)
+        text: str
+        if isinstance(checked, DeveloperContent):
+            text = guarded(developer_text, checked)
+        else:
+            text = guarded(system_text, checked, function_tools)
         return text
     except (TypeError, ValueError) as error:
         reason, _, path = str(error).partition(" - at `$")

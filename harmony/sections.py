@@ -35,8 +35,8 @@ def system_text(content: SystemContent, function_tools: bool) -> str:
     return "\n\n".join(sections)
 
 
-def developer_text(content: DeveloperContent, _: bool) -> str:
-    """What a developer message says, which does not depend on the rest of the conversation."""
+def developer_text(content: DeveloperContent) -> str:
+    """What a developer message says."""
     sections = [] if content.instructions is None else ["# Instructions", content.instructions]
     if content.tools:
         sections.append(_tools(content.tools))

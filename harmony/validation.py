@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Literal, TypeAlias, get_args
 
 from harmony import machine, parser, vocabulary
-from harmony.errors import Diagnostic, HarmonyError, quote
+from harmony.errors import Diagnostic, HarmonyError, printable, quote
 from harmony.header import KNOWN_CONTENT_TYPES, NOT_IN_NAMES, WORD
 from harmony.messages import Role
 from harmony.tokens import Tokens, as_id, as_sequence
@@ -24,7 +24,7 @@ _SPECIAL: Final = vocabulary.SPECIAL_TEXTS
 _MESSAGE: Final = _SPECIAL[vocabulary.MESSAGE]
 _STOPS: Final = tuple(_SPECIAL[token] for token in vocabulary.STOPS)
 
-# Headers repeat: the verdicts of so many are remembered, of those up to a length.
+# Headers repeat, and to ask about one takes a parser: the verdicts of so many are remembered, up to a length of each.
 _REMEMBERED: Final = 4096
 _REMEMBERED_LENGTH: Final = 256
 
@@ -174,14 +174,10 @@ def _excerpt(text: str, line_start: int, position: int) -> str:
     """The line around a position, and a caret under it."""
     begin = max(line_start, position - _BEFORE)
     end = text.find("\n", position, position + _AFTER)
-    before = _shown(text[begin:position])
-    after = _shown(text[position : end if end >= 0 else position + _AFTER])
+    before = printable(text[begin:position])
+    after = printable(text[position : end if end >= 0 else position + _AFTER])
     width = sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in before)
     return f"{before}{after}\n{' ' * width}^"
-
-
-def _shown(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # --- the machine's verdict

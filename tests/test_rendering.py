@@ -212,7 +212,7 @@ def test_many_at_a_time(encoding: HarmonyEncoding) -> None:
     bad = conversation(message("tool"))
     given: list[Any] = [*good, bad, None, *good * 10]
     for purpose in ("conversation", "completion", "training"):
-        results = encoding.render_many(iter(given), purpose=purpose)  # type: ignore[arg-type]
+        results = encoding.render_many(iter(given), purpose=purpose)
         assert len(results) == len(given)
         for one, result in zip(given, results, strict=True):
             if one is bad or one is None:
@@ -220,14 +220,14 @@ def test_many_at_a_time(encoding: HarmonyEncoding) -> None:
                 assert result.code == ("nameless-tool" if one is bad else "wrong-type")
                 assert result.__traceback__ is result.__context__ is result.__cause__ is None
             else:
-                assert result == encoding.render_with_spans(one, purpose=purpose).tokens  # type: ignore[arg-type]
+                assert result == encoding.render_with_spans(one, purpose=purpose).tokens
     long = [conversation(message("user", f"{number} " + "many words " * 500)) for number in range(40)]
     long[20] = bad
     results = encoding.render_many(long)
     assert [isinstance(result, RenderError) for result in results] == [number == 20 for number in range(40)]
     assert results[:20] + results[21:] == [encoding.render_conversation(one) for one in long[:20] + long[21:]]
     assert encoding.render_many([]) == []
-    assert encoding.render_many([bad])[0].code == "nameless-tool"  # type: ignore[union-attr]
+    assert encoding.render_many([bad])[0].code == "nameless-tool"
     too_long = encoding.render_many([good[5]], RenderConversationConfig(max_tokens=3))[0]
     assert isinstance(too_long, RenderError)
 
@@ -243,7 +243,7 @@ def test_many_survive_whatever_one_raises(encoding: HarmonyEncoding) -> None:
     results = encoding.render_many([raising, talk(), without])
     assert [isinstance(result, RenderError) for result in results] == [True, False, True]
     assert str(results[0]) == "KeyError: 'mine'"
-    assert results[0].code == "cannot-render"  # type: ignore[union-attr]
+    assert results[0].code == "cannot-render"
 
 
 def test_spans_make_a_loss_mask(encoding: HarmonyEncoding) -> None:

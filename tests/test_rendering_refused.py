@@ -162,14 +162,14 @@ def test_a_conversation_without_a_list_of_messages(encoding: HarmonyEncoding) ->
 def test_wrong_arguments(encoding: HarmonyEncoding) -> None:
     config = RenderConversationConfig
     for call, name in (
-        (lambda: encoding.render(message("user"), {"style": "oss"}), "render_options"),  # type: ignore[arg-type]
-        (lambda: encoding.render_conversation(talk(), {"style": "oss"}), "config"),  # type: ignore[arg-type]
-        (lambda: encoding.render_conversation(talk(), RenderOptions()), "config"),  # type: ignore[arg-type]
-        (lambda: encoding.render_conversation_for_completion(talk(), None), "next_turn_role"),  # type: ignore[arg-type]
-        (lambda: encoding.render_conversation_for_completion(talk(), 5), "next_turn_role"),  # type: ignore[arg-type]
-        (lambda: config(max_tokens="5"), "RenderConversationConfig.max_tokens"),  # type: ignore[arg-type]
-        (lambda: encoding.render_many([], config=5), "config"),  # type: ignore[arg-type]
-        (lambda: encoding.resize_cache("5"), "max_bytes"),  # type: ignore[arg-type]
+        (lambda: encoding.render(message("user"), {"style": "oss"}), "render_options"),
+        (lambda: encoding.render_conversation(talk(), {"style": "oss"}), "config"),
+        (lambda: encoding.render_conversation(talk(), RenderOptions()), "config"),
+        (lambda: encoding.render_conversation_for_completion(talk(), None), "next_turn_role"),
+        (lambda: encoding.render_conversation_for_completion(talk(), 5), "next_turn_role"),
+        (lambda: config(max_tokens="5"), "RenderConversationConfig.max_tokens"),
+        (lambda: encoding.render_many([], config=5), "config"),
+        (lambda: encoding.resize_cache("5"), "max_bytes"),
         (lambda: encoding.render_conversation(talk(), assigned(config(), "max_tokens", float("nan"))), "max_tokens"),
         (lambda: encoding.render(message("user"), assigned(RenderOptions(), "style", ["x"])), "style"),
     ):
@@ -177,9 +177,9 @@ def test_wrong_arguments(encoding: HarmonyEncoding) -> None:
             call()
     for call, sentence in (
         (lambda: encoding.render_conversation_for_completion(talk(), "wizard"), "Unknown role: 'wizard'"),
-        (lambda: encoding.render_with_spans(talk(), purpose="train"), "got 'train' - at `purpose`"),  # type: ignore[arg-type]
-        (lambda: encoding.render_many([], purpose="train"), "got 'train' - at `purpose`"),  # type: ignore[arg-type]
-        (lambda: config(style="OSS"), "'OSS' - at `RenderConversationConfig.style`"),  # type: ignore[arg-type]
+        (lambda: encoding.render_with_spans(talk(), purpose="train"), "got 'train' - at `purpose`"),
+        (lambda: encoding.render_many([], purpose="train"), "got 'train' - at `purpose`"),
+        (lambda: config(style="OSS"), "'OSS' - at `RenderConversationConfig.style`"),
         (lambda: encoding.render_conversation(talk(), assigned(config(), "style", "OSS")), "'OSS' - at"),
         (lambda: config(max_tokens=-1), "Expected `int` >= 0 - at `RenderConversationConfig.max_tokens`"),
         (lambda: encoding.resize_cache(-1), "Expected `int` >= 0, got -1 - at `max_bytes`"),

@@ -99,7 +99,7 @@ def test_things_of_wrong_types_inside_are_passed_over(wrong: Any) -> None:
     given = talk()
     given.messages.append(wrong)
     given.messages.append(assigned(message("assistant", recipient="functions.f"), "content", [wrong]))
-    given.messages[0].content[0].channel_config.valid_channels.append(wrong)  # type: ignore[union-attr]
+    given.messages[0].content[0].channel_config.valid_channels.append(wrong)
     part: Any = given.messages[1].content[0]
     part.tools["functions"].tools.append(wrong)
     part.tools["other"] = wrong
