@@ -83,3 +83,9 @@ cdef inline str text_between(Content *content, Py_ssize_t start, Py_ssize_t stop
 
 cdef inline bytes all_bytes(Content *content):
     return content.data[:content.size] if content.size else b""
+
+
+cdef inline bytes last_bytes(Content *content, Py_ssize_t most):
+    """The last bytes, and no more than so many."""
+    cdef Py_ssize_t count = min(content.size, most)
+    return content.data[content.size - count:content.size] if count else b""

@@ -6,14 +6,20 @@ What a caller passes is checked here, and here is what a parser keeps in a pickl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from operator import attrgetter
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from harmony import machine, vocabulary
+from harmony import machine, repairs, vocabulary
+from harmony.errors import Diagnostic, Fault
 from harmony.header import Header
 from harmony.messages import Message, Role
-from harmony.results import STREAM_STATES
+from harmony.results import ENDS, STREAM_STATES
+
+
+#: By what the diagnostics of a whole input are sorted.
+POSITION: Final = attrgetter("position")
 
 
 def check_encoding(encoding: object) -> None:
@@ -46,6 +52,16 @@ def characters(tokens: Sequence[int]) -> int:
     )
 
 
+def end_of(token: int) -> Literal["end", "call", "return"] | None:
+    """What `Span.end` says of the token that ended a message; None for one that is no stop."""
+    return ENDS.get(token)
+
+
+def repair_fault(code: str, position: int, token: int) -> Fault:
+    """The fault that lenient parsing mends at one token."""
+    return Fault(code, position, found=vocabulary.load().describe(token), last=vocabulary.LAST_TOKEN)
+
+
 def state_data(
     state: int, header: Header | None, header_tokens: list[int], content_tokens: list[int], pending: int
 ) -> dict[str, Any]:
@@ -75,7 +91,7 @@ class SavedParser(msgspec.Struct, frozen=True):
     given: Role | None
     position: Annotated[int, msgspec.Meta(ge=0)]
     header_start: Annotated[int, msgspec.Meta(ge=0)]
-    header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=vocabulary.LAST_TOKEN)]]
+    header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=repairs.NO_TOKEN)]]
     header: Header | None
     content: bytes
     content_tokens: list[Annotated[int, msgspec.Meta(ge=0, lt=vocabulary.FIRST_SPECIAL)]]
@@ -83,10 +99,18 @@ class SavedParser(msgspec.Struct, frozen=True):
     delta: str | None
     tokens: list[int]
     messages: list[Message]
+    run_start: Annotated[int, msgspec.Meta(ge=0)]
+    cut: bool
+    diagnostics: list[Diagnostic]
 
     def checked(self) -> SavedParser:
         """A copy that shares no list. Raises ValueError for what no engine has saved."""
         saved = msgspec.convert(msgspec.structs.asdict(self), SavedParser)
-        if (saved.header is not None) != (saved.state == machine.State.CONTENT) or saved.settled > len(saved.content):
+        in_content = saved.state in (machine.State.CONTENT, machine.State.BARE_CONTENT)
+        if (
+            (saved.header is not None) != in_content
+            or saved.settled > len(saved.content)
+            or saved.run_start > len(saved.header_tokens)
+        ):
             raise ValueError("Expected the state of a parser, found parts that do not belong together")
         return saved

@@ -12,17 +12,19 @@ from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from harmony._content cimport Content, Ranks, all_bytes, append, append_rank, clear, settle, text_between
+from harmony._content cimport Content, Ranks, all_bytes, append, append_rank, clear, last_bytes, settle, text_between
 
 cdef extern from "Python.h":
     # As it is declared in cpython.ref it would count the reference that the call itself holds.
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
 
-from harmony import machine, vocabulary
-from harmony._engine import SavedParser, as_role, characters, check_encoding, state_data
+from harmony import machine, repairs, vocabulary
+from harmony._engine import POSITION, SavedParser, as_role, characters, check_encoding, end_of, repair_fault, state_data
 from harmony.errors import Fault, quote
 from harmony.header import open_role, read_header
-from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Span
+from harmony.messages import Role
+from harmony.results import STREAM_STATES, ParseResult, Segment, Span
+from harmony.stripped import markers_in
 from harmony.tokens import as_id, as_sequence
 
 # The tables of `machine.py` and `vocabulary.py`, copied once so that they cost nothing to read.
@@ -31,21 +33,34 @@ cdef int64_t LAST_TOKEN = vocabulary.LAST_TOKEN
 cdef int64_t NO_TOKEN = -1  # stands for every integer that is no id, however large
 
 cdef int TEXT = machine.Kind.TEXT
+cdef int CHANNEL = machine.Kind.CHANNEL
+cdef int CONSTRAIN = machine.Kind.CONSTRAIN
+cdef int MESSAGE = machine.Kind.MESSAGE
 cdef int INVALID = machine.Kind.INVALID
 cdef int END_OF_INPUT = machine.Kind.END_OF_INPUT
 cdef int EXPECT_START = machine.State.EXPECT_START
 cdef int HEADER = machine.State.HEADER
+cdef int CONTENT = machine.State.CONTENT
+cdef int STRAY_TEXT = machine.State.STRAY_TEXT
+cdef int BARE_CONTENT = machine.State.BARE_CONTENT
 cdef int OPEN_HEADER = machine.Action.OPEN_HEADER
 cdef int ADD_TO_HEADER = machine.Action.ADD_TO_HEADER
 cdef int CLOSE_HEADER = machine.Action.CLOSE_HEADER
 cdef int ADD_TO_CONTENT = machine.Action.ADD_TO_CONTENT
 cdef int CLOSE_MESSAGE = machine.Action.CLOSE_MESSAGE
 cdef int LEAVE_OPEN = machine.Action.LEAVE_OPEN
+cdef int IMPLY_START = machine.Action.IMPLY_START
+cdef int MEND_HEADER = machine.Action.MEND_HEADER
+cdef int GIVE_UP_HEADER = machine.Action.GIVE_UP_HEADER
+cdef int REPLACE = machine.Action.REPLACE
+cdef int LEAVE_OUT = machine.Action.LEAVE_OUT
+cdef int REOPEN = machine.Action.REOPEN
 cdef int ILLEGAL = machine.ILLEGAL
 
 cdef int KIND_COUNT = len(machine.Kind)
 cdef const uint8_t[::1] KINDS = machine.KINDS
-cdef const uint8_t[::1] STRICT_MOVES = machine.moves(strict=True)
+cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
+cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
 
 cdef const uint32_t[::1] RANK_OFFSETS
 cdef const uint8_t[::1] RANK_BYTES
@@ -73,6 +88,19 @@ cdef inline int64_t token_id(object token) noexcept:
     return number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
 
 
+cdef bint is_break(int64_t token) noexcept:
+    """Whether a token of a header holds anything but ASCII characters of a name."""
+    cdef uint32_t place
+    cdef uint8_t byte
+    if token >= FIRST_SPECIAL:
+        return True
+    for place in range(RANKS.offsets[token], RANKS.offsets[token + 1]):
+        byte = RANKS.data[place]
+        if byte <= 0x20 or byte >= 0x7f or byte in (0x22, 0x3c, 0x3e, 0x7b, 0x7d):
+            return True
+    return False
+
+
 cdef object rank_text(int64_t rank):
     """The text of one rank, or False where its bytes are no whole text."""
     text = TEXTS[rank]
@@ -97,13 +125,14 @@ cdef class StreamableParser:
     cdef str _unit
     cdef int _state
     cdef object _given
-    cdef Py_ssize_t _position, _start, _header_start, _content_start
+    cdef bint _cut
+    cdef Py_ssize_t _position, _start, _header_start, _content_start, _run_start
     cdef list _header_tokens
     cdef object _header, _role, _channel, _recipient, _content_type
     cdef Content _content
     cdef str _text
     cdef object _delta
-    cdef list _content_tokens, _tokens, _messages, _spans, _segments
+    cdef list _content_tokens, _tokens, _messages, _spans, _segments, _diagnostics
     cdef object __weakref__
 
     def __cinit__(self, *_arguments, **_options):
@@ -119,14 +148,13 @@ cdef class StreamableParser:
     cdef int _begin(self, object given, bint strict) except -1:
         load_vocabulary()
         self._strict = strict
-        if not strict:
-            machine.moves(strict)  # which says that there is no such table yet
-        self._moves = &STRICT_MOVES[0]
+        self._moves = &STRICT_MOVES[0] if strict else &LENIENT_MOVES[0]
         self._unit = "token"
         self._state = EXPECT_START if given is None else HEADER
         self._given = given
         self._position = self._start = self._header_start = self._content_start = 0
         self._header_tokens = []
+        self._run_start = 0
         self._forget_header()
         clear(&self._content)
         self._content_tokens = []
@@ -136,6 +164,8 @@ cdef class StreamableParser:
         self._messages = []
         self._spans = None
         self._segments = None
+        self._cut = False
+        self._diagnostics = []
         return 0
 
     # --- input
@@ -149,6 +179,8 @@ cdef class StreamableParser:
         self._delta = None
         try:
             self._step(token_id(token), token, 1)
+            if not self._strict and self._delta is None:
+                self._delta = self._held_text()
         finally:
             self._position += 1
         return self
@@ -164,11 +196,10 @@ cdef class StreamableParser:
             self._run(sequence)
         finally:
             self._segments = None
-            if self._header is not None:
-                delta = settle(&self._content, False)
-                if delta is not None:
-                    segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
-                    self._delta = delta
+            delta = self._held_text()
+            if delta is not None:
+                segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
+                self._delta = delta
         return segments
 
     @cython.critical_section
@@ -193,9 +224,16 @@ cdef class StreamableParser:
         return self._tokens
 
     @property
+    @cython.critical_section
     def diagnostics(self):
         """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises."""
-        return []
+        return self._diagnostics
+
+    @property
+    @cython.critical_section
+    def complete(self):
+        """Whether the input may end here, or could when it did: it is between messages."""
+        return self._is_between() and not self._cut
 
     @property
     def state(self):
@@ -268,6 +306,9 @@ cdef class StreamableParser:
             delta=self._delta,
             tokens=self._tokens[:],
             messages=self._messages[:],
+            run_start=self._run_start,
+            cut=self._cut,
+            diagnostics=self._diagnostics[:],
         )
         subclass = None if type(self) is StreamableParser else type(self)
         return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
@@ -287,6 +328,9 @@ cdef class StreamableParser:
         self._delta = saved.delta
         self._tokens = saved.tokens
         self._messages = saved.messages
+        self._run_start = saved.run_start
+        self._cut = saved.cut
+        self._diagnostics = saved.diagnostics
         for name, value in state[1].items():
             setattr(self, name, value)
 
@@ -359,23 +403,27 @@ cdef class StreamableParser:
             kind = TEXT
         else:
             kind = KINDS[token - FIRST_SPECIAL]
+        if kind != TEXT and not self._strict and self._header_tokens:
+            self._look_before(kind)
         move = self._moves[self._state * KIND_COUNT + kind]
         action = move >> 4
         if move == ILLEGAL:
+            if not self._strict:
+                return self._repair(kind, token, integer, width)
             self._refuse(machine.illegal(self._state, kind, self._position, vocabulary.load().describe(integer)))
         elif action == ADD_TO_CONTENT:
             self._add_to_content(token)
             self._content_tokens.append(integer)
         elif action == ADD_TO_HEADER:
-            self._header_tokens.append(token)
+            self._add_to_header(token, kind)
         elif action == OPEN_HEADER:
-            self._start = self._position
-            self._header_start = self._position + width
+            self._open_header(width)
         elif action == CLOSE_HEADER:
-            self._close_header()
-            self._content_start = self._position + width
+            self._close_header(width)
+        elif action == MEND_HEADER:
+            self._mend_header(width)
         elif action == CLOSE_MESSAGE:
-            self._close_message(ENDS[token])
+            self._close_message(end_of(token))
         self._state = move & 15
         return 0
 
@@ -383,7 +431,10 @@ cdef class StreamableParser:
         """Takes a piece of ordinary text, as a run of tokens would be taken."""
         cdef int move = self._moves[self._state * KIND_COUNT + TEXT]
         if move == ILLEGAL:
-            self._refuse(machine.illegal(self._state, TEXT, self._position, "the text " + quote(text)))
+            if self._strict:
+                self._refuse(machine.illegal(self._state, TEXT, self._position, "the text " + quote(text)))
+            self._imply_start()
+            self._state = STRAY_TEXT
         data = vocabulary.encode_utf_8(text)
         if move >> 4 == ADD_TO_CONTENT:
             append(&self._content, data)
@@ -395,28 +446,74 @@ cdef class StreamableParser:
         """Takes the end of the input; the role whose turn is next, where it ends in an open `<|start|>role`."""
         cdef int move = self._moves[self._state * KIND_COUNT + END_OF_INPUT]
         role = None
+        self._cut = self._cut or not self._is_between()
         if move != ILLEGAL and move >> 4 == LEAVE_OPEN:
             role = open_role(self._header_tokens, self._given)
             if role is None:
                 move = ILLEGAL
         if move == ILLEGAL:
+            if not self._strict:
+                self._repair(END_OF_INPUT, NO_TOKEN, repairs.NO_TOKEN, 0)
+                return None
             self._fail(machine.illegal(self._state, END_OF_INPUT, self._position, ""))
         if move >> 4 == CLOSE_MESSAGE:
             self._close_message(None)
         self._state = move & 15
         return role
 
-    cdef int _close_header(self) except -1:
+    cdef bint _is_between(self) except -1:
+        if self._state == STRAY_TEXT:
+            return repairs.is_blank(self._header_tokens)
+        return self._state == EXPECT_START
+
+    cdef int _open_header(self, Py_ssize_t width) except -1:
+        self._start = self._position
+        self._header_start = self._position + width
+        return 0
+
+    cdef int _imply_start(self) except -1:
+        self._start = self._header_start = self._position
+        self._given = Role.ASSISTANT
+        return 0
+
+    cdef int _add_to_header(self, int64_t token, int kind) except -1:
+        self._header_tokens.append(token)
+        if kind == CHANNEL or kind == CONSTRAIN:
+            self._run_start = len(self._header_tokens)
+        return 0
+
+    cdef int _close_header(self, Py_ssize_t width) except -1:
         try:
             header = read_header(self._header_tokens, self._given)
         except Fault as fault:
-            before = self._header_tokens[:fault.position]
-            fault.position = self._header_start + (len(before) if self._unit == "token" else characters(before))
+            if not self._strict:
+                return self._mend_header(width)
+            fault.position = self._place(fault)
             self._refuse(fault)
+        return self._open_content(header, self._position + width)
+
+    cdef int _mend_header(self, Py_ssize_t width) except -1:
+        if self._look(True):
+            return self._repair(MESSAGE, vocabulary.MESSAGE, vocabulary.MESSAGE, width)
+        header, faults = repairs.mend_header(self._header_tokens, self._given)
+        self._note(faults, False)
+        return self._open_content(header, self._position + width)
+
+    cdef int _open_content(self, object header, Py_ssize_t start) except -1:
         self._remember_header(header)
+        self._content_start = start
+        return self._forget_header_tokens()
+
+    cdef int _forget_header_tokens(self) except -1:
         self._given = None
         self._header_tokens = []
+        self._run_start = 0
         return 0
+
+    cdef Py_ssize_t _place(self, object fault) except -1:
+        """The position of a fault in the open header, whose own is an index into the header's tokens."""
+        before = self._header_tokens[:fault.position]
+        return self._header_start + (len(before) if self._unit == "token" else characters(before))
 
     cdef int _remember_header(self, object header) except -1:
         self._header = header
@@ -467,6 +564,118 @@ cdef class StreamableParser:
             self._tokens = self._tokens[:]
         return self._tokens
 
+    # --- lenient parsing
+
+    cdef int _look_before(self, int kind) except -1:
+        """Looks at the header's text before a marker behind which it can be no content."""
+        if kind == CHANNEL or kind == CONSTRAIN or (kind == MESSAGE and self._state > CONTENT):
+            if not self._is_plain_word():
+                self._look(True)
+        return 0
+
+    cdef bint _is_plain_word(self) except -1:
+        """Whether the header's last text is one token of letters, behind a marker, which is never content."""
+        cdef Py_ssize_t size = len(self._header_tokens)
+        if size != self._run_start + 1 or self._state == STRAY_TEXT or (self._run_start == 0 and self._given is not None):
+            return False
+        return not is_break(self._header_tokens[size - 1])
+
+    cdef bint _look(self, bint ended) except -1:
+        """Opens the content whose `<|message|>` is missing, where the header's last text turns out to be that."""
+        if len(self._header_tokens) == self._run_start:
+            return False
+        slot = self._slot()
+        if not repairs.is_content(self._header_tokens, self._run_start, slot, ended=ended):
+            return False
+        self._open_bare_content(repairs.content_of(self._header_tokens, self._run_start, slot, self._given))
+        return True
+
+    cdef object _slot(self):
+        return repairs.slot_of(self._header_tokens, self._run_start, self._given, stray=self._state == STRAY_TEXT)
+
+    cdef int _open_bare_content(self, object mended) except -1:
+        self._note(mended.faults, False)
+        self._open_content(mended.header, self._place(Fault("missing-message", mended.start, found="")))
+        self._state = BARE_CONTENT
+        return self._add_bytes(mended.content)
+
+    cdef int _add_bytes(self, bytes data) except -1:
+        append(&self._content, data)
+        if self._spans is None:
+            self._content_tokens.extend(data.translate(vocabulary.load().byte_ranks))
+        return 0
+
+    cdef object _held_text(self):
+        """What the last step added to the content without having said so."""
+        if self._header is None and not self._strict and self._header_tokens and self._may_decide():
+            self._look(False)
+        return None if self._header is None else settle(&self._content, False)
+
+    cdef bint _may_decide(self) except -1:
+        if self._state != STRAY_TEXT and not is_break(self._header_tokens[len(self._header_tokens) - 1]):
+            return False
+        return repairs.may_decide(self._header_tokens, self._run_start, stray=self._state == STRAY_TEXT)
+
+    cdef int _repair(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
+        """Takes a token that may not stand here; the end of the input is such a token too."""
+        cdef int action
+        repair = machine.REPAIRS[self._state, kind]
+        if repair.code is not None:
+            self._note([repair_fault(repair.code, self._position, integer)], True)
+        for each in repair.actions:
+            action = each
+            if action == IMPLY_START:
+                self._imply_start()
+            elif action == OPEN_HEADER:
+                self._open_header(width)
+            elif action == ADD_TO_HEADER:
+                self._add_to_header(token if kind != INVALID else repairs.NO_TOKEN, kind)
+            elif action == CLOSE_HEADER:
+                self._close_header(width)
+            elif action == MEND_HEADER:
+                self._mend_header(width)
+            elif action == GIVE_UP_HEADER:
+                self._give_up_header(kind, token, integer, width)
+            elif action == CLOSE_MESSAGE:
+                self._close_message(None)
+            elif action == REOPEN:
+                self._reopen(width)
+            elif action == REPLACE:
+                self._add_bytes(repairs.REPLACEMENT)
+            elif action == LEAVE_OUT:
+                self._add_bytes(repairs.left_out(last_bytes(&self._content, repairs.LONGEST_MARKER)))
+        self._state = repair.after
+        return 0
+
+    cdef int _give_up_header(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
+        """Ends a header that gets no `<|message|>`. Where there was content behind it, the token ends that."""
+        following = repairs.FOLLOWING[kind]
+        mended = repairs.give_up(self._header_tokens, self._run_start, self._slot(), self._given, following)
+        if mended.header is None:
+            self._note(mended.faults, False)
+            return self._forget_header_tokens()
+        self._open_bare_content(mended)
+        if self._moves[self._state * KIND_COUNT + kind] != ILLEGAL:
+            return self._close_message(end_of(token))
+        return self._repair(kind, token, integer, width)
+
+    cdef int _reopen(self, Py_ssize_t width) except -1:
+        header = self._header if self._state == BARE_CONTENT else repairs.NO_HEADER
+        if self._content.size:
+            self._close_message(None)
+            self._start = self._position
+            self._remember_header(header)
+        self._content_start = self._position + width
+        return 0
+
+    cdef int _note(self, object faults, bint placed) except -1:
+        """Remembers what was repaired; faults that are not `placed` count from where the header begins."""
+        if reference_count(<PyObject *>self._diagnostics) > 1:  # as in `_close_message`
+            self._diagnostics = self._diagnostics[:]
+        for fault in faults:
+            self._diagnostics.append(fault.diagnostic(fault.position if placed else self._place(fault)))
+        return 0
+
     cdef int _refuse(self, object fault) except -1:
         """Raises for a token that may not stand here. A header that holds one is given up; content stays open."""
         if self._header is None:
@@ -488,9 +697,10 @@ cdef StreamableParser whole_input(object role, bint strict):
 
 
 cdef object result(StreamableParser parser):
-    complete = parser._state == EXPECT_START
     next_role = parser._end()
-    return ParseResult(parser._messages, [], parser._spans, complete, next_role)
+    if parser._diagnostics:
+        parser._diagnostics.sort(key=POSITION)
+    return ParseResult(parser._messages, parser._diagnostics, parser._spans, not parser._cut, next_role)
 
 
 def parse(tokens, role, *, strict):
@@ -500,10 +710,10 @@ def parse(tokens, role, *, strict):
     return result(parser)
 
 
-def parse_text(text, role, *, strict):
+def parse_text(text, role, *, strict, stripped=False):
     cdef StreamableParser parser = whole_input(role, strict)
     parser._unit = "character"
-    for start, stop, token in vocabulary.special_tokens_in(text):
+    for start, stop, token in markers_in(text, parser._given, stripped=stripped):
         if parser._position < start:
             parser._take_text(text[parser._position:start])
             parser._position = start

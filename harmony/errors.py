@@ -51,6 +51,40 @@ SENTENCES: Final = {
     "invalid-name": f"{_IN_HEADER}expected {_A_NAME}, found {{found}}",
     "header-not-utf-8": "expected UTF-8 in a message header, found the byte {found}",
 }
+#: And those of what lenient parsing mends, each with what it does. Those of one token have the same facts.
+REPAIR_SENTENCES: Final = {
+    # in the stream
+    "missing-start": "expected `<|start|>` before {found}; a message of the assistant begins here",
+    "missing-stop": "expected a stop, found {found} inside content; the message ends before it",
+    "second-message": "expected text or a stop, found {found} inside content; what follows is a message without a header",
+    "late-message": "expected a stop, found {found} inside content that began without it; a message with the same header follows",
+    "end-of-text": "expected a stop, found {found}; it is taken for one",
+    "extra-stop": "expected `<|start|>`, found {found} after the end of a message; it is left out",
+    "misplaced-token": "expected no {found} here; it is left out",
+    "white-space-between": "expected `<|start|>`, found white space between messages; it is left out",
+    "stray-text": "expected `<|start|>`, found {found}; it is taken for a message of the assistant",
+    # in a header
+    "missing-message": "expected `<|message|>`, found {found}; what follows the header is taken for content",
+    "interrupted-header": "expected `<|message|>`, found {found}; the header is given up",
+    "repeated-role": "expected the role once, found {found} again; it is left out",
+    "other-author": "expected the role given, `{expected}`, found {found}; it is taken for the author",
+    "other-order": "expected {found} before the content type; the order is mended",
+    "implied-author": "expected an author after `<|start|>`, found {found}; the message is taken for the assistant's",
+    "unknown-author": "expected a role or a tool's name with a dot, found {found}; it is taken for a tool's name",
+    "unmarked-channel": "expected `<|channel|>` before {found}; it is taken for the channel",
+    "glued-words": "expected {found} to be two words; it is split behind `{word}`",
+    "no-channel": "expected a channel's name after `<|channel|>`, found {found}; the marker is left out",
+    "other-channel": "expected one channel, found the other channel {found}; it is left out",
+    "no-recipient": "expected a recipient's name after `to=`, found {found}; `to=` is left out",
+    "spaced-name": "expected no white space before the name {found}; it is left out",
+    "misplaced-recipient": "expected a {slot}, found a name with a dot, {found}; it is taken for the recipient",
+    "other-recipient": "expected one recipient, found the other recipient {found}; it is left out",
+    "no-content-type": "expected a content type after `<|constrain|>`, found {found}; the marker is left out",
+    "other-content-type": "expected one content type, found the other word {found}; it is left out",
+    "unknown-word": "expected no {found} in a message header; it is left out",
+    "cut-name": f"expected {_A_NAME}, found {{found}}; it is cut to `{{word}}`",
+    "replaced-bytes": "expected UTF-8 in a message header, found the byte {found}; it becomes U+FFFD",
+}
 #: And those of what cannot be rendered.
 RENDERING_SENTENCES: Final = {
     "wrong-type": "expected `{expected}`, found `{found}`",
@@ -66,6 +100,9 @@ RENDERING_SENTENCES: Final = {
     "too-long": "expected at most {limit:,} tokens, found {size}; the largest message has {largest}",
     "action-too-long": "expected at most {limit:,} tokens in one message of the assistant, found {size}",
 }
+
+
+_SENTENCES: Final = SENTENCES | REPAIR_SENTENCES | RENDERING_SENTENCES
 
 
 class Diagnostic(msgspec.Struct, frozen=True):
@@ -137,11 +174,15 @@ class Fault(Exception):  # noqa: N818  it says what is wrong, and is never what 
         self.code = code
         self.position = position
         self.field = field
-        self.sentence = (SENTENCES.get(code) or RENDERING_SENTENCES[code]).format(**facts)
+        self.sentence = _SENTENCES[code].format(**facts)
 
     def error(self, *, unit: Literal["token", "character"] = "token", messages: Sequence[Message] = ()) -> HarmonyError:
         """The HarmonyError that the fault becomes, once its place is known."""
         return HarmonyError(self.sentence, code=self.code, position=self.position, unit=unit, messages=messages)
+
+    def diagnostic(self, position: int) -> Diagnostic:
+        """The Diagnostic that the fault becomes at this position, where it was mended."""
+        return Diagnostic(self.code, self.sentence, position)
 
     def render_error(self, index: int | None) -> RenderError:
         """The RenderError that the fault becomes in the message of this index, or in a message by itself."""

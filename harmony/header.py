@@ -42,12 +42,14 @@ Style: TypeAlias = Literal["openai", "oss"]
 
 #: A word of a header: white space between them is ASCII, and the rest of Unicode's White_Space is an error in a name.
 WORD: Final = re.compile(r"[^ \t\n\f\r]+")
-#: A character that no name holds.
-NOT_IN_NAMES: Final = re.compile('[<>{}"\u200b\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]')
+ZERO_WIDTH_SPACE: Final = "\u200b"
+#: All that is white space in Unicode, and U+200B; and with it, all characters that no name holds.
+SPACE: Final = f"{ZERO_WIDTH_SPACE}\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+NOT_IN_NAMES: Final = re.compile(f'[<>{{}}"{SPACE}]')
 
 # A header has some five tokens. Those past this length are read anew each time, which bounds what is remembered.
-_REMEMBERED_LENGTH: Final = 64
-_REMEMBERED_HEADERS: Final = 4096
+REMEMBERED_LENGTH: Final = 64
+REMEMBERED_HEADERS: Final = 4096
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ def read_header(tokens: Sequence[int], given: Role | None) -> Header:
     `given` is the role that the caller named, for the first header of a completion, which has no author of its own
     but may repeat the role. Raises Fault; its position is an index into `tokens`.
     """
-    if len(tokens) <= _REMEMBERED_LENGTH:
+    if len(tokens) <= REMEMBERED_LENGTH:
         return _remembered(tuple(tokens), given)
     return _read(tokens, given)
 
@@ -220,16 +222,16 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
     if given is not None:
         return Header(given, None, recipient, channel, content_type)
     assert author is not None  # one was wanted
-    found = _author(author.word, recipient is not None)
+    found = read_author(author.word, addressed=recipient is not None)
     if found is None:
         raise author.fault("unknown-role")
     return Header(*found, recipient, channel, content_type)
 
 
-_remembered = lru_cache(_REMEMBERED_HEADERS)(_read)
+_remembered = lru_cache(REMEMBERED_HEADERS)(_read)
 
 
-def _author(word: str, addressed: bool) -> tuple[Role, str | None] | None:
+def read_author(word: str, *, addressed: bool) -> tuple[Role, str | None] | None:
     """The role and name that an author's word stands for, or None; `addressed` where a recipient follows."""
     if word in _ROLES:
         # `tool` by itself is a tool of that name, as in openai-harmony.
@@ -282,7 +284,7 @@ def _written_author(role: Role, name: str | None, addressed: bool) -> list[str |
     if name is None:
         raise Fault("nameless-tool", field="author.name")
     _check_word("author.name", name)
-    if _author(name, addressed) not in ((Role.TOOL, name), None):
+    if read_author(name, addressed=addressed) not in ((Role.TOOL, name), None):
         raise Fault("reads-as-author", field="author.name", found=quote(name))
     return [name]
 

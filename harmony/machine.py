@@ -2,15 +2,15 @@
 
 A message is `<|start|>` header `<|message|>` content stop. What a header's words mean is not decided here but in
 `header.py`; here, a header is text in which `<|channel|>` and `<|constrain|>` may stand once each, in that order.
-A move that a table does not hold is illegal. This module knows no bytes and no messages.
+A move that a table does not hold is illegal: strict parsing refuses it, lenient parsing repairs it as REPAIRS says.
+This module knows no bytes and no messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from harmony import vocabulary
 from harmony.errors import Fault, quote
@@ -25,9 +25,10 @@ class Kind(IntEnum):
     CONSTRAIN = 3
     MESSAGE = 4
     STOP = 5  # <|end|>, <|call|> or <|return|>
-    OTHER = 6  # a special token without a place in the format: reserved, <|endoftext|>, <|startoftext|>
-    INVALID = 7  # not the id of any token
-    END_OF_INPUT = 8
+    OTHER = 6  # a special token without a place in the format: reserved, <|startoftext|>
+    END_OF_TEXT = 7  # <|endoftext|>, which has none either, but ends what a model generates
+    INVALID = 8  # not the id of any token
+    END_OF_INPUT = 9
 
 
 class State(IntEnum):
@@ -38,6 +39,10 @@ class State(IntEnum):
     CHANNEL = 2  # after <|channel|>: its name, and what may follow it
     CONSTRAIN = 3  # after <|constrain|>: the content type
     CONTENT = 4  # after <|message|>
+    # Lenient parsing alone comes to the others.
+    STRAY_TEXT = 5  # text where <|start|> is missing: a header or a message, it is not known yet
+    ODD_HEADER = 6  # a header whose markers are not those of a legal one
+    BARE_CONTENT = 7  # content whose <|message|> is missing
 
 
 class Action(IntEnum):
@@ -50,6 +55,13 @@ class Action(IntEnum):
     ADD_TO_CONTENT = 4
     CLOSE_MESSAGE = 5  # at a stop, or at the end of the input
     LEAVE_OPEN = 6  # the input ends after `<|start|>role`, where the next turn is to be written
+    # And for repairs:
+    IMPLY_START = 7  # a message of the assistant begins without <|start|>
+    MEND_HEADER = 8  # as CLOSE_HEADER, of a header that is not legal
+    GIVE_UP_HEADER = 9  # no <|message|> comes: what is no header is content, whose message ends here
+    REPLACE = 10  # add U+FFFD to the content
+    LEAVE_OUT = 11  # a token inside content that is none of it
+    REOPEN = 12  # a message ends, and another begins, without a header or with the same; one without content goes on
 
 
 Table = Mapping[tuple[State, Kind], tuple[Action, State]]
@@ -73,6 +85,109 @@ STRICT: Final[Table] = {
     (State.CONTENT, Kind.END_OF_INPUT): (Action.CLOSE_MESSAGE, State.EXPECT_START),
 }
 
+
+class Repair(NamedTuple):
+    """What lenient parsing does on a move that is not legal: the diagnostic it gives, its actions in order, the state.
+
+    `code` is None where the header rules find what is to be said.
+    """
+
+    code: str | None
+    actions: tuple[Action, ...]
+    after: State
+
+
+#: What lenient parsing does without a diagnostic: all that strict parsing does, and what its own states ask for.
+LENIENT: Final[Table] = {
+    **STRICT,
+    (State.STRAY_TEXT, Kind.TEXT): (Action.ADD_TO_HEADER, State.STRAY_TEXT),
+    (State.ODD_HEADER, Kind.TEXT): (Action.ADD_TO_HEADER, State.ODD_HEADER),
+    (State.ODD_HEADER, Kind.CHANNEL): (Action.ADD_TO_HEADER, State.ODD_HEADER),
+    (State.ODD_HEADER, Kind.CONSTRAIN): (Action.ADD_TO_HEADER, State.ODD_HEADER),
+    (State.ODD_HEADER, Kind.MESSAGE): (Action.MEND_HEADER, State.CONTENT),
+    (State.BARE_CONTENT, Kind.TEXT): (Action.ADD_TO_CONTENT, State.BARE_CONTENT),
+    (State.BARE_CONTENT, Kind.STOP): (Action.CLOSE_MESSAGE, State.EXPECT_START),
+    (State.BARE_CONTENT, Kind.END_OF_INPUT): (Action.CLOSE_MESSAGE, State.EXPECT_START),
+}
+
+_HEADERS: Final = (State.HEADER, State.CHANNEL, State.CONSTRAIN, State.ODD_HEADER)
+_CONTENTS: Final = (State.CONTENT, State.BARE_CONTENT)
+
+#: What lenient parsing does on every other move.
+REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
+    # Between messages. `<|end|>commentary to=f json<|message|>`: text may be a header without its `<|start|>`.
+    (State.EXPECT_START, Kind.TEXT): Repair(None, (Action.IMPLY_START, Action.ADD_TO_HEADER), State.STRAY_TEXT),
+    (State.EXPECT_START, Kind.INVALID): Repair(
+        "invalid-token", (Action.IMPLY_START, Action.ADD_TO_HEADER), State.STRAY_TEXT
+    ),
+    # `<|end|><|channel|>final<|message|>`
+    (State.EXPECT_START, Kind.CHANNEL): Repair(
+        "missing-start", (Action.IMPLY_START, Action.ADD_TO_HEADER), State.CHANNEL
+    ),
+    (State.EXPECT_START, Kind.CONSTRAIN): Repair(
+        "missing-start", (Action.IMPLY_START, Action.ADD_TO_HEADER), State.CONSTRAIN
+    ),
+    (State.EXPECT_START, Kind.MESSAGE): Repair(
+        "missing-start", (Action.IMPLY_START, Action.CLOSE_HEADER), State.CONTENT
+    ),
+    # `<|end|><|return|>`
+    (State.EXPECT_START, Kind.STOP): Repair("extra-stop", (), State.EXPECT_START),
+    (State.EXPECT_START, Kind.END_OF_TEXT): Repair("extra-stop", (), State.EXPECT_START),
+    (State.EXPECT_START, Kind.OTHER): Repair("misplaced-token", (), State.EXPECT_START),
+    # Text where `<|start|>` is missing. What follows tells what it is.
+    (State.STRAY_TEXT, Kind.CHANNEL): Repair("missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER),
+    (State.STRAY_TEXT, Kind.CONSTRAIN): Repair("missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER),
+    (State.STRAY_TEXT, Kind.MESSAGE): Repair("missing-start", (Action.MEND_HEADER,), State.CONTENT),
+    (State.STRAY_TEXT, Kind.OTHER): Repair("misplaced-token", (Action.ADD_TO_HEADER,), State.STRAY_TEXT),
+    (State.STRAY_TEXT, Kind.INVALID): Repair("invalid-token", (Action.ADD_TO_HEADER,), State.STRAY_TEXT),
+    # Headers. `<|channel|>commentary to=assistant<|channel|>analysis<|message|>`: markers that no legal header has.
+    **{
+        (state, kind): Repair(None, (Action.ADD_TO_HEADER,), State.ODD_HEADER)
+        for state in _HEADERS
+        for kind in (Kind.CHANNEL, Kind.CONSTRAIN)
+        if (state, kind) not in LENIENT
+    },
+    **{
+        (state, kind): Repair(code, (Action.ADD_TO_HEADER,), State.ODD_HEADER)
+        for state in _HEADERS
+        for kind, code in ((Kind.OTHER, "misplaced-token"), (Kind.INVALID, "invalid-token"))
+    },
+    # `<|channel|>final {"answer": "hi"}<|return|>`, `<|start|><|start|>assistant`: no `<|message|>` comes.
+    **{
+        (state, kind): Repair(None, (Action.GIVE_UP_HEADER,), State.EXPECT_START)
+        for state in (State.STRAY_TEXT, *_HEADERS)
+        for kind in (Kind.STOP, Kind.END_OF_TEXT, Kind.END_OF_INPUT)
+    },
+    **{
+        (state, Kind.START): Repair(None, (Action.GIVE_UP_HEADER, Action.OPEN_HEADER), State.HEADER)
+        for state in (State.STRAY_TEXT, *_HEADERS)
+    },
+    # Content. `<|message|>a<|start|>assistant`, `<|message|>a<|channel|>final`: its stop is missing.
+    **{
+        (state, Kind.START): Repair("missing-stop", (Action.CLOSE_MESSAGE, Action.OPEN_HEADER), State.HEADER)
+        for state in _CONTENTS
+    },
+    **{
+        (state, Kind.CHANNEL): Repair(
+            "missing-stop", (Action.CLOSE_MESSAGE, Action.IMPLY_START, Action.ADD_TO_HEADER), State.CHANNEL
+        )
+        for state in _CONTENTS
+    },
+    **{
+        (state, Kind.END_OF_TEXT): Repair("end-of-text", (Action.CLOSE_MESSAGE,), State.EXPECT_START)
+        for state in _CONTENTS
+    },
+    # A second `<|message|>` begins a message without a header. Where the first is missing, it has come late.
+    (State.CONTENT, Kind.MESSAGE): Repair("second-message", (Action.REOPEN,), State.CONTENT),
+    (State.BARE_CONTENT, Kind.MESSAGE): Repair("late-message", (Action.REOPEN,), State.CONTENT),
+    **{
+        (state, kind): Repair("misplaced-token", (Action.LEAVE_OUT,), state)
+        for state in _CONTENTS
+        for kind in (Kind.CONSTRAIN, Kind.OTHER)
+    },
+    **{(state, Kind.INVALID): Repair("invalid-token", (Action.REPLACE,), state) for state in _CONTENTS},
+}
+
 _MARKERS: Final = {
     vocabulary.START: Kind.START,
     vocabulary.CHANNEL: Kind.CHANNEL,
@@ -81,22 +196,24 @@ _MARKERS: Final = {
     **dict.fromkeys(vocabulary.STOPS, Kind.STOP),
 }
 #: The kind of each special token, one byte each, from `vocabulary.FIRST_SPECIAL` on.
-KINDS: Final = bytes(_MARKERS.get(token, Kind.OTHER) for token in vocabulary.SPECIAL_TEXTS)
+KINDS: Final = bytes(
+    Kind.END_OF_TEXT if token == vocabulary.END_OF_TEXT else _MARKERS.get(token, Kind.OTHER)
+    for token in vocabulary.SPECIAL_TEXTS
+)
 
 #: A packed move is `action << 4 | state`; this one says that a move is illegal.
 ILLEGAL: Final = 0xFF
 
 
-@cache
-def moves(strict: bool) -> bytes:
-    """The table of a mode as engines index it: one byte a move, at `state * len(Kind) + kind`."""
-    if not strict:
-        raise NotImplementedError("lenient parsing, `strict=False`, is not part of this version")
+def _packed(table: Table) -> bytes:
     packed = bytearray([ILLEGAL]) * (len(State) * len(Kind))
-    for (state, kind), (action, after) in STRICT.items():
+    for (state, kind), (action, after) in table.items():
         packed[state * len(Kind) + kind] = action << 4 | after
     return bytes(packed)
 
+
+#: The tables as engines index them, by whether they are strict: one byte a move, at `state * len(Kind) + kind`.
+MOVES: Final = {True: _packed(STRICT), False: _packed(LENIENT)}
 
 _WORDS: Final = {
     Kind.TEXT: "text",

@@ -27,6 +27,9 @@ STREAM_STATES: Final = (
     StreamState.HEADER,
     StreamState.HEADER,
     StreamState.CONTENT,
+    StreamState.HEADER,
+    StreamState.HEADER,
+    StreamState.CONTENT,
 )
 
 #: What `Span.end` says of each stop.
@@ -41,7 +44,9 @@ class Span(msgspec.Struct, frozen=True):
     """Where a message stands in the input: token indices, or character offsets where the input was text.
 
     `start` is that of its `<|start|>`, or of the input where the caller gave the role. Its content is
-    `[content_start, stop)`; `end` tells which marker stands at `stop`: None where the input ended there.
+    `[content_start, stop)`; `end` tells which stop stands at `stop`: None where the input ended there, or where lenient
+    parsing ended the message. Where `<|message|>` was missing, a token at `content_start` may hold the end of the
+    header too.
     """
 
     start: int

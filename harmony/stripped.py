@@ -1,0 +1,67 @@
+"""Where the markers stand in a rendered text: written out, or, where a detokenizer left them out, supposed.
+
+    analysisWe need the sky.assistantcommentary to=functions.sky json{"city": "Oslo"}
+
+Such a text does not say where its markers were. A message is taken to begin where the text does, and at every
+`assistant` that a known channel's name follows without a space, or a recipient; its header to be that channel, a
+recipient and a known content type. So a message that speaks of `assistantfinal` is torn there; a first word `analysis`
+is a channel even where it was none; a type glued to a function's name (`functions.skyjson{`) is cut off it, unless
+`_`, `-` or a dot stands before it (`to_json{`); and whether the last message was ended is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from harmony import vocabulary
+from harmony.header import KNOWN_CONTENT_TYPES, SPACE
+from harmony.messages import Role
+from harmony.repairs import KNOWN_CHANNELS
+
+_S: Final = f"[{SPACE}]"
+_N: Final = f'[^<>{{}}"{SPACE}]'
+_CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
+_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
+# A name ends before `json{`, unless what is left of it would end in a joint.
+_NAME: Final = rf"(?:(?!(?<![_.-]){_TYPE}{_S}*\{{){_N})+"
+_TO: Final = rf"{_S}*to={_S}*{_NAME}"
+#: ` to=functions.sky`, `commentary to=functions.sky json`, `final`, ` to=functions.sky commentary json`
+_HEADER: Final = re.compile(
+    rf"(?:(?P<first>{_TO})?{_S}*(?P<channel>{_CHANNEL})(?P<second>{_TO})?|(?P<only>{_TO}))"
+    rf"(?:{_S}*(?P<type>{_TYPE})(?={_S}*[{{\[\"]|\n))?"
+)
+_BEGINNING: Final = re.compile(rf"assistant(?={_CHANNEL}|{_S}+to={_N})")
+
+
+def markers_in(text: str, given: Role | None, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
+    """Each marker of a text: where it starts, where it ends (characters), and its token id.
+
+    Of a `stripped` text that has none, they are those supposed, which have no length.
+    """
+    if stripped and next(vocabulary.special_tokens_in(text), None) is None:
+        return _supposed(text, given)
+    return vocabulary.special_tokens_in(text)
+
+
+def _supposed(text: str, given: Role | None) -> Iterator[tuple[int, int, int]]:
+    places = [(match.start(), match.end()) for match in _BEGINNING.finditer(text)]
+    if not places or places[0][0] > 0:
+        places.insert(0, (0, 0))
+    stop = vocabulary.END
+    for start, header_start in places:
+        if start > 0:
+            yield start, start, stop
+        if start > 0 or given is None:
+            yield start, start, vocabulary.START
+        header = _HEADER.match(text, header_start)
+        stop = vocabulary.END
+        if header is not None:
+            if header["channel"] is not None:
+                yield header.start("channel"), header.start("channel"), vocabulary.CHANNEL
+            if header["type"] is not None and not text[header.start("type") - 1].isspace():
+                yield header.start("type"), header.start("type"), vocabulary.CONSTRAIN
+            yield header.end(), header.end(), vocabulary.MESSAGE
+            if header["first"] or header["second"] or header["only"]:
+                stop = vocabulary.CALL
