@@ -58,6 +58,8 @@ cdef int REOPEN = machine.Action.REOPEN
 cdef int ILLEGAL = machine.ILLEGAL
 
 cdef int KIND_COUNT = len(machine.Kind)
+cdef int WORDS_THAT_DECIDE = repairs.WORDS_THAT_DECIDE["channel"]
+cdef Py_ssize_t LONG_RUN = 64  # so long a run of text in a header is looked at by itself
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
@@ -88,17 +90,26 @@ cdef inline int64_t token_id(object token) noexcept:
     return number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
 
 
-cdef bint is_break(int64_t token) noexcept:
-    """Whether a token of a header holds anything but ASCII characters of a name."""
+cdef bint is_short(list tokens, Py_ssize_t start, bint ended) except -1:
+    """Whether the tokens from `start` on have fewer words than decide, and only what names may have."""
+    cdef Py_ssize_t index
+    cdef int64_t token
     cdef uint32_t place
-    cdef uint8_t byte
-    if token >= FIRST_SPECIAL:
-        return True
-    for place in range(RANKS.offsets[token], RANKS.offsets[token + 1]):
-        byte = RANKS.data[place]
-        if byte <= 0x20 or byte >= 0x7f or byte in (0x22, 0x3c, 0x3e, 0x7b, 0x7d):
-            return True
-    return False
+    cdef int words = 0
+    cdef bint in_word = False
+    for index in range(start, len(tokens)):
+        token = tokens[index]
+        if token >= FIRST_SPECIAL:
+            return False
+        for place in range(RANKS.offsets[token], RANKS.offsets[token + 1]):
+            if RANKS.data[place] in (0x20, 0x09, 0x0a, 0x0c, 0x0d):
+                words += in_word
+                in_word = False
+            elif RANKS.data[place] in (0x22, 0x3c, 0x3e, 0x7b, 0x7d) or RANKS.data[place] >= 0x7f:
+                return False
+            else:
+                in_word = True
+    return words + (in_word and ended) < WORDS_THAT_DECIDE
 
 
 cdef object rank_text(int64_t rank):
@@ -569,16 +580,17 @@ cdef class StreamableParser:
     cdef int _look_before(self, int kind) except -1:
         """Looks at the header's text before a marker behind which it can be no content."""
         if kind == CHANNEL or kind == CONSTRAIN or (kind == MESSAGE and self._state > CONTENT):
-            if not self._is_plain_word():
+            if not self._is_short(True):
                 self._look(True)
         return 0
 
-    cdef bint _is_plain_word(self) except -1:
-        """Whether the header's last text is one token of letters, behind a marker, which is never content."""
-        cdef Py_ssize_t size = len(self._header_tokens)
-        if size != self._run_start + 1 or self._state == STRAY_TEXT or (self._run_start == 0 and self._given is not None):
+    cdef bint _is_short(self, bint ended) except -1:
+        """Whether the header's last text is too short to be content; by far the most are."""
+        if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0):
             return False
-        return not is_break(self._header_tokens[size - 1])
+        return len(self._header_tokens) - self._run_start < LONG_RUN and is_short(
+            self._header_tokens, self._run_start, ended
+        )
 
     cdef bint _look(self, bint ended) except -1:
         """Opens the content whose `<|message|>` is missing, where the header's last text turns out to be that."""
@@ -607,14 +619,10 @@ cdef class StreamableParser:
 
     cdef object _held_text(self):
         """What the last step added to the content without having said so."""
-        if self._header is None and not self._strict and self._header_tokens and self._may_decide():
-            self._look(False)
+        if self._header is None and not self._strict and self._header_tokens and not self._is_short(False):
+            if repairs.may_decide(self._header_tokens, self._run_start, self._slot()):
+                self._look(False)
         return None if self._header is None else settle(&self._content, False)
-
-    cdef bint _may_decide(self) except -1:
-        if self._state != STRAY_TEXT and not is_break(self._header_tokens[len(self._header_tokens) - 1]):
-            return False
-        return repairs.may_decide(self._header_tokens, self._run_start, stray=self._state == STRAY_TEXT)
 
     cdef int _repair(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes a token that may not stand here; the end of the input is such a token too."""

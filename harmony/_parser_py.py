@@ -28,17 +28,6 @@ if TYPE_CHECKING:
 _KIND_COUNT: Final = len(machine.Kind)
 
 
-class _TokenBytes(dict[int, bytes]):
-    """The bytes of the ranks met so far; at most the vocabulary."""
-
-    def __missing__(self, token: int) -> bytes:
-        found = self[token] = vocabulary.load().token_bytes(token)
-        return found
-
-
-_TOKEN_BYTES: Final = _TokenBytes()
-
-
 class StreamableParser:
     """Parses the tokens of a completion as they come, one at a time or some at a time.
 
@@ -295,7 +284,7 @@ class StreamableParser:
             if streaming:
                 self._own_tokens().append(token)
             if adding and 0 <= token < vocabulary.FIRST_SPECIAL:
-                self._content += _TOKEN_BYTES[token]
+                self._content += vocabulary.TOKEN_BYTES[token]
                 if streaming:
                     self._content_tokens.append(token)
                 self._position += 1
@@ -318,7 +307,7 @@ class StreamableParser:
             kind = machine.KINDS[token - vocabulary.FIRST_SPECIAL]
         else:
             kind = machine.Kind.INVALID
-        if not self._strict and kind != machine.Kind.TEXT and self._header_tokens:
+        if self._header_tokens and not self._strict and kind != machine.Kind.TEXT:
             self._look_before(kind)
         move = self._moves[self._state * _KIND_COUNT + kind]
         if move == machine.ILLEGAL:
@@ -328,7 +317,7 @@ class StreamableParser:
             self._refuse(machine.illegal(self._state, kind, self._position, found))
         match move >> 4:
             case machine.Action.ADD_TO_CONTENT:
-                self._content += _TOKEN_BYTES[token]
+                self._content += vocabulary.TOKEN_BYTES[token]
                 self._content_tokens.append(token)
                 self._delta = self._settle(final=False)
             case machine.Action.ADD_TO_HEADER:
@@ -489,8 +478,7 @@ class StreamableParser:
     def _held_text(self) -> str | None:
         """What the last step added to the content without having said so."""
         if self._header is None and self._header_tokens and not self._strict:
-            stray = self._state == machine.State.STRAY_TEXT
-            if repairs.may_decide(self._header_tokens, self._run_start, stray=stray):
+            if repairs.may_decide(self._header_tokens, self._run_start, self._slot()):
                 self._look(ended=False)
         return None if self._header is None else self._settle(final=False)
 
@@ -608,5 +596,5 @@ def decode_bytes(tokens: Tokens) -> bytes:
         token = as_id(token, position)
         if not 0 <= token <= vocabulary.LAST_TOKEN:
             raise machine.no_token(position, vocabulary.load().describe(token)).error()
-        pieces.append(_TOKEN_BYTES[token])
+        pieces.append(vocabulary.TOKEN_BYTES[token])
     return b"".join(pieces)

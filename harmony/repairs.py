@@ -44,6 +44,10 @@ NO_TOKEN: Final = vocabulary.LAST_TOKEN + 1
 #: be guessed, where `<|start|>` is missing; or what the marker before it says.
 Slot: TypeAlias = Literal["author", "given", "stray", "channel", "content type"]
 
+#: How many words are there, at the least, when a run turns out to be content by its words: one that cannot begin a
+#: header, or two that have no place behind the one that its slot is for.
+WORDS_THAT_DECIDE: Final[dict[Slot, int]] = {"author": 3, "given": 1, "stray": 1, "channel": 3, "content type": 3}
+
 #: What follows a header that is given up.
 Following: TypeAlias = Literal["start", "stop", "end of input"]
 
@@ -74,21 +78,21 @@ _N: Final = f'[^<>{{}}"{SPACE}]'  # a character of a name
 _ROLE: Final = f"(?:{'|'.join(sorted(_ROLES))})"
 _CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
 _TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
-_TO: Final = rf"to={_S}*(?:{_N}+|\Z)"
+_TO: Final = rf"to={_S}*+(?:{_N}+|\Z)"
 _DOTTED: Final = rf"{_N}*\.{_N}+"
 _FUNCTION: Final = rf"functions\.{_N}+"
 # Behind the first item: a recipient and a type; or a type alone, where the content is plainly JSON.
-_REST: Final = rf"(?:{_S}*(?:{_TO}|{_S}{_FUNCTION})(?:{_S}*{_TYPE}(?!{_N}))?|{_S}*{_TYPE}(?={_S}*\{{))?"
+_REST: Final = rf"(?:(?:{_S}*+{_TO}|{_S}++{_FUNCTION})(?:{_S}*+{_TYPE}(?!{_N}))?|{_S}*+{_TYPE}(?={_S}*+\{{))?"
 
 #: What is a header for sure where no `<|message|>` follows, by what the run begins with. Anything else is content.
 _SURE: Final[dict[Slot, re.Pattern[str]]] = {
     "author": re.compile(
-        rf"{_S}*(?:(?:{_ROLE})+{_CHANNEL}|(?:{_ROLE})+(?::{_N}+)?(?!{_N})|{_N}+(?={_S}+to=)|{_DOTTED})"
-        rf"(?:{_S}+{_ROLE}(?!{_N}))*{_REST}"
+        rf"{_S}*+(?:(?:{_ROLE})+{_CHANNEL}|(?:{_ROLE})+(?::{_N}+)?(?!{_N})|{_N}+(?={_S}++to=)|{_DOTTED})"
+        rf"(?:{_S}++{_ROLE}(?!{_N}))*{_REST}"
     ),
-    "given": re.compile(rf"{_S}*(?:{_ROLE})*{_S}*{_CHANNEL}?{_S}*{_TO}(?:{_S}*{_TYPE}(?!{_N}))?"),
-    "channel": re.compile(rf"{_S}*(?:{_N}+(?={_S}+to=)|{_CHANNEL}|{_DOTTED}){_REST}"),
-    "content type": re.compile(rf"{_S}*(?:{_DOTTED}|{_TYPE}(?!{_N})){_REST}"),
+    "given": re.compile(rf"{_S}*+(?:{_ROLE})?{_S}*+{_CHANNEL}?{_S}*+{_TO}(?:{_S}*+{_TYPE}(?!{_N}))?"),
+    "channel": re.compile(rf"{_S}*+(?:{_N}+(?={_S}++to=)|{_CHANNEL}|{_DOTTED}){_REST}"),
+    "content type": re.compile(rf"{_S}*+(?:{_DOTTED}|{_TYPE}(?!{_N})){_REST}"),
 }
 _SURE["stray"] = _SURE["given"]
 
@@ -112,7 +116,8 @@ _WHITE: Final = re.compile(f"[{SPACE.replace(ZERO_WIDTH_SPACE, '')}]*")
 _ESCAPED: Final = re.compile("[\udc80-\udcff]")  # a byte that is not UTF-8
 _ENDING_BYTES: Final = re.compile(f"{_ESCAPED.pattern}{{0,3}}\\Z")
 _SPACES: Final = re.compile(f"{_S}*")
-_WORD_ENDS: Final = re.compile(rb'[^ \t\n\f\r][ \t\n\f\r]|[<>{}"]')
+_WORD_END: Final = re.compile(rb"[^ \t\n\f\r][ \t\n\f\r]")
+_NO_NAME_BYTE: Final = re.compile(rb'[<>{}"]')
 _HALF_MARKER: Final = re.compile(rb"<(?:\|\w*\|?)?\Z")
 _GLUED: Final = re.compile(rf"({_ROLE})(?=(?:{_ROLE}|{_CHANNEL}|to=))|({_CHANNEL})(?=to=)")
 
@@ -143,20 +148,28 @@ def left_out(before: bytes | bytearray) -> bytes:
     return REPLACEMENT if _HALF_MARKER.search(before[-LONGEST_MARKER:]) else b""
 
 
-def may_decide(tokens: Sequence[int], run: int, *, stray: bool) -> bool:
-    """Whether the last token of a header is worth a look at the run: it ends a word, or holds what no name does.
+def may_decide(tokens: Sequence[int], run: int, slot: Slot) -> bool:
+    """Whether with its last token a run can have turned out to be content, so that it is worth looking at.
 
-    Where `<|start|>` is missing, the first letters are.
+    That is where the token ends a word, and as many as it takes are there; or where it holds what no name does. Where
+    `<|start|>` is missing, the first letters can be enough.
     """
-    if stray and len(tokens) <= _LONGEST_STARTER:
+    if slot == "stray" and len(tokens) <= _LONGEST_STARTER:
         return True
     last = _plain_bytes(tokens[-1])
+    if last.isalpha():
+        return False
+    if _NO_NAME_BYTE.search(last):
+        return True
     before = _plain_bytes(tokens[-2])[-1:] if len(tokens) > run + 1 else b""
-    return _WORD_ENDS.search(before + last) is not None
+    if not _WORD_END.search(before + last):
+        return False
+    ends = sum(1 for _ in _WORD_END.finditer(b"".join(map(_plain_bytes, tokens[run:]))))
+    return ends >= WORDS_THAT_DECIDE[slot]
 
 
 def _plain_bytes(token: int) -> bytes:
-    return vocabulary.load().token_bytes(token) if token < vocabulary.FIRST_SPECIAL else b""
+    return vocabulary.TOKEN_BYTES[token] if token < vocabulary.FIRST_SPECIAL else b""
 
 
 def slot_of(tokens: Sequence[int], run: int, given: Role | None, *, stray: bool) -> Slot:
@@ -168,6 +181,8 @@ def slot_of(tokens: Sequence[int], run: int, given: Role | None, *, stray: bool)
 
 def is_content(tokens: Sequence[int], run: int, slot: Slot, *, ended: bool) -> bool:
     """Whether the run can be no part of a header any more; `ended` where a marker of headers follows it."""
+    if len(tokens) == run + 1 and WORDS_THAT_DECIDE[slot] > 1 and _plain_bytes(tokens[run]).isalpha():
+        return False  # by far the most are the one word that their slot is for
     found = _is_content if len(tokens) - run > REMEMBERED_LENGTH else _remembered
     return found(tuple(tokens[run:]), slot, ended)
 
@@ -264,6 +279,10 @@ def _sure(text: str, slot: Slot) -> int:
     match = _SURE[slot].match(text)
     if match is None:
         return 0
+    if slot in ("given", "stray"):
+        first = _PIECE.search(text)
+        if first is None or not _may_start(first[0], slot, complete=True):
+            return 0
     spaces = _SPACES.match(text, match.end())
     return spaces.end() if spaces else match.end()
 

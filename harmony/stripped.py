@@ -25,14 +25,14 @@ _N: Final = f'[^<>{{}}"{SPACE}]'
 _CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
 _TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
 # A name ends before `json{`, unless what is left of it would end in a joint.
-_NAME: Final = rf"(?:(?!(?<![_.-]){_TYPE}{_S}*\{{){_N})+"
-_TO: Final = rf"{_S}*to={_S}*{_NAME}"
+_NAME: Final = rf"(?:(?!(?<![_.-]){_TYPE}{_S}*+\{{){_N})+"
+_TO: Final = rf"{_S}*+to={_S}*+{_NAME}"
 #: ` to=functions.sky`, `commentary to=functions.sky json`, `final`, ` to=functions.sky commentary json`
 _HEADER: Final = re.compile(
-    rf"(?:(?P<first>{_TO})?{_S}*(?P<channel>{_CHANNEL})(?P<second>{_TO})?|(?P<only>{_TO}))"
-    rf"(?:{_S}*(?P<type>{_TYPE})(?={_S}*[{{\[\"]|\n))?"
+    rf"(?:(?P<first>{_TO})?{_S}*+(?P<channel>{_CHANNEL})(?P<second>{_TO})?|(?P<only>{_TO}))"
+    rf"(?:{_S}*+(?P<type>{_TYPE})(?={_S}*+[{{\[\"]|\n))?"
 )
-_BEGINNING: Final = re.compile(rf"assistant(?={_CHANNEL}|{_S}+to={_N})")
+_BEGINNING: Final = re.compile(rf"assistant(?={_CHANNEL}|{_S}++to={_N})")
 
 
 def markers_in(text: str, given: Role | None, *, stripped: bool) -> Iterator[tuple[int, int, int]]:

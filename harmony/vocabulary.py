@@ -252,3 +252,15 @@ def load() -> Vocabulary:
             if _loaded is None:
                 _loaded = read()
     return _loaded
+
+
+class _TokenBytes(dict[int, bytes]):
+    """The bytes of the tokens met so far; at most the vocabulary."""
+
+    def __missing__(self, token: int) -> bytes:
+        found = self[token] = load().token_bytes(token)
+        return found
+
+
+#: The bytes of each token, as Python objects that are made once.
+TOKEN_BYTES: Final = _TokenBytes()
