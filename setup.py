@@ -18,10 +18,10 @@ extensions = [
     Extension(
         f"harmony.{name}",
         [f"harmony/{name}.pyx"],
-        depends=["harmony/_content.pxd"],
+        depends=["harmony/_content.pxd", "harmony/_moves.pxd"],
         extra_compile_args=flags,
         optional=choice != "yes",
     )
-    for name in ("_parser", "_scan")
+    for name in ("_moves", "_parser", "_scan")
 ]
 setup(ext_modules=[] if choice == "no" else extensions)

@@ -11,12 +11,11 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from harmony import machine, repairs, vocabulary
+from harmony import machine, mending, vocabulary
 from harmony.errors import Diagnostic, Fault
 from harmony.header import Header
 from harmony.messages import Message, Role
 from harmony.results import ENDS, STREAM_STATES
-
 
 #: By what the diagnostics of a whole input are sorted.
 POSITION: Final = attrgetter("position")
@@ -57,9 +56,10 @@ def end_of(token: int) -> Literal["end", "call", "return"] | None:
     return ENDS.get(token)
 
 
-def repair_fault(code: str, position: int, token: int) -> Fault:
-    """The fault that lenient parsing mends at one token."""
-    return Fault(code, position, found=vocabulary.load().describe(token), last=vocabulary.LAST_TOKEN)
+def repaired(code: str, position: int, token: int) -> Diagnostic:
+    """What lenient parsing says of a token that it found where it may not stand."""
+    found = vocabulary.load().describe(token)
+    return Fault(code, position, found=found, last=vocabulary.LAST_TOKEN).diagnostic(position)
 
 
 def state_data(
@@ -91,7 +91,7 @@ class SavedParser(msgspec.Struct, frozen=True):
     given: Role | None
     position: Annotated[int, msgspec.Meta(ge=0)]
     header_start: Annotated[int, msgspec.Meta(ge=0)]
-    header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=repairs.NO_TOKEN)]]
+    header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=mending.NO_TOKEN)]]
     header: Header | None
     content: bytes
     content_tokens: list[Annotated[int, msgspec.Meta(ge=0, lt=vocabulary.FIRST_SPECIAL)]]

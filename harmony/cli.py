@@ -51,6 +51,7 @@ app.add_typer(vocab, name="vocab")
 
 _CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
 _SPECIAL_STYLE: Final = "bold magenta"
+_ASIDE_STYLE: Final = "italic dim"
 # Control characters, surrogates, and what turns the direction of text.
 _COMMANDS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _COMMANDS_AND_BREAKS: Final = re.compile(f"{_COMMANDS.pattern}|[\t\n]")
@@ -96,7 +97,13 @@ def options(
 
 
 @app.command(epilog="Example: [bold]harmony parse completions.jsonl -o messages.jsonl[/bold]")
-def parse(file: _FileArgument, output: _OutputOption = None) -> None:
+def parse(
+    file: _FileArgument,
+    output: _OutputOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse what the format does not allow, rather than repair it.")
+    ] = False,
+) -> None:
     """Parse completions into messages.
 
     A line of FILE is an object with `tokens` (ids) or `text` (markers
@@ -106,9 +113,13 @@ def parse(file: _FileArgument, output: _OutputOption = None) -> None:
     Each line gives one line, in order: its other fields, with `messages`
     and `complete`, or with `error`. Where no --output is named, a terminal
     shows the messages to be read.
+
+    What breaks the format, such as a second channel or a missing
+    <|message|>, is repaired to what it most likely means. `diagnostics`
+    then hold the code, the message and the position of each repair.
     """
     encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
-    _convert(file, output, lambda batch: parse_batch(batch, encoding))
+    _convert(file, output, lambda batch: parse_batch(batch, encoding, strict=strict))
 
 
 @app.command(epilog="Example: [bold]harmony render conversations.jsonl --text -o prompts.jsonl[/bold]")
@@ -401,10 +412,13 @@ def _show_parsed(console: Console, result: ParseResult) -> None:
         for part in message.content:
             if isinstance(part, TextContent):
                 console.print(Padding(Text(_printable(part.text)), (0, 0, 1, 2)))
+    for repair in result.diagnostics:
+        sentence = _printable(repair.message)
+        console.print(Text(f"repaired {repair.code} at {repair.position}: {sentence}", style=_ASIDE_STYLE))
     if result.next_role is not None:
-        console.print(Text(f"(ends in an open <|start|>{result.next_role.value})", style="italic dim"))
+        console.print(Text(f"(ends in an open <|start|>{result.next_role.value})", style=_ASIDE_STYLE))
     elif not result.complete:
-        console.print(Text("(ends before the message does)", style="italic dim"))
+        console.print(Text("(ends before the message does)", style=_ASIDE_STYLE))
 
 
 def _show_rendered(console: Console, numbers: list[int]) -> None:
@@ -422,7 +436,7 @@ def _show_rendered(console: Console, numbers: list[int]) -> None:
                 line = Text()
     if line:
         console.print(line)
-    console.print(Text(f"({len(numbers):,} tokens)", style="italic dim"))
+    console.print(Text(f"({len(numbers):,} tokens)", style=_ASIDE_STYLE))
 
 
 def _heading(message: Message) -> Text:

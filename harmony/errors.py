@@ -56,8 +56,8 @@ REPAIR_SENTENCES: Final = {
     # in the stream
     "missing-start": "expected `<|start|>` before {found}; a message of the assistant begins here",
     "missing-stop": "expected a stop, found {found} inside content; the message ends before it",
-    "second-message": "expected text or a stop, found {found} inside content; what follows is a message without a header",
-    "late-message": "expected a stop, found {found} inside content that began without it; a message with the same header follows",
+    "second-message": "expected a stop, found {found} inside content; what follows is a message without a header",
+    "late-message": "expected a stop, found {found} after the content's beginning; what follows has the same header",
     "end-of-text": "expected a stop, found {found}; it is taken for one",
     "extra-stop": "expected `<|start|>`, found {found} after the end of a message; it is left out",
     "misplaced-token": "expected no {found} here; it is left out",

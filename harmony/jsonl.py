@@ -1,12 +1,15 @@
 """Logs as JSON Lines: each line that is not blank is one record, and becomes one line with what came of it.
 
 To be parsed, a record has a completion as `tokens` (ids) or else as `text` (special tokens written out), and may say
-the `role` of the first message: assistant unless it does, none if it is null. To be rendered, it has a conversation's
-`messages`; the `tokens` or the `text` that it then gets have a `role` of null beside them, so that it can be parsed.
+the `role` of the first message: assistant unless it does, none if it is null. It gets `messages` and `complete`, and
+where lenient parsing repaired it `diagnostics`: of each repair the `code`, the `message` and the `position`, which
+counts tokens or characters as ParseResult does. To be rendered, a record has a conversation's `messages`; the `tokens`
+or the `text` that it then gets have a `role` of null beside them, so that it can be parsed.
 
 All other fields pass through as they were written, byte for byte, and of a record that gives an error all fields do.
 What is added replaces fields of the same name; a text that is rendered replaces `tokens` too, which would be parsed
-in its place, and a field `error` is always this record's own. Single surrogates, which no UTF-8 holds, become U+FFFD.
+in its place. A field `error` is always this record's own, and so is a field `diagnostics` of one that was parsed: an
+older one is left out, also where nothing takes its place. Single surrogates, which no UTF-8 holds, become U+FFFD.
 """
 
 from __future__ import annotations
@@ -45,7 +48,10 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 class LogRecord(msgspec.Struct, frozen=True):
-    """What became of one line: `line` counts from 1, `fields` are those that pass through."""
+    """What became of one line: `line` counts from 1, `fields` are those that pass through.
+
+    A ParseResult that has diagnostics is a completion that was repaired; only then does the line of JSON have them.
+    """
 
     line: int
     fields: dict[str, msgspec.Raw]
@@ -58,6 +64,8 @@ class LogRecord(msgspec.Struct, frozen=True):
             added = {"error": self.outcome}
         elif isinstance(self.outcome, ParseResult):
             added = {"messages": flat_messages(self.outcome.messages), "complete": self.outcome.complete}
+            if self.outcome.diagnostics:
+                added["diagnostics"] = self.outcome.diagnostics
         elif self.outcome.text is None:
             added = {"tokens": self.outcome.tokens, "role": None}
         else:
@@ -114,10 +122,13 @@ def read_batches(blocks: Iterable[bytes]) -> Iterator[Batch]:
     yield _batch([b"".join(unfinished)], number)
 
 
-def parse_batch(batch: Batch, encoding: HarmonyEncoding) -> Iterator[LogRecord]:
-    """Parses every line; each gives one LogRecord, in order, whatever it holds."""
+def parse_batch(batch: Batch, encoding: HarmonyEncoding, *, strict: bool) -> Iterator[LogRecord]:
+    """Parses every line; each gives one LogRecord, in order, whatever it holds.
+
+    What the strict language does not hold is a RecordError if `strict`, and otherwise repaired.
+    """
     for line in batch:
-        yield line if isinstance(line, LogRecord) else _parsed(line, encoding)
+        yield line if isinstance(line, LogRecord) else _parsed(line, encoding, strict=strict)
 
 
 def render_batch(
@@ -175,17 +186,20 @@ def _line(number: int, written: bytes) -> Line | LogRecord:
         return LogRecord(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
 
 
-def _parsed(line: Line, encoding: HarmonyEncoding) -> LogRecord:
+def _parsed(line: Line, encoding: HarmonyEncoding, *, strict: bool) -> LogRecord:
     try:
         source = read_source(line)
         if source is None:
             raise ValueError("expected a field `tokens` or `text`, found neither")
         name, value = source
         role = read_role(line)
-        result = encoding.parse_text(value, role) if isinstance(value, str) else encoding.parse(value, role)
+        if isinstance(value, str):
+            result = encoding.parse_text(value, role, strict=strict)
+        else:
+            result = encoding.parse(value, role, strict=strict)
     except (ValueError, HarmonyError, RecursionError) as error:
         return _refused(line, error)
-    fields = {other: raw for other, raw in line.fields.items() if other not in (name, "role")}
+    fields = {other: raw for other, raw in line.fields.items() if other not in (name, "role", "diagnostics")}
     return LogRecord(line.number, fields, result)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -24,6 +24,10 @@ from harmony.tools import BROWSER, PYTHON
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import SerializationInfo
+
+
+#: The channels that the models are trained to use.
+KNOWN_CHANNELS: Final = ("analysis", "commentary", "final")
 
 
 class Role(str, Enum):
@@ -151,7 +155,7 @@ class SystemContent(Content, tag="system_content"):
     conversation_start_date: str | None = None
     knowledge_cutoff: str | None = "2024-06"
     channel_config: ChannelConfig | None = msgspec.field(
-        default_factory=lambda: ChannelConfig.require_channels(["analysis", "commentary", "final"])
+        default_factory=lambda: ChannelConfig.require_channels(list(KNOWN_CHANNELS))
     )
     tools: dict[str, ToolNamespaceConfig] | None = None
 

@@ -21,7 +21,7 @@ else:
         from harmony._scan import as_buffer, next_special, skip_text, skip_tokens
     except ModuleNotFoundError as error:
         # One that is there and cannot be loaded has to be heard of.
-        if _choice == "yes" or error.name not in ("harmony._parser", "harmony._scan"):
+        if _choice == "yes" or error.name not in ("harmony._moves", "harmony._parser", "harmony._scan"):
             raise
         from harmony._parser_py import StreamableParser, decode_bytes, parse, parse_text
         from harmony._scan_py import as_buffer, next_special, skip_text, skip_tokens

@@ -16,23 +16,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from harmony import vocabulary
-from harmony.header import KNOWN_CONTENT_TYPES, SPACE
+from harmony.header import SPACE
+from harmony.mending import A_CHANNEL, A_TYPE, IN_NAMES
 from harmony.messages import Role
-from harmony.repairs import KNOWN_CHANNELS
 
 _S: Final = f"[{SPACE}]"
-_N: Final = f'[^<>{{}}"{SPACE}]'
-_CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
-_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
 # A name ends before `json{`, unless what is left of it would end in a joint.
-_NAME: Final = rf"(?:(?!(?<![_.-]){_TYPE}{_S}*+\{{){_N})+"
+_NAME: Final = rf"(?:(?!(?<![_.-]){A_TYPE}{_S}*+\{{){IN_NAMES})+"
 _TO: Final = rf"{_S}*+to={_S}*+{_NAME}"
 #: ` to=functions.sky`, `commentary to=functions.sky json`, `final`, ` to=functions.sky commentary json`
 _HEADER: Final = re.compile(
-    rf"(?:(?P<first>{_TO})?{_S}*+(?P<channel>{_CHANNEL})(?P<second>{_TO})?|(?P<only>{_TO}))"
-    rf"(?:{_S}*+(?P<type>{_TYPE})(?={_S}*+[{{\[\"]|\n))?"
+    rf"(?:(?P<first>{_TO})?{_S}*+(?P<channel>{A_CHANNEL})(?P<second>{_TO})?|(?P<only>{_TO}))"
+    rf"(?:{_S}*+(?P<type>{A_TYPE})(?={_S}*+[{{\[\"]|\n))?"
 )
-_BEGINNING: Final = re.compile(rf"assistant(?={_CHANNEL}|{_S}++to={_N})")
+_BEGINNING: Final = re.compile(rf"assistant(?={A_CHANNEL}|{_S}++to={IN_NAMES})")
 
 
 def markers_in(text: str, given: Role | None, *, stripped: bool) -> Iterator[tuple[int, int, int]]:

@@ -19,6 +19,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLE = EXAMPLES / "completions.jsonl"
 CONVERSATIONS = EXAMPLES / "conversations.jsonl"
 EXPECTED = Path(__file__).parent / "data" / "sample_messages.jsonl"
+CASES = Path(__file__).parent / "data" / "completions.jsonl"
 
 
 def harmony(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -53,6 +54,7 @@ def test_the_sample_log(tmp_path: Path) -> None:
     assert harmony("parse", "-", "-o", str(target), stdin=SAMPLE.read_bytes()).stdout == b""
     assert target.read_bytes() == done.stdout
     assert harmony("parse", str(SAMPLE), "--output", "-", HARMONY_EXTENSION="no").stdout == done.stdout
+    assert harmony("parse", str(SAMPLE), "--strict").stdout == done.stdout
 
 
 def flat(message: dict[str, Any]) -> dict[str, Any]:
@@ -77,20 +79,69 @@ BAD = [
     (b'{"text":5}', "invalid-record", "Expected `str`, got `int` - at `$.text`"),
     (b'{"tokens":[],"role":"boss"}', "invalid-record", "Unknown role: 'boss'"),
     (b'{"tokens":[],"role":5}', "invalid-record", "at `$.role`"),
-    (b'{"tokens":[-1]}', "invalid-token", "Invalid token for decoding: -1"),
-    (b'{"tokens":[201089]}', "invalid-token", "Invalid token for decoding: 201089"),
-    (b'{"tokens":[340282366920938463463374607431768211456]}', "invalid-token", "an integer of 129 bits"),
-    (b'{"tokens":[200008,64],"role":null}', "expected-start", "expected `<|start|>`, found `<|message|>`"),
-    (b'{"text":"<|message|>a<|end|>b"}', "expected-start", "found the text `b` at character 19"),
+]
+#: What the format does not allow: the error's code and a part of its text, the messages meant, and the repairs.
+BROKEN: list[tuple[bytes, str, str, list[str], list[tuple[str, int]]]] = [
+    (
+        b'{"tokens":[200008,64,-1,65,200007]}',
+        "invalid-token",
+        "Invalid token for decoding: -1",
+        ["a\ufffdb"],
+        [("invalid-token", 2)],
+    ),
+    (
+        b'{"tokens":[200008,201089]}',
+        "invalid-token",
+        "Invalid token for decoding: 201089",
+        ["\ufffd"],
+        [("invalid-token", 1)],
+    ),
+    (
+        b'{"tokens":[200008,340282366920938463463374607431768211456]}',
+        "invalid-token",
+        "an integer of 129 bits",
+        ["\ufffd"],
+        [("invalid-token", 1)],
+    ),
+    (
+        b'{"tokens":[200008,64],"role":null}',
+        "expected-start",
+        "expected `<|start|>`, found `<|message|>`",
+        ["a"],
+        [("missing-start", 0)],
+    ),
+    (
+        b'{"text":"<|message|>a<|end|>b"}',
+        "expected-start",
+        "found the text `b` at character 19",
+        ["a", "b"],
+        [("stray-text", 19)],
+    ),
+    (
+        b'{"text":"<|channel|>final {\\"a\\":1}<|return|>"}',
+        "unexpected-in-header",
+        "found `<|return|>` at character 25",
+        ['{"a":1}'],
+        [("missing-message", 17)],
+    ),
+    (
+        b'{"text":"<|message|>a<|end|>\\n<|return|>"}',
+        "expected-start",
+        "at character 19",
+        ["a"],
+        [("white-space-between", 19), ("extra-stop", 20)],
+    ),
+    (b'{"text":"<|channel|>final"}', "truncated-header", "at character 16", [], [("interrupted-header", 16)]),
 ]
 
 
+@pytest.mark.parametrize("options", [(), ("--strict",)])
 @pytest.mark.parametrize("engine", ["no", ""])
-def test_bad_records_are_reported_and_their_neighbours_kept(engine: str) -> None:
+def test_bad_records_are_reported_and_their_neighbours_kept(engine: str, options: tuple[str, ...]) -> None:
     lines = [GOOD]
     for bad, _, _ in BAD:
         lines += [bad, GOOD]
-    done = harmony("parse", "-", stdin=b"\n".join(lines), HARMONY_EXTENSION=engine)
+    done = harmony("parse", "-", *options, stdin=b"\n".join(lines), HARMONY_EXTENSION=engine)
     found = records(done.stdout)
     assert done.returncode == 1
     assert done.stderr == f"harmony: {len(BAD)} bad records, each with its error\n".encode()
@@ -98,12 +149,60 @@ def test_bad_records_are_reported_and_their_neighbours_kept(engine: str) -> None
     for (_, code, text), record in zip(BAD, found[1::2], strict=True):
         assert record["error"]["code"] == code
         assert text in record["error"]["message"]
-        assert record["error"]["position"] is None or record["error"]["position"] >= 0
+        assert record["error"]["position"] is None
+
+
+@pytest.mark.parametrize("engine", ["no", ""])
+def test_what_the_format_does_not_allow_is_repaired_or_refused(engine: str) -> None:
+    log = b"\n".join(line for bad, *_ in BROKEN for line in (bad, GOOD))
+    done = harmony("parse", "-", stdin=log, HARMONY_EXTENSION=engine)
+    assert (done.returncode, done.stderr) == (0, b"")
+    repaired = records(done.stdout)
+    done = harmony("parse", "-", "--strict", stdin=log, HARMONY_EXTENSION=engine)
+    assert (done.returncode, done.stderr) == (1, f"harmony: {len(BROKEN)} bad records, each with its error\n".encode())
+    refused = records(done.stdout)
+    assert repaired[1::2] == refused[1::2] == [repaired[1]] * len(BROKEN)
+    for case, kept, record in zip(BROKEN, repaired[::2], refused[::2], strict=True):
+        bad, code, text, contents, repairs = case
+        assert [flat(message)["content"] for message in kept["messages"]] == contents
+        assert [(repair["code"], repair["position"]) for repair in kept["diagnostics"]] == repairs
+        assert all(repair["message"] and len(repair) == 3 for repair in kept["diagnostics"])
+        error = record.pop("error")
+        assert error["code"] == code
+        assert text in error["message"]
+        assert record == json.loads(bad)
+
+
+def test_completions_as_models_break_them() -> None:
+    cases = records(CASES.read_bytes())
+    done = harmony("parse", str(CASES))
+    assert (done.returncode, done.stderr) == (0, b"")
+    refused = records(harmony("parse", str(CASES), "--strict").stdout)
+    for case, after, strictly in zip(cases, records(done.stdout), refused, strict=True):
+        assert [flat(message) for message in after["messages"]] == case["messages"]
+        assert after["complete"] == case["complete"]
+        assert ("diagnostics" in after, "error" in strictly) == (case["strict"] == "error",) * 2
+        assert "error" in strictly or strictly == after
+
+
+def test_diagnostics_are_always_of_this_parsing() -> None:
+    before = b'{"id":1,"diagnostics":"old","text":"<|message|>a%s"}'
+    lines = [before % b"<|endoftext|>", before % b"<|end|>"]
+    for options in ((), ("--strict",)):
+        first, second = records(harmony("parse", "-", *options, stdin=b"\n".join(lines)).stdout)
+        assert list(second) == ["id", "messages", "complete"]
+        if options:  # a record that gives an error keeps its fields
+            assert (first["diagnostics"], first["error"]["position"]) == ("old", 12)
+        else:
+            assert [repair["code"] for repair in first["diagnostics"]] == ["end-of-text"]
+    # Rendering has none of its own, and passes on what it does not know.
+    (rendered,) = records(harmony("render", "-", stdin=b'{"diagnostics":"old",%s' % PLAIN[1:]).stdout)
+    assert rendered["diagnostics"] == "old"
 
 
 def test_a_bad_record_keeps_what_it_came_with() -> None:
-    line = b'{"id":5,"role":"user","tokens":[200008,64,200008],"text":null}'
-    (record,) = records(harmony("parse", "-", stdin=line).stdout)
+    line = b'{"id":5,"role":"user","tokens":[200008,64,200008],"text":null,"diagnostics":[]}'
+    (record,) = records(harmony("parse", "-", "--strict", stdin=line).stdout)
     assert record.pop("error")["position"] == 2
     assert record == json.loads(line)
 
@@ -141,7 +240,9 @@ def test_closed_standard_streams(redirection: str) -> None:
 
 def test_other_fields_pass_through_byte_for_byte() -> None:
     fields = rb'"big":123456789012345678901234567890,"x":1.0e400,"y":1.50,"s":"\u00e9\/","n":null,"o":{"b":1, "a":[ ]}'
-    done = harmony("parse", "-", stdin=b'{%s,"tokens":[200008]}\n\n \r\n{%s,"tokens":[9]}\n' % (fields, fields))
+    done = harmony(
+        "parse", "-", "--strict", stdin=b'{%s,"tokens":[200008]}\n\n \r\n{%s,"tokens":[9]}\n' % (fields, fields)
+    )
     good, bad = done.stdout.splitlines()
     assert (
         good
@@ -186,7 +287,7 @@ def test_what_is_rendered_can_be_parsed_and_rendered_again() -> None:
 
     texts = harmony("render", str(CONVERSATIONS), "--text").stdout
     for by_tokens, by_text in zip(
-        records(parsed.stdout), records(harmony("parse", "-", stdin=texts).stdout), strict=True
+        records(parsed.stdout), records(harmony("parse", "-", "--strict", stdin=texts).stdout), strict=True
     ):
         # Its messages spell a marker, which written out reads as one.
         assert (by_text.get("error", {}).get("code") == "expected-start") == (by_tokens["id"] == "spelled-markers")
@@ -397,7 +498,7 @@ def test_a_terminal_shows_messages_to_be_read(tmp_path: Path) -> None:
         json.dumps({"id": "first", "text": text})
         + '\n{"text":"a<|end|>"}\n{"text":"<|message|>x"}\n{"id":7,"text":"<|message|>x<|end|><|start|>assistant"}'
     )
-    lines, said, status = on_a_terminal("parse", str(log))
+    lines, said, status = on_a_terminal("parse", "--strict", str(log))
     assert (said, status) == (b"harmony: 1 bad record, with its error\n", 1)
     assert lines[0].startswith("first ──")
     assert lines[1] == "assistant · commentary → functions.f <|constrain|>json"
@@ -406,6 +507,33 @@ def test_a_terminal_shows_messages_to_be_read(tmp_path: Path) -> None:
     assert "error unexpected-in-header" in "\n".join(lines)
     assert "(ends before the message does)" in lines
     assert "(ends in an open <|start|>assistant)" in lines
+
+
+def test_a_terminal_shows_repairs_under_the_messages(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    texts = {
+        "stray": "<|channel|>commentary<|channel|>analysis<|message|>Hm.<|endoftext|>",
+        "cut": "<|channel|>final \x1b[31m",
+        "well": "<|message|>x<|end|>",
+    }
+    log.write_text("\n".join(json.dumps({"id": name, "text": text}) for name, text in texts.items()))
+    lines, said, status = on_a_terminal("parse", str(log), columns=120)
+    assert (said, status) == (b"", 0)
+    assert [line.rstrip(" ─") for line in lines] == [
+        "stray",
+        "assistant · analysis",
+        "Hm.",
+        "",
+        "repaired other-channel at 11: expected one channel, found the other channel `commentary`; it is left out",
+        "repaired end-of-text at 53: expected a stop, found `<|endoftext|>`; it is taken for one",
+        "cut",
+        "",
+        "well",
+        "assistant",
+        "x",
+        "",
+        "",
+    ]
 
 
 @pytest.mark.parametrize("options", [(), ("--text",)])

@@ -1,0 +1,508 @@
+# cython: language_level=3, freethreading_compatible=True, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
+"""The automaton's moves, compiled: what `_parser.pyx` is built on. The twin is `_moves_py.py`.
+
+Token bytes are copied straight from the vocabulary into one buffer, which is decoded once a message. Pointers into
+the vocabulary are followed only behind a check that the token is one of its ranks.
+"""
+
+cimport cython
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.mem cimport PyMem_Free
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from harmony._content cimport append, append_rank, clear, last_bytes, settle, text_between
+
+cdef extern from "Python.h":
+    # As it is declared in cpython.ref it would count the reference that the call itself holds.
+    Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
+
+from harmony import machine, mending, repairs, vocabulary
+from harmony._engine import characters, end_of, repaired
+from harmony.errors import Fault, quote
+from harmony.header import open_role, read_header
+from harmony.messages import Role
+from harmony.results import Segment, Span
+from harmony.tokens import as_id
+
+# The tables of `machine.py` and `vocabulary.py`, copied once so that they cost nothing to read.
+FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
+cdef int64_t LAST_TOKEN = vocabulary.LAST_TOKEN
+NO_TOKEN = -1  # stands for every integer that is no id, however large
+
+cdef int TEXT = machine.Kind.TEXT
+cdef int CHANNEL = machine.Kind.CHANNEL
+cdef int CONSTRAIN = machine.Kind.CONSTRAIN
+cdef int MESSAGE = machine.Kind.MESSAGE
+cdef int INVALID = machine.Kind.INVALID
+cdef int END_OF_INPUT = machine.Kind.END_OF_INPUT
+cdef int EXPECT_START = machine.State.EXPECT_START
+cdef int HEADER = machine.State.HEADER
+cdef int CONTENT = machine.State.CONTENT
+cdef int STRAY_TEXT = machine.State.STRAY_TEXT
+cdef int BARE_CONTENT = machine.State.BARE_CONTENT
+cdef int OPEN_HEADER = machine.Action.OPEN_HEADER
+cdef int ADD_TO_HEADER = machine.Action.ADD_TO_HEADER
+cdef int CLOSE_HEADER = machine.Action.CLOSE_HEADER
+cdef int ADD_TO_CONTENT = machine.Action.ADD_TO_CONTENT
+cdef int CLOSE_MESSAGE = machine.Action.CLOSE_MESSAGE
+cdef int LEAVE_OPEN = machine.Action.LEAVE_OPEN
+cdef int IMPLY_START = machine.Action.IMPLY_START
+cdef int MEND_HEADER = machine.Action.MEND_HEADER
+cdef int GIVE_UP_HEADER = machine.Action.GIVE_UP_HEADER
+cdef int REPLACE = machine.Action.REPLACE
+cdef int LEAVE_OUT = machine.Action.LEAVE_OUT
+cdef int REOPEN = machine.Action.REOPEN
+cdef int ILLEGAL = machine.ILLEGAL
+
+cdef int KIND_COUNT = len(machine.Kind)
+cdef int WORDS_THAT_DECIDE = repairs.WORDS_THAT_DECIDE["channel"]
+cdef Py_ssize_t LONG_RUN = 64  # so long a run of text in a header is looked at by itself
+cdef const uint8_t[::1] KINDS = machine.KINDS
+cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
+cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
+
+cdef const uint32_t[::1] RANK_OFFSETS
+cdef const uint8_t[::1] RANK_BYTES
+RANKS.offsets = NULL
+
+# The text of each rank that has been a delta: None where it has not been yet, False where it is no whole text.
+cdef list TEXTS = [None] * vocabulary.FIRST_SPECIAL
+
+cdef int load_vocabulary() except -1:
+    global RANK_OFFSETS, RANK_BYTES
+    if RANKS.offsets is NULL:
+        loaded = vocabulary.load()
+        RANK_OFFSETS = loaded.offsets
+        RANK_BYTES = loaded.data
+        RANKS.data = &RANK_BYTES[0]
+        RANKS.offsets = &RANK_OFFSETS[0]
+    return 0
+
+
+cdef int64_t token_id(object token) noexcept:
+    """The id that an int is, or NO_TOKEN."""
+    cdef int overflow
+    cdef int64_t number = PyLong_AsLongLongAndOverflow(token, &overflow)
+    return number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
+
+
+cdef bint is_short(list tokens, Py_ssize_t start, bint ended) except -1:
+    """Whether the tokens from `start` on have fewer words than decide, and only what names may have."""
+    cdef Py_ssize_t index
+    cdef int64_t token
+    cdef uint32_t place
+    cdef int words = 0
+    cdef bint in_word = False
+    for index in range(start, len(tokens)):
+        token = tokens[index]
+        if token >= FIRST_SPECIAL:
+            return False
+        for place in range(RANKS.offsets[token], RANKS.offsets[token + 1]):
+            if RANKS.data[place] in (0x20, 0x09, 0x0a, 0x0c, 0x0d):
+                words += in_word
+                in_word = False
+            elif RANKS.data[place] in (0x22, 0x3c, 0x3e, 0x7b, 0x7d) or RANKS.data[place] >= 0x7f:
+                return False
+            else:
+                in_word = True
+    return words + (in_word and ended) < WORDS_THAT_DECIDE
+
+
+cdef object rank_text(int64_t rank):
+    """The text of one rank, or False where its bytes are no whole text."""
+    text = TEXTS[rank]
+    if text is None:
+        try:
+            text = PyUnicode_DecodeUTF8(
+                <const char *>RANKS.data + RANKS.offsets[rank], RANKS.offsets[rank + 1] - RANKS.offsets[rank], NULL
+            )
+        except UnicodeDecodeError:
+            text = False
+        with cython.critical_section(TEXTS):
+            if TEXTS[rank] is None:  # never replaced, so that it may be read without a lock
+                TEXTS[rank] = text
+    return text
+
+
+cdef class Moves:
+    """One input on its way through the automaton: its state, and what has been read so far."""
+
+    def __cinit__(self, *_arguments, **_options):
+        self._begin(None, True)
+
+    def __dealloc__(self):
+        PyMem_Free(self._content.data)
+
+    cdef int _begin(self, object given, bint strict) except -1:
+        load_vocabulary()
+        self._strict = strict
+        self._moves = &STRICT_MOVES[0] if strict else &LENIENT_MOVES[0]
+        self._unit = "token"
+        self._state = EXPECT_START if given is None else HEADER
+        self._given = given
+        self._position = self._start = self._header_start = self._content_start = 0
+        self._header_tokens = []
+        self._run_start = 0
+        self._forget_header()
+        clear(&self._content)
+        self._content_tokens = []
+        self._text = ""
+        self._delta = None
+        self._tokens = []
+        self._messages = []
+        self._spans = None
+        self._segments = None
+        self._cut = False
+        self._diagnostics = []
+        return 0
+    cdef int _run(self, object tokens) except -1:
+        """Takes tokens, as `as_sequence` gives them, until one raises."""
+        if type(tokens) is memoryview:
+            return self._run_buffer(tokens)
+        return self._run_list(tokens if type(tokens) is list else list(tokens))
+
+    cdef int _run_list(self, list tokens) except -1:
+        cdef Py_ssize_t place = 0
+        cdef int64_t token
+        cdef bint streaming = self._spans is None
+        cdef bint adding = self._is_adding()
+        while place < len(tokens):  # asked each time: a strange integer's `__index__` may have changed the list
+            integer = tokens[place]
+            place += 1
+            if type(integer) is not int:
+                integer = as_id(integer, self._position)
+                adding = self._is_adding()  # or may have used this parser
+            if streaming:
+                self._own_tokens().append(integer)
+            token = token_id(integer)
+            if adding and 0 <= token < FIRST_SPECIAL:
+                append_rank(&self._content, &RANKS, token)
+                if streaming:
+                    self._content_tokens.append(integer)
+                self._position += 1
+                continue
+            try:
+                self._step(token, integer, 1)
+            finally:
+                self._position += 1
+            adding = self._is_adding()
+        return 0
+
+    cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1:
+        cdef Py_ssize_t place
+        cdef int64_t token
+        cdef bint streaming = self._spans is None
+        cdef bint adding = self._is_adding()
+        for place in range(tokens.shape[0]):
+            token = tokens[place]
+            if streaming:
+                self._own_tokens().append(token)
+            if adding and token < FIRST_SPECIAL:
+                append_rank(&self._content, &RANKS, token)
+                if streaming:
+                    self._content_tokens.append(token)
+                self._position += 1
+                continue
+            try:
+                self._step(token if token <= LAST_TOKEN else NO_TOKEN, token, 1)
+            finally:
+                self._position += 1
+            adding = self._is_adding()
+        return 0
+
+    cdef bint _is_adding(self):
+        return self._moves[self._state * KIND_COUNT + TEXT] >> 4 == ADD_TO_CONTENT
+
+    cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
+        """Takes one token, `width` positions wide; `integer` is it as it was given, for errors."""
+        cdef int kind, move, action
+        if token == NO_TOKEN:
+            kind = INVALID
+        elif token < FIRST_SPECIAL:
+            kind = TEXT
+        else:
+            kind = KINDS[token - FIRST_SPECIAL]
+        if kind != TEXT and not self._strict and self._header_tokens:
+            self._look_before(kind)
+        move = self._moves[self._state * KIND_COUNT + kind]
+        action = move >> 4
+        if move == ILLEGAL:
+            if not self._strict:
+                return self._repair(kind, token, integer, width)
+            self._refuse(machine.illegal(self._state, kind, self._position, vocabulary.load().describe(integer)))
+        elif action == ADD_TO_CONTENT:
+            self._add_to_content(token)
+            self._content_tokens.append(integer)
+        elif action == ADD_TO_HEADER:
+            self._add_to_header(token, kind)
+        elif action == OPEN_HEADER:
+            self._open_header(width)
+        elif action == CLOSE_HEADER:
+            self._close_header(width)
+        elif action == MEND_HEADER:
+            self._mend_header(width)
+        elif action == CLOSE_MESSAGE:
+            self._close_message(end_of(token))
+        self._state = move & 15
+        return 0
+
+    cdef int _take_text(self, str text) except -1:
+        """Takes a piece of ordinary text, as a run of tokens would be taken."""
+        cdef int move = self._moves[self._state * KIND_COUNT + TEXT]
+        if move == ILLEGAL:
+            if self._strict:
+                self._refuse(machine.illegal(self._state, TEXT, self._position, "the text " + quote(text)))
+            self._imply_start()
+            self._state = STRAY_TEXT
+        data = vocabulary.encode_utf_8(text)
+        if move >> 4 == ADD_TO_CONTENT:
+            append(&self._content, data)
+        else:
+            self._header_tokens.extend(data.translate(vocabulary.load().byte_ranks))
+        return 0
+
+    cdef object _end(self):
+        """Takes the end of the input; the role whose turn is next, where it ends in an open `<|start|>role`."""
+        cdef int move = self._moves[self._state * KIND_COUNT + END_OF_INPUT]
+        role = None
+        self._cut = self._cut or not self._is_between()
+        if move != ILLEGAL and move >> 4 == LEAVE_OPEN:
+            role = open_role(self._header_tokens, self._given)
+            if role is None:
+                move = ILLEGAL
+        if move == ILLEGAL:
+            if not self._strict:
+                self._repair(END_OF_INPUT, NO_TOKEN, mending.NO_TOKEN, 0)
+                return None
+            self._fail(machine.illegal(self._state, END_OF_INPUT, self._position, ""))
+        if move >> 4 == CLOSE_MESSAGE:
+            self._close_message(None)
+        self._state = move & 15
+        return role
+
+    cdef bint _is_between(self) except -1:
+        if self._state == STRAY_TEXT:
+            return repairs.is_blank(self._header_tokens)
+        return self._state == EXPECT_START
+
+    cdef int _open_header(self, Py_ssize_t width) except -1:
+        self._start = self._position
+        self._header_start = self._position + width
+        return 0
+
+    cdef int _imply_start(self) except -1:
+        self._start = self._header_start = self._position
+        self._given = Role.ASSISTANT
+        return 0
+
+    cdef int _add_to_header(self, int64_t token, int kind) except -1:
+        self._header_tokens.append(token)
+        if kind == CHANNEL or kind == CONSTRAIN:
+            self._run_start = len(self._header_tokens)
+        return 0
+
+    cdef int _close_header(self, Py_ssize_t width) except -1:
+        try:
+            header = read_header(self._header_tokens, self._given)
+        except Fault as fault:
+            if not self._strict:
+                return self._mend_header(width)
+            fault.position = self._place(fault)
+            self._refuse(fault)
+        return self._open_content(header, self._position + width)
+
+    cdef int _mend_header(self, Py_ssize_t width) except -1:
+        if self._look(True):
+            return self._repair(MESSAGE, vocabulary.MESSAGE, vocabulary.MESSAGE, width)
+        header, faults = mending.mend_header(self._header_tokens, self._given)
+        self._note(faults)
+        return self._open_content(header, self._position + width)
+
+    cdef int _open_content(self, object header, Py_ssize_t start) except -1:
+        self._remember_header(header)
+        self._content_start = start
+        return self._forget_header_tokens()
+
+    cdef int _forget_header_tokens(self) except -1:
+        self._given = None
+        self._header_tokens = []
+        self._run_start = 0
+        return 0
+
+    cdef Py_ssize_t _place(self, object fault) except -1:
+        """The position of a fault in the open header, whose own is an index into the header's tokens."""
+        before = self._header_tokens[:fault.position]
+        return self._header_start + (len(before) if self._unit == "token" else characters(before))
+
+    cdef int _remember_header(self, object header) except -1:
+        self._header = header
+        self._role = header.role
+        self._channel = header.channel
+        self._recipient = header.recipient
+        self._content_type = header.content_type
+        return 0
+
+    cdef int _forget_header(self) except -1:
+        self._header = self._role = self._channel = self._recipient = self._content_type = None
+        return 0
+
+    cdef int _close_message(self, object end) except -1:
+        if self._spans is None:
+            self._delta = settle(&self._content, True)
+        rest = text_between(&self._content, self._content.shown, self._content.size)
+        message = self._header.message(self._text + rest if self._text else rest)
+        if reference_count(<PyObject *>self._messages) > 1:  # somebody keeps what `messages` gave: it stays as it was
+            self._messages = self._messages[:]
+        self._messages.append(message)
+        if self._spans is not None:
+            self._spans.append(Span(self._start, self._content_start, self._position, end))
+        if self._segments is not None:
+            self._segments.append(Segment(self._channel, self._recipient, self._role, self._delta or "", message))
+        self._forget_header()
+        clear(&self._content)
+        if self._spans is None:
+            self._content_tokens = []
+        self._text = ""
+        return 0
+
+    cdef int _add_to_content(self, int64_t rank) except -1:
+        """Appends one rank, and sets the delta: in all but rare cases the rank's own text."""
+        cdef bint whole = self._content.settled == self._content.size
+        append_rank(&self._content, &RANKS, rank)
+        if whole:
+            text = rank_text(rank)
+            if text is not False:
+                self._delta = text
+                self._content.settled = self._content.size
+                return 0
+        self._delta = settle(&self._content, False)
+        return 0
+
+    cdef list _own_tokens(self):
+        if reference_count(<PyObject *>self._tokens) > 1:  # as in `_close_message`
+            self._tokens = self._tokens[:]
+        return self._tokens
+
+    # --- lenient parsing
+
+    cdef int _look_before(self, int kind) except -1:
+        """Looks at the header's text before a marker behind which it can be no content."""
+        if kind == CHANNEL or kind == CONSTRAIN or (kind == MESSAGE and self._state > CONTENT):
+            if not self._is_short(True):
+                self._look(True)
+        return 0
+
+    cdef bint _is_short(self, bint ended) except -1:
+        """Whether the header's last text is too short to be content; by far the most are."""
+        if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0):
+            return False
+        return len(self._header_tokens) - self._run_start < LONG_RUN and is_short(
+            self._header_tokens, self._run_start, ended
+        )
+
+    cdef bint _look(self, bint ended) except -1:
+        """Opens the content whose `<|message|>` is missing, where the header's last text turns out to be that."""
+        if len(self._header_tokens) == self._run_start:
+            return False
+        slot = self._slot()
+        if not repairs.is_content(self._header_tokens, self._run_start, slot, ended=ended):
+            return False
+        self._open_bare_content(repairs.content_of(self._header_tokens, self._run_start, slot, self._given))
+        return True
+
+    cdef object _slot(self):
+        return repairs.slot_of(self._header_tokens, self._run_start, self._given, stray=self._state == STRAY_TEXT)
+
+    cdef int _open_bare_content(self, object mended) except -1:
+        self._note(mended.faults)
+        self._open_content(mended.header, self._place(Fault("missing-message", mended.start, found="")))
+        self._state = BARE_CONTENT
+        return self._add_bytes(mended.content)
+
+    cdef int _add_bytes(self, bytes data) except -1:
+        append(&self._content, data)
+        if self._spans is None:
+            self._content_tokens.extend(data.translate(vocabulary.load().byte_ranks))
+        return 0
+
+    cdef object _held_text(self):
+        """What the last step added to the content without having said so."""
+        if self._header is None and not self._strict and self._header_tokens and not self._is_short(False):
+            if repairs.may_decide(self._header_tokens, self._run_start, self._slot()):
+                self._look(False)
+        return None if self._header is None else settle(&self._content, False)
+
+    cdef int _repair(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
+        """Takes a token that may not stand here; the end of the input is such a token too."""
+        cdef int action
+        repair = machine.REPAIRS[self._state, kind]
+        if repair.code is not None:
+            self._note_placed([repaired(repair.code, self._position, integer)])
+        for each in repair.actions:
+            action = each
+            if action == IMPLY_START:
+                self._imply_start()
+            elif action == OPEN_HEADER:
+                self._open_header(width)
+            elif action == ADD_TO_HEADER:
+                self._add_to_header(token if kind != INVALID else mending.NO_TOKEN, kind)
+            elif action == CLOSE_HEADER:
+                self._close_header(width)
+            elif action == MEND_HEADER:
+                self._mend_header(width)
+            elif action == GIVE_UP_HEADER:
+                self._give_up_header(kind, token, integer, width)
+            elif action == CLOSE_MESSAGE:
+                self._close_message(None)
+            elif action == REOPEN:
+                self._reopen(width)
+            elif action == REPLACE:
+                self._add_bytes(mending.REPLACEMENT)
+            elif action == LEAVE_OUT:
+                self._add_bytes(mending.left_out(last_bytes(&self._content, mending.LONGEST_MARKER)))
+        self._state = repair.after
+        return 0
+
+    cdef int _give_up_header(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
+        """Ends a header that gets no `<|message|>`. Where there was content behind it, the token ends that."""
+        following = repairs.FOLLOWING[kind]
+        mended = repairs.give_up(self._header_tokens, self._run_start, self._slot(), self._given, following)
+        if mended.header is None:
+            self._note(mended.faults)
+            return self._forget_header_tokens()
+        self._open_bare_content(mended)
+        if self._moves[self._state * KIND_COUNT + kind] != ILLEGAL:
+            return self._close_message(end_of(token))
+        return self._repair(kind, token, integer, width)
+
+    cdef int _reopen(self, Py_ssize_t width) except -1:
+        header = self._header if self._state == BARE_CONTENT else repairs.NO_HEADER
+        if self._content.size:
+            self._close_message(None)
+            self._start = self._position
+            self._remember_header(header)
+        self._content_start = self._position + width
+        return 0
+
+    cdef int _note(self, object faults) except -1:
+        """Remembers what was repaired in the open header; the faults' positions count from where it begins."""
+        return self._note_placed([fault.diagnostic(self._place(fault)) for fault in faults])
+
+    cdef int _note_placed(self, list diagnostics) except -1:
+        if reference_count(<PyObject *>self._diagnostics) > 1:  # as in `_close_message`
+            self._diagnostics = self._diagnostics[:]
+        self._diagnostics += diagnostics
+        return 0
+
+    cdef int _refuse(self, object fault) except -1:
+        """Raises for a token that may not stand here. A header that holds one is given up; content stays open."""
+        if self._header is None:
+            self._state = EXPECT_START
+            self._given = None
+            self._header_tokens = []
+        return self._fail(fault)
+
+    cdef int _fail(self, object fault) except -1:
+        raise fault.error(unit=self._unit, messages=self._messages) from None

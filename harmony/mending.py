@@ -1,0 +1,320 @@
+"""What a broken header most likely says: how lenient parsing reads what `header.py` refuses.
+
+A header is a bag of items, which may come in any order. They are taken as they come, each for what its form or its
+marker says it is, and which of them count is settled at the end. Each fault that is noted is one repair, with an
+example beside it. A header that is strictly right never comes here.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from harmony import vocabulary
+from harmony.errors import Fault, quote
+from harmony.header import CONSTRAINED, KNOWN_CONTENT_TYPES, SPACE, WORD, Header, read_author
+from harmony.messages import KNOWN_CHANNELS, Role
+
+#: How an integer that is the id of no token stands in a header: it reads as U+FFFD.
+NO_TOKEN: Final = vocabulary.LAST_TOKEN + 1
+
+#: What stands in content for what is no text.
+REPLACEMENT: Final = "\ufffd".encode()
+#: No special token is longer, written out.
+LONGEST_MARKER: Final = 32
+
+_ROLES: Final = frozenset(role.value for role in Role)
+_MARKERS: Final = (vocabulary.CHANNEL, vocabulary.CONSTRAIN)
+
+# In patterns: a character of a name, and the words that are known.
+IN_NAMES: Final = f'[^<>{{}}"{SPACE}]'
+A_ROLE: Final = f"(?:{'|'.join(sorted(_ROLES))})"
+A_CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
+A_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
+
+#: A word that another one is glued to.
+GLUED: Final = re.compile(rf"({A_ROLE})(?=(?:{A_ROLE}|{A_CHANNEL}|to=))|({A_CHANNEL})(?=to=)")
+#: A byte that is not UTF-8, in the text of a Run.
+ESCAPED: Final = re.compile("[\udc80-\udcff]")
+_PIECE: Final = re.compile(f"{IN_NAMES}+")
+_HALF_MARKER: Final = re.compile(rb"<(?:\|\w*\|?)?\Z")
+
+
+def left_out(before: bytes | bytearray) -> bytes:
+    """What takes the place of a token that is left out, given the last bytes before it: nothing, mostly.
+
+    It is U+FFFD where the text on both sides of it might otherwise join to the spelling of a marker.
+    """
+    return REPLACEMENT if _HALF_MARKER.search(before[-LONGEST_MARKER:]) else b""
+
+
+def mend_header(
+    tokens: Sequence[int], given: Role | None, run: int | None = None, offset: int = 0
+) -> tuple[Header, list[Fault]]:
+    """What a broken header says, and the faults that were mended; their positions are indices of tokens.
+
+    The header is all of the tokens, or those before the character at `offset` of the text that begins at `run`.
+    """
+    bag = _Bag(given)
+    return bag.read(tokens, run, offset), bag.faults
+
+
+class Run:
+    """The text between two markers of a header; bytes that are not UTF-8 are surrogates in it."""
+
+    __slots__ = ("bounds", "data", "start", "text")
+
+    def __init__(self, tokens: Sequence[int], start: int, stop: int) -> None:
+        token_bytes = vocabulary.load().token_bytes
+        data = bytearray()
+        bounds = []
+        for token in tokens[start:stop]:
+            if token < vocabulary.FIRST_SPECIAL:
+                data += token_bytes(token)
+            else:
+                data += REPLACEMENT if token == NO_TOKEN else left_out(data)
+            bounds.append(len(data))
+        self.start = start
+        self.bounds = bounds
+        self.data = bytes(data)
+        self.text = self.data.decode(errors="surrogateescape")
+
+    def bytes_before(self, offset: int) -> int:
+        return len(self.text[:offset].encode(errors="surrogateescape"))
+
+    def place(self, offset: int) -> int:
+        """The index of the token in which the character at `offset` begins."""
+        return self.start + bisect_right(self.bounds, self.bytes_before(offset))
+
+
+class _Item(NamedTuple):
+    """A word of a header, without what no name holds, or a part of one."""
+
+    word: str
+    segment: int  # how many `<|channel|>` stand before it
+    place: int
+    loose: bool  # it stood behind a character that no name holds
+
+
+class _Bag:
+    """The items of a header, as they come; which of them count is settled when all are there."""
+
+    def __init__(self, given: Role | None) -> None:
+        self.given = given
+        self.faults: list[Fault] = []
+        self.author: tuple[Role, str | None] | None = None if given is None else (given, None)
+        self.stranger: _Item | None = None  # an author that is no role; a tool's name, perhaps
+        self.channels: list[_Item] = []
+        self.recipients: list[_Item] = []
+        self.types: list[tuple[_Item, bool]] = []  # and whether it stood behind `<|constrain|>`
+        self.slot: str = "author" if given is None else ""  # what the next word has to be
+        self.is_first = True
+        self.segment = 0
+        self.markers: list[int] = []
+
+    def read(self, tokens: Sequence[int], run: int | None = None, offset: int = 0) -> Header:
+        """What the tokens say, as in `mend_header`."""
+        end = place = len(tokens)
+        start = 0
+        self.markers = [token for token in tokens[:run] if token in _MARKERS]
+        while start <= end:
+            stop = start
+            while stop < end and tokens[stop] not in _MARKERS:
+                stop += 1
+            if stop > start:
+                text = Run(tokens, start, stop)
+                if start == run:
+                    place = text.place(offset)
+                self._read_run(text, text.text[:offset] if start == run else text.text)
+            if stop == end:
+                break
+            marker = quote(vocabulary.SPECIAL_TEXTS[tokens[stop]])
+            self._close_slot(stop, marker)
+            if tokens[stop] == vocabulary.CHANNEL and self.types and not self.channels:
+                # `<|constrain|>json<|channel|>commentary<|message|>`
+                self._note("other-order", stop, found=marker)
+            self.slot = "channel" if tokens[stop] == vocabulary.CHANNEL else "content type"
+            self.segment += tokens[stop] == vocabulary.CHANNEL
+            start = stop + 1
+        self._close_slot(place, "nothing")
+        return self._settled()
+
+    def _note(self, code: str, place: int, *, found: str, **facts: str) -> None:
+        self.faults.append(Fault(code, place, found=found, field="", **facts))
+
+    def _add_recipient(self, item: _Item) -> None:
+        if self.types and not self.recipients:
+            # `<|channel|>commentary json to=functions.f<|message|>`
+            self._note("other-order", item.place, found=quote(item.word))
+        self.recipients.append(item)
+
+    def _close_slot(self, place: int, found: str) -> None:
+        """`to=<|channel|>analysis`, `<|channel|><|message|>`, `<|start|><|channel|>final`: a name is missing."""
+        code = {
+            "author": "implied-author",
+            "channel": "no-channel",
+            "recipient": "no-recipient",
+            "content type": "no-content-type",
+        }.get(self.slot)
+        if code:
+            self._note(code, place, found=found)
+        self.slot = ""
+
+    def _read_run(self, run: Run, text: str) -> None:
+        for wrong in ESCAPED.finditer(text):
+            self._note("replaced-bytes", run.place(wrong.start()), found=f"0x{ord(wrong[0]) - 0xDC00:02x}")
+        for match in WORD.finditer(text):
+            pieces = list(_PIECE.finditer(match[0]))
+            whole = "".join(piece[0] for piece in pieces[:1])
+            if whole != match[0]:
+                # `functions.f\u200b`, `functions.f{`, `"functions.f"`
+                self._note("cut-name", run.place(match.start()), found=quote(match[0]), word=_plain(whole))
+            for index, piece in enumerate(pieces):
+                offset = match.start() + piece.start()
+                if (self.slot == "channel" and offset) or (self.slot == "recipient" and not index):
+                    # `<|channel|> analysis`, `to= functions.f`
+                    self._note("spaced-name", run.place(offset), found=quote(piece[0]))
+                self._read_word(_Item(_plain(piece[0]), self.segment, run.place(offset), index > 0))
+
+    def _read_word(self, item: _Item) -> None:
+        start = 0
+        while (glued := GLUED.match(item.word, start)) and not (self.slot == "channel" and glued[1]):
+            if start == 0:
+                # `assistantfinal`, `assistantassistant`, `commentaryto=functions.f`
+                self._note("glued-words", item.place, found=quote(item.word), word=glued[0])
+            self._read_item(item._replace(word=glued[0]))
+            start = glued.end()
+        self._read_item(item._replace(word=item.word[start:]))
+
+    def _read_item(self, item: _Item) -> None:
+        word, slot = item.word, self.slot
+        is_first, self.is_first = self.is_first, False
+        if word.startswith("to="):
+            self._close_slot(item.place, quote(word))
+            name = word[len("to=") :]
+            if name:
+                self._add_recipient(item._replace(word=name))
+            else:
+                self.slot = "recipient"
+            return
+        self.slot = ""
+        if slot == "author":
+            self._read_author(item)
+        elif slot == "channel" and "." not in word:
+            self.channels.append(item)
+        elif slot == "content type" and "." not in word:
+            self.types.append((item, True))
+        elif slot in ("channel", "content type"):
+            # `<|channel|>functions.f<|channel|>commentary`, `<|constrain|>functions.f`
+            self._note("misplaced-recipient", item.place, slot=slot, found=quote(word))
+            self._add_recipient(item)
+        elif slot == "recipient" and word not in KNOWN_CONTENT_TYPES:
+            self._add_recipient(item)
+        else:
+            self._read_bare(item, is_first=is_first)
+
+    def _read_author(self, item: _Item) -> None:
+        self.author = read_author(item.word, addressed=False)
+        if self.author is None and item.word in KNOWN_CHANNELS:
+            # `<|start|>final<|message|>`
+            self._note("implied-author", item.place, found=quote(item.word))
+            self._read_channel(item)
+        elif self.author is None:
+            self.stranger = item
+
+    def _read_channel(self, item: _Item) -> None:
+        # `<|start|>assistant final<|message|>`, `<|end|>commentary to=functions.f<|message|>`
+        self._note("unmarked-channel", item.place, found=quote(item.word))
+        self.channels.append(item)
+
+    def _read_bare(self, item: _Item, *, is_first: bool) -> None:
+        """A word without a mark of what it is."""
+        word = item.word
+        if word in _ROLES and is_first and self.given is not None:
+            if word != self.given:
+                # `<|end|>user<|message|>`
+                self._note("other-author", item.place, expected=self.given, found=quote(word))
+            self.author = read_author(word, addressed=False)
+        elif word in _ROLES and self.author is not None and word == self.author[0]:
+            # `<|start|>assistant assistant<|channel|>final`
+            self._note("repeated-role", item.place, found=quote(word))
+        elif word in KNOWN_CONTENT_TYPES:
+            self.types.append((item, False))
+        elif "." in word:
+            self._add_recipient(item)
+        elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:
+            self._read_channel(item)
+        elif self.recipients and not self.types and not item.loose:
+            self.types.append((item, False))
+        else:
+            # `<|channel|>final analysis<|message|>`
+            self._note("unknown-word", item.place, found=quote(word))
+
+    def _settled(self) -> Header:
+        author = self.author
+        if self.stranger is not None:
+            # `<|start|>get_weather<|channel|>commentary<|message|>`
+            if not self.recipients:
+                self._note("unknown-author", self.stranger.place, found=quote(self.stranger.word))
+            author = (Role.TOOL, self.stranger.word)
+        role, name = author or (Role.ASSISTANT, None)
+        recipient = self._recipient(role)
+        channel = self._channel(recipient)
+        self.faults.sort(key=lambda fault: fault.position or 0)
+        return Header(role, name, recipient.word if recipient else None, channel, self._content_type())
+
+    def _recipient(self, role: Role) -> _Item | None:
+        """The first real one."""
+        chosen = None
+        for index, item in enumerate(self.recipients):
+            # `<|channel|>commentary to=assistant<|channel|>analysis`: the assistant does not write to itself
+            stray = role is Role.ASSISTANT and item.word == Role.ASSISTANT and self._begins_anew(index)
+            if chosen is None and not stray:
+                chosen = item
+            else:
+                self._note("other-recipient", item.place, found=quote(item.word))
+        return chosen
+
+    def _begins_anew(self, index: int) -> bool:
+        """Whether the real header follows behind this recipient."""
+        beside = self._beside(self.recipients[index])
+        later = any(item.word != Role.ASSISTANT for item in self.recipients[index + 1 :])
+        return later or any(beside is not None and item.segment > beside.segment for item in self.channels)
+
+    def _beside(self, recipient: _Item) -> _Item | None:
+        """The channel that a recipient stands with: that before it, or the next, or the last."""
+        for item in self.channels:
+            if item.segment >= recipient.segment:
+                return item
+        return self.channels[-1] if self.channels else None
+
+    def _channel(self, recipient: _Item | None) -> str | None:
+        """That beside the recipient, or the last."""
+        if not self.channels:
+            return None
+        chosen = self._beside(recipient) if recipient else self.channels[-1]
+        for item in self.channels:
+            if item is not chosen:
+                # `<|channel|>commentary<|channel|>analysis<|message|>`
+                self._note("other-channel", item.place, found=quote(item.word))
+        return chosen.word if chosen else None
+
+    def _content_type(self) -> str | None:
+        """The last known one; of unknown words, the first behind `<|constrain|>`, or else the first."""
+        known = [item for item, _ in self.types if item.word in KNOWN_CONTENT_TYPES]
+        marked = [item for item, is_marked in self.types if is_marked]
+        candidates = known[-1:] or marked[:1] or [item for item, _ in self.types[:1]]
+        for item, _ in self.types:
+            if item is not candidates[0]:
+                # `to=python <|constrain|>analysis code`
+                self._note("other-content-type", item.place, found=quote(item.word))
+        if not candidates:
+            return None
+        return (CONSTRAINED if marked else "") + candidates[0].word
+
+
+def _plain(word: str) -> str:
+    """A word in which bytes that are not UTF-8 are U+FFFD."""
+    return word.encode(errors="surrogateescape").decode(errors="replace")
