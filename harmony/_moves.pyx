@@ -439,7 +439,9 @@ cdef class Moves:
         cdef int action
         repair = machine.REPAIRS[self._state, kind]
         if repair.code is not None:
-            self._note_placed([repaired(repair.code, self._position, integer)])
+            late = repair.code == "missing-start" and self._state == STRAY_TEXT
+            place = self._header_start if late else self._position
+            self._note_placed([repaired(repair.code, place, integer)])
         for each in repair.actions:
             action = each
             if action == IMPLY_START:
@@ -471,7 +473,11 @@ cdef class Moves:
         mended = repairs.give_up(self._header_tokens, self._run_start, self._slot(), self._given, following)
         if mended.header is None:
             self._note(mended.faults)
-            return self._forget_header_tokens()
+            self._forget_header_tokens()
+            if self._state == STRAY_TEXT and (EXPECT_START, kind) in machine.REPAIRS:
+                self._state = EXPECT_START  # behind white space, the token is as wrong as without
+                return self._repair(kind, token, integer, width)
+            return 0
         self._open_bare_content(mended)
         if self._moves[self._state * KIND_COUNT + kind] != ILLEGAL:
             return self._close_message(end_of(token))

@@ -306,7 +306,9 @@ class Moves:
         """Takes a token that may not stand here; the end of the input is such a token too."""
         repair = machine.REPAIRS[machine.State(self._state), machine.Kind(kind)]
         if repair.code is not None:
-            self._note_placed([repaired(repair.code, self._position, token)])
+            late = repair.code == "missing-start" and self._state == machine.State.STRAY_TEXT
+            place = self._header_start if late else self._position
+            self._note_placed([repaired(repair.code, place, token)])
         for action in repair.actions:
             match action:
                 case machine.Action.IMPLY_START:
@@ -338,6 +340,9 @@ class Moves:
         if mended.header is None:
             self._note(mended.faults)
             self._forget_header_tokens()
+            if self._state == machine.State.STRAY_TEXT and (machine.State.EXPECT_START, kind) in machine.REPAIRS:
+                self._state = int(machine.State.EXPECT_START)  # behind white space, the token is as wrong as without
+                self._repair(kind, token, width)
             return
         self._open_bare_content(mended)
         if (self._state, kind) in machine.LENIENT:

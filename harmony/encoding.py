@@ -262,16 +262,27 @@ class HarmonyEncoding:
         Tokens may be a list, a tuple, another iterable of integers, or a buffer of integers such as a numpy array;
         `bytes` hold native uint32. Positions in the result are token indices. Raises HarmonyError for what the strict
         language does not hold, TypeError and ValueError for wrong arguments.
+
+        With `strict=False` it raises no HarmonyError: what is wrong is repaired, as docs/repairs.md shows, each repair
+        is one of the result's `diagnostics`, and what strict parsing takes is read alike.
         """
         return parser.parse(tokens, role, strict=strict)
 
-    def parse_text(self, text: str, role: Role | str | None = None, *, strict: bool = True) -> ParseResult:
+    def parse_text(
+        self, text: str, role: Role | str | None = None, *, strict: bool = True, stripped: bool = False
+    ) -> ParseResult:
         """All that a rendered text holds, in which special tokens are written out; otherwise as `parse`.
 
         Positions in the result are character offsets. Needs no encoder.
+
+        With `stripped=True`, a text without any marker is read as one that has lost them to a detokenizer, such as
+        `analysisWe need the sky.assistantfinalBlue.` Where they stood is a guess, which docs/repairs.md explains, so it
+        needs `strict=False`: ValueError without. Whether the last message was ended is not known; `complete` is False.
         """
         text = _plain(text)
-        return parser.parse_text(text, role, strict=strict)
+        if stripped and strict:
+            raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
+        return parser.parse_text(text, role, strict=strict, stripped=stripped)
 
     def parse_messages_from_completion_tokens(
         self, tokens: Tokens, role: Role | str | None = None, *, strict: bool = True

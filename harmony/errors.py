@@ -54,7 +54,7 @@ SENTENCES: Final = {
 #: And those of what lenient parsing mends, each with what it does. Those of one token have the same facts.
 REPAIR_SENTENCES: Final = {
     # in the stream
-    "missing-start": "expected `<|start|>` before {found}; a message of the assistant begins here",
+    "missing-start": "expected `<|start|>`, found a header without it; a message begins here",
     "missing-stop": "expected a stop, found {found} inside content; the message ends before it",
     "second-message": "expected a stop, found {found} inside content; what follows is a message without a header",
     "late-message": "expected a stop, found {found} after the content's beginning; what follows has the same header",
@@ -66,13 +66,14 @@ REPAIR_SENTENCES: Final = {
     # in a header
     "missing-message": "expected `<|message|>`, found {found}; what follows the header is taken for content",
     "interrupted-header": "expected `<|message|>`, found {found}; the header is given up",
+    "repeated-start": "expected a header after `<|start|>`, found `<|start|>` again; the first is left out",
     "repeated-role": "expected the role once, found {found} again; it is left out",
     "other-author": "expected the role given, `{expected}`, found {found}; it is taken for the author",
     "other-order": "expected {found} before the content type; the order is mended",
     "implied-author": "expected an author after `<|start|>`, found {found}; the message is taken for the assistant's",
     "unknown-author": "expected a role or a tool's name with a dot, found {found}; it is taken for a tool's name",
     "unmarked-channel": "expected `<|channel|>` before {found}; it is taken for the channel",
-    "glued-words": "expected {found} to be two words; it is split behind `{word}`",
+    "glued-words": "expected {found} to be two words; it is split behind {word}",
     "no-channel": "expected a channel's name after `<|channel|>`, found {found}; the marker is left out",
     "other-channel": "expected one channel, found the other channel {found}; it is left out",
     "no-recipient": "expected a recipient's name after `to=`, found {found}; `to=` is left out",
@@ -82,7 +83,7 @@ REPAIR_SENTENCES: Final = {
     "no-content-type": "expected a content type after `<|constrain|>`, found {found}; the marker is left out",
     "other-content-type": "expected one content type, found the other word {found}; it is left out",
     "unknown-word": "expected no {found} in a message header; it is left out",
-    "cut-name": f"expected {_A_NAME}, found {{found}}; it is cut to `{{word}}`",
+    "cut-name": f"expected {_A_NAME}, found {{found}}; it is cut to {{word}}",
     "replaced-bytes": "expected UTF-8 in a message header, found the byte {found}; it becomes U+FFFD",
 }
 #: And those of what cannot be rendered.

@@ -138,7 +138,7 @@ class _Bag:
             self.slot = "channel" if tokens[stop] == vocabulary.CHANNEL else "content type"
             self.segment += tokens[stop] == vocabulary.CHANNEL
             start = stop + 1
-        self._close_slot(place, "nothing")
+        self._close_slot(place, "the end of the header")
         return self._settled()
 
     def _note(self, code: str, place: int, *, found: str, **facts: str) -> None:
@@ -163,14 +163,19 @@ class _Bag:
         self.slot = ""
 
     def _read_run(self, run: Run, text: str) -> None:
-        for wrong in ESCAPED.finditer(text):
+        if wrong := ESCAPED.search(text):  # once a run, for a place costs as much as the run is long
             self._note("replaced-bytes", run.place(wrong.start()), found=f"0x{ord(wrong[0]) - 0xDC00:02x}")
         for match in WORD.finditer(text):
             pieces = list(_PIECE.finditer(match[0]))
             whole = "".join(piece[0] for piece in pieces[:1])
             if whole != match[0]:
                 # `functions.f\u200b`, `functions.f{`, `"functions.f"`
-                self._note("cut-name", run.place(match.start()), found=quote(match[0]), word=_plain(whole))
+                self._note(
+                    "cut-name",
+                    run.place(match.start()),
+                    found=quote(match[0]),
+                    word=quote(whole) if whole else "nothing",
+                )
             for index, piece in enumerate(pieces):
                 offset = match.start() + piece.start()
                 if (self.slot == "channel" and offset) or (self.slot == "recipient" and not index):
@@ -183,7 +188,7 @@ class _Bag:
         while (glued := GLUED.match(item.word, start)) and not (self.slot == "channel" and glued[1]):
             if start == 0:
                 # `assistantfinal`, `assistantassistant`, `commentaryto=functions.f`
-                self._note("glued-words", item.place, found=quote(item.word), word=glued[0])
+                self._note("glued-words", item.place, found=quote(item.word), word=quote(glued[0]))
             self._read_item(item._replace(word=glued[0]))
             start = glued.end()
         self._read_item(item._replace(word=item.word[start:]))

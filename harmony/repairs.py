@@ -227,6 +227,8 @@ def give_up(tokens: Sequence[int], run: int, slot: Slot, given: Role | None, fol
         return _split(tokens, run, slot, text, offset, given)
     header, faults = mend_header(tokens, given)
     says_nothing = header.channel is None and header.recipient is None and header.content_type is None
+    if following == "start" and says_nothing:
+        return Mended(None, b"", 0, (Fault("repeated-start", len(tokens)),))
     if following != "stop" or says_nothing:
         return Mended(None, b"", 0, (_interrupted(len(tokens), following),))
     return Mended(header, b"", len(tokens), (*faults, Fault("missing-message", len(tokens), found="a stop")))

@@ -46,13 +46,14 @@ def _supposed(text: str, given: Role | None) -> Iterator[tuple[int, int, int]]:
     places = [(match.start(), match.end()) for match in _BEGINNING.finditer(text)]
     if not places or places[0][0] > 0:
         places.insert(0, (0, 0))
+    ends = [start for start, _ in places[1:]] + [len(text)]
     stop = vocabulary.END
-    for start, header_start in places:
+    for (start, header_start), end in zip(places, ends, strict=True):
         if start > 0:
             yield start, start, stop
-        if start > 0 or given is None:
+        header = _HEADER.match(text, header_start, end)
+        if start > 0 or (given is None and header is not None):
             yield start, start, vocabulary.START
-        header = _HEADER.match(text, header_start)
         stop = vocabulary.END
         if header is not None:
             if header["channel"] is not None:

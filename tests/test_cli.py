@@ -120,16 +120,16 @@ BROKEN: list[tuple[bytes, str, str, list[str], list[tuple[str, int]]]] = [
     (
         b'{"text":"<|channel|>final {\\"a\\":1}<|return|>"}',
         "unexpected-in-header",
-        "found `<|return|>` at character 25",
+        "found `<|return|>` at character 24",
         ['{"a":1}'],
         [("missing-message", 17)],
     ),
     (
-        b'{"text":"<|message|>a<|end|>\\n<|return|>"}',
+        b'{"text":"<|message|>a<|end|><|return|>\\n"}',
         "expected-start",
         "at character 19",
         ["a"],
-        [("white-space-between", 19), ("extra-stop", 20)],
+        [("extra-stop", 19), ("white-space-between", 29)],
     ),
     (b'{"text":"<|channel|>final"}', "truncated-header", "at character 16", [], [("interrupted-header", 16)]),
 ]
@@ -513,7 +513,7 @@ def test_a_terminal_shows_repairs_under_the_messages(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     texts = {
         "stray": "<|channel|>commentary<|channel|>analysis<|message|>Hm.<|endoftext|>",
-        "cut": "<|channel|>final \x1b[31m",
+        "cut": "<|channel|>final",
         "well": "<|message|>x<|end|>",
     }
     log.write_text("\n".join(json.dumps({"id": name, "text": text}) for name, text in texts.items()))
@@ -525,9 +525,10 @@ def test_a_terminal_shows_repairs_under_the_messages(tmp_path: Path) -> None:
         "Hm.",
         "",
         "repaired other-channel at 11: expected one channel, found the other channel `commentary`; it is left out",
-        "repaired end-of-text at 53: expected a stop, found `<|endoftext|>`; it is taken for one",
+        "repaired end-of-text at 54: expected a stop, found `<|endoftext|>`; it is taken for one",
         "cut",
-        "",
+        "repaired interrupted-header at 16: expected `<|message|>`, found the end of the input; the header is given up",
+        "(ends before the message does)",
         "well",
         "assistant",
         "x",

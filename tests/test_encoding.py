@@ -111,7 +111,5 @@ def test_parse_messages_from_completion_tokens(encoding: HarmonyEncoding) -> Non
         == encoding.parse_text("<|message|>Hi<|end|>", "user").messages
         == expected
     )
-    with pytest.raises(NotImplementedError):
-        encoding.parse(tokens, "user", strict=False)
     with pytest.raises(TypeError):
         encoding.parse_text(b"<|message|>", "user")  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ from itertools import product
 import pytest
 
 from harmony import machine, vocabulary
-from harmony.machine import STRICT, Action, Kind, State
+from harmony.errors import REPAIR_SENTENCES, SENTENCES
+from harmony.machine import LENIENT, REPAIRS, STRICT, Action, Kind, State, Table
 from harmony.results import STREAM_STATES, StreamState
 
 
@@ -16,6 +17,7 @@ def test_every_special_token_has_its_kind() -> None:
     assert len(machine.KINDS) == vocabulary.LAST_TOKEN + 1 - vocabulary.FIRST_SPECIAL
     kinds = {token: Kind(kind) for token, kind in zip(vocabulary.SPECIAL_TEXTS, machine.KINDS, strict=True)}
     assert {token: kind for token, kind in kinds.items() if kind is not Kind.OTHER} == {
+        199_999: Kind.END_OF_TEXT,
         200_002: Kind.STOP,
         200_003: Kind.CONSTRAIN,
         200_005: Kind.CHANNEL,
@@ -26,30 +28,47 @@ def test_every_special_token_has_its_kind() -> None:
     }
 
 
-def test_the_packed_table_is_the_table() -> None:
-    moves = machine.moves(strict=True)
+@pytest.mark.parametrize(("strict", "table"), [(True, STRICT), (False, LENIENT)])
+def test_the_packed_table_is_the_table(strict: bool, table: Table) -> None:
+    moves = machine.MOVES[strict]
     assert len(moves) == len(State) * len(Kind)
     for state in State:
         for kind in Kind:
             move = moves[state * len(Kind) + kind]
-            if (state, kind) in STRICT:
-                assert (Action(move >> 4), State(move & 15)) == STRICT[state, kind]
+            if (state, kind) in table:
+                assert (Action(move >> 4), State(move & 15)) == table[state, kind]
             else:
                 assert move == machine.ILLEGAL
 
 
+STRICT_STATES = {State.EXPECT_START, State.HEADER, State.CHANNEL, State.CONSTRAIN, State.CONTENT}
+LENIENT_STATES = set(State) - STRICT_STATES
+
+
 def test_every_state_is_reached_and_every_state_but_headers_may_end() -> None:
-    assert {after for _, after in STRICT.values()} == set(State)
-    assert {state for state in State if (state, Kind.END_OF_INPUT) in STRICT} == {
+    assert {state for state, _ in STRICT} == {after for _, after in STRICT.values()} == STRICT_STATES
+    assert {state for state, kind in STRICT if kind is Kind.END_OF_INPUT} == {
         State.EXPECT_START,
         State.HEADER,
         State.CONTENT,
     }
-    assert {action for action, _ in STRICT.values()} == set(Action)
-    assert len(STREAM_STATES) == len(State)
-    assert {STREAM_STATES[State.HEADER], STREAM_STATES[State.CHANNEL], STREAM_STATES[State.CONSTRAIN]} == {
-        StreamState.HEADER
+    assert {action for action, _ in STRICT.values()} == set(list(Action)[:7])
+    assert [STREAM_STATES[state] for state in State if "HEADER" in state.name] == [StreamState.HEADER] * 2
+    assert STREAM_STATES[State.CHANNEL] == STREAM_STATES[State.CONSTRAIN] == StreamState.HEADER
+    assert STREAM_STATES[State.STRAY_TEXT] == StreamState.HEADER  # it may be one
+    assert STREAM_STATES[State.BARE_CONTENT] == StreamState.CONTENT
+
+
+def test_lenient_parsing_moves_as_strict_parsing_does_and_repairs_the_rest() -> None:
+    assert LENIENT.items() >= STRICT.items()
+    assert {state for state, _ in LENIENT.keys() - STRICT.keys()} == LENIENT_STATES
+    assert not LENIENT.keys() & REPAIRS.keys()
+    assert LENIENT.keys() | REPAIRS.keys() == set(product(State, Kind))
+    used = {action for action, _ in LENIENT.values()} | {
+        action for repair in REPAIRS.values() for action in repair.actions
     }
+    assert used == set(Action)
+    assert {repair.code for repair in REPAIRS.values()} - {None} <= REPAIR_SENTENCES.keys() | SENTENCES.keys()
 
 
 TOKENS = [kind for kind in Kind if kind not in (Kind.INVALID, Kind.END_OF_INPUT)]

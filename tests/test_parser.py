@@ -20,7 +20,18 @@ from hypothesis import strategies as st
 from ways import every_way, outcome
 
 import harmony
-from harmony import Author, HarmonyEncoding, HarmonyError, Message, Role, Segment, Span, StreamState, TextContent
+from harmony import (
+    Author,
+    Diagnostic,
+    HarmonyEncoding,
+    HarmonyError,
+    Message,
+    Role,
+    Segment,
+    Span,
+    StreamState,
+    TextContent,
+)
 from harmony import _parser_py as python_engine
 from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, END_OF_TEXT, LAST_TOKEN, MESSAGE, RETURN, START
 
@@ -51,13 +62,13 @@ def test_case_of_a_real_completion(case: dict[str, Any], engine: ModuleType, enc
         assert len(prefix) <= written[3] <= len(encoding.decode(tokens[: found[3] + 1]))
 
 
-def read_text(engine: ModuleType, text: str, role: str | None) -> tuple[list[Message], bool]:
+def read_text(engine: ModuleType, text: str, role: str | None) -> tuple[list[Message], bool, list[Diagnostic]]:
     result = engine.parse_text(text, role, strict=True)
     for message, span in zip(result.messages, result.spans, strict=True):
         assert text[span.content_start : span.stop] == message.content[0].text
         assert text[: span.content_start].endswith("<|message|>")
         assert span.end is None or text[span.stop :].startswith(f"<|{span.end}|>")
-    return result.messages, result.complete
+    return result.messages, result.complete, result.diagnostics
 
 
 # The strict language over kinds of tokens, written once more, as a regular expression. T is the text `assistant`,
@@ -303,12 +314,11 @@ def test_a_parser_may_be_weakly_referred_to(engine: ModuleType, encoding: Harmon
 
 
 @pytest.mark.parametrize("strict", [False, 0, None, []])
-def test_what_is_not_strict_is_not_there_yet(strict: Any, engine: ModuleType, encoding: HarmonyEncoding) -> None:
-    for call in (engine.parse, engine.parse_text):
-        with pytest.raises(NotImplementedError, match="strict=False"):
-            call("" if call is engine.parse_text else [], None, strict=strict)
-    with pytest.raises(NotImplementedError, match="strict=False"):
-        engine.StreamableParser(encoding, None, strict=strict)
+def test_what_is_not_strict_is_lenient(strict: Any, engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    assert [found.code for found in engine.parse([END], None, strict=strict).diagnostics] == ["extra-stop"]
+    assert [found.code for found in engine.parse_text("<|end|>", None, strict=strict).diagnostics] == ["extra-stop"]
+    parser = engine.StreamableParser(encoding, None, strict=strict).process(END)
+    assert [found.code for found in parser.diagnostics] == ["extra-stop"]
 
 
 def test_an_error_carries_the_messages_before_it(engine: ModuleType, encoding: HarmonyEncoding) -> None:
@@ -405,8 +415,6 @@ def test_wrong_arguments_of_a_stream(engine: ModuleType, encoding: HarmonyEncodi
     with pytest.raises(TypeError, match="Expected `int`, got `str` - at token 4"):
         parser.process_many([64, "a"])
     assert (parser.tokens, parser.current_content) == ([START, 1428, MESSAGE, 64], "a")
-    with pytest.raises(NotImplementedError, match="strict=False"):
-        engine.StreamableParser(encoding, None, strict=False)
 
 
 def test_text_with_surrogates_is_read_as_it_is_encoded(engine: ModuleType, encoding: HarmonyEncoding) -> None:
@@ -441,7 +449,7 @@ def test_long_input_of_every_shape(engine: ModuleType, encoding: HarmonyEncoding
 
 def test_what_a_name_says_of_itself_holds_for_both_engines(engine: ModuleType) -> None:
     names = [name for name in vars(python_engine.StreamableParser) if not name.startswith("_")]
-    assert len(names) == 14
+    assert len(names) == 15
     for ours, twin in [(engine.StreamableParser, python_engine.StreamableParser)] + [
         (getattr(engine.StreamableParser, name), getattr(python_engine.StreamableParser, name)) for name in names
     ]:

@@ -112,9 +112,9 @@ def check_spans(result: harmony.ParseResult, tokens: Sequence[int], *, strict: b
         before = span.stop
         if not strict and result.diagnostics:
             content = b"".join(
-                vocabulary.load().token_bytes(token)
+                vocabulary.load().token_bytes(token) if 0 <= token < vocabulary.FIRST_SPECIAL else b"\xef\xbf\xbd"
                 for token in tokens[span.content_start : span.stop]
-                if 0 <= token < vocabulary.FIRST_SPECIAL
+                if not vocabulary.FIRST_SPECIAL <= token <= vocabulary.LAST_TOKEN
             )
             text = content.decode(errors="replace")
             assert text.replace("\ufffd", "").endswith(message.content[0].text.replace("\ufffd", ""))  # type: ignore[attr-defined]

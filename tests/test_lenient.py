@@ -1,0 +1,479 @@
+"""Lenient parsing: the real cases, the page of repairs, and the four laws over anything at all, in both engines.
+
+The laws: it never raises; on the strict language it is strict parsing; no text outside headers is lost; no marker ends
+up in a header's fields or in content.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_parser import CASES, KINDS, flat
+from ways import every_way, in_order, outcome
+
+from harmony import Diagnostic, Message, ParseResult, Role, StreamState, load_harmony_encoding
+from harmony import _parser_py as python_engine
+from harmony.errors import REPAIR_SENTENCES
+from harmony.header import NOT_IN_NAMES
+from harmony.vocabulary import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    END,
+    END_OF_TEXT,
+    FIRST_SPECIAL,
+    LAST_TOKEN,
+    MESSAGE,
+    RETURN,
+    START,
+    STOPS,
+    special_tokens_in,
+)
+from harmony.vocabulary import load as load_vocabulary
+
+ENCODING = load_harmony_encoding("HarmonyGptOss")
+
+
+def ids(text: str) -> list[int]:
+    return ENCODING.encode(text, allowed_special="all")
+
+
+def plain(text: str) -> list[int]:
+    return ENCODING.encode(text, disallowed_special=())
+
+
+# --- the real cases, and the page of repairs
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_case_of_a_real_completion(case: dict[str, Any], engine: ModuleType) -> None:
+    read = every_way(engine, ids(case["text"]), Role(case["role"]), strict=False)
+    written = engine.parse_text(case["text"], case["role"], strict=False)
+    for messages, complete, diagnostics in [
+        read[1:],
+        (written.messages, written.complete, written.diagnostics),
+    ]:
+        assert [flat(message) for message in messages] == case["messages"]
+        assert complete == case["complete"]
+        assert bool(diagnostics) == (case["strict"] == "error")
+
+
+def page() -> list[tuple[str, list[str], list[str]]]:
+    """The rows of the tables: what the model wrote, the codes of what is repaired, and what is read, as rendered."""
+    text = (Path(__file__).parent.parent / "docs" / "repairs.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(.*)` \| (`.*`) \| (.*) \|$", text, re.MULTILINE)
+    return [
+        (wrote.replace("\\|", "|"), re.findall(r"`([^`]*)`", codes), re.findall(r"`([^`]*)`", read.replace("\\|", "|")))
+        for wrote, codes, read in rows
+    ]
+
+
+@pytest.mark.parametrize(("wrote", "codes", "read"), page())
+def test_the_page_of_repairs(wrote: str, codes: list[str], read: list[str], engine: ModuleType) -> None:
+    result = engine.parse_text(wrote, "assistant", strict=False)
+    assert [ENCODING.decode(ENCODING.render(message)) for message in result.messages] == read
+    assert [found.code for found in result.diagnostics] == codes
+
+
+def test_every_repair_is_on_the_page() -> None:
+    assert {code for _, codes, _ in page() for code in codes} == set(REPAIR_SENTENCES) - {"replaced-bytes"}
+    assert "`replaced-bytes`" in (Path(__file__).parent.parent / "docs" / "repairs.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        # reported by users of other parsers
+        (
+            "<|channel|>final <|constrain|>functions.mark<|constrain|>json<|message|>{}<|return|>",
+            [("final", "functions.mark", "<|constrain|>json", "{}")],
+        ),
+        (
+            "<|channel|>final <|constrain|>commentary to=functions.done<|constrain|><|constrain|>json<|message|>{}<|call|>",
+            [("final", "functions.done", "<|constrain|>json", "{}")],
+        ),
+        (
+            "<|channel|>commentary to=functions.f \u00a0\u200b\u200b\u00a0\n\n\n<|call|>",
+            [("commentary", "functions.f", None, "")],
+        ),
+        (
+            '<|start|>assistantcommentary to=functions.f {"path":" src"}<|call|>',
+            [("commentary", "functions.f", None, '{"path":" src"}')],
+        ),
+        ("<|channel|>bash<|channel|>commentary<|message|>ls<|end|>", [("commentary", None, None, "ls")]),
+        (
+            "<|channel|>analysis to=functions.f code<|channel|>commentary<|message|>{}<|call|>",
+            [("analysis", "functions.f", "code", "{}")],
+        ),
+        (
+            "<|channel|>commentary to=functions.f<|constrain|>json{}<|call|>",
+            [("commentary", "functions.f", "<|constrain|>json", "{}")],
+        ),
+        (
+            '<|channel|>commentary to="functions.f" json<|message|>{}<|call|>',
+            [("commentary", "functions.f", "json", "{}")],
+        ),
+        ("<|channel|>\u200bfinal\u00a0<|message|>Hi<|return|>", [("final", None, None, "Hi")]),
+        (
+            "<|channel|>final<|message|>a<|end|> 364 <|start|>assistant<|message|>b",
+            [("final", None, None, "a"), (None, None, None, " 364 "), (None, None, None, "b")],
+        ),
+        ("<|channel|>commentary to=functions.sky js", []),
+        ("<|channel|>final <|return|>", [("final", None, None, "")]),
+        ("<|start|>assistant<|end|>", []),
+        ("<|return|>", []),
+        ('{"answer": 1}', [(None, None, None, '{"answer": 1}')]),
+        ("<|channel|>final Hel", [("final", None, None, "Hel")]),
+        # markers written out in ordinary text are not looked at in content, and cut a name
+        ("<|message|>a <|reserved_200001|><|constrain|> b<|end|>", [(None, None, None, "a  b")]),
+        # what is left out does not join two halves to a marker
+        ("<|message|><|en<|constrain|>d|><|end|>", [(None, None, None, "<|en\ufffdd|>")]),
+        ("x<|en<|reserved_200001|>d|><|end|>", [(None, None, None, "x<|en\ufffdd|>")]),
+    ],
+)
+def test_more_of_the_same_families(text: str, messages: list[tuple[str | None, ...]], engine: ModuleType) -> None:
+    for result in (
+        engine.parse_text(text, "assistant", strict=False),
+        engine.parse(ids(text), Role.ASSISTANT, strict=False),
+    ):
+        found = [(one.channel, one.recipient, one.content_type, one.content[0].text) for one in result.messages]
+        assert found == messages
+        assert result.diagnostics
+
+
+def test_a_marker_spelled_in_ordinary_text_cuts_a_name(engine: ModuleType) -> None:
+    tokens = [CHANNEL, *plain("commentary to=functions.f<|channel|>x json"), MESSAGE, *plain("{}<|end|>"), CALL]
+    (message,) = engine.parse(tokens, Role.ASSISTANT, strict=False).messages
+    assert (message.recipient, message.channel) == ("functions.f", "commentary")
+    assert message.content[0].text == "{}<|end|>"  # and in content it is text, as in strict parsing
+
+
+def test_ids_of_no_token_and_bytes_of_no_text(engine: ModuleType) -> None:
+    half = plain("🤷")[0]
+    tokens = [CHANNEL, *plain("fi"), -5, MESSAGE, *plain("a"), 1 << 70, *plain("b"), END, START, half, MESSAGE, END]
+    messages, complete, diagnostics = every_way(engine, tokens, Role.ASSISTANT, strict=False)[1:]
+    assert [(one.author.name, one.channel, one.content[0].text) for one in messages] == [
+        (None, "fi\ufffd", "a\ufffdb"),
+        ("\ufffd", None, ""),
+    ]
+    assert [found.code for found in diagnostics] == [
+        "invalid-token",
+        "invalid-token",
+        "replaced-bytes",
+        "unknown-author",
+    ]
+    assert complete
+    assert diagnostics[1].message == "Invalid token for decoding: an integer of 71 bits, expected an id in 0..201088"
+
+
+# --- streaming
+
+
+def steps(engine: ModuleType, tokens: list[int], role: Role | None) -> list[tuple[Any, ...]]:
+    """What each token, and at last the end, makes known."""
+    parser = engine.StreamableParser(ENCODING, role, strict=False)
+    known = []
+    for token in [*tokens, None]:
+        if token is None:
+            parser.process_eos()
+        else:
+            parser.process(token)
+        known.append(
+            (
+                parser.last_content_delta,
+                parser.current_content,
+                parser.current_channel,
+                parser.current_recipient,
+                parser.current_role,
+                parser.current_content_type,
+                parser.state,
+                parser.state_data,
+                parser.complete,
+                parser.diagnostics,
+                parser.messages,
+            )
+        )
+    return known
+
+
+@pytest.mark.parametrize(
+    ("pieces", "deltas"),
+    [
+        # JSON begins no word of a header: it is content at once.
+        (["<|channel|>", "final", ' {"', "answer", '":', ' "', "hi"], [None, None, '{"', "answer", '":', ' "', "hi"]),
+        # One word too many may be an accident; a second is none, once it has ended.
+        (["<|channel|>", "final", " Sunny", " all", " day"], [None, None, None, None, "Sunny all day"]),
+        # A name of a known channel may be longer than that, until it has ended.
+        (["<|channel|>", "final", "Sunny", " all", " day", "."], [None, None, None, None, None, None]),
+        (["<|channel|>", "final", "Sunny", " all", " day", " long"], [None] * 5 + ["Sunny all day long"]),
+        # Where there is no header, its first word tells, and between messages the first letters.
+        (["S", "unny", " all"], [None, None, "Sunny all"]),
+        (["<|message|>", "a", "<|end|>", "S", "unny"], [None, "a", None, "S", "unny"]),
+        (["<|message|>", "a", "<|end|>", "comm", "unity"], [None, "a", None, None, "community"]),
+        (
+            ["<|message|>", "a", "<|end|>", "final", " words", " of", " mine"],
+            [None, "a"] + [None] * 4 + ["final words of mine"],
+        ),
+        # Content that has begun goes on as it comes.
+        (["Sunny", " all", " day", "<|end|>"], [None, "Sunny all", " day", None]),
+    ],
+)
+def test_text_is_held_back_no_longer_than_it_must(
+    pieces: list[str], deltas: list[str | None], engine: ModuleType
+) -> None:
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    for piece, delta in zip(pieces, deltas, strict=True):
+        (token,) = ids(piece)
+        assert parser.process(token).last_content_delta == delta, piece
+
+
+PROSE = st.sampled_from(["Sunny all day, I think.", '{"city": "Oslo"}', "Hm.", "héé 🤷 ja", "\n\n", "x"])
+
+
+@given(text=PROSE, seed=st.integers(0, 9))
+def test_a_parser_moves_between_the_engines_in_mid_stream(text: str, seed: int, engine: ModuleType) -> None:
+    tokens = ids(
+        f"<|channel|>commentary to=functions.f{text}<|message|>{text}<|end|>{text}<|channel|> final<|message|>{text}"
+    )
+    whole = engine.parse(tokens, Role.ASSISTANT, strict=False)
+    cut = seed * len(tokens) // 10
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    for token in tokens[:cut]:
+        parser.process(token)
+    other = python_engine.StreamableParser(ENCODING, None)
+    other.__setstate__(parser.__reduce__()[2])
+    for copied in (pickle.loads(pickle.dumps(parser)), other):
+        copied.process_many(tokens[cut:])
+        copied.process_eos()
+        assert copied.messages == whole.messages
+        assert in_order(copied.diagnostics) == in_order(whole.diagnostics)
+
+
+def test_diagnostics_that_were_read_stay_as_they_were(engine: ModuleType) -> None:
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    first = parser.process(END).diagnostics
+    second = parser.process(END).diagnostics
+    assert (len(first), len(second)) == (1, 2)
+
+
+def test_complete_while_a_stream_comes_in(engine: ModuleType) -> None:
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    told = [parser.complete]
+    for token in ids("<|channel|>final<|message|>Hi<|end|>\n"):
+        told.append(parser.process(token).complete)
+    assert told == [False, False, False, False, False, True, True]
+    assert parser.process_eos().complete
+    assert not parser.process(ids("Hi")[0]).complete
+    assert not parser.process_eos().complete
+    assert parser.state is StreamState.EXPECT_START
+
+
+def test_a_user_of_openai_harmony_finds_it_by_the_same_name() -> None:
+    messages = ENCODING.parse_messages_from_completion_tokens(ids("Sorry.<|return|>"), Role.ASSISTANT, strict=False)
+    assert [one.content[0].text for one in messages] == ["Sorry."]  # type: ignore[attr-defined]
+
+
+# --- the four laws
+
+
+def lawful(result: ParseResult, tokens: list[int]) -> None:
+    """Laws three and four, for token ids."""
+    contents = [message.content[0].text for message in result.messages]  # type: ignore[attr-defined]
+    for message in result.messages:
+        content_type = (message.content_type or "").removeprefix("<|constrain|>")
+        for name in (message.author.name, message.recipient, message.channel, content_type):
+            assert name is None or not NOT_IN_NAMES.search(name)
+    for index, token in enumerate(tokens):
+        if token == MESSAGE:
+            stop = index + 1
+            while stop < len(tokens) and 0 <= tokens[stop] < FIRST_SPECIAL:
+                stop += 1
+            data = b"".join(map(load_vocabulary().token_bytes, tokens[index + 1 : stop]))
+            # a character that is cut may go on behind a token that is left out
+            assert any(data.decode(errors="ignore").rstrip("\ufffd") in text.replace("\ufffd", "") for text in contents)
+
+
+def texts_outside(text: str) -> list[str]:
+    """The pieces of a text that stand where no header can: right behind `<|message|>`."""
+    marks = [(0, 0, -1), *special_tokens_in(text), (len(text), len(text), -1)]
+    return [
+        text[stop:start] for (_, stop, token), (start, _, _) in zip(marks, marks[1:], strict=False) if token == MESSAGE
+    ]
+
+
+def as_one(result: ParseResult) -> tuple[Any, ...]:
+    return result.messages, result.complete, result.diagnostics, result.spans, result.next_role
+
+
+FRAGMENTS = [
+    "assistant", "user", "tool", "system", "final", "analysis", "commentary", " to=", "to=", " to=functions.f", "functions.f",
+    " json", "json", " code", " Hello", " world", "{", '{"a": 1}', " ", "\n", "\u00a0", "\u200b", "é", "🤷", "<", "<|", "en",
+    "d|>", "=", ".", ":x", "assistantfinal", "commentaryto=", "b", '"',
+]  # fmt: skip
+MARKERS = [START, CHANNEL, CONSTRAIN, MESSAGE, END, CALL, RETURN, END_OF_TEXT, 200_000, 199_998]
+PIECES = st.one_of(
+    st.sampled_from(MARKERS).map(lambda token: [token]),
+    st.sampled_from(FRAGMENTS).map(plain),
+    st.integers(0, FIRST_SPECIAL - 1).map(lambda token: [token]),
+    st.sampled_from([-1, LAST_TOKEN + 1, 1 << 40, -(1 << 70)]).map(lambda token: [token]),
+)
+ANYTHING = st.lists(PIECES, max_size=16).map(lambda pieces: [token for piece in pieces for token in piece])
+WELL_FORMED = st.lists(
+    st.sampled_from(
+        [
+            "<|channel|>analysis<|message|>Hm, the sky.<|end|>",
+            '<|channel|>commentary to=functions.sky <|constrain|>json<|message|>{"city": "Oslo"}<|call|>',
+            ' to=functions.sky<|channel|>commentary json<|message|>{"city": "Oslo"}<|call|>',
+            "<|channel|>final<|message|>Blue 🌤 all day.<|return|>",
+            "<|message|><|end|>",
+        ]
+    ),
+    min_size=1,
+    max_size=4,
+).map(lambda messages: ids("<|start|>assistant".join(messages)))
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> list[int]:
+    """A well-formed completion in which some tokens are doubled, dropped, swapped or replaced."""
+    tokens = list(draw(WELL_FORMED))
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(tokens)))
+        match draw(st.sampled_from(["insert", "drop", "double", "swap"])):
+            case "insert":
+                tokens[place:place] = draw(PIECES)
+            case "drop":
+                del tokens[place : place + 1]
+            case "double":
+                tokens[place:place] = tokens[place : place + 1]
+            case "swap":
+                tokens[place : place + 2] = tokens[place : place + 2][::-1]
+    return tokens
+
+
+@settings(max_examples=1500)
+@given(tokens=ANYTHING | mutated(), role=st.sampled_from([None, *Role]), seed=st.integers(0, 1 << 32))
+def test_the_laws_for_any_ids(tokens: list[int], role: Role | None, seed: int, engine: ModuleType) -> None:
+    found = every_way(engine, tokens, role, seed, strict=False)
+    assert found[0] == "ok"
+    strict = outcome(lambda: strictly(engine, tokens, role))
+    assert strict == found if strict[0] == "ok" else found[3]  # what is refused is repaired, and that is told
+    lawful(engine.parse(tokens, role, strict=False), tokens)
+    if engine is not python_engine:
+        assert as_one(engine.parse(tokens, role, strict=False)) == as_one(
+            python_engine.parse(tokens, role, strict=False)
+        )
+        assert steps(engine, tokens, role) == steps(python_engine, tokens, role)
+
+
+def strictly(engine: ModuleType, tokens: list[int], role: Role | None) -> tuple[list[Message], bool, list[Diagnostic]]:
+    result = engine.parse(tokens, role, strict=True)
+    return result.messages, result.complete, result.diagnostics
+
+
+@settings(max_examples=1500)
+@given(
+    text=st.one_of(
+        st.text(),
+        st.lists(st.sampled_from([*FRAGMENTS, *(ENCODING.decode([token]) for token in MARKERS)]), max_size=16).map(
+            "".join
+        ),
+        mutated().map(lambda tokens: ENCODING.decode([token for token in tokens if 0 <= token <= LAST_TOKEN])),
+    ),
+    role=st.sampled_from([None, *Role]),
+)
+def test_the_laws_for_any_text(text: str, role: Role | None, engine: ModuleType) -> None:
+    result = engine.parse_text(text, role, strict=False)
+    contents = [message.content[0].text for message in result.messages]
+    assert not any(list(special_tokens_in(content)) for content in contents)
+    for piece in texts_outside(text):
+        assert any(piece in content for content in contents)
+    assert as_one(result) == as_one(python_engine.parse_text(text, role, strict=False))
+    tokens = ids(text)
+    if ENCODING.decode(tokens) == text:
+        read = engine.parse(tokens, role, strict=False)
+        assert (read.messages, read.complete, read.next_role) == (result.messages, result.complete, result.next_role)
+        assert [found.message for found in in_order(read.diagnostics)] == [
+            found.message for found in in_order(result.diagnostics)
+        ] or len(read.diagnostics) == len(result.diagnostics)
+
+
+@given(text=st.text(min_size=1), role=st.sampled_from([None, *Role]))
+def test_a_text_without_markers_is_a_message(text: str, role: Role | None, engine: ModuleType) -> None:
+    result = engine.parse_text(text, role, strict=False)
+    contents = [message.content[0].text for message in result.messages]
+    if text.strip() and not re.match(r"\s*(to=|functions\.|user|assistant|system|developer|tool)", text):
+        assert contents == [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")]
+        assert [message.author.role for message in result.messages] == [role or Role.ASSISTANT]
+
+
+@pytest.mark.parametrize("role", [None, Role.ASSISTANT])
+def test_every_sequence_of_kinds_up_to_six(role: Role | None, engine: ModuleType) -> None:
+    for length in range(7):
+        for tokens in product(KINDS.values(), repeat=length):
+            found = as_one(engine.parse(tokens, role, strict=False))
+            strict = outcome(lambda: as_one(engine.parse(tokens, role, strict=True)))  # noqa: B023
+            assert strict[1:] == found if strict[0] == "ok" else found[2], tokens
+            if engine is not python_engine:
+                assert found == as_one(python_engine.parse(tokens, role, strict=False)), tokens
+
+
+def test_every_way_of_feeding_every_sequence_up_to_three(engine: ModuleType) -> None:
+    kinds = [*KINDS.values(), CALL, 200_000, LAST_TOKEN + 1, plain(" to")[0], plain("{")[0]]
+    for length in range(4):
+        for tokens in product(kinds, repeat=length):
+            every_way(engine, tokens, Role.ASSISTANT, strict=False)
+
+
+PREFIXES = [
+    "",
+    "<|start|>",
+    "<|start|>assistant",
+    "<|start|>assistant to=",
+    "<|channel|>",
+    "<|channel|>final",
+    "<|constrain|>",
+    "<|message|>",
+]
+REPEATED = [
+    *([token] for token in MARKERS),
+    *(plain(text) for text in FRAGMENTS),
+    plain("🤷")[:1],
+    [-1],
+    [CHANNEL, *plain("a")],
+    [CHANNEL, *plain("a b c d")],
+    [*plain(" to=assistant"), CHANNEL, *plain("final")],
+    [200_000, *plain(" ")],
+    [MESSAGE, *plain("a")],
+    [CONSTRAIN, *plain("json")],
+    plain("<|end|"),
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_long_input_of_every_shape(prefix: str, engine: ModuleType) -> None:
+    count = 1000 if engine is python_engine else 5000  # what is not linear would not end
+    for repeated in REPEATED:
+        tokens = ids(prefix) + repeated * (count // len(repeated)) + [MESSAGE]
+        parser = engine.StreamableParser(ENCODING, None, strict=False)
+        for token in tokens:
+            parser.process(token)
+        parser.process_eos()
+        whole = engine.parse(tokens, None, strict=False)
+        assert parser.messages == whole.messages
+        assert len(parser.diagnostics) == len(whole.diagnostics)
+
+
+def test_stops_are_named(engine: ModuleType) -> None:
+    text = "<|message|>a<|call|><|start|>user<|message|>b<|start|>user<|message|>c<|endoftext|>d<|return|>e"
+    ends = [span.end for span in engine.parse_text(text, "user", strict=False).spans]
+    assert ends == ["call", None, None, "return", None]
+    assert {ENCODING.decode([token]) for token in STOPS} == {"<|end|>", "<|call|>", "<|return|>"}
