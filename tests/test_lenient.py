@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -97,8 +97,8 @@ def test_every_repair_is_on_the_page() -> None:
             [("final", "functions.mark", "<|constrain|>json", "{}")],
         ),
         (
-            "<|channel|>final <|constrain|>commentary to=functions.done<|constrain|><|constrain|>json<|message|>{}<|call|>",
-            [("final", "functions.done", "<|constrain|>json", "{}")],
+            "<|channel|>final <|constrain|>commentary to=f.done<|constrain|><|constrain|>json<|message|>{}<|call|>",
+            [("final", "f.done", "<|constrain|>json", "{}")],
         ),
         (
             "<|channel|>commentary to=functions.f \u00a0\u200b\u200b\u00a0\n\n\n<|call|>",
@@ -304,9 +304,7 @@ def lawful(result: ParseResult, tokens: list[int]) -> None:
 def texts_outside(text: str) -> list[str]:
     """The pieces of a text that stand where no header can: right behind `<|message|>`."""
     marks = [(0, 0, -1), *special_tokens_in(text), (len(text), len(text), -1)]
-    return [
-        text[stop:start] for (_, stop, token), (start, _, _) in zip(marks, marks[1:], strict=False) if token == MESSAGE
-    ]
+    return [text[stop:start] for (_, stop, token), (start, _, _) in pairwise(marks) if token == MESSAGE]
 
 
 def as_one(result: ParseResult) -> tuple[Any, ...]:
@@ -314,10 +312,24 @@ def as_one(result: ParseResult) -> tuple[Any, ...]:
 
 
 FRAGMENTS = [
-    "assistant", "user", "tool", "system", "final", "analysis", "commentary", " to=", "to=", " to=functions.f", "functions.f",
-    " json", "json", " code", " Hello", " world", "{", '{"a": 1}', " ", "\n", "\u00a0", "\u200b", "é", "🤷", "<", "<|", "en",
-    "d|>", "=", ".", ":x", "assistantfinal", "commentaryto=", "b", '"',
-]  # fmt: skip
+    *["assistant", "user", "tool", "system", "final", "analysis", "commentary", "assistantfinal", "commentaryto="],
+    *[
+        " to=",
+        "to=",
+        " to=functions.f",
+        "functions.f",
+        " json",
+        "json",
+        " code",
+        " Hello",
+        " world",
+        "b",
+        "=",
+        ".",
+        ":x",
+    ],
+    *["{", '{"a": 1}', '"', " ", "\n", "\u00a0", "\u200b", "é", "🤷", "<", "<|", "en", "d|>"],
+]
 MARKERS = [START, CHANNEL, CONSTRAIN, MESSAGE, END, CALL, RETURN, END_OF_TEXT, 200_000, 199_998]
 PIECES = st.one_of(
     st.sampled_from(MARKERS).map(lambda token: [token]),
