@@ -5,17 +5,17 @@ What a caller passes is checked here, and here is what a parser keeps in a pickl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 
-from harmony import machine, mending, vocabulary
+from harmony import machine, vocabulary
 from harmony.errors import Diagnostic, Fault
 from harmony.header import Header
 from harmony.messages import Message, Role
-from harmony.results import ENDS, STREAM_STATES
+from harmony.results import STREAM_STATES
 
 #: By what the diagnostics of a whole input are sorted.
 POSITION: Final = attrgetter("position")
@@ -51,9 +51,13 @@ def characters(tokens: Sequence[int]) -> int:
     )
 
 
-def end_of(token: int) -> Literal["end", "call", "return"] | None:
-    """What `Span.end` says of the token that ended a message; None for one that is no stop."""
-    return ENDS.get(token)
+def markers_in(text: str, given: Role | None, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
+    """Each marker of a text: where it starts, where it ends (characters), and its token id; if `stripped`, supposed."""
+    if not stripped:
+        return vocabulary.special_tokens_in(text)
+    from harmony import stripped as guessing  # seldom asked for
+
+    return guessing.markers_in(text, given)
 
 
 def repaired(code: str, position: int, token: int) -> Diagnostic:
@@ -91,7 +95,7 @@ class SavedParser(msgspec.Struct, frozen=True):
     given: Role | None
     position: Annotated[int, msgspec.Meta(ge=0)]
     header_start: Annotated[int, msgspec.Meta(ge=0)]
-    header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=mending.NO_TOKEN)]]
+    header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=vocabulary.NO_TOKEN)]]
     header: Header | None
     content: bytes
     content_tokens: list[Annotated[int, msgspec.Meta(ge=0, lt=vocabulary.FIRST_SPECIAL)]]

@@ -1,14 +1,18 @@
 # cython: language_level=3
 """What `_moves.pyx` shows to the modules that build on it."""
 
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from harmony._content cimport Content, Ranks
 
 cdef Ranks RANKS
-cdef int64_t FIRST_SPECIAL
-cdef int64_t NO_TOKEN
+cdef int64_t FIRST_SPECIAL, LAST_TOKEN, NO_TOKEN
 
-cdef int64_t token_id(object token) noexcept
+cdef inline int64_t token_id(object token) noexcept:
+    """The id that an int is, or NO_TOKEN."""
+    cdef int overflow
+    cdef int64_t number = PyLong_AsLongLongAndOverflow(token, &overflow)
+    return number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
 
 
 cdef class Moves:
@@ -30,14 +34,11 @@ cdef class Moves:
     cdef int _run(self, object tokens) except -1
     cdef int _run_list(self, list tokens) except -1
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1
-    cdef bint _is_adding(self)
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1
     cdef int _take_text(self, str text) except -1
     cdef object _end(self)
     cdef bint _is_between(self) except -1
-    cdef int _open_header(self, Py_ssize_t width) except -1
     cdef int _imply_start(self) except -1
-    cdef int _add_to_header(self, int64_t token, int kind) except -1
     cdef int _close_header(self, Py_ssize_t width) except -1
     cdef int _mend_header(self, Py_ssize_t width) except -1
     cdef int _open_content(self, object header, Py_ssize_t start) except -1

@@ -7,7 +7,6 @@ the vocabulary are followed only behind a check that the token is one of its ran
 """
 
 cimport cython
-from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -18,17 +17,17 @@ cdef extern from "Python.h":
     # As it is declared in cpython.ref it would count the reference that the call itself holds.
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
 
-from harmony import machine, mending, repairs, vocabulary
-from harmony._engine import characters, end_of, repaired
+from harmony import machine, vocabulary
+from harmony._engine import characters, repaired
 from harmony.errors import Fault, quote
 from harmony.header import open_role, read_header
 from harmony.messages import Role
-from harmony.results import Segment, Span
+from harmony.results import ENDS, Segment, Span
 from harmony.tokens import as_id
 
 # The tables of `machine.py` and `vocabulary.py`, copied once so that they cost nothing to read.
 FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
-cdef int64_t LAST_TOKEN = vocabulary.LAST_TOKEN
+LAST_TOKEN = vocabulary.LAST_TOKEN
 NO_TOKEN = -1  # stands for every integer that is no id, however large
 
 cdef int TEXT = machine.Kind.TEXT
@@ -56,8 +55,9 @@ cdef int LEAVE_OUT = machine.Action.LEAVE_OUT
 cdef int REOPEN = machine.Action.REOPEN
 cdef int ILLEGAL = machine.ILLEGAL
 
+cdef dict ENDS_OF = ENDS
 cdef int KIND_COUNT = len(machine.Kind)
-cdef int WORDS_THAT_DECIDE = repairs.WORDS_THAT_DECIDE["channel"]
+cdef int WORDS_THAT_DECIDE = 0
 cdef Py_ssize_t LONG_RUN = 64  # so long a run of text in a header is looked at by itself
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
@@ -81,11 +81,17 @@ cdef int load_vocabulary() except -1:
     return 0
 
 
-cdef int64_t token_id(object token) noexcept:
-    """The id that an int is, or NO_TOKEN."""
-    cdef int overflow
-    cdef int64_t number = PyLong_AsLongLongAndOverflow(token, &overflow)
-    return number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
+cdef object mending = None
+cdef object repairs = None
+
+cdef int load_repairs() except -1:
+    """Imports what lenient parsing alone needs: without it, a process starts a tenth sooner."""
+    global mending, repairs, WORDS_THAT_DECIDE
+    if repairs is None:
+        from harmony import mending as first, repairs as second
+        WORDS_THAT_DECIDE = second.WORDS_THAT_DECIDE["channel"]
+        mending, repairs = first, second
+    return 0
 
 
 cdef bint is_short(list tokens, Py_ssize_t start, bint ended) except -1:
@@ -137,6 +143,8 @@ cdef class Moves:
 
     cdef int _begin(self, object given, bint strict) except -1:
         load_vocabulary()
+        if not strict:
+            load_repairs()
         self._strict = strict
         self._moves = &STRICT_MOVES[0] if strict else &LENIENT_MOVES[0]
         self._unit = "token"
@@ -167,13 +175,13 @@ cdef class Moves:
         cdef Py_ssize_t place = 0
         cdef int64_t token
         cdef bint streaming = self._spans is None
-        cdef bint adding = self._is_adding()
+        cdef bint adding = is_adding(self)
         while place < len(tokens):  # asked each time: a strange integer's `__index__` may have changed the list
             integer = tokens[place]
             place += 1
             if type(integer) is not int:
                 integer = as_id(integer, self._position)
-                adding = self._is_adding()  # or may have used this parser
+                adding = is_adding(self)  # or may have used this parser
             if streaming:
                 self._own_tokens().append(integer)
             token = token_id(integer)
@@ -187,14 +195,14 @@ cdef class Moves:
                 self._step(token, integer, 1)
             finally:
                 self._position += 1
-            adding = self._is_adding()
+            adding = is_adding(self)
         return 0
 
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1:
         cdef Py_ssize_t place
         cdef int64_t token
         cdef bint streaming = self._spans is None
-        cdef bint adding = self._is_adding()
+        cdef bint adding = is_adding(self)
         for place in range(tokens.shape[0]):
             token = tokens[place]
             if streaming:
@@ -209,11 +217,8 @@ cdef class Moves:
                 self._step(token if token <= LAST_TOKEN else NO_TOKEN, token, 1)
             finally:
                 self._position += 1
-            adding = self._is_adding()
+            adding = is_adding(self)
         return 0
-
-    cdef bint _is_adding(self):
-        return self._moves[self._state * KIND_COUNT + TEXT] >> 4 == ADD_TO_CONTENT
 
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes one token, `width` positions wide; `integer` is it as it was given, for errors."""
@@ -236,15 +241,15 @@ cdef class Moves:
             self._add_to_content(token)
             self._content_tokens.append(integer)
         elif action == ADD_TO_HEADER:
-            self._add_to_header(token, kind)
+            add_to_header(self, token, kind)
         elif action == OPEN_HEADER:
-            self._open_header(width)
+            open_header(self, width)
         elif action == CLOSE_HEADER:
             self._close_header(width)
         elif action == MEND_HEADER:
             self._mend_header(width)
         elif action == CLOSE_MESSAGE:
-            self._close_message(end_of(token))
+            self._close_message(ENDS_OF.get(token))
         self._state = move & 15
         return 0
 
@@ -274,7 +279,7 @@ cdef class Moves:
                 move = ILLEGAL
         if move == ILLEGAL:
             if not self._strict:
-                self._repair(END_OF_INPUT, NO_TOKEN, mending.NO_TOKEN, 0)
+                self._repair(END_OF_INPUT, NO_TOKEN, vocabulary.NO_TOKEN, 0)
                 return None
             self._fail(machine.illegal(self._state, END_OF_INPUT, self._position, ""))
         if move >> 4 == CLOSE_MESSAGE:
@@ -287,20 +292,9 @@ cdef class Moves:
             return repairs.is_blank(self._header_tokens)
         return self._state == EXPECT_START
 
-    cdef int _open_header(self, Py_ssize_t width) except -1:
-        self._start = self._position
-        self._header_start = self._position + width
-        return 0
-
     cdef int _imply_start(self) except -1:
         self._start = self._header_start = self._position
         self._given = Role.ASSISTANT
-        return 0
-
-    cdef int _add_to_header(self, int64_t token, int kind) except -1:
-        self._header_tokens.append(token)
-        if kind == CHANNEL or kind == CONSTRAIN:
-            self._run_start = len(self._header_tokens)
         return 0
 
     cdef int _close_header(self, Py_ssize_t width) except -1:
@@ -447,9 +441,9 @@ cdef class Moves:
             if action == IMPLY_START:
                 self._imply_start()
             elif action == OPEN_HEADER:
-                self._open_header(width)
+                open_header(self, width)
             elif action == ADD_TO_HEADER:
-                self._add_to_header(token if kind != INVALID else mending.NO_TOKEN, kind)
+                add_to_header(self, token if kind != INVALID else vocabulary.NO_TOKEN, kind)
             elif action == CLOSE_HEADER:
                 self._close_header(width)
             elif action == MEND_HEADER:
@@ -480,7 +474,7 @@ cdef class Moves:
             return 0
         self._open_bare_content(mended)
         if self._moves[self._state * KIND_COUNT + kind] != ILLEGAL:
-            return self._close_message(end_of(token))
+            return self._close_message(ENDS_OF.get(token))
         return self._repair(kind, token, integer, width)
 
     cdef int _reopen(self, Py_ssize_t width) except -1:
@@ -512,3 +506,22 @@ cdef class Moves:
 
     cdef int _fail(self, object fault) except -1:
         raise fault.error(unit=self._unit, messages=self._messages) from None
+
+
+# Small steps, inlined where they are taken.
+
+cdef inline bint is_adding(Moves moves):
+    return moves._moves[moves._state * KIND_COUNT + TEXT] >> 4 == ADD_TO_CONTENT
+
+
+cdef inline int open_header(Moves moves, Py_ssize_t width) except -1:
+    moves._start = moves._position
+    moves._header_start = moves._position + width
+    return 0
+
+
+cdef inline int add_to_header(Moves moves, int64_t token, int kind) except -1:
+    moves._header_tokens.append(token)
+    if kind == CHANNEL or kind == CONSTRAIN:
+        moves._run_start = len(moves._header_tokens)
+    return 0

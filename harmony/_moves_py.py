@@ -10,19 +10,28 @@ from codecs import utf_8_decode
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
-from harmony import machine, mending, repairs, vocabulary
-from harmony._engine import characters, end_of, repaired
+from harmony import machine, vocabulary
+from harmony._engine import characters, repaired
 from harmony.errors import Diagnostic, Fault, quote
 from harmony.header import Header, open_role, read_header
 from harmony.messages import Message, Role
-from harmony.results import Segment, Span
+from harmony.results import ENDS, Segment, Span
 from harmony.tokens import as_id
 
 if TYPE_CHECKING:
     from typing import Self
 
 
+if TYPE_CHECKING:
+    from harmony import mending, repairs
+
 _KIND_COUNT: Final = len(machine.Kind)
+
+
+def _load_repairs() -> None:
+    """Imports what lenient parsing alone needs: without it, a process starts a tenth sooner."""
+    global mending, repairs
+    from harmony import mending, repairs
 
 
 class Moves:
@@ -61,6 +70,8 @@ class Moves:
         return parser
 
     def _begin(self, given: Role | None, strict: bool) -> None:
+        if not strict:
+            _load_repairs()
         self._strict = strict
         self._moves = machine.MOVES[strict]
         self._unit: Literal["token", "character"] = "token"  # what positions count
@@ -134,15 +145,18 @@ class Moves:
                 self._content_tokens.append(token)
                 self._delta = self._settle(final=False)
             case machine.Action.ADD_TO_HEADER:
-                self._add_to_header(token, kind)
+                self._header_tokens.append(token)
+                if kind != machine.Kind.TEXT:
+                    self._run_start = len(self._header_tokens)
             case machine.Action.OPEN_HEADER:
-                self._open_header(width)
+                self._start = self._position
+                self._header_start = self._position + width
             case machine.Action.CLOSE_HEADER:
                 self._close_header(width)
             case machine.Action.MEND_HEADER:
                 self._mend_header(width)
             case machine.Action.CLOSE_MESSAGE:
-                self._close_message(end_of(token))
+                self._close_message(ENDS.get(token))
         self._state = move & 15
 
     def _take_text(self, text: str) -> None:
@@ -173,7 +187,7 @@ class Moves:
         if move == machine.ILLEGAL:
             if self._strict:
                 self._fail(machine.illegal(self._state, kind, self._position, ""))
-            self._repair(kind, mending.NO_TOKEN, 0)
+            self._repair(kind, vocabulary.NO_TOKEN, 0)
             return None
         if move >> 4 == machine.Action.CLOSE_MESSAGE:
             self._close_message(None)
@@ -185,18 +199,9 @@ class Moves:
             return repairs.is_blank(self._header_tokens)
         return self._state == machine.State.EXPECT_START
 
-    def _open_header(self, width: int) -> None:
-        self._start = self._position
-        self._header_start = self._position + width
-
     def _imply_start(self) -> None:
         self._start = self._header_start = self._position
         self._given = Role.ASSISTANT
-
-    def _add_to_header(self, token: int, kind: int) -> None:
-        self._header_tokens.append(token)
-        if kind in (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN):
-            self._run_start = len(self._header_tokens)
 
     def _close_header(self, width: int) -> None:
         try:
@@ -314,9 +319,12 @@ class Moves:
                 case machine.Action.IMPLY_START:
                     self._imply_start()
                 case machine.Action.OPEN_HEADER:
-                    self._open_header(width)
+                    self._start = self._position
+                    self._header_start = self._position + width
                 case machine.Action.ADD_TO_HEADER:
-                    self._add_to_header(token if kind != machine.Kind.INVALID else mending.NO_TOKEN, kind)
+                    self._header_tokens.append(token if kind != machine.Kind.INVALID else vocabulary.NO_TOKEN)
+                    if kind in (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN):
+                        self._run_start = len(self._header_tokens)
                 case machine.Action.CLOSE_HEADER:
                     self._close_header(width)
                 case machine.Action.MEND_HEADER:
@@ -346,7 +354,7 @@ class Moves:
             return
         self._open_bare_content(mended)
         if (self._state, kind) in machine.LENIENT:
-            self._close_message(end_of(token))
+            self._close_message(ENDS.get(token))
         else:
             self._repair(kind, token, width)
 

@@ -8,9 +8,8 @@ from harmony._content cimport all_bytes, append, append_rank, text_between
 from harmony._moves cimport FIRST_SPECIAL, Moves, NO_TOKEN, RANKS, token_id
 
 from harmony import machine, vocabulary
-from harmony._engine import POSITION, SavedParser, as_role, check_encoding, state_data
+from harmony._engine import POSITION, SavedParser, as_role, check_encoding, markers_in, state_data
 from harmony.results import STREAM_STATES, ParseResult, Segment
-from harmony.stripped import markers_in
 from harmony.tokens import as_id, as_sequence
 
 

@@ -10,12 +10,11 @@ from codecs import utf_8_decode
 from typing import TYPE_CHECKING, Any, Final
 
 from harmony import machine, vocabulary
-from harmony._engine import POSITION, SavedParser, as_role, check_encoding, state_data
+from harmony._engine import POSITION, SavedParser, as_role, check_encoding, markers_in, state_data
 from harmony._moves_py import Moves
 from harmony.errors import Diagnostic
 from harmony.messages import Message, Role
 from harmony.results import STREAM_STATES, ParseResult, Segment, StreamState
-from harmony.stripped import markers_in
 from harmony.tokens import Tokens, as_id, as_sequence
 
 if TYPE_CHECKING:

@@ -17,9 +17,6 @@ from harmony.errors import Fault, quote
 from harmony.header import CONSTRAINED, KNOWN_CONTENT_TYPES, SPACE, WORD, Header, read_author
 from harmony.messages import KNOWN_CHANNELS, Role
 
-#: How an integer that is the id of no token stands in a header: it reads as U+FFFD.
-NO_TOKEN: Final = vocabulary.LAST_TOKEN + 1
-
 #: What stands in content for what is no text.
 REPLACEMENT: Final = "\ufffd".encode()
 #: No special token is longer, written out.
@@ -74,7 +71,7 @@ class Run:
             if token < vocabulary.FIRST_SPECIAL:
                 data += token_bytes(token)
             else:
-                data += REPLACEMENT if token == NO_TOKEN else left_out(data)
+                data += REPLACEMENT if token == vocabulary.NO_TOKEN else left_out(data)
             bounds.append(len(data))
         self.start = start
         self.bounds = bounds

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 from harmony import vocabulary
@@ -32,14 +33,14 @@ _HEADER: Final = re.compile(
 _BEGINNING: Final = re.compile(rf"assistant(?={A_CHANNEL}|{_S}++to={IN_NAMES})")
 
 
-def markers_in(text: str, given: Role | None, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
+def markers_in(text: str, given: Role | None) -> Iterator[tuple[int, int, int]]:
     """Each marker of a text: where it starts, where it ends (characters), and its token id.
 
-    Of a `stripped` text that has none, they are those supposed, which have no length.
+    Of a text that has none, they are those supposed, which have no length.
     """
-    if stripped and next(vocabulary.special_tokens_in(text), None) is None:
-        return _supposed(text, given)
-    return vocabulary.special_tokens_in(text)
+    written = vocabulary.special_tokens_in(text)
+    first = next(written, None)
+    return _supposed(text, given) if first is None else chain([first], written)
 
 
 def _supposed(text: str, given: Role | None) -> Iterator[tuple[int, int, int]]:

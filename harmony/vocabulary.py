@@ -31,6 +31,8 @@ ENCODING_NAME: Final = "HarmonyGptOss"
 FIRST_SPECIAL: Final = 199_998
 #: The highest token id (openai-harmony 0.0.8; tiktoken's own `o200k_harmony` stops one short of it).
 LAST_TOKEN: Final = 201_088
+#: Stands for every integer that is the id of no token, where one has to be kept among ids.
+NO_TOKEN: Final = LAST_TOKEN + 1
 
 START_OF_TEXT: Final = 199_998
 END_OF_TEXT: Final = 199_999

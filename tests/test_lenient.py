@@ -418,7 +418,9 @@ def test_the_laws_for_any_text(text: str, role: Role | None, engine: ModuleType)
         ] or len(read.diagnostics) == len(result.diagnostics)
 
 
-@given(text=st.text(min_size=1), role=st.sampled_from([None, *Role]))
+@given(
+    text=st.text(min_size=1).filter(lambda text: not [*special_tokens_in(text)]), role=st.sampled_from([None, *Role])
+)
 def test_a_text_without_markers_is_a_message(text: str, role: Role | None, engine: ModuleType) -> None:
     result = engine.parse_text(text, role, strict=False)
     contents = [message.content[0].text for message in result.messages]
