@@ -34,7 +34,9 @@ class Task(NamedTuple):
 
 TASKS = [
     Task("parse lists of 550 tokens", "parse", corpus.completions(), {"harmony": 100, "harmony in Python": 4}),
+    Task("the same, strict=False", "parse_lenient", corpus.completions(), {}),
     Task("stream, three reads a token", "stream", corpus.completions(10), {"harmony": 20}),
+    Task("the same, strict=False", "stream_lenient", corpus.completions(10), {}),
     Task("stream, 16 tokens a step", "stream_many", corpus.completions(10), {"harmony": 40}),
     Task("stream, current_content a token", "content", [corpus.long_message()], {"harmony": 20}),
     Task("stream, state and messages a token", "state", corpus.completions(2), {"harmony": 100}),

@@ -33,9 +33,13 @@ class Subject:
         for tokens in corpus:
             self.encoding.parse_messages_from_completion_tokens(tokens, self.role)
 
-    def stream(self, corpus: list[list[int]]) -> None:
+    def parse_lenient(self, corpus: list[list[int]]) -> None:
         for tokens in corpus:
-            parser = self.parser(self.encoding, self.role)
+            self.encoding.parse_messages_from_completion_tokens(tokens, self.role, strict=False)
+
+    def stream(self, corpus: list[list[int]], *, strict: bool = True) -> None:
+        for tokens in corpus:
+            parser = self.parser(self.encoding, self.role, strict=strict)
             for token in tokens:
                 parser.process(token)
                 parser.last_content_delta  # noqa: B018
@@ -43,6 +47,9 @@ class Subject:
                 parser.current_recipient  # noqa: B018
 
     stream_many = stream
+
+    def stream_lenient(self, corpus: list[list[int]]) -> None:
+        self.stream(corpus, strict=False)
 
     def content(self, corpus: list[list[int]]) -> None:
         for tokens in corpus:
@@ -93,6 +100,10 @@ class Harmony(Subject):
     def parse(self, corpus: list[list[int]]) -> None:
         for tokens in corpus:
             self.encoding.parse(tokens, self.role)
+
+    def parse_lenient(self, corpus: list[list[int]]) -> None:
+        for tokens in corpus:
+            self.encoding.parse(tokens, self.role, strict=False)
 
     def stream_many(self, corpus: list[list[int]]) -> None:
         for tokens in corpus:

@@ -5,7 +5,8 @@ What a caller passes is checked here, and here is what a parser keeps in a pickl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
@@ -51,13 +52,21 @@ def characters(tokens: Sequence[int]) -> int:
     )
 
 
-def markers_in(text: str, given: Role | None, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
+def placed(faults: Iterable[Fault], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
+    """The diagnostics of what was mended in a header of these tokens, which begins at the position `start`."""
+    places: Sequence[int] = range(len(tokens) + 1)
+    if unit == "character":
+        places = [0, *accumulate(characters([token]) for token in tokens)]
+    return [fault.diagnostic(start + places[fault.position or 0]) for fault in faults]
+
+
+def markers_in(text: str, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
     """Each marker of a text: where it starts, where it ends (characters), and its token id; if `stripped`, supposed."""
     if not stripped:
         return vocabulary.special_tokens_in(text)
     from harmony import stripped as guessing  # seldom asked for
 
-    return guessing.markers_in(text, given)
+    return guessing.markers_in(text)
 
 
 def repaired(code: str, position: int, token: int) -> Diagnostic:
@@ -93,8 +102,8 @@ class SavedParser(msgspec.Struct, frozen=True):
     strict: bool
     state: Annotated[int, msgspec.Meta(ge=0, lt=len(machine.State))]
     given: Role | None
-    position: Annotated[int, msgspec.Meta(ge=0)]
-    header_start: Annotated[int, msgspec.Meta(ge=0)]
+    position: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+    header_start: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
     header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=vocabulary.NO_TOKEN)]]
     header: Header | None
     content: bytes
@@ -110,11 +119,18 @@ class SavedParser(msgspec.Struct, frozen=True):
     def checked(self) -> SavedParser:
         """A copy that shares no list. Raises ValueError for what no engine has saved."""
         saved = msgspec.convert(msgspec.structs.asdict(self), SavedParser)
-        in_content = saved.state in (machine.State.CONTENT, machine.State.BARE_CONTENT)
-        if (
-            (saved.header is not None) != in_content
-            or saved.settled > len(saved.content)
-            or saved.run_start > len(saved.header_tokens)
-        ):
+        held = saved.header_tokens
+        markers = {vocabulary.CHANNEL, vocabulary.CONSTRAIN}
+        odd = saved.state in (machine.State.STRAY_TEXT, machine.State.ODD_HEADER)  # those with any special token
+        fits = [
+            (saved.header is not None) == (saved.state in (machine.State.CONTENT, machine.State.BARE_CONTENT)),
+            saved.header is None or not held,
+            saved.header is not None or not saved.content,
+            saved.settled <= len(saved.content),
+            saved.state <= machine.State.CONTENT or not saved.strict,
+            odd or all(token < vocabulary.FIRST_SPECIAL or token in markers for token in held),
+            saved.run_start == max((place for place, token in enumerate(held, 1) if token in markers), default=0),
+        ]
+        if not all(fits):
             raise ValueError("Expected the state of a parser, found parts that do not belong together")
         return saved

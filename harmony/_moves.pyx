@@ -18,7 +18,7 @@ cdef extern from "Python.h":
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
 
 from harmony import machine, vocabulary
-from harmony._engine import characters, repaired
+from harmony._engine import characters, placed, repaired
 from harmony.errors import Fault, quote
 from harmony.header import open_role, read_header
 from harmony.messages import Role
@@ -28,7 +28,7 @@ from harmony.tokens import as_id
 # The tables of `machine.py` and `vocabulary.py`, copied once so that they cost nothing to read.
 FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
 LAST_TOKEN = vocabulary.LAST_TOKEN
-NO_TOKEN = -1  # stands for every integer that is no id, however large
+NO_ID = -1  # stands for every integer that is no id, however large
 
 cdef int TEXT = machine.Kind.TEXT
 cdef int CHANNEL = machine.Kind.CHANNEL
@@ -58,7 +58,7 @@ cdef int ILLEGAL = machine.ILLEGAL
 cdef dict ENDS_OF = ENDS
 cdef int KIND_COUNT = len(machine.Kind)
 cdef int WORDS_THAT_DECIDE = 0
-cdef Py_ssize_t LONG_RUN = 64  # so long a run of text in a header is looked at by itself
+cdef Py_ssize_t LONG_RUN = 0
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
@@ -81,16 +81,21 @@ cdef int load_vocabulary() except -1:
     return 0
 
 
+cdef object bare_content = None
 cdef object mending = None
-cdef object repairs = None
+cdef const uint8_t[::1] BYTES  # of `bare_content.py`
 
-cdef int load_repairs() except -1:
+cdef int load_lenient() except -1:
     """Imports what lenient parsing alone needs: without it, a process starts a tenth sooner."""
-    global mending, repairs, WORDS_THAT_DECIDE
-    if repairs is None:
-        from harmony import mending as first, repairs as second
-        WORDS_THAT_DECIDE = second.WORDS_THAT_DECIDE["channel"]
-        mending, repairs = first, second
+    global bare_content, mending, BYTES, LONG_RUN, WORDS_THAT_DECIDE
+    if bare_content is None:
+        import harmony.bare_content
+        import harmony.mending
+        BYTES = harmony.bare_content.BYTES
+        LONG_RUN = harmony.bare_content.REMEMBERED_LENGTH
+        WORDS_THAT_DECIDE = harmony.bare_content.WORDS_THAT_DECIDE
+        mending = harmony.mending
+        bare_content = harmony.bare_content
     return 0
 
 
@@ -99,6 +104,7 @@ cdef bint is_short(list tokens, Py_ssize_t start, bint ended) except -1:
     cdef Py_ssize_t index
     cdef int64_t token
     cdef uint32_t place
+    cdef uint8_t byte
     cdef int words = 0
     cdef bint in_word = False
     for index in range(start, len(tokens)):
@@ -106,13 +112,11 @@ cdef bint is_short(list tokens, Py_ssize_t start, bint ended) except -1:
         if token >= FIRST_SPECIAL:
             return False
         for place in range(RANKS.offsets[token], RANKS.offsets[token + 1]):
-            if RANKS.data[place] in (0x20, 0x09, 0x0a, 0x0c, 0x0d):
-                words += in_word
-                in_word = False
-            elif RANKS.data[place] in (0x22, 0x3c, 0x3e, 0x7b, 0x7d) or RANKS.data[place] >= 0x7f:
+            byte = BYTES[RANKS.data[place]]
+            if byte == 2:
                 return False
-            else:
-                in_word = True
+            words += in_word and byte == 1
+            in_word = byte == 0
     return words + (in_word and ended) < WORDS_THAT_DECIDE
 
 
@@ -144,7 +148,7 @@ cdef class Moves:
     cdef int _begin(self, object given, bint strict) except -1:
         load_vocabulary()
         if not strict:
-            load_repairs()
+            load_lenient()
         self._strict = strict
         self._moves = &STRICT_MOVES[0] if strict else &LENIENT_MOVES[0]
         self._unit = "token"
@@ -214,7 +218,7 @@ cdef class Moves:
                 self._position += 1
                 continue
             try:
-                self._step(token if token <= LAST_TOKEN else NO_TOKEN, token, 1)
+                self._step(token if token <= LAST_TOKEN else NO_ID, token, 1)
             finally:
                 self._position += 1
             adding = is_adding(self)
@@ -223,7 +227,7 @@ cdef class Moves:
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes one token, `width` positions wide; `integer` is it as it was given, for errors."""
         cdef int kind, move, action
-        if token == NO_TOKEN:
+        if token == NO_ID:
             kind = INVALID
         elif token < FIRST_SPECIAL:
             kind = TEXT
@@ -240,17 +244,36 @@ cdef class Moves:
         elif action == ADD_TO_CONTENT:
             self._add_to_content(token)
             self._content_tokens.append(integer)
-        elif action == ADD_TO_HEADER:
-            add_to_header(self, token, kind)
-        elif action == OPEN_HEADER:
-            open_header(self, width)
+        else:
+            self._act(action, kind, token, integer, width)
+        self._state = move & 15
+        return 0
+
+    cdef int _act(self, int action, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
+        """What a move does, or one of the things that a repair does."""
+        if action == ADD_TO_HEADER:
+            self._header_tokens.append(token if kind != INVALID else vocabulary.NO_TOKEN)
+            if kind == CHANNEL or kind == CONSTRAIN:
+                self._run_start = len(self._header_tokens)
         elif action == CLOSE_HEADER:
             self._close_header(width)
-        elif action == MEND_HEADER:
-            self._mend_header(width)
         elif action == CLOSE_MESSAGE:
             self._close_message(ENDS_OF.get(token))
-        self._state = move & 15
+        elif action == OPEN_HEADER:
+            self._start = self._position
+            self._header_start = self._position + width
+        elif action == IMPLY_START:
+            self._imply_start()
+        elif action == MEND_HEADER:
+            self._mend_header(width)
+        elif action == GIVE_UP_HEADER:
+            self._give_up_header(kind, token, integer, width)
+        elif action == REOPEN:
+            self._reopen(integer, width)
+        elif action == REPLACE:
+            self._add_bytes(mending.REPLACEMENT)
+        elif action == LEAVE_OUT:
+            self._add_bytes(mending.left_out(last_bytes(&self._content, mending.LONGEST_MARKER)))
         return 0
 
     cdef int _take_text(self, str text) except -1:
@@ -261,6 +284,7 @@ cdef class Moves:
                 self._refuse(machine.illegal(self._state, TEXT, self._position, "the text " + quote(text)))
             self._imply_start()
             self._state = STRAY_TEXT
+            move = self._moves[self._state * KIND_COUNT + TEXT]
         data = vocabulary.encode_utf_8(text)
         if move >> 4 == ADD_TO_CONTENT:
             append(&self._content, data)
@@ -272,25 +296,21 @@ cdef class Moves:
         """Takes the end of the input; the role whose turn is next, where it ends in an open `<|start|>role`."""
         cdef int move = self._moves[self._state * KIND_COUNT + END_OF_INPUT]
         role = None
-        self._cut = self._cut or not self._is_between()
+        blank = self._state == STRAY_TEXT and bare_content.is_blank(self._header_tokens)
+        self._cut = self._cut or not (blank or self._state == EXPECT_START)
         if move != ILLEGAL and move >> 4 == LEAVE_OPEN:
             role = open_role(self._header_tokens, self._given)
             if role is None:
                 move = ILLEGAL
         if move == ILLEGAL:
             if not self._strict:
-                self._repair(END_OF_INPUT, NO_TOKEN, vocabulary.NO_TOKEN, 0)
+                self._repair(END_OF_INPUT, NO_ID, vocabulary.NO_TOKEN, 0)
                 return None
             self._fail(machine.illegal(self._state, END_OF_INPUT, self._position, ""))
         if move >> 4 == CLOSE_MESSAGE:
             self._close_message(None)
         self._state = move & 15
         return role
-
-    cdef bint _is_between(self) except -1:
-        if self._state == STRAY_TEXT:
-            return repairs.is_blank(self._header_tokens)
-        return self._state == EXPECT_START
 
     cdef int _imply_start(self) except -1:
         self._start = self._header_start = self._position
@@ -303,7 +323,7 @@ cdef class Moves:
         except Fault as fault:
             if not self._strict:
                 return self._mend_header(width)
-            fault.position = self._place(fault)
+            fault.position = self._place(fault.position)
             self._refuse(fault)
         return self._open_content(header, self._position + width)
 
@@ -311,7 +331,7 @@ cdef class Moves:
         if self._look(True):
             return self._repair(MESSAGE, vocabulary.MESSAGE, vocabulary.MESSAGE, width)
         header, faults = mending.mend_header(self._header_tokens, self._given)
-        self._note(faults)
+        self._note_in_header(faults)
         return self._open_content(header, self._position + width)
 
     cdef int _open_content(self, object header, Py_ssize_t start) except -1:
@@ -325,9 +345,9 @@ cdef class Moves:
         self._run_start = 0
         return 0
 
-    cdef Py_ssize_t _place(self, object fault) except -1:
-        """The position of a fault in the open header, whose own is an index into the header's tokens."""
-        before = self._header_tokens[:fault.position]
+    cdef Py_ssize_t _place(self, object index) except -1:
+        """The position of the token at an index of the open header."""
+        before = self._header_tokens[:index]
         return self._header_start + (len(before) if self._unit == "token" else characters(before))
 
     cdef int _remember_header(self, object header) except -1:
@@ -382,36 +402,44 @@ cdef class Moves:
     # --- lenient parsing
 
     cdef int _look_before(self, int kind) except -1:
-        """Looks at the header's text before a marker behind which it can be no content."""
-        if kind == CHANNEL or kind == CONSTRAIN or (kind == MESSAGE and self._state > CONTENT):
+        """Opens the content that a header's text turns out to be, now that a marker has ended it."""
+        if kind == CHANNEL or kind == CONSTRAIN or (kind == MESSAGE and self._state == STRAY_TEXT):
             if not self._is_short(True):
                 self._look(True)
         return 0
 
+    cdef int _look_again(self) except -1:
+        """The same while text comes in, where its last token may have decided it."""
+        if self._header is None and not self._strict and self._header_tokens and not self._is_short(False):
+            if bare_content.may_decide(self._header_tokens, self._run_start, self._slot()):
+                self._look(False)
+        return 0
+
     cdef bint _is_short(self, bint ended) except -1:
         """Whether the header's last text is too short to be content; by far the most are."""
-        if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0):
+        cdef Py_ssize_t size = len(self._header_tokens) - self._run_start
+        if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0) or size > LONG_RUN:
             return False
-        return len(self._header_tokens) - self._run_start < LONG_RUN and is_short(
-            self._header_tokens, self._run_start, ended
-        )
+        return is_short(self._header_tokens, self._run_start, ended)
 
     cdef bint _look(self, bint ended) except -1:
-        """Opens the content whose `<|message|>` is missing, where the header's last text turns out to be that."""
+        """Opens content whose `<|message|>` is missing, if the header's last text is that; whether it is."""
         if len(self._header_tokens) == self._run_start:
             return False
         slot = self._slot()
-        if not repairs.is_content(self._header_tokens, self._run_start, slot, ended=ended):
+        if not bare_content.is_content(self._header_tokens, self._run_start, slot, ended=ended):
             return False
-        self._open_bare_content(repairs.content_of(self._header_tokens, self._run_start, slot, self._given))
+        self._open_bare_content(bare_content.content_of(self._header_tokens, self._run_start, slot, self._given))
         return True
 
     cdef object _slot(self):
-        return repairs.slot_of(self._header_tokens, self._run_start, self._given, stray=self._state == STRAY_TEXT)
+        return bare_content.slot_of(
+            self._header_tokens, self._run_start, self._given, stray=self._state == STRAY_TEXT
+        )
 
     cdef int _open_bare_content(self, object mended) except -1:
-        self._note(mended.faults)
-        self._open_content(mended.header, self._place(Fault("missing-message", mended.start, found="")))
+        self._note_in_header(mended.faults)
+        self._open_content(mended.header, self._place(mended.start))
         self._state = BARE_CONTENT
         return self._add_bytes(mended.content)
 
@@ -421,64 +449,41 @@ cdef class Moves:
             self._content_tokens.extend(data.translate(vocabulary.load().byte_ranks))
         return 0
 
-    cdef object _held_text(self):
-        """What the last step added to the content without having said so."""
-        if self._header is None and not self._strict and self._header_tokens and not self._is_short(False):
-            if repairs.may_decide(self._header_tokens, self._run_start, self._slot()):
-                self._look(False)
-        return None if self._header is None else settle(&self._content, False)
-
     cdef int _repair(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes a token that may not stand here; the end of the input is such a token too."""
-        cdef int action
         repair = machine.REPAIRS[self._state, kind]
         if repair.code is not None:
-            late = repair.code == "missing-start" and self._state == STRAY_TEXT
-            place = self._header_start if late else self._position
-            self._note_placed([repaired(repair.code, place, integer)])
-        for each in repair.actions:
-            action = each
-            if action == IMPLY_START:
-                self._imply_start()
-            elif action == OPEN_HEADER:
-                open_header(self, width)
-            elif action == ADD_TO_HEADER:
-                add_to_header(self, token if kind != INVALID else vocabulary.NO_TOKEN, kind)
-            elif action == CLOSE_HEADER:
-                self._close_header(width)
-            elif action == MEND_HEADER:
-                self._mend_header(width)
-            elif action == GIVE_UP_HEADER:
-                self._give_up_header(kind, token, integer, width)
-            elif action == CLOSE_MESSAGE:
-                self._close_message(None)
-            elif action == REOPEN:
-                self._reopen(width)
-            elif action == REPLACE:
-                self._add_bytes(mending.REPLACEMENT)
-            elif action == LEAVE_OUT:
-                self._add_bytes(mending.left_out(last_bytes(&self._content, mending.LONGEST_MARKER)))
+            place = self._header_start if repair.at_header else self._position
+            self._note([repaired(repair.code, place, integer)])
+        for action in repair.actions:
+            self._act(action, kind, token, integer, width)
         self._state = repair.after
         return 0
 
     cdef int _give_up_header(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
         """Ends a header that gets no `<|message|>`. Where there was content behind it, the token ends that."""
-        following = repairs.FOLLOWING[kind]
-        mended = repairs.give_up(self._header_tokens, self._run_start, self._slot(), self._given, following)
-        if mended.header is None:
-            self._note(mended.faults)
+        cdef int move
+        mended = bare_content.give_up(self._header_tokens, self._run_start, self._slot(), self._given, kind)
+        if mended.header is not None:
+            self._open_bare_content(mended)
+        else:
+            self._note_in_header(mended.faults)
             self._forget_header_tokens()
-            if self._state == STRAY_TEXT and (EXPECT_START, kind) in machine.REPAIRS:
-                self._state = EXPECT_START  # behind white space, the token is as wrong as without
-                return self._repair(kind, token, integer, width)
-            return 0
-        self._open_bare_content(mended)
-        if self._moves[self._state * KIND_COUNT + kind] != ILLEGAL:
-            return self._close_message(ENDS_OF.get(token))
-        return self._repair(kind, token, integer, width)
+            if not mended.nothing:
+                return 0
+            self._state = EXPECT_START
+        move = self._moves[self._state * KIND_COUNT + kind]
+        if move == ILLEGAL:
+            self._repair(kind, token, integer, width)
+        elif move >> 4 == CLOSE_MESSAGE:
+            self._close_message(ENDS_OF.get(token))
+        return 0
 
-    cdef int _reopen(self, Py_ssize_t width) except -1:
-        header = self._header if self._state == BARE_CONTENT else repairs.NO_HEADER
+    cdef int _reopen(self, object integer, Py_ssize_t width) except -1:
+        cdef bint bare = self._state == BARE_CONTENT
+        header = self._header if bare else bare_content.NO_HEADER
+        code = "late-message" if bare else "second-message" if self._content.size else "repeated-message"
+        self._note([repaired(code, self._position, integer)])
         if self._content.size:
             self._close_message(None)
             self._start = self._position
@@ -486,11 +491,11 @@ cdef class Moves:
         self._content_start = self._position + width
         return 0
 
-    cdef int _note(self, object faults) except -1:
-        """Remembers what was repaired in the open header; the faults' positions count from where it begins."""
-        return self._note_placed([fault.diagnostic(self._place(fault)) for fault in faults])
+    cdef int _note_in_header(self, object faults) except -1:
+        """Remembers what was mended in the open header."""
+        return self._note(placed(faults, self._header_tokens, self._header_start, self._unit))
 
-    cdef int _note_placed(self, list diagnostics) except -1:
+    cdef int _note(self, list diagnostics) except -1:
         if reference_count(<PyObject *>self._diagnostics) > 1:  # as in `_close_message`
             self._diagnostics = self._diagnostics[:]
         self._diagnostics += diagnostics
@@ -500,28 +505,12 @@ cdef class Moves:
         """Raises for a token that may not stand here. A header that holds one is given up; content stays open."""
         if self._header is None:
             self._state = EXPECT_START
-            self._given = None
-            self._header_tokens = []
+            self._forget_header_tokens()
         return self._fail(fault)
 
     cdef int _fail(self, object fault) except -1:
         raise fault.error(unit=self._unit, messages=self._messages) from None
 
 
-# Small steps, inlined where they are taken.
-
 cdef inline bint is_adding(Moves moves):
     return moves._moves[moves._state * KIND_COUNT + TEXT] >> 4 == ADD_TO_CONTENT
-
-
-cdef inline int open_header(Moves moves, Py_ssize_t width) except -1:
-    moves._start = moves._position
-    moves._header_start = moves._position + width
-    return 0
-
-
-cdef inline int add_to_header(Moves moves, int64_t token, int kind) except -1:
-    moves._header_tokens.append(token)
-    if kind == CHANNEL or kind == CONSTRAIN:
-        moves._run_start = len(moves._header_tokens)
-    return 0

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
 from harmony import machine, vocabulary
-from harmony._engine import characters, repaired
+from harmony._engine import characters, placed, repaired
 from harmony.errors import Diagnostic, Fault, quote
 from harmony.header import Header, open_role, read_header
 from harmony.messages import Message, Role
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 
 if TYPE_CHECKING:
-    from harmony import mending, repairs
+    from harmony import bare_content, mending
 
 _KIND_COUNT: Final = len(machine.Kind)
+_HEADER_MARKERS: Final = (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN)
 
 
-def _load_repairs() -> None:
+def _load_lenient() -> None:
     """Imports what lenient parsing alone needs: without it, a process starts a tenth sooner."""
-    global mending, repairs
-    from harmony import mending, repairs
+    global bare_content, mending
+    from harmony import bare_content, mending
 
 
 class Moves:
@@ -71,7 +72,7 @@ class Moves:
 
     def _begin(self, given: Role | None, strict: bool) -> None:
         if not strict:
-            _load_repairs()
+            _load_lenient()
         self._strict = strict
         self._moves = machine.MOVES[strict]
         self._unit: Literal["token", "character"] = "token"  # what positions count
@@ -139,25 +140,40 @@ class Moves:
                 return
             found = vocabulary.load().describe(token)
             self._refuse(machine.illegal(self._state, kind, self._position, found))
-        match move >> 4:
-            case machine.Action.ADD_TO_CONTENT:
-                self._content += vocabulary.TOKEN_BYTES[token]
-                self._content_tokens.append(token)
-                self._delta = self._settle(final=False)
+        if move >> 4 == machine.Action.ADD_TO_CONTENT:
+            self._content += vocabulary.TOKEN_BYTES[token]
+            self._content_tokens.append(token)
+            self._delta = self._settle(final=False)
+        else:
+            self._act(move >> 4, kind, token, width)
+        self._state = move & 15
+
+    def _act(self, action: int, kind: int, token: int, width: int) -> None:
+        """What a move does, or one of the things that a repair does."""
+        match action:
             case machine.Action.ADD_TO_HEADER:
-                self._header_tokens.append(token)
-                if kind != machine.Kind.TEXT:
+                self._header_tokens.append(token if kind != machine.Kind.INVALID else vocabulary.NO_TOKEN)
+                if kind in _HEADER_MARKERS:
                     self._run_start = len(self._header_tokens)
+            case machine.Action.CLOSE_HEADER:
+                self._close_header(width)
+            case machine.Action.CLOSE_MESSAGE:
+                self._close_message(ENDS.get(token))
             case machine.Action.OPEN_HEADER:
                 self._start = self._position
                 self._header_start = self._position + width
-            case machine.Action.CLOSE_HEADER:
-                self._close_header(width)
+            case machine.Action.IMPLY_START:
+                self._imply_start()
             case machine.Action.MEND_HEADER:
                 self._mend_header(width)
-            case machine.Action.CLOSE_MESSAGE:
-                self._close_message(ENDS.get(token))
-        self._state = move & 15
+            case machine.Action.GIVE_UP_HEADER:
+                self._give_up_header(kind, token, width)
+            case machine.Action.REOPEN:
+                self._reopen(token, width)
+            case machine.Action.REPLACE:
+                self._add_bytes(mending.REPLACEMENT)
+            case machine.Action.LEAVE_OUT:
+                self._add_bytes(mending.left_out(self._content))
 
     def _take_text(self, text: str) -> None:
         """Takes a piece of ordinary text, as a run of tokens would be taken."""
@@ -168,6 +184,7 @@ class Moves:
                 self._refuse(machine.illegal(self._state, machine.Kind.TEXT, self._position, found))
             self._imply_start()
             self._state = int(machine.State.STRAY_TEXT)
+            move = self._moves[self._state * _KIND_COUNT + machine.Kind.TEXT]
         data = vocabulary.encode_utf_8(text)
         if move >> 4 == machine.Action.ADD_TO_CONTENT:
             self._content += data
@@ -177,7 +194,8 @@ class Moves:
     def _end(self) -> Role | None:
         """Takes the end of the input; the role whose turn is next, where it ends in an open `<|start|>role`."""
         kind = int(machine.Kind.END_OF_INPUT)
-        self._cut = self._cut or not self._is_between()
+        blank = self._state == machine.State.STRAY_TEXT and bare_content.is_blank(self._header_tokens)
+        self._cut = self._cut or not (blank or self._state == machine.State.EXPECT_START)
         move = self._moves[self._state * _KIND_COUNT + kind]
         role: Role | None = None
         if move != machine.ILLEGAL and move >> 4 == machine.Action.LEAVE_OPEN:
@@ -194,11 +212,6 @@ class Moves:
         self._state = move & 15
         return role
 
-    def _is_between(self) -> bool:
-        if self._state == machine.State.STRAY_TEXT:
-            return repairs.is_blank(self._header_tokens)
-        return self._state == machine.State.EXPECT_START
-
     def _imply_start(self) -> None:
         self._start = self._header_start = self._position
         self._given = Role.ASSISTANT
@@ -210,7 +223,7 @@ class Moves:
             if not self._strict:
                 self._mend_header(width)
                 return
-            fault.position = self._place(fault)
+            fault.position = self._place(fault.position)
             self._refuse(fault)
         self._open_content(header, self._position + width)
 
@@ -219,7 +232,7 @@ class Moves:
             self._repair(machine.Kind.MESSAGE, vocabulary.MESSAGE, width)
             return
         header, faults = mending.mend_header(self._header_tokens, self._given)
-        self._note(faults)
+        self._note_in_header(faults)
         self._open_content(header, self._position + width)
 
     def _open_content(self, header: Header, start: int) -> None:
@@ -232,9 +245,9 @@ class Moves:
         self._header_tokens = []
         self._run_start = 0
 
-    def _place(self, fault: Fault) -> int:
-        """The position of a fault in the open header, whose own is an index into the header's tokens."""
-        before = self._header_tokens[: fault.position]
+    def _place(self, index: int | None) -> int:
+        """The position of the token at an index of the open header."""
+        before = self._header_tokens[:index]
         return self._header_start + (len(before) if self._unit == "token" else characters(before))
 
     def _close_message(self, end: Literal["end", "call", "return"] | None) -> None:
@@ -271,27 +284,36 @@ class Moves:
     # --- lenient parsing
 
     def _look_before(self, kind: int) -> None:
-        """Looks at the header's text before a marker behind which it can be no content."""
-        is_odd = self._state > machine.State.CONTENT
-        if kind in (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN) or (kind == machine.Kind.MESSAGE and is_odd):
+        """Opens the content that a header's text turns out to be, now that a marker has ended it.
+
+        Before `<|message|>` only where `<|start|>` is missing; elsewhere the header is read first, and may be legal.
+        """
+        stray = self._state == machine.State.STRAY_TEXT
+        if kind in _HEADER_MARKERS or (kind == machine.Kind.MESSAGE and stray):
             self._look(ended=True)
 
+    def _look_again(self) -> None:
+        """The same while text comes in, where its last token may have decided it."""
+        waiting = self._header is None and self._header_tokens and not self._strict
+        if waiting and bare_content.may_decide(self._header_tokens, self._run_start, self._slot()):
+            self._look(ended=False)
+
     def _look(self, *, ended: bool) -> bool:
-        """Opens the content whose `<|message|>` is missing, where the header's last text turns out to be that."""
+        """Opens content whose `<|message|>` is missing, if the header's last text is that; whether it is."""
         tokens, run, slot = self._header_tokens, self._run_start, self._slot()
-        if len(tokens) == run or not repairs.is_content(tokens, run, slot, ended=ended):
+        if len(tokens) == run or not bare_content.is_content(tokens, run, slot, ended=ended):
             return False
-        self._open_bare_content(repairs.content_of(tokens, run, slot, self._given))
+        self._open_bare_content(bare_content.content_of(tokens, run, slot, self._given))
         return True
 
-    def _slot(self) -> repairs.Slot:
+    def _slot(self) -> bare_content.Slot:
         stray = self._state == machine.State.STRAY_TEXT
-        return repairs.slot_of(self._header_tokens, self._run_start, self._given, stray=stray)
+        return bare_content.slot_of(self._header_tokens, self._run_start, self._given, stray=stray)
 
-    def _open_bare_content(self, mended: repairs.Mended) -> None:
+    def _open_bare_content(self, mended: bare_content.Mended) -> None:
         assert mended.header is not None
-        self._note(mended.faults)
-        self._open_content(mended.header, self._place(Fault("missing-message", mended.start, found="")))
+        self._note_in_header(mended.faults)
+        self._open_content(mended.header, self._place(mended.start))
         self._add_bytes(mended.content)
         self._state = int(machine.State.BARE_CONTENT)
 
@@ -300,79 +322,51 @@ class Moves:
         if self._spans is None:
             self._content_tokens.extend(data.translate(vocabulary.load().byte_ranks))
 
-    def _held_text(self) -> str | None:
-        """What the last step added to the content without having said so."""
-        waiting = self._header is None and self._header_tokens and not self._strict
-        if waiting and repairs.may_decide(self._header_tokens, self._run_start, self._slot()):
-            self._look(ended=False)
-        return None if self._header is None else self._settle(final=False)
-
     def _repair(self, kind: int, token: int, width: int) -> None:
         """Takes a token that may not stand here; the end of the input is such a token too."""
         repair = machine.REPAIRS[machine.State(self._state), machine.Kind(kind)]
         if repair.code is not None:
-            late = repair.code == "missing-start" and self._state == machine.State.STRAY_TEXT
-            place = self._header_start if late else self._position
-            self._note_placed([repaired(repair.code, place, token)])
+            place = self._header_start if repair.at_header else self._position
+            self._note([repaired(repair.code, place, token)])
         for action in repair.actions:
-            match action:
-                case machine.Action.IMPLY_START:
-                    self._imply_start()
-                case machine.Action.OPEN_HEADER:
-                    self._start = self._position
-                    self._header_start = self._position + width
-                case machine.Action.ADD_TO_HEADER:
-                    self._header_tokens.append(token if kind != machine.Kind.INVALID else vocabulary.NO_TOKEN)
-                    if kind in (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN):
-                        self._run_start = len(self._header_tokens)
-                case machine.Action.CLOSE_HEADER:
-                    self._close_header(width)
-                case machine.Action.MEND_HEADER:
-                    self._mend_header(width)
-                case machine.Action.GIVE_UP_HEADER:
-                    self._give_up_header(kind, token, width)
-                case machine.Action.CLOSE_MESSAGE:
-                    self._close_message(None)
-                case machine.Action.REOPEN:
-                    self._reopen(width)
-                case machine.Action.REPLACE:
-                    self._add_bytes(mending.REPLACEMENT)
-                case machine.Action.LEAVE_OUT:
-                    self._add_bytes(mending.left_out(self._content[-mending.LONGEST_MARKER :]))
+            self._act(action, kind, token, width)
         self._state = int(repair.after)
 
     def _give_up_header(self, kind: int, token: int, width: int) -> None:
         """Ends a header that gets no `<|message|>`. Where there was content behind it, the token ends that."""
-        following = repairs.FOLLOWING[kind]
-        mended = repairs.give_up(self._header_tokens, self._run_start, self._slot(), self._given, following)
-        if mended.header is None:
-            self._note(mended.faults)
-            self._forget_header_tokens()
-            if self._state == machine.State.STRAY_TEXT and (machine.State.EXPECT_START, kind) in machine.REPAIRS:
-                self._state = int(machine.State.EXPECT_START)  # behind white space, the token is as wrong as without
-                self._repair(kind, token, width)
-            return
-        self._open_bare_content(mended)
-        if (self._state, kind) in machine.LENIENT:
-            self._close_message(ENDS.get(token))
+        tokens, run, slot = self._header_tokens, self._run_start, self._slot()
+        mended = bare_content.give_up(tokens, run, slot, self._given, kind)
+        if mended.header is not None:
+            self._open_bare_content(mended)
         else:
+            self._note_in_header(mended.faults)
+            self._forget_header_tokens()
+            if not mended.nothing:
+                return
+            self._state = int(machine.State.EXPECT_START)
+        move = self._moves[self._state * _KIND_COUNT + kind]
+        if move == machine.ILLEGAL:
             self._repair(kind, token, width)
+        elif move >> 4 == machine.Action.CLOSE_MESSAGE:
+            self._close_message(ENDS.get(token))
 
-    def _reopen(self, width: int) -> None:
+    def _reopen(self, token: int, width: int) -> None:
         header = self._header
         assert header is not None
+        bare = self._state == machine.State.BARE_CONTENT
+        code = "late-message" if bare else "second-message" if self._content else "repeated-message"
+        self._note([repaired(code, self._position, token)])
         if self._content:
-            bare = self._state == machine.State.BARE_CONTENT
             self._close_message(None)
             self._start = self._position
-            self._header = header if bare else repairs.NO_HEADER
+            self._header = header if bare else bare_content.NO_HEADER
         self._content_start = self._position + width
 
-    def _note(self, faults: Iterable[Fault]) -> None:
-        """Remembers what was repaired in the open header; the faults' positions count from where it begins."""
-        self._note_placed([fault.diagnostic(self._place(fault)) for fault in faults])
+    def _note_in_header(self, faults: Iterable[Fault]) -> None:
+        """Remembers what was mended in the open header."""
+        self._note(placed(faults, self._header_tokens, self._header_start, self._unit))
 
-    def _note_placed(self, diagnostics: list[Diagnostic]) -> None:
+    def _note(self, diagnostics: list[Diagnostic]) -> None:
         if sys.getrefcount(self._diagnostics) > 2:  # as in `_close_message`
             self._diagnostics = self._diagnostics[:]
         self._diagnostics += diagnostics
@@ -381,8 +375,7 @@ class Moves:
         """Raises for a token that may not stand here. A header that holds one is given up; content stays open."""
         if self._header is None:
             self._state = int(machine.State.EXPECT_START)
-            self._given = None
-            self._header_tokens = []
+            self._forget_header_tokens()
         self._fail(fault)
 
     def _fail(self, fault: Fault) -> NoReturn:

@@ -4,13 +4,15 @@
 
 cimport cython
 from libc.stdint cimport int64_t
-from harmony._content cimport all_bytes, append, append_rank, text_between
-from harmony._moves cimport FIRST_SPECIAL, Moves, NO_TOKEN, RANKS, token_id
+from harmony._content cimport all_bytes, append, append_rank, settle, text_between
+from harmony._moves cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, token_id
 
 from harmony import machine, vocabulary
 from harmony._engine import POSITION, SavedParser, as_role, check_encoding, markers_in, state_data
 from harmony.results import STREAM_STATES, ParseResult, Segment
 from harmony.tokens import as_id, as_sequence
+
+cdef int EXPECT_START = machine.State.EXPECT_START
 
 
 cdef class StreamableParser(Moves):
@@ -34,7 +36,8 @@ cdef class StreamableParser(Moves):
         try:
             self._step(token_id(token), token, 1)
             if not self._strict and self._delta is None:
-                self._delta = self._held_text()
+                self._look_again()
+                self._delta = settle(&self._content, False)
         finally:
             self._position += 1
         return self
@@ -50,10 +53,12 @@ cdef class StreamableParser(Moves):
             self._run(sequence)
         finally:
             self._segments = None
-            delta = self._held_text()
-            if delta is not None:
-                segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
-                self._delta = delta
+            self._look_again()
+            if self._header is not None:
+                delta = settle(&self._content, False)
+                if delta is not None:
+                    segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
+                    self._delta = delta
         return segments
 
     @cython.critical_section
@@ -86,8 +91,8 @@ cdef class StreamableParser(Moves):
     @property
     @cython.critical_section
     def complete(self):
-        """Whether the input may end here, or could when it did: it is between messages."""
-        return self._is_between() and not self._cut
+        """Whether the input may end here, or could when it did: it is between messages, and no text is held back."""
+        return self._state == EXPECT_START and not self._cut
 
     @property
     def state(self):
@@ -214,7 +219,7 @@ def parse(tokens, role, *, strict):
 def parse_text(text, role, *, strict, stripped=False):
     cdef StreamableParser parser = whole_input(role, strict)
     parser._unit = "character"
-    for start, stop, token in markers_in(text, parser._given, stripped=stripped):
+    for start, stop, token in markers_in(text, stripped=stripped):
         if parser._position < start:
             parser._take_text(text[parser._position:start])
             parser._position = start
@@ -232,7 +237,7 @@ def decode_bytes(tokens):
     for position, token in enumerate(as_sequence(tokens)):
         token = as_id(token, position)
         rank = token_id(token)
-        if rank == NO_TOKEN:
+        if rank == NO_ID:
             raise machine.no_token(position, vocabulary.load().describe(token)).error()
         if rank < FIRST_SPECIAL:
             append_rank(&buffer._content, &RANKS, rank)

@@ -7,7 +7,7 @@ rules and errors. What is written here about a public name holds for both.
 from __future__ import annotations
 
 from codecs import utf_8_decode
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from harmony import machine, vocabulary
 from harmony._engine import POSITION, SavedParser, as_role, check_encoding, markers_in, state_data
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from harmony.encoding import HarmonyEncoding
-
-_KIND_COUNT: Final = len(machine.Kind)
 
 
 class StreamableParser(Moves):
@@ -57,7 +55,8 @@ class StreamableParser(Moves):
         try:
             self._step(token, 1)
             if not self._strict and self._delta is None:
-                self._delta = self._held_text()
+                self._look_again()
+                self._delta = self._settle(final=False)
         finally:
             self._position += 1
         return self
@@ -76,8 +75,8 @@ class StreamableParser(Moves):
             self._run(sequence)
         finally:
             self._segments = None
-            delta = self._held_text()
-            if (header := self._header) is not None and delta is not None:
+            self._look_again()
+            if (header := self._header) is not None and (delta := self._settle(final=False)) is not None:
                 segments.append(Segment(header.channel, header.recipient, header.role, delta, None))
                 self._delta = delta
         return segments
@@ -111,8 +110,8 @@ class StreamableParser(Moves):
 
     @property
     def complete(self) -> bool:
-        """Whether the input may end here, or could when it did: it is between messages."""
-        return self._is_between() and not self._cut
+        """Whether the input may end here, or could when it did: it is between messages, and no text is held back."""
+        return self._state == machine.State.EXPECT_START and not self._cut
 
     @property
     def state(self) -> StreamState:
@@ -235,7 +234,7 @@ def parse_text(text: str, role: Role | str | None, *, strict: bool, stripped: bo
     """All that one rendered text holds; `HarmonyEncoding.parse_text` says the rest."""
     parser = _whole_input(role, strict)
     parser._unit = "character"
-    for start, stop, token in markers_in(text, parser._given, stripped=stripped):
+    for start, stop, token in markers_in(text, stripped=stripped):
         if parser._position < start:
             parser._take_text(text[parser._position : start])
             parser._position = start

@@ -282,6 +282,8 @@ class HarmonyEncoding:
         text = _plain(text)
         if stripped and strict:
             raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
+        if stripped and role is None and next(vocabulary.special_tokens_in(text), None) is None:
+            role = Role.ASSISTANT  # whose text it is that says no more
         return parser.parse_text(text, role, strict=strict, stripped=stripped)
 
     def parse_messages_from_completion_tokens(

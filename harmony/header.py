@@ -23,7 +23,7 @@ import msgspec
 from harmony import vocabulary
 from harmony._record import unchecked
 from harmony.errors import Fault, quote
-from harmony.messages import Author, Message, Role, TextContent
+from harmony.messages import ROLES, Author, Message, Role, TextContent
 
 #: Bare words that are a content type even where no recipient stands before them.
 KNOWN_CONTENT_TYPES: Final = frozenset({"json", "code", "text", "markdown", "yaml", "xml", "html", "csv"})
@@ -33,8 +33,7 @@ CONSTRAINED: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CONSTRAIN]
 
 _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
-_ROLES: Final = frozenset(role.value for role in Role)
-_NAMED_ROLES: Final = _ROLES - {Role.TOOL.value}
+_NAMED_ROLES: Final = ROLES - {Role.TOOL.value}
 
 #: How headers are written: as openai-harmony does, the recipient before the channel, or as oss-harmony 0.0.11 does and
 #: the model tends to: the recipient after the channel `commentary`, and every content type as `<|constrain|>word`.
@@ -42,10 +41,12 @@ Style: TypeAlias = Literal["openai", "oss"]
 
 #: A word of a header: white space between them is ASCII, and the rest of Unicode's White_Space is an error in a name.
 WORD: Final = re.compile(r"[^ \t\n\f\r]+")
-ZERO_WIDTH_SPACE: Final = "\u200b"
-#: All that is white space in Unicode, and U+200B; and with it, all characters that no name holds.
-SPACE: Final = f"{ZERO_WIDTH_SPACE}\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-NOT_IN_NAMES: Final = re.compile(f'[<>{{}}"{SPACE}]')
+#: All that is white space in Unicode, as a set in a pattern; and with U+200B, which is none.
+WHITE_SPACE: Final = "\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+SPACE: Final = "\u200b" + WHITE_SPACE
+#: What else no name holds; and a character that none does.
+OUTSIDE_NAMES: Final = '<>{}"'
+NOT_IN_NAMES: Final = re.compile(f"[{OUTSIDE_NAMES}{SPACE}]")
 
 # A header has some five tokens. Those past this length are read anew each time, which bounds what is remembered.
 REMEMBERED_LENGTH: Final = 64
@@ -98,7 +99,7 @@ def open_role(tokens: Sequence[int], given: Role | None) -> Role | None:
         return None
     if given is not None:
         return given if words in ([], [given.value]) else None
-    return Role(words[0]) if len(words) == 1 and words[0] in _ROLES else None
+    return Role(words[0]) if len(words) == 1 and words[0] in ROLES else None
 
 
 class _Run:
@@ -233,7 +234,7 @@ _remembered = lru_cache(REMEMBERED_HEADERS)(_read)
 
 def read_author(word: str, *, addressed: bool) -> tuple[Role, str | None] | None:
     """The role and name that an author's word stands for, or None; `addressed` where a recipient follows."""
-    if word in _ROLES:
+    if word in ROLES:
         # `tool` by itself is a tool of that name, as in openai-harmony.
         return Role(word), word if word == Role.TOOL else None
     role, _, name = word.partition(":")

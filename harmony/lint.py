@@ -18,6 +18,7 @@ from harmony._schemas import Schema, TooManySteps, load_jsonschema, misfit, read
 from harmony.errors import Diagnostic, quote
 from harmony.header import CONSTRAINED
 from harmony.messages import (
+    ROLES,
     Author,
     ChannelConfig,
     Conversation,
@@ -33,7 +34,6 @@ Problem: TypeAlias = tuple[int, str]
 
 _Kind = TypeVar("_Kind")
 
-_ROLES: Final = frozenset(role.value for role in Role)
 _JSON: Final = frozenset({"json", f"{CONSTRAINED}json"})
 _SHOWN_NAMES: Final = 8
 
@@ -143,7 +143,7 @@ def _view(messages: list[Message]) -> View:
     for position, message in enumerate(list.copy(messages)):
         author = getattr(message, "author", None) if _is(message, Message) else None
         role = _string(getattr(author, "role", None)) if _is(author, Author) else None
-        if role is None or role not in _ROLES:
+        if role is None or role not in ROLES:
             continue
         view.turns += role == Role.USER
         channel = _string(getattr(message, "channel", None))
@@ -169,7 +169,7 @@ def _view(messages: list[Message]) -> View:
 
 def _is_tool(recipient: str | None) -> bool:
     # A role may have a name behind it, as in `user:alice`.
-    return recipient is not None and recipient != "all" and recipient.partition(":")[0] not in _ROLES
+    return recipient is not None and recipient != "all" and recipient.partition(":")[0] not in ROLES
 
 
 def _add_declared(view: View, line: Line) -> None:

@@ -61,7 +61,7 @@ class Action(IntEnum):
     GIVE_UP_HEADER = 9  # no <|message|> comes: what is no header is content, whose message ends here
     REPLACE = 10  # add U+FFFD to the content
     LEAVE_OUT = 11  # a token inside content that is none of it
-    REOPEN = 12  # a message ends, and another begins, without a header or with the same; one without content goes on
+    REOPEN = 12  # `<|message|>` in content: a message ends, and one with the same header or none begins
 
 
 Table = Mapping[tuple[State, Kind], tuple[Action, State]]
@@ -89,12 +89,14 @@ STRICT: Final[Table] = {
 class Repair(NamedTuple):
     """What lenient parsing does on a move that is not legal: the diagnostic it gives, its actions in order, the state.
 
-    `code` is None where the header rules find what is to be said.
+    `code` is None where the actions find what is to be said. `at_header` is True where the diagnostic stands at the
+    beginning of the header, rather than at the token.
     """
 
     code: str | None
     actions: tuple[Action, ...]
     after: State
+    at_header: bool = False
 
 
 #: What lenient parsing does without a diagnostic: all that strict parsing does, and what its own states ask for.
@@ -113,12 +115,12 @@ LENIENT: Final[Table] = {
 _HEADERS: Final = (State.HEADER, State.CHANNEL, State.CONSTRAIN, State.ODD_HEADER)
 _CONTENTS: Final = (State.CONTENT, State.BARE_CONTENT)
 
-#: What lenient parsing does on every other move.
+#: What lenient parsing does on every other move, and where the input ends in a header that is no open `<|start|>role`.
 REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
     # Between messages. `<|end|>commentary to=f json<|message|>`: text may be a header without its `<|start|>`.
     (State.EXPECT_START, Kind.TEXT): Repair(None, (Action.IMPLY_START, Action.ADD_TO_HEADER), State.STRAY_TEXT),
     (State.EXPECT_START, Kind.INVALID): Repair(
-        "invalid-token", (Action.IMPLY_START, Action.ADD_TO_HEADER), State.STRAY_TEXT
+        "replaced-token", (Action.IMPLY_START, Action.ADD_TO_HEADER), State.STRAY_TEXT
     ),
     # `<|end|><|channel|>final<|message|>`
     (State.EXPECT_START, Kind.CHANNEL): Repair(
@@ -135,11 +137,15 @@ REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
     (State.EXPECT_START, Kind.END_OF_TEXT): Repair("extra-stop", (), State.EXPECT_START),
     (State.EXPECT_START, Kind.OTHER): Repair("misplaced-token", (), State.EXPECT_START),
     # Text where `<|start|>` is missing. What follows tells what it is.
-    (State.STRAY_TEXT, Kind.CHANNEL): Repair("missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER),
-    (State.STRAY_TEXT, Kind.CONSTRAIN): Repair("missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER),
-    (State.STRAY_TEXT, Kind.MESSAGE): Repair("missing-start", (Action.MEND_HEADER,), State.CONTENT),
+    (State.STRAY_TEXT, Kind.CHANNEL): Repair(
+        "missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER, at_header=True
+    ),
+    (State.STRAY_TEXT, Kind.CONSTRAIN): Repair(
+        "missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER, at_header=True
+    ),
+    (State.STRAY_TEXT, Kind.MESSAGE): Repair("missing-start", (Action.MEND_HEADER,), State.CONTENT, at_header=True),
     (State.STRAY_TEXT, Kind.OTHER): Repair("misplaced-token", (Action.ADD_TO_HEADER,), State.STRAY_TEXT),
-    (State.STRAY_TEXT, Kind.INVALID): Repair("invalid-token", (Action.ADD_TO_HEADER,), State.STRAY_TEXT),
+    (State.STRAY_TEXT, Kind.INVALID): Repair("replaced-token", (Action.ADD_TO_HEADER,), State.STRAY_TEXT),
     # Headers. `<|channel|>commentary to=assistant<|channel|>analysis<|message|>`: markers that no legal header has.
     **{
         (state, kind): Repair(None, (Action.ADD_TO_HEADER,), State.ODD_HEADER)
@@ -150,7 +156,7 @@ REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
     **{
         (state, kind): Repair(code, (Action.ADD_TO_HEADER,), State.ODD_HEADER)
         for state in _HEADERS
-        for kind, code in ((Kind.OTHER, "misplaced-token"), (Kind.INVALID, "invalid-token"))
+        for kind, code in ((Kind.OTHER, "misplaced-token"), (Kind.INVALID, "replaced-token"))
     },
     # `<|channel|>final {"answer": "hi"}<|return|>`, `<|start|><|start|>assistant`: no `<|message|>` comes.
     **{
@@ -178,14 +184,14 @@ REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
         for state in _CONTENTS
     },
     # A second `<|message|>` begins a message without a header. Where the first is missing, it has come late.
-    (State.CONTENT, Kind.MESSAGE): Repair("second-message", (Action.REOPEN,), State.CONTENT),
-    (State.BARE_CONTENT, Kind.MESSAGE): Repair("late-message", (Action.REOPEN,), State.CONTENT),
+    (State.CONTENT, Kind.MESSAGE): Repair(None, (Action.REOPEN,), State.CONTENT),
+    (State.BARE_CONTENT, Kind.MESSAGE): Repair(None, (Action.REOPEN,), State.CONTENT),
     **{
         (state, kind): Repair("misplaced-token", (Action.LEAVE_OUT,), state)
         for state in _CONTENTS
         for kind in (Kind.CONSTRAIN, Kind.OTHER)
     },
-    **{(state, Kind.INVALID): Repair("invalid-token", (Action.REPLACE,), state) for state in _CONTENTS},
+    **{(state, Kind.INVALID): Repair("replaced-token", (Action.REPLACE,), state) for state in _CONTENTS},
 }
 
 _MARKERS: Final = {

@@ -8,39 +8,42 @@ example beside it. A header that is strictly right never comes here.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from harmony import vocabulary
 from harmony.errors import Fault, quote
-from harmony.header import CONSTRAINED, KNOWN_CONTENT_TYPES, SPACE, WORD, Header, read_author
-from harmony.messages import KNOWN_CHANNELS, Role
+from harmony.header import CONSTRAINED, KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE, Header, read_author
+from harmony.messages import KNOWN_CHANNELS, ROLES, Role
 
 #: What stands in content for what is no text.
 REPLACEMENT: Final = "\ufffd".encode()
-#: No special token is longer, written out.
-LONGEST_MARKER: Final = 32
+#: No special token is longer, written out: so many characters.
+LONGEST_MARKER: Final = max(map(len, vocabulary.SPECIAL_TOKENS))
 
-_ROLES: Final = frozenset(role.value for role in Role)
 _MARKERS: Final = (vocabulary.CHANNEL, vocabulary.CONSTRAIN)
 
-# In patterns: a character of a name, and the words that are known.
-IN_NAMES: Final = f'[^<>{{}}"{SPACE}]'
-A_ROLE: Final = f"(?:{'|'.join(sorted(_ROLES))})"
+# For patterns: white space, a character of a name, and the words that are known.
+A_SPACE: Final = f"[{SPACE}]"
+IN_NAMES: Final = f"[^{OUTSIDE_NAMES}{SPACE}]"
+A_ROLE: Final = f"(?:{'|'.join(sorted(ROLES))})"
 A_CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
 A_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
 
 #: A word that another one is glued to.
-GLUED: Final = re.compile(rf"({A_ROLE})(?=(?:{A_ROLE}|{A_CHANNEL}|to=))|({A_CHANNEL})(?=to=)")
+GLUED: Final = re.compile(rf"({A_ROLE})(?=(?:{A_ROLE}|{A_CHANNEL}|to=))|({A_CHANNEL})(?=to=|{A_TYPE}(?!{IN_NAMES}))")
 #: A byte that is not UTF-8, in the text of a Run.
 ESCAPED: Final = re.compile("[\udc80-\udcff]")
-_PIECE: Final = re.compile(f"{IN_NAMES}+")
+#: A name, or what may be one.
+PIECE: Final = re.compile(f"{IN_NAMES}+")
+_WORD: Final = re.compile(f"[^{SPACE}]+")
+_ODD_SPACE: Final = re.compile(r"(?![ \t\n\f\r])" + A_SPACE)  # that which may not stand between words
 _HALF_MARKER: Final = re.compile(rb"<(?:\|\w*\|?)?\Z")
 
 
 def left_out(before: bytes | bytearray) -> bytes:
-    """What takes the place of a token that is left out, given the last bytes before it: nothing, mostly.
+    """What takes the place of a token that is left out, given the bytes before it, or the last of them: mostly nothing.
 
     It is U+FFFD where the text on both sides of it might otherwise join to the spelling of a marker.
     """
@@ -48,14 +51,16 @@ def left_out(before: bytes | bytearray) -> bytes:
 
 
 def mend_header(
-    tokens: Sequence[int], given: Role | None, run: int | None = None, offset: int = 0
+    tokens: Sequence[int], given: Role | None, behind: str = "`<|message|>`", run: int | None = None, offset: int = 0
 ) -> tuple[Header, list[Fault]]:
     """What a broken header says, and the faults that were mended; their positions are indices of tokens.
 
-    The header is all of the tokens, or those before the character at `offset` of the text that begins at `run`.
+    The header is all of the tokens, or those before the character at `offset` of the text that begins at `run`. What
+    comes behind it, errors show as `behind`.
     """
     bag = _Bag(given)
-    return bag.read(tokens, run, offset), bag.faults
+    header = bag.read(tokens, behind, run, offset)
+    return header, sorted(bag.faults, key=lambda fault: fault.position or 0)
 
 
 class Run:
@@ -108,10 +113,11 @@ class _Bag:
         self.types: list[tuple[_Item, bool]] = []  # and whether it stood behind `<|constrain|>`
         self.slot: str = "author" if given is None else ""  # what the next word has to be
         self.is_first = True
+        self.leading = False  # whether the first recipient stands where an author does
         self.segment = 0
         self.markers: list[int] = []
 
-    def read(self, tokens: Sequence[int], run: int | None = None, offset: int = 0) -> Header:
+    def read(self, tokens: Sequence[int], behind: str, run: int | None, offset: int) -> Header:
         """What the tokens say, as in `mend_header`."""
         end = place = len(tokens)
         start = 0
@@ -135,11 +141,11 @@ class _Bag:
             self.slot = "channel" if tokens[stop] == vocabulary.CHANNEL else "content type"
             self.segment += tokens[stop] == vocabulary.CHANNEL
             start = stop + 1
-        self._close_slot(place, "the end of the header")
+        self._close_slot(place, behind)
         return self._settled()
 
     def _note(self, code: str, place: int, *, found: str, **facts: str) -> None:
-        self.faults.append(Fault(code, place, found=found, field="", **facts))
+        self.faults.append(Fault(code, place, field="", found=found, **facts))
 
     def _add_recipient(self, item: _Item) -> None:
         if self.types and not self.recipients:
@@ -148,7 +154,7 @@ class _Bag:
         self.recipients.append(item)
 
     def _close_slot(self, place: int, found: str) -> None:
-        """`to=<|channel|>analysis`, `<|channel|><|message|>`, `<|start|><|channel|>final`: a name is missing."""
+        """Notes that a name is missing: `to=<|channel|>analysis`, `<|channel|><|message|>`, `<|start|><|channel|>`."""
         code = {
             "author": "implied-author",
             "channel": "no-channel",
@@ -162,23 +168,25 @@ class _Bag:
     def _read_run(self, run: Run, text: str) -> None:
         if wrong := ESCAPED.search(text):  # once a run, for a place costs as much as the run is long
             self._note("replaced-bytes", run.place(wrong.start()), found=f"0x{ord(wrong[0]) - 0xDC00:02x}")
-        for match in WORD.finditer(text):
-            pieces = list(_PIECE.finditer(match[0]))
-            whole = "".join(piece[0] for piece in pieces[:1])
-            if whole != match[0]:
-                # `functions.f\u200b`, `functions.f{`, `"functions.f"`
-                self._note(
-                    "cut-name",
-                    run.place(match.start()),
-                    found=quote(match[0]),
-                    word=quote(whole) if whole else "nothing",
-                )
+        if odd := _ODD_SPACE.search(text):
+            # `functions.f\u200b`, `commentary\u00a0to=functions.f`
+            self._note("odd-white-space", run.place(odd.start()), found=quote(odd[0]))
+        for word, start in _words(text):
+            if not text.startswith(word, start):
+                # `to =functions.f`
+                self._note("spaced-name", run.place(start), found=quote(_plain(word)))
+            pieces = list(PIECE.finditer(word))
+            if not pieces or pieces[0][0] != word:
+                # `functions.f{`, `"functions.f"`
+                left = quote(_plain(pieces[0][0])) if pieces else "nothing"
+                self._note("cut-name", run.place(start), found=quote(_plain(word)), word=left)
+            behind_odd = _ODD_SPACE.fullmatch(text[start - 1 : start]) is not None
             for index, piece in enumerate(pieces):
-                offset = match.start() + piece.start()
+                offset = start + piece.start()
                 if (self.slot == "channel" and offset) or (self.slot == "recipient" and not index):
                     # `<|channel|> analysis`, `to= functions.f`
-                    self._note("spaced-name", run.place(offset), found=quote(piece[0]))
-                self._read_word(_Item(_plain(piece[0]), self.segment, run.place(offset), index > 0))
+                    self._note("spaced-name", run.place(offset), found=quote(_plain(piece[0])))
+                self._read_word(_Item(_plain(piece[0]), self.segment, run.place(offset), index > 0 or behind_odd))
 
     def _read_word(self, item: _Item) -> None:
         start = 0
@@ -234,23 +242,24 @@ class _Bag:
     def _read_bare(self, item: _Item, *, is_first: bool) -> None:
         """A word without a mark of what it is."""
         word = item.word
-        if word in _ROLES and is_first and self.given is not None:
+        if word in ROLES and is_first and self.given is not None:
             if word != self.given:
                 # `<|end|>user<|message|>`
-                self._note("other-author", item.place, expected=self.given, found=quote(word))
+                self._note("other-author", item.place, expected=self.given.value, found=quote(word))
             self.author = read_author(word, addressed=False)
-        elif word in _ROLES and self.author is not None and word == self.author[0]:
+        elif word in ROLES and self.author is not None and word == self.author[0]:
             # `<|start|>assistant assistant<|channel|>final`
             self._note("repeated-role", item.place, found=quote(word))
         elif word in KNOWN_CONTENT_TYPES:
             self.types.append((item, False))
         elif "." in word:
+            self.leading = is_first and self.given is not None
             self._add_recipient(item)
         elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:
             self._read_channel(item)
         elif self.recipients and not self.types and not item.loose:
             self.types.append((item, False))
-        else:
+        elif not item.loose:  # of one that is, it has been told already
             # `<|channel|>final analysis<|message|>`
             self._note("unknown-word", item.place, found=quote(word))
 
@@ -261,36 +270,36 @@ class _Bag:
             if not self.recipients:
                 self._note("unknown-author", self.stranger.place, found=quote(self.stranger.word))
             author = (Role.TOOL, self.stranger.word)
+        elif self.leading and any(item.word == Role.ASSISTANT for item in self.recipients):
+            # `<|end|>functions.f to=assistant<|channel|>commentary<|message|>`: what a tool answers
+            item = self.recipients.pop(0)
+            self._note("other-author", item.place, expected=Role.ASSISTANT.value, found=quote(item.word))
+            author = (Role.TOOL, item.word)
         role, name = author or (Role.ASSISTANT, None)
         recipient = self._recipient(role)
         channel = self._channel(recipient)
-        self.faults.sort(key=lambda fault: fault.position or 0)
         return Header(role, name, recipient.word if recipient else None, channel, self._content_type())
 
     def _recipient(self, role: Role) -> _Item | None:
         """The first real one."""
         chosen = None
+        last_channel = self.channels[-1] if self.channels else None
+        last_other = max((n for n, item in enumerate(self.recipients) if item.word != Role.ASSISTANT), default=-1)
         for index, item in enumerate(self.recipients):
-            # `<|channel|>commentary to=assistant<|channel|>analysis`: the assistant does not write to itself
-            stray = role is Role.ASSISTANT and item.word == Role.ASSISTANT and self._begins_anew(index)
+            # `<|channel|>commentary to=assistant<|channel|>analysis`: the real header follows, and the assistant does
+            # not write to itself
+            follows = index < last_other or self._beside(item) is not last_channel
+            stray = role is Role.ASSISTANT and item.word == Role.ASSISTANT and follows
             if chosen is None and not stray:
                 chosen = item
             else:
                 self._note("other-recipient", item.place, found=quote(item.word))
         return chosen
 
-    def _begins_anew(self, index: int) -> bool:
-        """Whether the real header follows behind this recipient."""
-        beside = self._beside(self.recipients[index])
-        later = any(item.word != Role.ASSISTANT for item in self.recipients[index + 1 :])
-        return later or any(beside is not None and item.segment > beside.segment for item in self.channels)
-
     def _beside(self, recipient: _Item) -> _Item | None:
         """The channel that a recipient stands with: that before it, or the next, or the last."""
-        for item in self.channels:
-            if item.segment >= recipient.segment:
-                return item
-        return self.channels[-1] if self.channels else None
+        index = bisect_left(self.channels, recipient.segment, key=lambda item: item.segment)
+        return self.channels[min(index, len(self.channels) - 1)] if self.channels else None
 
     def _channel(self, recipient: _Item | None) -> str | None:
         """That beside the recipient, or the last."""
@@ -307,14 +316,28 @@ class _Bag:
         """The last known one; of unknown words, the first behind `<|constrain|>`, or else the first."""
         known = [item for item, _ in self.types if item.word in KNOWN_CONTENT_TYPES]
         marked = [item for item, is_marked in self.types if is_marked]
-        candidates = known[-1:] or marked[:1] or [item for item, _ in self.types[:1]]
+        if not self.types:
+            return None
+        chosen = (known[-1:] or marked[:1] or [self.types[0][0]])[0]
         for item, _ in self.types:
-            if item is not candidates[0]:
+            if item is not chosen:
                 # `to=python <|constrain|>analysis code`
                 self._note("other-content-type", item.place, found=quote(item.word))
-        if not candidates:
-            return None
-        return (CONSTRAINED if marked else "") + candidates[0].word
+        return (CONSTRAINED if vocabulary.CONSTRAIN in self.markers else "") + chosen.word
+
+
+def _words(text: str) -> Iterator[tuple[str, int]]:
+    """The words of a run, and where they begin; `to` and a `=` that stands apart from it are one."""
+    before, place = "", 0
+    for match in _WORD.finditer(text):
+        if before == "to" and match[0].startswith("="):
+            before += match[0]
+            continue
+        if before:
+            yield before, place
+        before, place = match[0], match.start()
+    if before:
+        yield before, place
 
 
 def _plain(word: str) -> str:

@@ -55,6 +55,10 @@ class ReasoningEffort(str, Enum):
 # Authors, tools and content.
 
 
+#: The roles as plain strings.
+ROLES: Final = frozenset(role.value for role in Role)
+
+
 class Author(Record, gc=False):
     """Who speaks: a role and, above all for a tool, a name."""
 

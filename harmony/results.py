@@ -44,9 +44,11 @@ class Span(msgspec.Struct, frozen=True):
     """Where a message stands in the input: token indices, or character offsets where the input was text.
 
     `start` is that of its `<|start|>`, or of the input where the caller gave the role. Its content is
-    `[content_start, stop)`; `end` tells which stop stands at `stop`: None where the input ended there, or where lenient
-    parsing ended the message. Where `<|message|>` was missing, a token at `content_start` may hold the end of the
-    header too.
+    `[content_start, stop)`; `end` tells which stop stands at `stop`: None where the input ended there.
+
+    Where lenient parsing began a message without `<|start|>`, `start` is that of the first token it took; where it
+    ended one without a stop, `end` is None; where `<|message|>` was missing, the token at `content_start` may hold the
+    end of the header too.
     """
 
     start: int
@@ -87,9 +89,9 @@ class Segment(msgspec.Struct, frozen=True):
 class ParseResult(msgspec.Struct, frozen=True):
     """All that was read from one input.
 
-    `spans` has one Span for each of `messages`. `diagnostics` is empty for well-formed input. `complete` is False
-    where the input stops inside a header or inside content; the last message then is as far as it went. `next_role`
-    is set where the input ends in an open `<|start|>role`.
+    `spans` has one Span for each of `messages`. `diagnostics` is empty for well-formed input; they are in the order of
+    their positions. `complete` is False where the input stops inside a header, whose message is not there, or inside
+    content, whose message is as far as it went. `next_role` is set where the input ends in an open `<|start|>role`.
     """
 
     messages: list[Message]

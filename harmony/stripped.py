@@ -17,50 +17,46 @@ from itertools import chain
 from typing import Final
 
 from harmony import vocabulary
-from harmony.header import SPACE
-from harmony.mending import A_CHANNEL, A_TYPE, IN_NAMES
-from harmony.messages import Role
+from harmony.mending import A_CHANNEL, A_SPACE, A_TYPE, IN_NAMES
 
-_S: Final = f"[{SPACE}]"
+_JSON: Final = rf"{A_SPACE}*+[{{\[]"
 # A name ends before `json{`, unless what is left of it would end in a joint.
-_NAME: Final = rf"(?:(?!(?<![_.-]){A_TYPE}{_S}*+\{{){IN_NAMES})+"
-_TO: Final = rf"{_S}*+to={_S}*+{_NAME}"
-#: ` to=functions.sky`, `commentary to=functions.sky json`, `final`, ` to=functions.sky commentary json`
+_NAME: Final = rf"(?:(?!(?<![_.-]){A_TYPE}{_JSON}){IN_NAMES})+"
+_TO: Final = rf"{A_SPACE}*+to={A_SPACE}*+{_NAME}"
+# ` to=functions.sky`, `commentary to=functions.sky json`, `final`, ` to=functions.sky commentary json`
 _HEADER: Final = re.compile(
-    rf"(?:(?P<first>{_TO})?{_S}*+(?P<channel>{A_CHANNEL})(?P<second>{_TO})?|(?P<only>{_TO}))"
-    rf"(?:{_S}*+(?P<type>{A_TYPE})(?={_S}*+[{{\[\"]|\n))?"
+    rf"(?:(?P<first>{_TO})?{A_SPACE}*+(?P<channel>{A_CHANNEL})(?P<second>{_TO})?|(?P<only>{_TO}))"
+    rf"(?:{A_SPACE}*+(?P<type>{A_TYPE})(?={_JSON}|\n))?"
 )
-_BEGINNING: Final = re.compile(rf"assistant(?={A_CHANNEL}|{_S}++to={IN_NAMES})")
+_BEGINNING: Final = re.compile(rf"assistant(?={A_CHANNEL}|{A_SPACE}++to={IN_NAMES})")
 
 
-def markers_in(text: str, given: Role | None) -> Iterator[tuple[int, int, int]]:
+def markers_in(text: str) -> Iterator[tuple[int, int, int]]:
     """Each marker of a text: where it starts, where it ends (characters), and its token id.
 
-    Of a text that has none, they are those supposed, which have no length.
+    Of a text that has none, they are those supposed, which have no length. The first message's `<|start|>` is not among
+    them.
     """
     written = vocabulary.special_tokens_in(text)
     first = next(written, None)
-    return _supposed(text, given) if first is None else chain([first], written)
+    return _supposed(text) if first is None else chain([first], written)
 
 
-def _supposed(text: str, given: Role | None) -> Iterator[tuple[int, int, int]]:
+def _supposed(text: str) -> Iterator[tuple[int, int, int]]:
     places = [(match.start(), match.end()) for match in _BEGINNING.finditer(text)]
     if not places or places[0][0] > 0:
         places.insert(0, (0, 0))
     ends = [start for start, _ in places[1:]] + [len(text)]
-    stop = vocabulary.END
     for (start, header_start), end in zip(places, ends, strict=True):
         if start > 0:
-            yield start, start, stop
-        header = _HEADER.match(text, header_start, end)
-        if start > 0 or (given is None and header is not None):
             yield start, start, vocabulary.START
-        stop = vocabulary.END
+        header = _HEADER.match(text, header_start, end)
         if header is not None:
             if header["channel"] is not None:
                 yield header.start("channel"), header.start("channel"), vocabulary.CHANNEL
             if header["type"] is not None and not text[header.start("type") - 1].isspace():
                 yield header.start("type"), header.start("type"), vocabulary.CONSTRAIN
             yield header.end(), header.end(), vocabulary.MESSAGE
-            if header["first"] or header["second"] or header["only"]:
-                stop = vocabulary.CALL
+        if end < len(text):
+            is_call = header is not None and (header["first"] or header["second"] or header["only"])
+            yield end, end, vocabulary.CALL if is_call else vocabulary.END

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_parser import CASES, KINDS, flat
 from ways import every_way, in_order, outcome
 
-from harmony import Diagnostic, Message, ParseResult, Role, StreamState, load_harmony_encoding
+from harmony import Diagnostic, HarmonyError, Message, ParseResult, Role, StreamState, load_harmony_encoding
 from harmony import _parser_py as python_engine
 from harmony.errors import REPAIR_SENTENCES
 from harmony.header import NOT_IN_NAMES
@@ -37,9 +37,9 @@ from harmony.vocabulary import (
     STOPS,
     special_tokens_in,
 )
-from harmony.vocabulary import load as load_vocabulary
 
 ENCODING = load_harmony_encoding("HarmonyGptOss")
+A_NAME = 'a name without white space, U+200B or any of `< > { } "`'
 
 
 def ids(text: str) -> list[int]:
@@ -84,8 +84,13 @@ def test_the_page_of_repairs(wrote: str, codes: list[str], read: list[str], engi
 
 
 def test_every_repair_is_on_the_page() -> None:
-    assert {code for _, codes, _ in page() for code in codes} == set(REPAIR_SENTENCES) - {"replaced-bytes"}
-    assert "`replaced-bytes`" in (Path(__file__).parent.parent / "docs" / "repairs.md").read_text(encoding="utf-8")
+    assert {code for _, codes, _ in page() for code in codes} == set(REPAIR_SENTENCES) - {
+        "replaced-bytes",
+        "replaced-token",
+    }
+    text = (Path(__file__).parent.parent / "docs" / "repairs.md").read_text(encoding="utf-8")
+    assert "`replaced-bytes`" in text
+    assert "`replaced-token`" in text
 
 
 @pytest.mark.parametrize(
@@ -132,7 +137,7 @@ def test_every_repair_is_on_the_page() -> None:
         ("<|return|>", []),
         ('{"answer": 1}', [(None, None, None, '{"answer": 1}')]),
         ("<|channel|>final Hel", [("final", None, None, "Hel")]),
-        # markers written out in ordinary text are not looked at in content, and cut a name
+        # a token without a place in content is left out
         ("<|message|>a <|reserved_200001|><|constrain|> b<|end|>", [(None, None, None, "a  b")]),
         # what is left out does not join two halves to a marker
         ("<|message|><|en<|constrain|>d|><|end|>", [(None, None, None, "<|en\ufffdd|>")]),
@@ -164,14 +169,10 @@ def test_ids_of_no_token_and_bytes_of_no_text(engine: ModuleType) -> None:
         (None, "fi\ufffd", "a\ufffdb"),
         ("\ufffd", None, ""),
     ]
-    assert [found.code for found in diagnostics] == [
-        "invalid-token",
-        "invalid-token",
-        "replaced-bytes",
-        "unknown-author",
-    ]
+    codes = ["replaced-token", "replaced-token", "replaced-bytes", "unknown-author"]
+    assert [found.code for found in diagnostics] == codes
     assert complete
-    assert diagnostics[1].message == "Invalid token for decoding: an integer of 71 bits, expected an id in 0..201088"
+    assert diagnostics[1].message == "expected an id in 0..201088, found an integer of 71 bits; it becomes U+FFFD"
 
 
 # --- streaming
@@ -209,18 +210,21 @@ def steps(engine: ModuleType, tokens: list[int], role: Role | None) -> list[tupl
     [
         # JSON begins no word of a header: it is content at once.
         (["<|channel|>", "final", ' {"', "answer", '":', ' "', "hi"], [None, None, '{"', "answer", '":', ' "', "hi"]),
-        # One word too many may be an accident; a second is none, once it has ended.
-        (["<|channel|>", "final", " Sunny", " all", " day"], [None, None, None, None, "Sunny all day"]),
-        # A name of a known channel may be longer than that, until it has ended.
-        (["<|channel|>", "final", "Sunny", " all", " day", "."], [None, None, None, None, None, None]),
-        (["<|channel|>", "final", "Sunny", " all", " day", " long"], [None] * 5 + ["Sunny all day long"]),
+        # Some words too many may be an accident; four are none, once the last has ended.
+        (["<|channel|>", "final", " Sunny", " all", " day", " long", "."], [None] * 7),
+        (
+            ["<|channel|>", "final", " Sunny", " all", " day", " long", " there"],
+            [None] * 6 + ["Sunny all day long there"],
+        ),
+        # The name of a known channel may go on, until it has ended.
+        (["<|channel|>", "final", "Sunny", " all", " day", " long", " and"], [None] * 7),
         # Where there is no header, its first word tells, and between messages the first letters.
         (["S", "unny", " all"], [None, None, "Sunny all"]),
         (["<|message|>", "a", "<|end|>", "S", "unny"], [None, "a", None, "S", "unny"]),
         (["<|message|>", "a", "<|end|>", "comm", "unity"], [None, "a", None, None, "community"]),
         (
-            ["<|message|>", "a", "<|end|>", "final", " words", " of", " mine"],
-            [None, "a"] + [None] * 4 + ["final words of mine"],
+            ["<|message|>", "a", "<|end|>", "final", " words", " of", " mine", " to", " you"],
+            [None, "a"] + [None] * 6 + ["final words of mine to you"],
         ),
         # Content that has begun goes on as it comes.
         (["Sunny", " all", " day", "<|end|>"], [None, "Sunny all", " day", None]),
@@ -269,7 +273,7 @@ def test_complete_while_a_stream_comes_in(engine: ModuleType) -> None:
     told = [parser.complete]
     for token in ids("<|channel|>final<|message|>Hi<|end|>\n"):
         told.append(parser.process(token).complete)
-    assert told == [False, False, False, False, False, True, True]
+    assert told == [False, False, False, False, False, True, False]  # the white space may yet begin a message
     assert parser.process_eos().complete
     assert not parser.process(ids("Hi")[0]).complete
     assert not parser.process_eos().complete
@@ -284,27 +288,31 @@ def test_a_user_of_openai_harmony_finds_it_by_the_same_name() -> None:
 # --- the four laws
 
 
-def lawful(result: ParseResult, tokens: list[int]) -> None:
-    """Laws three and four, for token ids."""
-    contents = [message.content[0].text for message in result.messages]  # type: ignore[attr-defined]
+def check_names(result: ParseResult) -> None:
     for message in result.messages:
         content_type = (message.content_type or "").removeprefix("<|constrain|>")
         for name in (message.author.name, message.recipient, message.channel, content_type):
             assert name is None or not NOT_IN_NAMES.search(name)
-    for index, token in enumerate(tokens):
-        if token == MESSAGE:
-            stop = index + 1
-            while stop < len(tokens) and 0 <= tokens[stop] < FIRST_SPECIAL:
-                stop += 1
-            data = b"".join(map(load_vocabulary().token_bytes, tokens[index + 1 : stop]))
-            # a character that is cut may go on behind a token that is left out
-            assert any(data.decode(errors="ignore").rstrip("\ufffd") in text.replace("\ufffd", "") for text in contents)
+
+
+def check_that_none_is_lost(pieces: list[str], result: ParseResult) -> None:
+    """All pieces of text that stand where no header can are in the contents, in order, each once."""
+    contents = "\0".join(message.content[0].text for message in result.messages)  # type: ignore[attr-defined]
+    place = 0
+    for piece in pieces:
+        found = contents.find(piece, place)
+        assert found >= 0, (piece, contents)
+        place = found + len(piece)
 
 
 def texts_outside(text: str) -> list[str]:
-    """The pieces of a text that stand where no header can: right behind `<|message|>`."""
+    """The pieces of a text right behind `<|message|>`, which are content; and behind a stop, if they are no header."""
     marks = [(0, 0, -1), *special_tokens_in(text), (len(text), len(text), -1)]
-    return [text[stop:start] for (_, stop, token), (start, _, _) in pairwise(marks) if token == MESSAGE]
+    return [
+        text[stop:start]
+        for (_, stop, token), (start, _, _) in pairwise(marks)
+        if token == MESSAGE or (token in STOPS and re.match(r"\s*[bé🤷<{\x1c]", text[stop:start]))
+    ]
 
 
 def as_one(result: ParseResult) -> tuple[Any, ...]:
@@ -328,7 +336,7 @@ FRAGMENTS = [
         ".",
         ":x",
     ],
-    *["{", '{"a": 1}', '"', " ", "\n", "\u00a0", "\u200b", "é", "🤷", "<", "<|", "en", "d|>"],
+    *["{", '{"a": 1}', '"', " ", "\n", "\x0b", "\x1c", "\u00a0", "\u200b", "é", "🤷", "<", "<|", "en", "d|>"],
 ]
 MARKERS = [START, CHANNEL, CONSTRAIN, MESSAGE, END, CALL, RETURN, END_OF_TEXT, 200_000, 199_998]
 PIECES = st.one_of(
@@ -377,12 +385,15 @@ def test_the_laws_for_any_ids(tokens: list[int], role: Role | None, seed: int, e
     found = every_way(engine, tokens, role, seed, strict=False)
     assert found[0] == "ok"
     strict = outcome(lambda: strictly(engine, tokens, role))
-    assert strict == found if strict[0] == "ok" else found[3]  # what is refused is repaired, and that is told
-    lawful(engine.parse(tokens, role, strict=False), tokens)
+    if strict[0] == "ok":
+        assert found == strict
+    else:
+        assert found[3], "what is refused is repaired, and that is told"
+    assert not any("Role." in diagnostic.message for diagnostic in found[3])
+    result = engine.parse(tokens, role, strict=False)
+    check_names(result)
     if engine is not python_engine:
-        assert as_one(engine.parse(tokens, role, strict=False)) == as_one(
-            python_engine.parse(tokens, role, strict=False)
-        )
+        assert as_one(result) == as_one(python_engine.parse(tokens, role, strict=False))
         assert steps(engine, tokens, role) == steps(python_engine, tokens, role)
 
 
@@ -404,28 +415,24 @@ def strictly(engine: ModuleType, tokens: list[int], role: Role | None) -> tuple[
 )
 def test_the_laws_for_any_text(text: str, role: Role | None, engine: ModuleType) -> None:
     result = engine.parse_text(text, role, strict=False)
-    contents = [message.content[0].text for message in result.messages]
-    assert not any(list(special_tokens_in(content)) for content in contents)
-    for piece in texts_outside(text):
-        assert any(piece in content for content in contents)
+    check_names(result)
+    assert not any([*special_tokens_in(message.content[0].text)] for message in result.messages)
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    check_that_none_is_lost(texts_outside(whole), result)
     assert as_one(result) == as_one(python_engine.parse_text(text, role, strict=False))
     tokens = ids(text)
     if ENCODING.decode(tokens) == text:
         read = engine.parse(tokens, role, strict=False)
         assert (read.messages, read.complete, read.next_role) == (result.messages, result.complete, result.next_role)
-        assert [found.message for found in in_order(read.diagnostics)] == [
-            found.message for found in in_order(result.diagnostics)
-        ] or len(read.diagnostics) == len(result.diagnostics)
+        assert sorted(found.code for found in read.diagnostics) == sorted(found.code for found in result.diagnostics)
 
 
-@given(
-    text=st.text(min_size=1).filter(lambda text: not [*special_tokens_in(text)]), role=st.sampled_from([None, *Role])
-)
+@given(text=st.text().map(lambda text: "Well: " + text), role=st.sampled_from([None, *Role]))
 def test_a_text_without_markers_is_a_message(text: str, role: Role | None, engine: ModuleType) -> None:
     result = engine.parse_text(text, role, strict=False)
-    contents = [message.content[0].text for message in result.messages]
-    if text.strip() and not re.match(r"\s*(to=|functions\.|user|assistant|system|developer|tool)", text):
-        assert contents == [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")]
+    if not [*special_tokens_in(text)]:
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        assert [message.content[0].text for message in result.messages] == [whole]
         assert [message.author.role for message in result.messages] == [role or Role.ASSISTANT]
 
 
@@ -435,7 +442,10 @@ def test_every_sequence_of_kinds_up_to_six(role: Role | None, engine: ModuleType
         for tokens in product(KINDS.values(), repeat=length):
             found = as_one(engine.parse(tokens, role, strict=False))
             strict = outcome(lambda: as_one(engine.parse(tokens, role, strict=True)))  # noqa: B023
-            assert strict[1:] == found if strict[0] == "ok" else found[2], tokens
+            if strict[0] == "ok":
+                assert strict[1:] == found, tokens
+            else:
+                assert found[2], tokens
             if engine is not python_engine:
                 assert found == as_one(python_engine.parse(tokens, role, strict=False)), tokens
 
@@ -474,7 +484,7 @@ REPEATED = [
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_long_input_of_every_shape(prefix: str, engine: ModuleType) -> None:
-    count = 1000 if engine is python_engine else 5000  # what is not linear would not end
+    count = 1000 if engine is python_engine else 5000
     for repeated in REPEATED:
         tokens = ids(prefix) + repeated * (count // len(repeated)) + [MESSAGE]
         parser = engine.StreamableParser(ENCODING, None, strict=False)
@@ -483,11 +493,39 @@ def test_long_input_of_every_shape(prefix: str, engine: ModuleType) -> None:
         parser.process_eos()
         whole = engine.parse(tokens, None, strict=False)
         assert parser.messages == whole.messages
-        assert len(parser.diagnostics) == len(whole.diagnostics)
+        assert in_order(parser.diagnostics) == in_order(whole.diagnostics)
+        written = engine.parse_text(ENCODING.decode([token for token in tokens if token >= 0]), None, strict=False)
+        assert written.complete == whole.complete
 
 
-def test_stops_are_named(engine: ModuleType) -> None:
+def test_how_each_span_ends(engine: ModuleType) -> None:
     text = "<|message|>a<|call|><|start|>user<|message|>b<|start|>user<|message|>c<|endoftext|>d<|return|>e"
     ends = [span.end for span in engine.parse_text(text, "user", strict=False).spans]
     assert ends == ["call", None, None, "return", None]
-    assert {ENCODING.decode([token]) for token in STOPS} == {"<|end|>", "<|call|>", "<|return|>"}
+
+
+def test_after_an_error_a_strict_parser_is_pickled(engine: ModuleType) -> None:
+    parser = engine.StreamableParser(ENCODING, None)
+    with pytest.raises(HarmonyError):
+        parser.process_many(ids("<|start|>assistant<|channel|>final<|constrain|>json<|start|>"))
+    copied = pickle.loads(pickle.dumps(parser))
+    assert copied.process_many(ids("<|start|>user<|message|>Hi<|end|>"))[0].delta == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("user<|message|>Hi", "expected no role but `assistant` here, found `user`; it is taken for the author"),
+        ("<|channel|>fi{nal<|message|>Hi", f"expected {A_NAME}, found `fi{{nal`; it is cut to `fi`"),
+        (
+            "<|channel|>final {}<|end|>",
+            "expected a header that ends in `<|message|>`, found text; it is taken for content",
+        ),
+        ("<|channel|>final<|end|>", "expected `<|message|>`, found a stop; the message is empty"),
+        ("<|channel|>f\x1b[1m{<|message|>Hi", f"expected {A_NAME}, found `f\\x1b[1m{{`; it is cut to `f\\x1b[1m`"),
+        ("<|message|>Hi<|constrain|><|end|>", "expected no `<|constrain|>` here; it is left out"),
+    ],
+)
+def test_sentences(text: str, sentence: str, engine: ModuleType) -> None:
+    (found,) = engine.parse_text(text, "assistant", strict=False).diagnostics
+    assert found.message == sentence

@@ -42,11 +42,13 @@ def every_way(
 
     def finish(parser: Any) -> Read:
         complete = parser.complete
-        assert complete == (parser.state is StreamState.EXPECT_START) or not strict
+        assert complete == (parser.state is StreamState.EXPECT_START)
         parser.process_eos()
-        assert parser.complete == complete
+        if parser.complete != complete:  # text was held back that was only white space
+            assert not strict
+            assert parser.complete
         assert parser.tokens == list(tokens)
-        return parser.messages, complete, in_order(parser.diagnostics)
+        return parser.messages, parser.complete, in_order(parser.diagnostics)
 
     def one_by_one() -> Read:
         parser = engine.StreamableParser(encoding, role, strict=strict)
@@ -117,7 +119,11 @@ def check_spans(result: harmony.ParseResult, tokens: Sequence[int], *, strict: b
                 if not vocabulary.FIRST_SPECIAL <= token <= vocabulary.LAST_TOKEN
             )
             text = content.decode(errors="replace")
-            assert text.replace("\ufffd", "").endswith(message.content[0].text.replace("\ufffd", ""))  # type: ignore[attr-defined]
+            read = message.content[0].text.replace("\ufffd", "")  # type: ignore[attr-defined]
+            spanned = text.replace("\ufffd", "")
+            assert spanned.endswith(read)
+            if len(spanned) > len(read) > 0:  # a token holds the end of the header too, for `<|message|>` is missing
+                assert tokens[span.content_start - 1] != vocabulary.MESSAGE
             continue
         assert tokens[span.content_start - 1] == vocabulary.MESSAGE
         content = b"".join(map(vocabulary.load().token_bytes, tokens[span.content_start : span.stop]))

@@ -1,0 +1,292 @@
+"""Where content begins whose `<|message|>` is missing: which text of a header is still a header, and which is not.
+
+That is asked of a run, the text between two markers, while a stream comes in, and the answer "content" is never taken
+back. So it is given only where no header of the strict language can follow; and as models do put a word too many into
+a header, one such word is no answer yet. What the words of a header say is not known here, but in `mending.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from harmony import vocabulary
+from harmony.errors import Fault
+from harmony.header import (
+    KNOWN_CONTENT_TYPES,
+    OUTSIDE_NAMES,
+    REMEMBERED_HEADERS,
+    REMEMBERED_LENGTH,
+    SPACE,
+    WHITE_SPACE,
+    Header,
+)
+from harmony.machine import Kind
+from harmony.mending import A_CHANNEL, A_ROLE, A_SPACE, A_TYPE, ESCAPED, GLUED, IN_NAMES, PIECE, Run, mend_header
+from harmony.messages import KNOWN_CHANNELS, ROLES, Role
+
+#: What a run begins with: an author, after `<|start|>`; nothing, where the caller gave the role; what can only be
+#: guessed, where `<|start|>` is missing; or what the marker before it says.
+Slot: TypeAlias = Literal["author", "given", "stray", "channel", "content type"]
+# The slots in which the first word may be anything that begins a header. In the others it is what the slot says.
+_OPEN_SLOTS: Final = ("given", "stray")
+
+# Words without a place in a header are content where they are more than these: so many may be an accident.
+_MOST_STRAYS: Final = 3
+#: As many words a run has at least whose words make it content: those, one more, and the one that its slot is for.
+WORDS_THAT_DECIDE: Final = _MOST_STRAYS + 2
+
+#: What errors call the token that ends a header without `<|message|>`.
+ENDINGS: Final[dict[int, str]] = {
+    Kind.START: "`<|start|>`",
+    Kind.STOP: "a stop",
+    Kind.END_OF_TEXT: "`<|endoftext|>`",
+    Kind.END_OF_INPUT: "the end of the input",
+}
+
+#: The header of a message that has none.
+NO_HEADER: Final = Header(Role.ASSISTANT, None, None, None, None)
+
+#: What each byte is to a run: 0 where it is of a name, 1 for white space between words, 2 where the text has to be
+#: looked at, for it may be neither.
+BYTES: Final = bytes(
+    1 if byte in b" \t\n\f\r" else 2 if byte == 0x0B or byte >= 0x7F or chr(byte) in OUTSIDE_NAMES else 0
+    for byte in range(256)
+)
+
+# More words than these are content, whatever they are: a legal run has three. And so is more text than this behind a
+# character that no name holds.
+_MOST_WORDS: Final = 16
+_MOST_BEHIND_NAME: Final = 32
+
+# A known word at which a word of prose cannot go on, as it would in `finally`.
+_ENDS: Final = r"(?![a-z0-9_.:-])"
+_TO: Final = rf"to{A_SPACE}*+={A_SPACE}*+(?:{IN_NAMES}+|\Z)"
+_DOTTED: Final = rf"{IN_NAMES}*\.{IN_NAMES}+"
+_FUNCTION: Final = rf"functions\.{IN_NAMES}+"
+_TYPE: Final = rf"{A_TYPE}(?:(?!{IN_NAMES})|(?=\[))"
+# Behind the first item: a recipient and a type; or a type alone, where the content is plainly JSON.
+_REST: Final = (
+    rf"(?:(?:{A_SPACE}*+{_TO}|{A_SPACE}++{_FUNCTION})(?:{A_SPACE}*+{_TYPE})?"
+    rf"|{A_SPACE}*+{A_TYPE}(?={A_SPACE}*+[{{\[]))?{A_SPACE}*+"
+)
+_AUTHOR: Final = (
+    rf"(?:{A_ROLE})+(?::{IN_NAMES}+)?(?!{IN_NAMES})(?:{A_SPACE}++{A_ROLE}(?!{IN_NAMES}))*"
+    rf"(?:{A_SPACE}++{A_CHANNEL}(?!{IN_NAMES}))?"
+    rf"|(?:{A_ROLE})*{A_CHANNEL}(?:(?={A_SPACE}*+to=)|{_ENDS})|{IN_NAMES}+(?={A_SPACE}++to=)|{_DOTTED}|{A_ROLE}{_ENDS}"
+)
+_OPEN: Final = re.compile(
+    rf"{A_SPACE}*+(?:{A_ROLE})?{A_SPACE}*+{A_CHANNEL}?{A_SPACE}*+{_TO}(?:{A_SPACE}*+{_TYPE})?{A_SPACE}*+"
+)
+# What of a run is a header for sure where no `<|message|>` follows. Anything else is content.
+_SURE: Final[dict[Slot, re.Pattern[str]]] = {
+    "author": re.compile(rf"{A_SPACE}*+(?:{_AUTHOR}){_REST}"),
+    "given": _OPEN,
+    "stray": _OPEN,
+    "channel": re.compile(rf"{A_SPACE}*+(?:{IN_NAMES}+(?={A_SPACE}++to=)|{A_CHANNEL}|{_DOTTED}){_REST}"),
+    "content type": re.compile(rf"{A_SPACE}*+(?:{_TYPE}|{_DOTTED}){_REST}"),
+}
+
+# A word that may begin a header whose `<|start|>` is missing, and all that may become one.
+_STARTER: Final = re.compile(
+    rf"{A_ROLE}(?::{IN_NAMES}*|{A_CHANNEL})?|{A_CHANNEL}(?:to=.*)?|to(?:=.*)?|{_FUNCTION}", re.DOTALL
+)
+_STARTERS: Final = (
+    *ROLES,
+    *(role + channel for role in ROLES for channel in KNOWN_CHANNELS),
+    *(channel + "to=" for channel in KNOWN_CHANNELS),
+    "to=",
+    "functions.",
+)
+_LONGEST_STARTER: Final = max(map(len, _STARTERS))
+
+_WORD: Final = re.compile(f"[^{SPACE}]+")
+_SPACES: Final = re.compile(f"{A_SPACE}*")
+_WHITE: Final = re.compile(f"[{WHITE_SPACE}]*")
+_JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{")
+_OUTSIDE: Final = re.compile(f"[{OUTSIDE_NAMES}]")
+_WORD_END: Final = re.compile(f"[^{SPACE}]{A_SPACE}")
+_UNFINISHED: Final = re.compile(rf"{ESCAPED.pattern}{{1,3}}\Z")  # perhaps the beginning of a character
+
+
+class Mended(NamedTuple):
+    """What became of a header without `<|message|>`.
+
+    `header` is None where there is no message. `content` are the bytes that belong to it, the first of them in the
+    token at the index `start`. The faults' positions are indices of tokens. `nothing` is True where there was no more
+    than white space between messages, so that what follows is to be looked at as if it were not there.
+    """
+
+    header: Header | None
+    content: bytes
+    start: int
+    faults: Sequence[Fault]
+    nothing: bool = False
+
+
+def is_blank(tokens: Sequence[int]) -> bool:
+    """Whether text between messages is nothing but white space."""
+    return _WHITE.fullmatch(Run(tokens, 0, len(tokens)).text) is not None
+
+
+def slot_of(tokens: Sequence[int], run: int, given: Role | None, *, stray: bool) -> Slot:
+    """What the run that begins at the index `run` begins with."""
+    if run:
+        return "channel" if tokens[run - 1] == vocabulary.CHANNEL else "content type"
+    return "stray" if stray else "author" if given is None else "given"
+
+
+def may_decide(tokens: Sequence[int], run: int, slot: Slot) -> bool:
+    """Whether with its last token a run can have turned out to be content, so that it is worth a look.
+
+    That is where the token ends a word, and as many as it takes are there; or where it holds what no name does. Where
+    `<|start|>` is missing the first letters can be enough, and a token has one at least.
+    """
+    if slot == "stray" and len(tokens) <= _LONGEST_STARTER:
+        return True
+    last = _text_bytes(tokens[-1])
+    if last.isalpha():
+        return False
+    before = _text_bytes(tokens[-2]) if len(tokens) > run + 1 else b""
+    end = (before + last).decode(errors="ignore")
+    if _OUTSIDE.search(end):
+        return True
+    if not _WORD_END.search(end):
+        return False
+    words = b"".join(map(_text_bytes, tokens[run:])).decode(errors="ignore")
+    return sum(1 for _ in _WORD_END.finditer(words)) >= (1 if slot in _OPEN_SLOTS else WORDS_THAT_DECIDE)
+
+
+def _text_bytes(token: int) -> bytes:
+    return vocabulary.TOKEN_BYTES[token] if token < vocabulary.FIRST_SPECIAL else b""
+
+
+def is_content(tokens: Sequence[int], run: int, slot: Slot, *, ended: bool) -> bool:
+    """Whether the run can be no part of a header any more; `ended` where a marker of headers follows it."""
+    if len(tokens) == run + 1 and slot not in _OPEN_SLOTS and _text_bytes(tokens[run]).isalpha():
+        return False  # by far the most are the one word that their slot is for
+    found = _is_content if len(tokens) - run > REMEMBERED_LENGTH else _remembered
+    return found(tuple(tokens[run:]), slot, ended)
+
+
+def _is_content(tokens: tuple[int, ...], slot: Slot, ended: bool) -> bool:
+    text = Run(tokens, 0, len(tokens)).text
+    if not ended:
+        text = _UNFINISHED.sub("", text)
+    if _JSON.search(text):
+        return True
+    outside = _OUTSIDE.search(text)
+    if outside and len(text) - outside.start() > _MOST_BEHIND_NAME:
+        return True
+    strays = 0
+    addressed = False  # what is written to a recipient is held back longer: two calls are worse than a late one
+    placed = slot not in _OPEN_SLOTS  # the first word is what the slot says
+    for count, match in enumerate(_WORD.finditer(text)):
+        complete = ended or match.end() < len(text)
+        piece = PIECE.search(match[0])
+        word = piece[0] if piece else ""
+        if count == 0 and slot in _OPEN_SLOTS and not _may_start(word, slot, complete=complete):
+            return True
+        if count >= _MOST_WORDS:
+            return True
+        if not complete:
+            break
+        strays += piece is None or not (placed or _is_item(word))
+        placed = word == "to="  # the next word is the name
+        addressed = addressed or word.startswith("to=") or "." in word
+        if strays > _MOST_STRAYS and not addressed:
+            return True
+    return False
+
+
+_remembered = lru_cache(REMEMBERED_HEADERS)(_is_content)
+
+
+def _is_item(word: str) -> bool:
+    return (
+        "." in word
+        or word.startswith("to=")
+        or word in KNOWN_CONTENT_TYPES
+        or word in KNOWN_CHANNELS
+        or word in ROLES
+        or GLUED.match(word) is not None
+    )
+
+
+def _may_start(word: str, slot: Slot, *, complete: bool) -> bool:
+    if _STARTER.fullmatch(word):
+        return True
+    if slot == "given":  # a legal header may begin with these, and any word may yet get a dot
+        return not complete or "." in word or word in KNOWN_CONTENT_TYPES
+    return not complete and any(starter.startswith(word) for starter in _STARTERS)
+
+
+def content_of(tokens: Sequence[int], run: int, slot: Slot, given: Role | None) -> Mended:
+    """The header and the content that tokens hold whose last run `is_content`."""
+    text = Run(tokens, run, len(tokens))
+    return _split(tokens, run, slot, text, _sure(text.text, slot), given)
+
+
+def give_up(tokens: Sequence[int], run: int, slot: Slot, given: Role | None, ending: int) -> Mended:
+    """What to make of a header that gets no `<|message|>`, but a token of the kind `ending`.
+
+    What is no header for sure is content. Where there is none, a stop makes a message of a header that says something.
+    """
+    if slot == "stray" and is_blank(tokens):
+        return Mended(None, b"", 0, [Fault("white-space-between", 0)], nothing=True)
+    interrupted = Mended(None, b"", 0, [Fault("interrupted-header", len(tokens), found=ENDINGS[ending])])
+    text = Run(tokens, run, len(tokens))
+    offset = _sure(text.text, slot)
+    if ending == Kind.END_OF_INPUT and _is_cut_header(text.text, offset, slot):
+        return interrupted
+    if not _SPACES.fullmatch(text.text, offset):
+        return _split(tokens, run, slot, text, offset, given)
+    header, faults = mend_header(tokens, given, ENDINGS[ending], run, len(text.text))
+    says_nothing = header.channel is None and header.recipient is None and header.content_type is None
+    if ending == Kind.START and says_nothing and run == 0 and header.role is Role.ASSISTANT:
+        return Mended(None, b"", 0, [Fault("repeated-start", len(tokens))])
+    if says_nothing or ending not in (Kind.STOP, Kind.END_OF_TEXT):
+        return interrupted
+    if slot == "stray":
+        faults.insert(0, Fault("missing-start", 0))
+    return Mended(header, b"", len(tokens), [*faults, Fault("missing-content", len(tokens), found=ENDINGS[ending])])
+
+
+def _sure(text: str, slot: Slot) -> int:
+    """How much of a run is a header for sure, with the white space behind it."""
+    match = _SURE[slot].match(text)
+    if match is None:
+        return 0
+    if slot in _OPEN_SLOTS:
+        first = PIECE.search(text)
+        if first is None or not _may_start(first[0], slot, complete=True):
+            return 0
+    return match.end()
+
+
+def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
+    """Whether the input ends behind a header's item, or within a word that could have become one."""
+    rest = text[offset:].lstrip(" \t\n\f\r")
+    if slot in _OPEN_SLOTS:
+        return offset > 0 and (not rest or PIECE.fullmatch(rest) is not None)
+    if not rest:
+        return True
+    if not PIECE.fullmatch(rest):
+        return False
+    if not offset:
+        return True
+    before = text[:offset]
+    addressed = "to=" in before or "." in before
+    becoming = any(whole.startswith(rest) for whole in (*KNOWN_CONTENT_TYPES, "to=", "functions."))
+    return before[-1] in " \t\n\f\r" and (addressed or becoming or rest.startswith("functions."))
+
+
+def _split(tokens: Sequence[int], run: int, slot: Slot, text: Run, offset: int, given: Role | None) -> Mended:
+    header, faults = mend_header(tokens, given, "text", run, offset)
+    if slot == "stray" and offset:
+        faults.insert(0, Fault("missing-start", 0))
+    start = text.place(offset)
+    faults.append(Fault("stray-text" if slot == "stray" and not offset else "missing-message", start))
+    return Mended(header, text.data[text.bytes_before(offset) :], start, faults)
