@@ -82,6 +82,7 @@ REPAIR_SENTENCES: Final = {
     "no-recipient": "expected a recipient's name after `to=`, found {found}; `to=` is left out",
     "spaced-name": "expected no white space before the name {found}; it is left out",
     "misplaced-recipient": "expected a {slot}, found a name with a dot, {found}; it is taken for the recipient",
+    "stray-recipient": "expected no recipient {found} before the header that counts; it is left out",
     "other-recipient": "expected one recipient, found {found} too; it is left out",
     "no-content-type": "expected a content type after `<|constrain|>`, found {found}; the marker is left out",
     "other-content-type": "expected one content type, found {found} too; it is left out",

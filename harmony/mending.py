@@ -286,13 +286,14 @@ class _Bag:
         last_channel = self.channels[-1] if self.channels else None
         last_other = max((n for n, item in enumerate(self.recipients) if item.word != Role.ASSISTANT), default=-1)
         for index, item in enumerate(self.recipients):
-            # `<|channel|>commentary to=assistant<|channel|>analysis`: the real header follows, and the assistant does
-            # not write to itself
             follows = index < last_other or self._beside(item) is not last_channel
-            stray = role is Role.ASSISTANT and item.word == Role.ASSISTANT and follows
-            if chosen is None and not stray:
+            if role is Role.ASSISTANT and item.word == Role.ASSISTANT and follows and chosen is None:
+                # `<|channel|>commentary to=assistant<|channel|>analysis`
+                self._note("stray-recipient", item.place, found=quote(item.word))
+            elif chosen is None:
                 chosen = item
             else:
+                # `to=functions.sky to=functions.sea`
                 self._note("other-recipient", item.place, found=quote(item.word))
         return chosen
 
