@@ -50,8 +50,8 @@ cdef class Moves:
     cdef int _add_to_content(self, int64_t rank) except -1
     cdef list _own_tokens(self)
     cdef int _look_before(self, int kind) except -1
-    cdef bint _is_short(self, bint ended) except -1
-    cdef bint _look(self, bint ended) except -1
+    cdef bint _is_short(self, int marker) except -1
+    cdef bint _look(self, int marker) except -1
     cdef object _slot(self)
     cdef int _open_bare_content(self, object mended) except -1
     cdef int _add_bytes(self, bytes data) except -1

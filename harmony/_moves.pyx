@@ -11,7 +11,7 @@ from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from harmony._content cimport append, append_rank, clear, last_bytes, settle, text_between
+from harmony._content cimport all_bytes, append, append_rank, clear, last_bytes, settle, text_between
 
 cdef extern from "Python.h":
     # As it is declared in cpython.ref it would count the reference that the call itself holds.
@@ -20,7 +20,7 @@ cdef extern from "Python.h":
 from harmony import machine, vocabulary
 from harmony._engine import characters, placed, repaired
 from harmony.errors import Fault, quote
-from harmony.header import open_role, read_header
+from harmony.header import NO_HEADER as _NO_HEADER, open_role, read_header
 from harmony.messages import Role
 from harmony.results import ENDS, Segment, Span
 from harmony.tokens import as_id
@@ -56,8 +56,11 @@ cdef int REOPEN = machine.Action.REOPEN
 cdef int ILLEGAL = machine.ILLEGAL
 
 cdef dict ENDS_OF = ENDS
+cdef object NO_HEADER = _NO_HEADER
 cdef int KIND_COUNT = len(machine.Kind)
+cdef int LONGEST_WORD = 0
 cdef int WORDS_THAT_DECIDE = 0
+cdef Py_ssize_t BLANK_AT_MOST = 32  # as in the twin
 cdef Py_ssize_t LONG_RUN = 0
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
@@ -87,25 +90,27 @@ cdef const uint8_t[::1] BYTES  # of `bare_content.py`
 
 cdef int load_lenient() except -1:
     """Imports what lenient parsing alone needs: without it, a process starts a tenth sooner."""
-    global bare_content, mending, BYTES, LONG_RUN, WORDS_THAT_DECIDE
+    global bare_content, mending, BYTES, LONG_RUN, LONGEST_WORD, WORDS_THAT_DECIDE
     if bare_content is None:
         import harmony.bare_content
         import harmony.mending
         BYTES = harmony.bare_content.BYTES
         LONG_RUN = harmony.bare_content.REMEMBERED_LENGTH
+        LONGEST_WORD = harmony.bare_content.LONGEST_WORD
         WORDS_THAT_DECIDE = harmony.bare_content.WORDS_THAT_DECIDE
         mending = harmony.mending
         bare_content = harmony.bare_content
     return 0
 
 
-cdef bint is_short(list tokens, Py_ssize_t start, bint ended) except -1:
+cdef bint is_short(list tokens, Py_ssize_t start, int marker) except -1:
     """Whether the tokens from `start` on have fewer words than decide, and only what names may have."""
     cdef Py_ssize_t index
     cdef int64_t token
     cdef uint32_t place
     cdef uint8_t byte
     cdef int words = 0
+    cdef int length = 0
     cdef bint in_word = False
     for index in range(start, len(tokens)):
         token = tokens[index]
@@ -117,7 +122,11 @@ cdef bint is_short(list tokens, Py_ssize_t start, bint ended) except -1:
                 return False
             words += in_word and byte == 1
             in_word = byte == 0
-    return words + (in_word and ended) < WORDS_THAT_DECIDE
+            length = length + 1 if in_word else 0
+            if length > LONGEST_WORD:
+                return False
+    words += in_word and marker != TEXT
+    return words < (2 if marker == CHANNEL else WORDS_THAT_DECIDE)
 
 
 cdef object rank_text(int64_t rank):
@@ -328,7 +337,7 @@ cdef class Moves:
         return self._open_content(header, self._position + width)
 
     cdef int _mend_header(self, Py_ssize_t width) except -1:
-        if self._look(True):
+        if self._look(MESSAGE):
             return self._repair(MESSAGE, vocabulary.MESSAGE, vocabulary.MESSAGE, width)
         header, faults = mending.mend_header(self._header_tokens, self._given)
         self._note_in_header(faults)
@@ -363,6 +372,8 @@ cdef class Moves:
         return 0
 
     cdef int _close_message(self, object end) except -1:
+        if self._header is NO_HEADER and self._content.size == 0:  # a second `<|message|>` that nothing followed
+            return self._forget_header()
         if self._spans is None:
             self._delta = settle(&self._content, True)
         rest = text_between(&self._content, self._content.shown, self._content.size)
@@ -404,30 +415,30 @@ cdef class Moves:
     cdef int _look_before(self, int kind) except -1:
         """Opens the content that a header's text turns out to be, now that a marker has ended it."""
         if kind == CHANNEL or kind == CONSTRAIN or (kind == MESSAGE and self._state == STRAY_TEXT):
-            if not self._is_short(True):
-                self._look(True)
+            if not self._is_short(kind):
+                self._look(kind)
         return 0
 
     cdef int _look_again(self) except -1:
         """The same while text comes in, where its last token may have decided it."""
-        if self._header is None and not self._strict and self._header_tokens and not self._is_short(False):
+        if self._header is None and not self._strict and self._header_tokens and not self._is_short(TEXT):
             if bare_content.may_decide(self._header_tokens, self._run_start, self._slot()):
-                self._look(False)
+                self._look(TEXT)
         return 0
 
-    cdef bint _is_short(self, bint ended) except -1:
+    cdef bint _is_short(self, int marker) except -1:
         """Whether the header's last text is too short to be content; by far the most are."""
         cdef Py_ssize_t size = len(self._header_tokens) - self._run_start
         if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0) or size > LONG_RUN:
             return False
-        return is_short(self._header_tokens, self._run_start, ended)
+        return is_short(self._header_tokens, self._run_start, marker)
 
-    cdef bint _look(self, bint ended) except -1:
+    cdef bint _look(self, int marker) except -1:
         """Opens content whose `<|message|>` is missing, if the header's last text is that; whether it is."""
         if len(self._header_tokens) == self._run_start:
             return False
         slot = self._slot()
-        if not bare_content.is_content(self._header_tokens, self._run_start, slot, ended=ended):
+        if not bare_content.is_content(self._header_tokens, self._run_start, slot, marker):
             return False
         self._open_bare_content(bare_content.content_of(self._header_tokens, self._run_start, slot, self._given))
         return True
@@ -481,14 +492,15 @@ cdef class Moves:
 
     cdef int _reopen(self, object integer, Py_ssize_t width) except -1:
         cdef bint bare = self._state == BARE_CONTENT
-        header = self._header if bare else bare_content.NO_HEADER
-        code = "late-message" if bare else "second-message" if self._content.size else "repeated-message"
+        cdef bint blank = self._content.size <= BLANK_AT_MOST and not all_bytes(&self._content).strip()
+        header = self._header if bare else NO_HEADER
+        code = "late-message" if bare else "repeated-message" if blank else "second-message"
         self._note([repaired(code, self._position, integer)])
-        if self._content.size:
+        if not blank:
             self._close_message(None)
             self._start = self._position
             self._remember_header(header)
-        self._content_start = self._position + width
+            self._content_start = self._position + width
         return 0
 
     cdef int _note_in_header(self, object faults) except -1:

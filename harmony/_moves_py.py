@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn
 from harmony import machine, vocabulary
 from harmony._engine import characters, placed, repaired
 from harmony.errors import Diagnostic, Fault, quote
-from harmony.header import Header, open_role, read_header
+from harmony.header import NO_HEADER, Header, open_role, read_header
 from harmony.messages import Message, Role
 from harmony.results import ENDS, Segment, Span
 from harmony.tokens import as_id
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from harmony import bare_content, mending
 
 _KIND_COUNT: Final = len(machine.Kind)
+# White space between two `<|message|>` is told from content up to this size, in bytes.
+_BLANK_AT_MOST: Final = 32
 _HEADER_MARKERS: Final = (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN)
 
 
@@ -228,7 +230,7 @@ class Moves:
         self._open_content(header, self._position + width)
 
     def _mend_header(self, width: int) -> None:
-        if self._look(ended=True):
+        if self._look(machine.Kind.MESSAGE):
             self._repair(machine.Kind.MESSAGE, vocabulary.MESSAGE, width)
             return
         header, faults = mending.mend_header(self._header_tokens, self._given)
@@ -253,6 +255,9 @@ class Moves:
     def _close_message(self, end: Literal["end", "call", "return"] | None) -> None:
         header = self._header
         assert header is not None  # content is open
+        if header is NO_HEADER and not self._content:  # a second `<|message|>` that nothing followed
+            self._header = None
+            return
         if self._spans is None:
             self._delta = self._settle(final=True)
         message = header.message(self._text + utf_8_decode(self._content[self._shown :], "replace", True)[0])
@@ -290,18 +295,18 @@ class Moves:
         """
         stray = self._state == machine.State.STRAY_TEXT
         if kind in _HEADER_MARKERS or (kind == machine.Kind.MESSAGE and stray):
-            self._look(ended=True)
+            self._look(kind)
 
     def _look_again(self) -> None:
         """The same while text comes in, where its last token may have decided it."""
         waiting = self._header is None and self._header_tokens and not self._strict
         if waiting and bare_content.may_decide(self._header_tokens, self._run_start, self._slot()):
-            self._look(ended=False)
+            self._look(machine.Kind.TEXT)
 
-    def _look(self, *, ended: bool) -> bool:
+    def _look(self, marker: int) -> bool:
         """Opens content whose `<|message|>` is missing, if the header's last text is that; whether it is."""
         tokens, run, slot = self._header_tokens, self._run_start, self._slot()
-        if len(tokens) == run or not bare_content.is_content(tokens, run, slot, ended=ended):
+        if len(tokens) == run or not bare_content.is_content(tokens, run, slot, marker):
             return False
         self._open_bare_content(bare_content.content_of(tokens, run, slot, self._given))
         return True
@@ -354,13 +359,14 @@ class Moves:
         header = self._header
         assert header is not None
         bare = self._state == machine.State.BARE_CONTENT
-        code = "late-message" if bare else "second-message" if self._content else "repeated-message"
+        blank = len(self._content) <= _BLANK_AT_MOST and not self._content.strip()
+        code = "late-message" if bare else "repeated-message" if blank else "second-message"
         self._note([repaired(code, self._position, token)])
-        if self._content:
+        if not blank:
             self._close_message(None)
             self._start = self._position
-            self._header = header if bare else bare_content.NO_HEADER
-        self._content_start = self._position + width
+            self._header = header if bare else NO_HEADER
+            self._content_start = self._position + width
 
     def _note_in_header(self, faults: Iterable[Fault]) -> None:
         """Remembers what was mended in the open header."""

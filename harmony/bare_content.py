@@ -20,11 +20,22 @@ from harmony.header import (
     REMEMBERED_HEADERS,
     REMEMBERED_LENGTH,
     SPACE,
-    WHITE_SPACE,
     Header,
 )
 from harmony.machine import Kind
-from harmony.mending import A_CHANNEL, A_ROLE, A_SPACE, A_TYPE, ESCAPED, GLUED, IN_NAMES, PIECE, Run, mend_header
+from harmony.mending import (
+    A_CHANNEL,
+    A_ROLE,
+    A_SPACE,
+    A_TYPE,
+    DOTTED_NAME,
+    ESCAPED,
+    GLUED,
+    IN_NAMES,
+    PIECE,
+    Run,
+    mend_header,
+)
 from harmony.messages import KNOWN_CHANNELS, ROLES, Role
 
 #: What a run begins with: an author, after `<|start|>`; nothing, where the caller gave the role; what can only be
@@ -46,9 +57,6 @@ ENDINGS: Final[dict[int, str]] = {
     Kind.END_OF_INPUT: "the end of the input",
 }
 
-#: The header of a message that has none.
-NO_HEADER: Final = Header(Role.ASSISTANT, None, None, None, None)
-
 #: What each byte is to a run: 0 where it is of a name, 1 for white space between words, 2 where the text has to be
 #: looked at, for it may be neither.
 BYTES: Final = bytes(
@@ -56,20 +64,26 @@ BYTES: Final = bytes(
     for byte in range(256)
 )
 
+# Where `<|start|>` is missing, so many tokens are looked at one by one: more than its first word mostly has.
+_FIRST_TOKENS: Final = 20
+
 # More words than these are content, whatever they are: a legal run has three. And so is more text than this behind a
 # character that no name holds.
 _MOST_WORDS: Final = 16
+#: And so is a word without a place that is longer than this, as where a language writes no spaces.
+LONGEST_WORD: Final = 32
 _MOST_BEHIND_NAME: Final = 32
 
 # A known word at which a word of prose cannot go on, as it would in `finally`.
 _ENDS: Final = r"(?![a-z0-9_.:-])"
 _TO: Final = rf"to{A_SPACE}*+={A_SPACE}*+(?:{IN_NAMES}+|\Z)"
-_DOTTED: Final = rf"{IN_NAMES}*\.{IN_NAMES}+"
+_DOTTED: Final = rf"{DOTTED_NAME.pattern}(?!{IN_NAMES})"
 _FUNCTION: Final = rf"functions\.{IN_NAMES}+"
 _TYPE: Final = rf"{A_TYPE}(?:(?!{IN_NAMES})|(?=\[))"
 # Behind the first item: a recipient and a type; or a type alone, where the content is plainly JSON.
 _REST: Final = (
     rf"(?:(?:{A_SPACE}*+{_TO}|{A_SPACE}++{_FUNCTION})(?:{A_SPACE}*+{_TYPE})?"
+    rf"|{A_SPACE}++{DOTTED_NAME.pattern}(?:{A_SPACE}*+{A_TYPE})?(?={A_SPACE}*+[{{\[])"
     rf"|{A_SPACE}*+{A_TYPE}(?={A_SPACE}*+[{{\[]))?{A_SPACE}*+"
 )
 _AUTHOR: Final = (
@@ -89,23 +103,15 @@ _SURE: Final[dict[Slot, re.Pattern[str]]] = {
     "content type": re.compile(rf"{A_SPACE}*+(?:{_TYPE}|{_DOTTED}){_REST}"),
 }
 
-# A word that may begin a header whose `<|start|>` is missing, and all that may become one.
+# A word that may begin a header whose `<|start|>` is missing, and one that may become such a word.
 _STARTER: Final = re.compile(
-    rf"{A_ROLE}(?::{IN_NAMES}*|{A_CHANNEL})?|{A_CHANNEL}(?:to=.*)?|to(?:=.*)?|{_FUNCTION}", re.DOTALL
+    rf"{A_ROLE}(?::{IN_NAMES}*|{A_CHANNEL})?|{A_CHANNEL}(?:to=.*)?|to(?:=.*)?|{DOTTED_NAME.pattern}", re.DOTALL
 )
-_STARTERS: Final = (
-    *ROLES,
-    *(role + channel for role in ROLES for channel in KNOWN_CHANNELS),
-    *(channel + "to=" for channel in KNOWN_CHANNELS),
-    "to=",
-    "functions.",
-)
-_LONGEST_STARTER: Final = max(map(len, _STARTERS))
+_BECOMING: Final = re.compile(rf"{A_ROLE}:.*|(?:{A_CHANNEL})?to=.*|[\w.-]*", re.DOTALL | re.ASCII)
 
 _WORD: Final = re.compile(f"[^{SPACE}]+")
 _SPACES: Final = re.compile(f"{A_SPACE}*")
-_WHITE: Final = re.compile(f"[{WHITE_SPACE}]*")
-_JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{")
+_JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{.", re.DOTALL)  # a brace by itself may be an accident
 _OUTSIDE: Final = re.compile(f"[{OUTSIDE_NAMES}]")
 _WORD_END: Final = re.compile(f"[^{SPACE}]{A_SPACE}")
 _UNFINISHED: Final = re.compile(rf"{ESCAPED.pattern}{{1,3}}\Z")  # perhaps the beginning of a character
@@ -127,8 +133,8 @@ class Mended(NamedTuple):
 
 
 def is_blank(tokens: Sequence[int]) -> bool:
-    """Whether text between messages is nothing but white space."""
-    return _WHITE.fullmatch(Run(tokens, 0, len(tokens)).text) is not None
+    """Whether text between messages is nothing but white space, or U+200B."""
+    return _SPACES.fullmatch(Run(tokens, 0, len(tokens)).text) is not None
 
 
 def slot_of(tokens: Sequence[int], run: int, given: Role | None, *, stray: bool) -> Slot:
@@ -144,7 +150,7 @@ def may_decide(tokens: Sequence[int], run: int, slot: Slot) -> bool:
     That is where the token ends a word, and as many as it takes are there; or where it holds what no name does. Where
     `<|start|>` is missing the first letters can be enough, and a token has one at least.
     """
-    if slot == "stray" and len(tokens) <= _LONGEST_STARTER:
+    if slot == "stray" and len(tokens) <= _FIRST_TOKENS:
         return True
     last = _text_bytes(tokens[-1])
     if last.isalpha():
@@ -163,16 +169,20 @@ def _text_bytes(token: int) -> bytes:
     return vocabulary.TOKEN_BYTES[token] if token < vocabulary.FIRST_SPECIAL else b""
 
 
-def is_content(tokens: Sequence[int], run: int, slot: Slot, *, ended: bool) -> bool:
-    """Whether the run can be no part of a header any more; `ended` where a marker of headers follows it."""
+def is_content(tokens: Sequence[int], run: int, slot: Slot, marker: int) -> bool:
+    """Whether the run can be no part of a header any more.
+
+    `marker` is the kind of the marker of headers that has ended it, or Kind.TEXT where it may go on.
+    """
     if len(tokens) == run + 1 and slot not in _OPEN_SLOTS and _text_bytes(tokens[run]).isalpha():
         return False  # by far the most are the one word that their slot is for
     found = _is_content if len(tokens) - run > REMEMBERED_LENGTH else _remembered
-    return found(tuple(tokens[run:]), slot, ended)
+    return found(tuple(tokens[run:]), slot, marker)
 
 
-def _is_content(tokens: tuple[int, ...], slot: Slot, ended: bool) -> bool:
+def _is_content(tokens: tuple[int, ...], slot: Slot, marker: int) -> bool:
     text = Run(tokens, 0, len(tokens)).text
+    ended = marker != Kind.TEXT
     if not ended:
         text = _UNFINISHED.sub("", text)
     if _JSON.search(text):
@@ -193,34 +203,38 @@ def _is_content(tokens: tuple[int, ...], slot: Slot, ended: bool) -> bool:
             return True
         if not complete:
             break
-        strays += piece is None or not (placed or _is_item(word))
+        if not (placed or _is_item(word, strays)):
+            strays += 1
+            if len(word) > LONGEST_WORD:
+                return True
         placed = word == "to="  # the next word is the name
-        addressed = addressed or word.startswith("to=") or "." in word
+        named = not strays and DOTTED_NAME.fullmatch(word) is not None
+        addressed = addressed or word.startswith("to=") or named
         if strays > _MOST_STRAYS and not addressed:
             return True
-    return False
+    # `<|channel|>analysis Need weather<|channel|>final`: behind what is no header, a second channel begins one
+    return slot == "channel" and marker == Kind.CHANNEL and strays > 0 and not addressed
 
 
 _remembered = lru_cache(REMEMBERED_HEADERS)(_is_content)
 
 
-def _is_item(word: str) -> bool:
+def _is_item(word: str, strays: int) -> bool:
     return (
-        "." in word
-        or word.startswith("to=")
+        word.startswith("to=")
         or word in KNOWN_CONTENT_TYPES
         or word in KNOWN_CHANNELS
         or word in ROLES
         or GLUED.match(word) is not None
+        or (not strays and DOTTED_NAME.fullmatch(word) is not None)
     )
 
 
 def _may_start(word: str, slot: Slot, *, complete: bool) -> bool:
-    if _STARTER.fullmatch(word):
-        return True
-    if slot == "given":  # a legal header may begin with these, and any word may yet get a dot
-        return not complete or "." in word or word in KNOWN_CONTENT_TYPES
-    return not complete and any(starter.startswith(word) for starter in _STARTERS)
+    if complete:
+        legal = slot == "given" and ("." in word or word in KNOWN_CONTENT_TYPES)
+        return legal or _STARTER.fullmatch(word) is not None
+    return slot == "given" or _BECOMING.fullmatch(word) is not None  # any word may yet get a dot
 
 
 def content_of(tokens: Sequence[int], run: int, slot: Slot, given: Role | None) -> Mended:
@@ -236,6 +250,8 @@ def give_up(tokens: Sequence[int], run: int, slot: Slot, given: Role | None, end
     """
     if slot == "stray" and is_blank(tokens):
         return Mended(None, b"", 0, [Fault("white-space-between", 0)], nothing=True)
+    if slot == "given" and not tokens and ending in (Kind.STOP, Kind.END_OF_TEXT):
+        return Mended(None, b"", 0, [Fault("extra-stop", 0, found=ENDINGS[ending])])
     interrupted = Mended(None, b"", 0, [Fault("interrupted-header", len(tokens), found=ENDINGS[ending])])
     text = Run(tokens, run, len(tokens))
     offset = _sure(text.text, slot)
@@ -269,8 +285,8 @@ def _sure(text: str, slot: Slot) -> int:
 def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
     """Whether the input ends behind a header's item, or within a word that could have become one."""
     rest = text[offset:].lstrip(" \t\n\f\r")
-    if slot in _OPEN_SLOTS:
-        return offset > 0 and (not rest or PIECE.fullmatch(rest) is not None)
+    if slot in _OPEN_SLOTS and not offset:
+        return False
     if not rest:
         return True
     if not PIECE.fullmatch(rest):
@@ -278,8 +294,9 @@ def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
     if not offset:
         return True
     before = text[:offset]
-    addressed = "to=" in before or "." in before
-    becoming = any(whole.startswith(rest) for whole in (*KNOWN_CONTENT_TYPES, "to=", "functions."))
+    typed = before.rstrip().endswith(tuple(KNOWN_CONTENT_TYPES))
+    addressed = ("to=" in before or "." in before) and not typed and rest[0] != "[" and len(rest) <= LONGEST_WORD
+    becoming = not typed and any(whole.startswith(rest) for whole in (*KNOWN_CONTENT_TYPES, "to=", "functions."))
     return before[-1] in " \t\n\f\r" and (addressed or becoming or rest.startswith("functions."))
 
 

@@ -41,9 +41,8 @@ Style: TypeAlias = Literal["openai", "oss"]
 
 #: A word of a header: white space between them is ASCII, and the rest of Unicode's White_Space is an error in a name.
 WORD: Final = re.compile(r"[^ \t\n\f\r]+")
-#: All that is white space in Unicode, as a set in a pattern; and with U+200B, which is none.
-WHITE_SPACE: Final = "\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-SPACE: Final = "\u200b" + WHITE_SPACE
+#: All that is white space in Unicode, and U+200B, as a set in a pattern.
+SPACE: Final = "\u200b\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 #: What else no name holds; and a character that none does.
 OUTSIDE_NAMES: Final = '<>{}"'
 NOT_IN_NAMES: Final = re.compile(f"[{OUTSIDE_NAMES}{SPACE}]")
@@ -78,6 +77,10 @@ class Header(msgspec.Struct, frozen=True):
         content = [unchecked(TextContent, text)]
         message: Message = unchecked(Message, author, content, self.channel, self.recipient, self.content_type)
         return message
+
+
+#: The header of a message that has none.
+NO_HEADER: Final = Header(Role.ASSISTANT, None, None, None, None)
 
 
 def read_header(tokens: Sequence[int], given: Role | None) -> Header:

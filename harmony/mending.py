@@ -31,6 +31,10 @@ A_ROLE: Final = f"(?:{'|'.join(sorted(ROLES))})"
 A_CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
 A_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
 
+#: A name with a dot in it, as tools have: not what a sentence ends in.
+DOTTED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+")
+# A role that is glued to prose.
+_GLUED_ROLE: Final = re.compile(rf"{A_ROLE}(?![a-z0-9_.:-])")
 #: A word that another one is glued to.
 GLUED: Final = re.compile(rf"({A_ROLE})(?=(?:{A_ROLE}|{A_CHANNEL}|to=))|({A_CHANNEL})(?=to=|{A_TYPE}(?!{IN_NAMES}))")
 #: A byte that is not UTF-8, in the text of a Run.
@@ -97,7 +101,8 @@ class _Item(NamedTuple):
     word: str
     segment: int  # how many `<|channel|>` stand before it
     place: int
-    loose: bool  # it stood behind a character that no name holds
+    loose: bool  # it stood behind a character that no name holds, or behind odd white space
+    told: bool  # that it was left out would have been told already
 
 
 class _Bag:
@@ -113,6 +118,7 @@ class _Bag:
         self.types: list[tuple[_Item, bool]] = []  # and whether it stood behind `<|constrain|>`
         self.slot: str = "author" if given is None else ""  # what the next word has to be
         self.is_first = True
+        self.strays = 0
         self.leading = False  # whether the first recipient stands where an author does
         self.segment = 0
         self.markers: list[int] = []
@@ -186,7 +192,8 @@ class _Bag:
                 if (self.slot == "channel" and offset) or (self.slot == "recipient" and not index):
                     # `<|channel|> analysis`, `to= functions.f`
                     self._note("spaced-name", run.place(offset), found=quote(_plain(piece[0])))
-                self._read_word(_Item(_plain(piece[0]), self.segment, run.place(offset), index > 0 or behind_odd))
+                place, is_cut = run.place(offset), index > 0
+                self._read_word(_Item(_plain(piece[0]), self.segment, place, behind_odd or is_cut, is_cut))
 
     def _read_word(self, item: _Item) -> None:
         start = 0
@@ -212,14 +219,14 @@ class _Bag:
         self.slot = ""
         if slot == "author":
             self._read_author(item)
-        elif slot == "channel" and "." not in word:
-            self.channels.append(item)
-        elif slot == "content type" and "." not in word:
-            self.types.append((item, True))
-        elif slot in ("channel", "content type"):
+        elif slot in ("channel", "content type") and DOTTED_NAME.fullmatch(word):
             # `<|channel|>functions.f<|channel|>commentary`, `<|constrain|>functions.f`
             self._note("misplaced-recipient", item.place, slot=slot, found=quote(word))
             self._add_recipient(item)
+        elif slot == "channel":
+            self.channels.append(item)
+        elif slot == "content type" and "." not in word:
+            self.types.append((item, True))
         elif slot == "recipient" and word not in KNOWN_CONTENT_TYPES:
             self._add_recipient(item)
         else:
@@ -227,11 +234,17 @@ class _Bag:
 
     def _read_author(self, item: _Item) -> None:
         self.author = read_author(item.word, addressed=False)
-        if self.author is None and item.word in KNOWN_CHANNELS:
+        if self.author is not None:
+            return
+        if item.word in KNOWN_CHANNELS:
             # `<|start|>final<|message|>`
             self._note("implied-author", item.place, found=quote(item.word))
             self._read_channel(item)
-        elif self.author is None:
+        elif role := _GLUED_ROLE.match(item.word):
+            # `<|start|>assistantOK<|channel|>final`
+            self._note("cut-name", item.place, found=quote(item.word), word=quote(role[0]))
+            self.author = read_author(role[0], addressed=False)
+        else:
             self.stranger = item
 
     def _read_channel(self, item: _Item) -> None:
@@ -252,16 +265,18 @@ class _Bag:
             self._note("repeated-role", item.place, found=quote(word))
         elif word in KNOWN_CONTENT_TYPES:
             self.types.append((item, False))
-        elif "." in word:
+        elif "." in word and not self.strays and (is_first or DOTTED_NAME.fullmatch(word)):
             self.leading = is_first and self.given is not None
             self._add_recipient(item)
         elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:
             self._read_channel(item)
         elif self.recipients and not self.types and not item.loose:
             self.types.append((item, False))
-        elif not item.loose:  # of one that is, it has been told already
-            # `<|channel|>final analysis<|message|>`
-            self._note("unknown-word", item.place, found=quote(word))
+        else:
+            self.strays += 1
+            if not item.told:
+                # `<|channel|>final analysis<|message|>`
+                self._note("unknown-word", item.place, found=quote(word))
 
     def _settled(self) -> Header:
         author = self.author

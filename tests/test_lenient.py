@@ -218,10 +218,11 @@ def steps(engine: ModuleType, tokens: list[int], role: Role | None) -> list[tupl
         ),
         # The name of a known channel may go on, until it has ended.
         (["<|channel|>", "final", "Sunny", " all", " day", " long", " and"], [None] * 7),
-        # Where there is no header, its first word tells, and between messages the first letters.
+        # Where there is no header, the first word tells, or a letter that none begins with.
         (["S", "unny", " all"], [None, None, "Sunny all"]),
-        (["<|message|>", "a", "<|end|>", "S", "unny"], [None, "a", None, "S", "unny"]),
-        (["<|message|>", "a", "<|end|>", "comm", "unity"], [None, "a", None, None, "community"]),
+        (["<|message|>", "a", "<|end|>", "S", "unny", " all"], [None, "a", None, None, None, "Sunny all"]),
+        (["<|message|>", "a", "<|end|>", "comm", "unity", " is"], [None, "a", None, None, None, "community is"]),
+        (["<|message|>", "a", "<|end|>", "好", "的"], [None, "a", None, "好", "的"]),
         (
             ["<|message|>", "a", "<|end|>", "final", " words", " of", " mine", " to", " you"],
             [None, "a"] + [None] * 6 + ["final words of mine to you"],
