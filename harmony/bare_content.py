@@ -205,7 +205,8 @@ def _is_content(tokens: tuple[int, ...], slot: Slot, marker: int) -> bool:
             break
         if not (placed or _is_item(word, strays)):
             strays += 1
-            if len(word) > LONGEST_WORD:
+            # A legal content type may be as long, while no marker has told; and a legal recipient, if it has a dot.
+            if ended and len(word) > LONGEST_WORD and "." not in word:
                 return True
         placed = word == "to="  # the next word is the name
         named = not strays and DOTTED_NAME.fullmatch(word) is not None

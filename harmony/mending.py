@@ -227,6 +227,9 @@ class _Bag:
             self.channels.append(item)
         elif slot == "content type" and "." not in word:
             self.types.append((item, True))
+        elif slot == "content type":
+            # `<|constrain|>json.<|message|>`
+            self._note("unknown-word", item.place, found=quote(word))
         elif slot == "recipient" and word not in KNOWN_CONTENT_TYPES:
             self._add_recipient(item)
         else:
@@ -270,7 +273,7 @@ class _Bag:
             self._add_recipient(item)
         elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:
             self._read_channel(item)
-        elif self.recipients and not self.types and not item.loose:
+        elif self.recipients and not self.types and not item.loose and "." not in word:
             self.types.append((item, False))
         else:
             self.strays += 1

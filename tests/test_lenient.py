@@ -337,7 +337,25 @@ FRAGMENTS = [
         ".",
         ":x",
     ],
-    *["{", '{"a": 1}', '"', " ", "\n", "\x0b", "\x1c", "\u00a0", "\u200b", "é", "🤷", "<", "<|", "en", "d|>"],
+    *[
+        "{",
+        '{"a": 1}',
+        '"',
+        " ",
+        "\n",
+        "\x0b",
+        "\x1c",
+        "\u00a0",
+        "\u200b",
+        "é",
+        "🤷",
+        "<",
+        "<|",
+        "en",
+        "json.",
+        "a" * 40,
+        "d|>",
+    ],
 ]
 MARKERS = [START, CHANNEL, CONSTRAIN, MESSAGE, END, CALL, RETURN, END_OF_TEXT, 200_000, 199_998]
 PIECES = st.one_of(
@@ -530,3 +548,17 @@ def test_after_an_error_a_strict_parser_is_pickled(engine: ModuleType) -> None:
 def test_sentences(text: str, sentence: str, engine: ModuleType) -> None:
     (found,) = engine.parse_text(text, "assistant", strict=False).diagnostics
     assert found.message == sentence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|channel|>commentary toassistant=functions.a_name_longer_than_any <|constrain|>json<|message|>x<|end|>",
+        " to=f<|channel|>commentary a_content_type_that_is_longer_than_any_other <|message|>x<|end|>",
+        "<|channel|>a_channel_of_which_nobody_has_ever_heard_so_long_is_it to=f<|message|>x<|end|>",
+    ],
+)
+def test_long_names_that_are_legal(text: str, engine: ModuleType) -> None:
+    found = every_way(engine, ids(text), Role.ASSISTANT, strict=False)
+    assert found == outcome(lambda: strictly(engine, ids(text), Role.ASSISTANT))
+    assert found[3] == []
