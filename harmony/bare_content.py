@@ -197,8 +197,10 @@ def _is_content(tokens: tuple[int, ...], slot: Slot, marker: int) -> bool:
         complete = ended or match.end() < len(text)
         piece = PIECE.search(match[0])
         word = piece[0] if piece else ""
-        if count == 0 and slot in _OPEN_SLOTS and not _may_start(word, slot, complete=complete):
-            return True
+        if count == 0 and slot in _OPEN_SLOTS:
+            begins = piece is not None and piece.start() == 0 and _may_start(word, slot, complete=complete)
+            if not begins:
+                return True
         if count >= _MOST_WORDS:
             return True
         if not complete:

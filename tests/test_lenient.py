@@ -136,6 +136,10 @@ def test_every_repair_is_on_the_page() -> None:
         ("<|start|>assistant<|end|>", []),
         ("<|return|>", []),
         ('{"answer": 1}', [(None, None, None, '{"answer": 1}')]),
+        (
+            "<|end|><assistant<|channel|>final<|message|>Hi",
+            [(None, None, None, "<assistant"), ("final", None, None, "Hi")],
+        ),
         ("<|channel|>final Hel", [("final", None, None, "Hel")]),
         # a token without a place in content is left out
         ("<|message|>a <|reserved_200001|><|constrain|> b<|end|>", [(None, None, None, "a  b")]),
