@@ -38,7 +38,6 @@ cdef int INVALID = machine.Kind.INVALID
 cdef int END_OF_INPUT = machine.Kind.END_OF_INPUT
 cdef int EXPECT_START = machine.State.EXPECT_START
 cdef int HEADER = machine.State.HEADER
-cdef int CONTENT = machine.State.CONTENT
 cdef int STRAY_TEXT = machine.State.STRAY_TEXT
 cdef int BARE_CONTENT = machine.State.BARE_CONTENT
 cdef int OPEN_HEADER = machine.Action.OPEN_HEADER
@@ -60,7 +59,6 @@ cdef object NO_HEADER = _NO_HEADER
 cdef int KIND_COUNT = len(machine.Kind)
 cdef int LONGEST_WORD = 0
 cdef int WORDS_THAT_DECIDE = 0
-cdef Py_ssize_t BLANK_AT_MOST = 32  # as in the twin
 cdef Py_ssize_t LONG_RUN = 0
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
@@ -178,6 +176,7 @@ cdef class Moves:
         self._cut = False
         self._diagnostics = []
         return 0
+
     cdef int _run(self, object tokens) except -1:
         """Takes tokens, as `as_sequence` gives them, until one raises."""
         if type(tokens) is memoryview:
@@ -492,7 +491,7 @@ cdef class Moves:
 
     cdef int _reopen(self, object integer, Py_ssize_t width) except -1:
         cdef bint bare = self._state == BARE_CONTENT
-        cdef bint blank = self._content.size <= BLANK_AT_MOST and not all_bytes(&self._content).strip()
+        cdef bint blank = self._content.size <= mending.MOST_BLANK_BYTES and not all_bytes(&self._content).strip()
         header = self._header if bare else NO_HEADER
         code = "late-message" if bare else "repeated-message" if blank else "second-message"
         self._note([repaired(code, self._position, integer)])

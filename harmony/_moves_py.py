@@ -21,13 +21,9 @@ from harmony.tokens import as_id
 if TYPE_CHECKING:
     from typing import Self
 
-
-if TYPE_CHECKING:
     from harmony import bare_content, mending
 
 _KIND_COUNT: Final = len(machine.Kind)
-# White space between two `<|message|>` is told from content up to this size, in bytes.
-_BLANK_AT_MOST: Final = 32
 _HEADER_MARKERS: Final = (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN)
 
 
@@ -359,7 +355,7 @@ class Moves:
         header = self._header
         assert header is not None
         bare = self._state == machine.State.BARE_CONTENT
-        blank = len(self._content) <= _BLANK_AT_MOST and not self._content.strip()
+        blank = len(self._content) <= mending.MOST_BLANK_BYTES and not self._content.strip()
         code = "late-message" if bare else "repeated-message" if blank else "second-message"
         self._note([repaired(code, self._position, token)])
         if not blank:

@@ -1,8 +1,8 @@
 """Where content begins whose `<|message|>` is missing: which text of a header is still a header, and which is not.
 
 That is asked of a run, the text between two markers, while a stream comes in, and the answer "content" is never taken
-back. So it is given only where no header of the strict language can follow; and as models do put a word too many into
-a header, one such word is no answer yet. What the words of a header say is not known here, but in `mending.py`.
+back. So it is given only where no header of the strict language can follow; and as models do put words too many into
+a header, a few of them are no answer yet. What the words of a header say is not known here, but in `mending.py`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from harmony.mending import (
     ESCAPED,
     GLUED,
     IN_NAMES,
+    LOOSE_WORD,
     PIECE,
     Run,
     mend_header,
@@ -109,7 +110,6 @@ _STARTER: Final = re.compile(
 )
 _BECOMING: Final = re.compile(rf"{A_ROLE}:.*|(?:{A_CHANNEL})?to=.*|[\w.-]*", re.DOTALL | re.ASCII)
 
-_WORD: Final = re.compile(f"[^{SPACE}]+")
 _SPACES: Final = re.compile(f"{A_SPACE}*")
 _JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{.", re.DOTALL)  # a brace by itself may be an accident
 _OUTSIDE: Final = re.compile(f"[{OUTSIDE_NAMES}]")
@@ -193,7 +193,7 @@ def _is_content(tokens: tuple[int, ...], slot: Slot, marker: int) -> bool:
     strays = 0
     addressed = False  # what is written to a recipient is held back longer: two calls are worse than a late one
     placed = slot not in _OPEN_SLOTS  # the first word is what the slot says
-    for count, match in enumerate(_WORD.finditer(text)):
+    for count, match in enumerate(LOOSE_WORD.finditer(text)):
         complete = ended or match.end() < len(text)
         piece = PIECE.search(match[0])
         word = piece[0] if piece else ""

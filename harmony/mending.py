@@ -19,6 +19,8 @@ from harmony.messages import KNOWN_CHANNELS, ROLES, Role
 
 #: What stands in content for what is no text.
 REPLACEMENT: Final = "\ufffd".encode()
+#: White space between two `<|message|>` is told from content up to this size, which bounds what looking at it costs.
+MOST_BLANK_BYTES: Final = 32
 #: No special token is longer, written out: so many characters.
 LONGEST_MARKER: Final = max(map(len, vocabulary.SPECIAL_TOKENS))
 
@@ -41,7 +43,8 @@ GLUED: Final = re.compile(rf"({A_ROLE})(?=(?:{A_ROLE}|{A_CHANNEL}|to=))|({A_CHAN
 ESCAPED: Final = re.compile("[\udc80-\udcff]")
 #: A name, or what may be one.
 PIECE: Final = re.compile(f"{IN_NAMES}+")
-_WORD: Final = re.compile(f"[^{SPACE}]+")
+#: A word of a broken header, in which odd white space parts words too.
+LOOSE_WORD: Final = re.compile(f"[^{SPACE}]+")
 _ODD_SPACE: Final = re.compile(r"(?![ \t\n\f\r])" + A_SPACE)  # that which may not stand between words
 _HALF_MARKER: Final = re.compile(rb"<(?:\|\w*\|?)?\Z")
 
@@ -348,7 +351,7 @@ class _Bag:
 def _words(text: str) -> Iterator[tuple[str, int]]:
     """The words of a run, and where they begin; `to` and a `=` that stands apart from it are one."""
     before, place = "", 0
-    for match in _WORD.finditer(text):
+    for match in LOOSE_WORD.finditer(text):
         if before == "to" and match[0].startswith("="):
             before += match[0]
             continue
