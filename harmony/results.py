@@ -99,3 +99,11 @@ class ParseResult(msgspec.Struct, frozen=True):
     spans: list[Span]
     complete: bool
     next_role: Role | None
+
+
+class RecordError(msgspec.Struct, frozen=True):
+    """Why nothing came of a record; `position` is that of a HarmonyError, None where the record itself is wrong."""
+
+    code: str
+    message: str
+    position: int | None

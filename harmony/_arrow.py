@@ -1,0 +1,123 @@
+"""Columns as Arrow has them: the buffers are taken as they are, and what belongs to a conversation goes to its rows."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harmony._rows import END_VALUES, Columns
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_CODED: Final = pa.dictionary(pa.int32(), pa.string())
+_FINDING: Final = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
+
+
+def plain(kind: pa.DataType) -> pa.DataType:
+    """The type without a dictionary."""
+    return pa.string() if kind == _CODED else kind
+
+
+#: What a message has, beside its conversation.
+_OF_MESSAGE: Final = [
+    ("role", _CODED),
+    ("name", _CODED),
+    ("recipient", _CODED),
+    ("channel", _CODED),
+    ("content_type", _CODED),
+    ("content", pa.large_string()),
+    ("content_tokens", pa.int32()),
+    ("end", _CODED),
+]
+_OF_CONVERSATION: Final = [("complete", pa.bool_()), ("diagnostics", pa.list_(_FINDING)), ("error", _FINDING)]
+
+#: One row a message; a conversation without a message has one row, in which all that a message has is null.
+SCHEMA: Final = pa.schema([("conversation", pa.int64()), ("message", pa.int32()), *_OF_MESSAGE, *_OF_CONVERSATION])
+#: One row a conversation.
+NESTED_SCHEMA: Final = pa.schema(
+    [
+        ("messages", pa.list_(pa.struct([(name, plain(kind)) for name, kind in _OF_MESSAGE]))),
+        *_OF_CONVERSATION,
+    ]
+)
+
+
+def flat(columns: Columns) -> pa.RecordBatch:
+    """One row a message, as SCHEMA says."""
+    conversation = _numbers(columns.conversation, pa.int64())
+    message = _with_nulls(_numbers(columns.message, pa.int32()))
+    arrays = [conversation, message, *_of_message(columns, message), *_of_conversation(columns, conversation)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def nested(columns: Columns) -> pa.RecordBatch:
+    """One row a conversation, as NESTED_SCHEMA says; the columns are without bare rows."""
+    fields = NESTED_SCHEMA.field("messages").type.value_type
+    message = _numbers(columns.message, pa.int32())
+    arrays = [array.cast(field.type) for array, field in zip(_of_message(columns, message), list(fields), strict=True)]
+    rows = _numbers(columns.rows, pa.int64()).cast(pa.int32())
+    messages = pa.ListArray.from_arrays(rows, pa.StructArray.from_arrays(arrays, fields=list(fields)))
+    return pa.RecordBatch.from_arrays([messages, *_of_conversation(columns, None)], schema=NESTED_SCHEMA)
+
+
+def _of_message(columns: Columns, message: pa.Array) -> list[pa.Array]:
+    coded = (columns.role, columns.name, columns.recipient, columns.channel, columns.content_type)
+    offsets, content = pa.py_buffer(columns.offsets), pa.py_buffer(columns.content)
+    return [
+        *(_coded(codes, values) for codes, values in zip(coded, columns.values, strict=True)),
+        pa.Array.from_buffers(pa.large_string(), len(message), [message.buffers()[0], offsets, content]),
+        _with_nulls(_numbers(columns.content_tokens, pa.int32())),
+        _coded(columns.end, END_VALUES),
+    ]
+
+
+def _of_conversation(columns: Columns, rows: pa.Array | None) -> list[pa.Array]:
+    """What belongs to a conversation, for each one, or for each of the rows, of which this says the conversation."""
+    complete = pc.not_equal(_numbers(columns.complete, pa.uint8()), 0)
+    count = len(complete)
+    diagnostics = {index: list(map(msgspec.to_builtins, found)) for index, found in columns.diagnostics.items()}
+    errors = {index: msgspec.to_builtins(error) for index, error in columns.errors.items()}
+    return [
+        complete if rows is None else complete.take(rows),
+        _sparse(diagnostics, [], SCHEMA.field("diagnostics").type, count, rows),
+        _sparse(errors, None, SCHEMA.field("error").type, count, rows),
+    ]
+
+
+def _sparse(values: Mapping[int, Any], usual: Any, kind: pa.DataType, count: int, rows: pa.Array | None) -> pa.Array:
+    """The values of `count` conversations, most of which have the usual one; or of the rows."""
+    if not values:  # which is soon told
+        length = count if rows is None else len(rows)
+        if usual is None:
+            return pa.nulls(length, kind)
+        return pa.Array.from_buffers(
+            kind, length, [None, pa.py_buffer(bytes(4 * length + 4))], children=[pa.nulls(0, kind.value_type)]
+        )
+    places = array("i", bytes(4 * count))
+    for place, index in enumerate(values, 1):
+        places[index] = place
+    taken = _numbers(places, pa.int32())
+    return pa.array([usual, *values.values()], kind).take(taken if rows is None else taken.take(rows))
+
+
+def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
+    data = pa.py_buffer(buffer)
+    return pa.Array.from_buffers(kind, data.size * 8 // kind.bit_width, [None, data])
+
+
+def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(_with_nulls(_numbers(codes, pa.int32())), pa.array(values, pa.string()))
+
+
+def _with_nulls(numbers: pa.Array) -> pa.Array:
+    """The numbers, -1 as null."""
+    valid = pc.greater_equal(numbers, 0)
+    if valid.true_count == len(valid):
+        return numbers
+    return pa.Array.from_buffers(numbers.type, len(numbers), [valid.buffers()[1], numbers.buffers()[1]])

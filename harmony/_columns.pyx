@@ -1,0 +1,597 @@
+# cython: language_level=3, freethreading_compatible=True
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
+"""The builder of columns, compiled. Its twin `_columns_py.py` says what it builds.
+
+One pass over the tokens, without the GIL and without an object a token or message. It follows the strict table of
+`machine.py`; `header.py` reads the headers, each different one once. A conversation that it cannot read to its end,
+because something in it is illegal or very long, is taken back and left to the engine, with the GIL.
+"""
+
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+cdef extern from *:
+    """
+    #ifdef __linux__
+    #include <stdint.h>
+    #include <sys/mman.h>
+    #endif
+    /* Asks for large pages, as numpy does: to touch memory for the first time can cost more than to fill it. */
+    static void advise_large_pages(void *data, size_t size) {
+    #if defined(__linux__) && defined(MADV_HUGEPAGE)
+        uintptr_t start = ((uintptr_t)data + 4095) & ~(uintptr_t)4095;
+        if (size >= ((size_t)1 << 22)) madvise((void *)start, (uintptr_t)data + size - start, MADV_HUGEPAGE);
+    #endif
+    }
+    """
+    void advise_large_pages(void *data, size_t size) noexcept nogil
+
+from bisect import bisect_left
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+from harmony import machine, vocabulary
+from harmony._rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, Columns, Values, read_conversation
+from harmony.errors import Fault
+from harmony.header import REMEMBERED_HEADERS, REMEMBERED_LENGTH, open_role, read_header
+
+cdef uint32_t FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
+cdef uint32_t LAST_TOKEN = vocabulary.LAST_TOKEN
+cdef int TEXT = machine.Kind.TEXT
+cdef int INVALID = machine.Kind.INVALID
+cdef int END_OF_INPUT = machine.Kind.END_OF_INPUT
+cdef int KIND_COUNT = len(machine.Kind)
+cdef int EXPECT_START = machine.State.EXPECT_START
+cdef int HEADER = machine.State.HEADER
+cdef int CONTENT = machine.State.CONTENT
+cdef int CLOSE_HEADER = machine.Action.CLOSE_HEADER
+cdef int ILLEGAL = machine.ILLEGAL
+cdef const uint8_t[::1] KINDS = machine.KINDS
+cdef const uint8_t[::1] MOVES = machine.MOVES[True]
+
+cdef enum:
+    # The columns of one integer a row, in the order of `Columns`: two of int64, the others of int32.
+    CONVERSATION = 0
+    OFFSETS = 1
+    MESSAGE = 2
+    CODES = 3
+    FIELDS = 5
+    CONTENT_TOKENS = 8
+    END = 9
+    COLUMNS = 10
+    ROW_WIDTH = 48  # bytes
+
+    INLINE = 15  # bytes of a token that stand at its entry
+    BROKEN = 0x80  # in an entry's length: the token's bytes are no whole text
+    ROOM = 160  # more than the longest token, 128 bytes, and one entry
+    SLOTS = 8192
+    PART = 1 << 17  # tokens that a thread reads at a time: what comes of them stays near the processor
+    AT_END = 8  # beside the code of a given role: the input ends in this header
+
+cdef struct Entry:  # one line of memory holds four
+    char data[INLINE]
+    uint8_t length  # INLINE + 1 where there are more bytes
+
+cdef struct Known:  # a header that has been read
+    uint64_t hash
+    Py_ssize_t start  # of its tokens among those that are kept
+    Py_ssize_t length
+    int given
+    bint legal
+    int32_t codes[FIELDS]
+
+cdef int ELSEWHERE = _ELSEWHERE
+cdef int GIVEN_NONE = GIVEN.index(None)
+cdef Py_ssize_t LONGEST_HEADER = REMEMBERED_LENGTH
+cdef Py_ssize_t MOST_HEADERS = REMEMBERED_HEADERS  # half of the slots
+cdef int32_t[1091] ENDS  # by special token
+cdef const uint32_t[::1] RANK_OFFSETS
+cdef const uint8_t[::1] RANK_BYTES
+cdef Entry *ENTRIES = NULL
+loading = Lock()
+
+
+cdef inline size_t width_of(int column) noexcept nogil:
+    return 8 if column < MESSAGE else 4
+
+
+cdef int resize(void **data, size_t size) except -1 nogil:
+    cdef void *resized = PyMem_RawRealloc(data[0], size)
+    if resized is NULL:
+        with gil:
+            raise MemoryError
+    data[0] = resized
+    advise_large_pages(resized, size)
+    return 0
+
+
+cdef bint is_utf_8(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    """Whether bytes are UTF-8 as Unicode has it: nothing overlong, no surrogates, nothing past U+10FFFF."""
+    cdef Py_ssize_t at = 0, more
+    cdef uint8_t lead, low, high
+    while at < size:
+        lead = text[at]
+        at += 1
+        if lead < 0x80:
+            continue
+        low, high = 0x80, 0xBF
+        if 0xC2 <= lead <= 0xDF:
+            more = 1
+        elif 0xE0 <= lead <= 0xEF:
+            more = 2
+            if lead == 0xE0:
+                low = 0xA0
+            elif lead == 0xED:
+                high = 0x9F
+        elif 0xF0 <= lead <= 0xF4:
+            more = 3
+            if lead == 0xF0:
+                low = 0x90
+            elif lead == 0xF4:
+                high = 0x8F
+        else:
+            return False
+        if size - at < more or not low <= text[at] <= high:
+            return False
+        if more > 1 and text[at + 1] & 0xC0 != 0x80 or more > 2 and text[at + 2] & 0xC0 != 0x80:
+            return False
+        at += more
+    return True
+
+
+cdef int load_entries() except -1:
+    """Lays the vocabulary out by entries; all that follows only reads them."""
+    global ENTRIES, RANK_OFFSETS, RANK_BYTES
+    cdef Entry *entries = NULL
+    cdef uint32_t rank, start, length
+    with loading:
+        if ENTRIES is not NULL:
+            return 0
+        loaded = vocabulary.load()
+        RANK_OFFSETS = loaded.offsets
+        RANK_BYTES = loaded.data
+        resize(<void **>&entries, FIRST_SPECIAL * sizeof(Entry))
+        for rank in range(FIRST_SPECIAL):
+            start = RANK_OFFSETS[rank]
+            length = RANK_OFFSETS[rank + 1] - start
+            memcpy(entries[rank].data, &RANK_BYTES[start], INLINE)  # the file has zeros at its end
+            entries[rank].length = <uint8_t>min(length, <uint32_t>INLINE + 1)
+            if not is_utf_8(&RANK_BYTES[start], length):
+                entries[rank].length |= BROKEN
+        ENTRIES = entries
+    return 0
+
+
+cdef class Memory:
+    """A part of the memory that another object owns, which Arrow reads where it is."""
+    cdef object owner
+    cdef void *data
+    cdef Py_ssize_t size
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.data if self.size else <char *>b"", self.size, 1, flags)
+
+
+cdef Memory memory(object owner, void *data, Py_ssize_t size):
+    cdef Memory part = Memory.__new__(Memory)
+    part.owner, part.data, part.size = owner, data, size
+    return part
+
+
+cdef class Rows:
+    """The columns of neighbouring conversations, as far as they are built."""
+    cdef Py_ssize_t first, conversations  # of which they are
+    cdef Py_ssize_t row_count, row_capacity
+    cdef Py_ssize_t content_size, content_capacity
+    cdef Py_ssize_t conversation_capacity
+    cdef void *block  # holds all columns, for few large pieces of memory cost less than many
+    cdef void *columns[COLUMNS]
+    cdef int64_t *starts  # the row with which each conversation begins
+    cdef uint8_t *complete
+    cdef char *content
+    cdef dict diagnostics, errors
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.block)
+        PyMem_RawFree(self.starts)
+        PyMem_RawFree(self.complete)
+        PyMem_RawFree(self.content)
+
+    cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens) except -1:
+        """Begins anew; memory for so many tokens is asked for, but none is taken until it is written to."""
+        self.first, self.conversations = first, conversations
+        self.row_count = self.content_size = 0
+        self.diagnostics, self.errors = {}, {}
+        self.reserve_rows(conversations + tokens // 32)
+        self.reserve_content(5 * tokens)
+        if conversations >= self.conversation_capacity:
+            self.conversation_capacity = conversations + 1
+            resize(<void **>&self.starts, self.conversation_capacity * sizeof(int64_t))
+            resize(<void **>&self.complete, self.conversation_capacity)
+        self.starts[0] = (<int64_t *>self.columns[OFFSETS])[0] = 0
+        return 0
+
+    cdef int reserve_rows(self, Py_ssize_t count) except -1 nogil:
+        cdef Py_ssize_t capacity = self.row_count + count
+        cdef void *block = NULL
+        cdef char *place
+        cdef int column
+        if capacity <= self.row_capacity:
+            return 0
+        capacity = (capacity + self.row_capacity // 2 + 63) & ~<Py_ssize_t>63
+        resize(&block, (capacity + 64) * ROW_WIDTH)
+        place = <char *>block
+        for column in range(COLUMNS):
+            if self.block is not NULL:
+                memcpy(place, self.columns[column], (self.row_count + (column == OFFSETS)) * width_of(column))
+            self.columns[column] = place
+            place += (capacity + 64) * width_of(column)
+        PyMem_RawFree(self.block)
+        self.block = block
+        self.row_capacity = capacity
+        return 0
+
+    cdef int reserve_content(self, Py_ssize_t size) except -1 nogil:
+        if self.content_size + size + ROOM > self.content_capacity:
+            self.content_capacity = self.content_size + size + ROOM + self.content_capacity // 2
+            resize(<void **>&self.content, self.content_capacity)
+        return 0
+
+    cdef int append(self, bytes text) except -1:
+        self.reserve_content(len(text))
+        memcpy(self.content + self.content_size, <const char *>text, len(text))
+        self.content_size += len(text)
+        return 0
+
+    cdef int add(self, Py_ssize_t index, int number, const int32_t *codes, int length, int end) except -1 nogil:
+        """Adds a row, whose content has been appended; without codes they are null."""
+        cdef Py_ssize_t row = self.row_count
+        cdef int field
+        self.reserve_rows(1)
+        (<int64_t *>self.columns[CONVERSATION])[row] = index
+        (<int64_t *>self.columns[OFFSETS])[row + 1] = self.content_size
+        (<int32_t *>self.columns[MESSAGE])[row] = number
+        for field in range(FIELDS):
+            (<int32_t *>self.columns[CODES + field])[row] = -1 if codes is NULL else codes[field]
+        (<int32_t *>self.columns[CONTENT_TOKENS])[row] = length
+        (<int32_t *>self.columns[END])[row] = end
+        self.row_count = row + 1
+        return 0
+
+    cdef Py_ssize_t add_text(self, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t stop) except -1 nogil:
+        """Appends the bytes of tokens to the content, up to the first that is no rank; its place."""
+        cdef const Entry *entries = ENTRIES
+        cdef char *out = self.content + self.content_size
+        cdef char *limit = self.content + self.content_capacity - ROOM
+        cdef Py_ssize_t begin = self.content_size
+        cdef uint32_t token, length
+        cdef uint32_t seen = 0
+        while place < stop:
+            token = tokens[place]
+            if token >= FIRST_SPECIAL:
+                break
+            if out > limit:
+                self.content_size = out - self.content
+                self.reserve_content(ROOM)
+                out = self.content + self.content_size
+                limit = self.content + self.content_capacity - ROOM
+            memcpy(out, &entries[token], sizeof(Entry))
+            length = entries[token].length
+            seen |= length
+            length &= ~BROKEN
+            if length > INLINE:
+                length = RANK_OFFSETS[token + 1] - RANK_OFFSETS[token]
+                memcpy(out, &RANK_BYTES[RANK_OFFSETS[token]], length)
+            out += length
+            place += 1
+        self.content_size = out - self.content
+        if seen & BROKEN and not is_utf_8(<uint8_t *>self.content + begin, self.content_size - begin):
+            with gil:
+                self.replace(begin)
+        return place
+
+    cdef int replace(self, Py_ssize_t begin) except -1:
+        """Makes UTF-8 of the content from `begin` on, with U+FFFD for bytes that are none."""
+        text = PyUnicode_DecodeUTF8(self.content + begin, self.content_size - begin, "replace")
+        self.content_size = begin
+        return self.append(text.encode())
+
+    cdef bint has_room(self, Rows other) noexcept:
+        return (
+            self.row_count + other.row_count <= self.row_capacity
+            and self.content_size + other.content_size <= self.content_capacity
+        )
+
+    cdef int claim(self, Rows other) except -1:
+        """Keeps a place behind all there is for what another has."""
+        self.row_count += other.row_count
+        self.content_size += other.content_size
+        self.diagnostics |= other.diagnostics
+        self.errors |= other.errors
+        return 0
+
+    cdef void copy(self, Rows other, Py_ssize_t row, Py_ssize_t content) noexcept nogil:
+        """Copies what another has to the place that was claimed for it."""
+        cdef Py_ssize_t place, conversation = other.first - self.first
+        cdef size_t width
+        cdef int column
+        memcpy(self.content + content, other.content, other.content_size)
+        for column in range(COLUMNS):
+            if column != OFFSETS:
+                width = width_of(column)
+                memcpy(<char *>self.columns[column] + row * width, other.columns[column], other.row_count * width)
+        for place in range(1, other.row_count + 1):
+            (<int64_t *>self.columns[OFFSETS])[row + place] = (<int64_t *>other.columns[OFFSETS])[place] + content
+        for place in range(1, other.conversations + 1):
+            self.starts[conversation + place] = other.starts[place] + row
+        memcpy(self.complete + conversation, other.complete, other.conversations)
+
+    cdef object finished(self, values):
+        cdef int column
+        arrays = [
+            memory(self, self.columns[column], (self.row_count + (column == OFFSETS)) * width_of(column))
+            for column in range(COLUMNS)
+        ]
+        starts = memory(self, self.starts, (self.conversations + 1) * sizeof(int64_t))
+        complete = memory(self, self.complete, self.conversations)
+        content = memory(self, self.content, self.content_size)
+        return Columns(starts, complete, *arrays, content, values, self.diagnostics, self.errors)
+
+
+cdef class Reader:
+    """Reads conversations to rows; remembers the headers that it has met."""
+    cdef object token_view, offset_view, role_view, values, elsewhere
+    cdef const uint32_t *tokens
+    cdef const int64_t *offsets
+    cdef const uint8_t *roles
+    cdef bint strict, bare
+    cdef Rows rows
+    cdef Known *known
+    cdef uint32_t *kept  # the tokens of known headers, one after another
+    cdef uint16_t *slots  # a hash table: 1 + the index of a known header, or 0
+    cdef Py_ssize_t known_count, kept_count
+
+    def __cinit__(self, const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles,
+                  values, elsewhere, bint strict, bint bare):
+        self.token_view, self.offset_view, self.role_view = tokens, offsets, roles
+        self.tokens, self.offsets, self.roles = &tokens[0], &offsets[0], &roles[0]
+        self.values, self.elsewhere = values, elsewhere
+        self.strict, self.bare = strict, bare
+        self.rows = Rows()
+        resize(<void **>&self.known, MOST_HEADERS * sizeof(Known))
+        resize(<void **>&self.kept, MOST_HEADERS * LONGEST_HEADER * sizeof(uint32_t))
+        resize(<void **>&self.slots, SLOTS * sizeof(uint16_t))
+        memset(self.slots, 0, SLOTS * sizeof(uint16_t))
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.known)
+        PyMem_RawFree(self.kept)
+        PyMem_RawFree(self.slots)
+
+    cdef int run(self, Py_ssize_t first, Py_ssize_t stop) except -1:
+        """Reads the conversations from `first` to `stop`."""
+        cdef Rows rows = self.rows
+        cdef Py_ssize_t index, row, content_size
+        rows.begin(first, stop - first, self.offsets[stop] - self.offsets[first])
+        with nogil:
+            for index in range(first, stop):
+                row, content_size = rows.row_count, rows.content_size
+                if not self.read(index):
+                    rows.row_count, rows.content_size = row, content_size
+                    with gil:
+                        self.read_odd(index)
+                if self.bare and rows.row_count == row:
+                    rows.add(index, -1, NULL, -1, -1)
+                rows.starts[index - first + 1] = rows.row_count
+        return 0
+
+    cdef bint read(self, Py_ssize_t index) except -1 nogil:
+        """Reads one conversation; False where it is not read to its end."""
+        cdef Py_ssize_t place = self.offsets[index], stop = self.offsets[index + 1], begin
+        cdef int given = self.roles[index], state = EXPECT_START if given == GIVEN_NONE else HEADER
+        cdef int number = 0
+        cdef uint8_t move
+        cdef uint64_t key
+        cdef Known *header
+        if given & ELSEWHERE:
+            return False
+        while True:
+            begin = place
+            key = given
+            while state != CONTENT:
+                move = MOVES[state * KIND_COUNT + (self.kind(place) if place < stop else END_OF_INPUT)]
+                if move == ILLEGAL:
+                    return False
+                if place == stop:
+                    self.rows.complete[index - self.rows.first] = state == EXPECT_START
+                    return state == EXPECT_START or self.header(begin, stop, given | AT_END, key).legal
+                if state == EXPECT_START:
+                    begin = place + 1
+                else:
+                    key = (key ^ self.tokens[place]) * <uint64_t>0x9E3779B97F4A7C15
+                place += 1
+                state = move & 15
+            header = self.header(begin, place - 1, given, key)
+            if not header.legal:
+                return False
+            begin = place
+            place = self.rows.add_text(self.tokens, place, stop)
+            self.rows.add(index, number, header.codes, <int32_t>(place - begin), -1)
+            number += 1
+            if place == stop:
+                self.rows.complete[index - self.rows.first] = 0
+                return True
+            move = MOVES[CONTENT * KIND_COUNT + self.kind(place)]
+            if move == ILLEGAL:
+                return False
+            (<int32_t *>self.rows.columns[END])[self.rows.row_count - 1] = ENDS[self.tokens[place] - FIRST_SPECIAL]
+            place += 1
+            state = move & 15
+            given = GIVEN_NONE
+
+    cdef inline int kind(self, Py_ssize_t place) noexcept nogil:
+        cdef uint32_t token = self.tokens[place]
+        if token < FIRST_SPECIAL:
+            return TEXT
+        return KINDS[token - FIRST_SPECIAL] if token <= LAST_TOKEN else INVALID
+
+    cdef Known *header(self, Py_ssize_t start, Py_ssize_t stop, int given, uint64_t key) except NULL nogil:
+        """What is known of the header with these tokens."""
+        cdef Py_ssize_t slot, length = stop - start
+        cdef Known *known
+        key = (key ^ given) * <uint64_t>0x9E3779B97F4A7C15
+        slot = key >> 51
+        while self.slots[slot] != 0:
+            known = &self.known[self.slots[slot] - 1]
+            if known.hash == key and known.given == given and known.length == length and not memcmp(
+                &self.kept[known.start], &self.tokens[start], length * sizeof(uint32_t)
+            ):
+                return known
+            slot = (slot + 1) & (SLOTS - 1)
+        with gil:
+            return self.learn(start, stop, given, key)
+
+    cdef Known *learn(self, Py_ssize_t start, Py_ssize_t stop, int given, uint64_t key) except NULL:
+        cdef Py_ssize_t slot, length = stop - start
+        cdef Known *known
+        cdef int field
+        if self.known_count == MOST_HEADERS:
+            self.known_count = self.kept_count = 0
+            memset(self.slots, 0, SLOTS * sizeof(uint16_t))
+        known = &self.known[self.known_count]
+        known.hash, known.given, known.length = key, given, length
+        known.start = self.kept_count
+        known.legal = False
+        if length > LONGEST_HEADER:
+            return known  # which is not kept
+        tokens = [self.tokens[place] for place in range(start, stop)]
+        if given & AT_END:
+            known.legal = open_role(tokens, GIVEN[given ^ AT_END]) is not None
+        else:
+            try:
+                codes = self.values.of_header(read_header(tokens, GIVEN[given]))
+                for field in range(FIELDS):
+                    known.codes[field] = codes[field]
+                known.legal = True
+            except Fault:
+                pass
+        memcpy(&self.kept[known.start], &self.tokens[start], length * sizeof(uint32_t))
+        slot = key >> 51
+        while self.slots[slot] != 0:
+            slot = (slot + 1) & (SLOTS - 1)
+        self.known_count += 1
+        self.kept_count += length
+        self.slots[slot] = <uint16_t>self.known_count
+        return known
+
+    cdef int read_odd(self, Py_ssize_t index) except -1:
+        """Reads one conversation by the engine."""
+        cdef int32_t codes[FIELDS]
+        cdef int field
+        given = GIVEN[self.roles[index] & ~ELSEWHERE]
+        if self.roles[index] & ELSEWHERE:
+            source = self.elsewhere[index]
+        else:
+            source = self.token_view[self.offsets[index]:self.offsets[index + 1]]
+        found = read_conversation(source, given, self.values, strict=self.strict)
+        for number, row in enumerate(found.rows):
+            for field in range(FIELDS):
+                codes[field] = row.codes[field]
+            self.rows.append(row.content)
+            self.rows.add(index, number, codes, row.content_tokens, row.end)
+        self.rows.complete[index - self.rows.first] = found.complete
+        if found.diagnostics:
+            self.rows.diagnostics[index] = found.diagnostics
+        if found.error is not None:
+            self.rows.errors[index] = found.error
+        return 0
+
+
+cdef class Whole:
+    """The rows of all conversations. Each thread reads the next part as it is done with one, and waits for nobody."""
+    cdef Rows rows
+    cdef list bounds  # of the parts: the conversations with which they begin
+    cdef Py_ssize_t taken, placed  # parts: those before have a thread, and a place among all rows
+    cdef dict ready  # rows by part, which get their places in order
+    cdef list free
+    cdef int copying
+    cdef object lock
+
+    def __cinit__(self, list bounds, Py_ssize_t conversations, Py_ssize_t tokens):
+        self.bounds = [*bounds, conversations]
+        self.rows = Rows()
+        self.rows.begin(0, conversations, tokens)
+        self.ready = {}
+        self.free = []
+        self.lock = Lock()
+
+    def work(self, Reader reader):
+        """Reads parts until there are none left."""
+        cdef Py_ssize_t part
+        while True:
+            with self.lock:
+                part = self.taken
+                self.taken += 1
+                reader.rows = self.free.pop() if self.free else Rows()
+            if part >= len(self.bounds) - 1:
+                return
+            reader.run(self.bounds[part], self.bounds[part + 1])
+            with self.lock:
+                self.ready[part] = reader.rows
+            self.place()
+
+    cdef int place(self) except -1:
+        """Copies what is ready to its place, as long as the next part in order is."""
+        cdef Rows rows
+        cdef Py_ssize_t row = 0, content = 0
+        while True:
+            with self.lock:
+                rows = self.ready.get(self.placed)
+                if rows is None:
+                    return 0
+                if not self.rows.has_room(rows):
+                    if self.copying:  # as memory grows, it moves; the last thread that copies goes on here
+                        return 0
+                    self.rows.reserve_rows(rows.row_count)
+                    self.rows.reserve_content(rows.content_size)
+                row, content = self.rows.row_count, self.rows.content_size
+                self.rows.claim(rows)
+                del self.ready[self.placed]
+                self.placed += 1
+                self.copying += 1
+            with nogil:
+                self.rows.copy(rows, row, content)
+            with self.lock:
+                self.copying -= 1
+                self.free.append(rows)
+
+
+def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
+          strict, bare=True, Py_ssize_t threads=1, elsewhere=None):
+    cdef Reader reader
+    cdef Whole whole
+    cdef Py_ssize_t count = roles.shape[0], first = offsets[0], total = offsets[count] - first
+    cdef Py_ssize_t size = min(<Py_ssize_t>PART, total // threads + 1)
+    load_entries()
+    values = Values()
+    readers = [Reader(tokens, offsets, roles, values, elsewhere, strict, bare) for _ in range(threads)]
+    if threads == 1:
+        reader = readers[0]
+        reader.run(0, count)
+        return reader.rows.finished(values.lists())
+    view = memoryview(offsets)
+    whole = Whole([bisect_left(view, begin, 0, count) for begin in range(first, first + total, size)], count, total)
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(whole.work, reader) for reader in readers]:
+            done.result()
+    return whole.rows.finished(values.lists())
+
+
+cdef int token
+for token in range(LAST_TOKEN - FIRST_SPECIAL + 1):
+    ENDS[token] = -1
+for stop, code in END_CODES.items():
+    ENDS[stop - FIRST_SPECIAL] = code

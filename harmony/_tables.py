@@ -1,0 +1,197 @@
+"""Tables with a completion a row, read by columns: which rows hold what, and the columns that are kept beside."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harmony._arrow import NESTED_SCHEMA, SCHEMA, flat, nested
+from harmony._engine import as_role
+from harmony._rows import ELSEWHERE, GIVEN, Source
+from harmony.columns import build
+from harmony.messages import Role
+from harmony.results import RecordError
+
+# Rows that are worked on at a time: what is kept and repeated of them has to fit into an array, which ends at 2 GiB.
+_MOST_ROWS: Final = 16_384
+_MOST_ID: Final = (1 << 32) - 1
+
+
+def buffer_of(values: pa.Array, item: Literal["I", "q"]) -> memoryview:
+    """The memory of an array of integers that has no nulls."""
+    data = values.buffers()[1]
+    if not len(values):
+        return memoryview(b"").cast(item)
+    view = memoryview(data).cast("B").cast(item)
+    return view[values.offset : values.offset + len(values)]
+
+
+class TableParser:
+    """What `parse_table` was asked for, done to one batch after another."""
+
+    def __init__(
+        self,
+        tokens: str | None,
+        text: str | None,
+        role: Role | None,
+        roles: str | None,
+        *,
+        strict: bool,
+        nested: bool,
+        threads: int,
+    ) -> None:
+        self._tokens = tokens
+        self._text = text
+        self._given = GIVEN.index(role)
+        self._roles = roles
+        self._strict = strict
+        self._nested = nested
+        self._threads = threads
+        self._read = [name for name in (tokens, text, roles) if name is not None]
+
+    def schema(self, given: pa.Schema) -> pa.Schema:
+        """What batches of this schema become; ValueError for a missing column, TypeError for one of another type."""
+        for name in self._read:
+            if given.get_field_index(name) < 0:
+                found = ", ".join(f"`{other}`" for other in given.names) or "none"
+                raise ValueError(f"Expected one column `{name}`, found {found}")
+            kind = given.field(name).type
+            if name == self._tokens:
+                fits = _is_list(kind) and pa.types.is_integer(kind.value_type)
+                expected = "a list of integers"
+            else:
+                fits, expected = _is_text(kind), "strings"
+            if not fits:
+                raise TypeError(f"Expected {expected}, found `{kind}` - at column `{name}`")
+        return pa.schema([given.field(name) for name in self._kept(given)] + list(self._added()))
+
+    def parse(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows of each batch, a limited number at a time."""
+        before = 0
+        for batch in batches:
+            for start in range(0, len(batch), _MOST_ROWS):
+                piece = batch.slice(start, _MOST_ROWS)
+                yield self._parsed(piece, before)
+                before += len(piece)
+
+    def _added(self) -> pa.Schema:
+        return NESTED_SCHEMA if self._nested else SCHEMA
+
+    def _kept(self, given: pa.Schema) -> list[str]:
+        return [name for name in given.names if name not in self._read and name not in self._added().names]
+
+    def _parsed(self, batch: pa.RecordBatch, before: int) -> pa.RecordBatch:
+        roles = self._given_roles(batch)
+        elsewhere: dict[int, Source] = {}
+        ids, bounds = memoryview(b"").cast("I"), memoryview(bytes(8 * len(batch) + 8)).cast("q")
+        if self._tokens is not None:
+            ids, bounds, elsewhere = _read_lists(batch.column(self._tokens), self._tokens)
+        if self._text is not None:
+            elsewhere |= self._read_texts(batch, elsewhere)
+        for index, code in enumerate(roles):
+            if isinstance(code, RecordError):
+                elsewhere[index] = code
+        codes = bytearray(self._given if isinstance(code, RecordError) else code for code in roles)
+        for index in elsewhere:
+            codes[index] |= ELSEWHERE
+        columns = build(
+            ids,
+            bounds,
+            bytes(codes),
+            strict=self._strict,
+            bare=not self._nested,
+            threads=self._threads,
+            elsewhere=elsewhere,
+        )
+        kept = batch.select(self._kept(batch.schema))
+        if self._nested:
+            return _beside(kept, nested(columns))
+        rows = flat(columns)
+        kept = kept.take(rows.column("conversation"))
+        shifted = pc.add(rows.column("conversation"), before)
+        return _beside(kept, rows.set_column(0, "conversation", shifted))
+
+    def _given_roles(self, batch: pa.RecordBatch) -> list[int | RecordError]:
+        if self._roles is None:
+            return [self._given] * len(batch)
+        codes: dict[str | None, int | RecordError] = {}
+        column = batch.column(self._roles).to_pylist()
+        for name in dict.fromkeys(column):
+            try:
+                codes[name] = GIVEN.index(as_role(name))
+            except ValueError as error:
+                codes[name] = RecordError("invalid-record", f"{error} - at `{self._roles}`", None)
+        return [codes[name] for name in column]
+
+    def _read_texts(self, batch: pa.RecordBatch, elsewhere: dict[int, Source]) -> dict[int, Source]:
+        """The texts of rows that have no tokens."""
+        empty = range(len(batch))
+        expected = f"`{self._text}`"
+        if self._tokens is not None:
+            empty = pc.indices_nonzero(batch.column(self._tokens).is_null()).to_pylist()
+            expected = f"`{self._tokens}` or `{self._text}`"
+        texts = batch.column(self._text).take(pa.array(empty, pa.int64())).to_pylist()
+        return {
+            index: RecordError("invalid-record", f"expected {expected}, found null", None) if text is None else text
+            for index, text in zip(empty, texts, strict=True)
+        }
+
+
+def _beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([*kept.columns, *added.columns], schema=pa.schema([*kept.schema, *added.schema]))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, dict[int, Source]]:
+    """The ids of all lists, where each begins and ends among them, and the rows that no uint32 can hold."""
+    kind = column.type.value_type
+    lists = column.cast(pa.large_list(kind))
+    first = lists.offsets[0].as_py()
+    offsets = buffer_of(pc.subtract(lists.offsets, first), "q")
+    values = lists.values.slice(first, offsets[len(column)])
+    elsewhere: dict[int, Source] = {}
+    for row in _rows_where(_outside(values), offsets):
+        elsewhere[row] = column[row].as_py()
+    for row in _rows_where(values.is_null(), offsets):
+        place = column[row].as_py().index(None)
+        elsewhere[row] = RecordError("invalid-record", f"Expected `int`, got `null` - at `{name}[{place}]`", None)
+    for row in pc.indices_nonzero(column.is_null()).to_pylist():
+        elsewhere[row] = RecordError("invalid-record", f"expected `{name}`, found null", None)
+    return buffer_of(_as_uint32(values), "I"), offsets, elsewhere
+
+
+def _outside(values: pa.Array) -> pa.Array:
+    """Where values are no uint32."""
+    least, most = (limit.as_py() for limit in pc.min_max(values).values())
+    if least is None or (least >= 0 and most <= _MOST_ID):
+        return pa.array([], pa.bool_())
+    negative = pc.less(values, 0)
+    return pc.or_(negative, pc.greater(values, _MOST_ID)) if most > _MOST_ID else negative
+
+
+def _as_uint32(values: pa.Array) -> pa.Array:
+    """The values as uint32, without a null; those that are none become any."""
+    if values.null_count:
+        values = values.fill_null(0)
+    if values.type.bit_width == 32:
+        return values.view(pa.uint32())
+    return values.cast(pa.uint32(), safe=False)
+
+
+def _rows_where(mask: pa.Array, offsets: memoryview) -> list[int]:
+    """The rows in which the mask, which goes by values, is true."""
+    places = pc.indices_nonzero(mask).to_pylist()
+    return list(dict.fromkeys(bisect_right(offsets, place) - 1 for place in places))
