@@ -22,6 +22,6 @@ extensions = [
         extra_compile_args=flags,
         optional=choice != "yes",
     )
-    for name in ("_moves", "_parser", "_scan", "_columns")
+    for name in ("_moves", "_parser", "_scan", "_columns", "_lines")
 ]
 setup(ext_modules=[] if choice == "no" else extensions)

@@ -66,6 +66,23 @@ def nested(columns: Columns) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([messages, *_of_conversation(columns, None)], schema=NESTED_SCHEMA)
 
 
+def beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns of both, of which those that are kept come first."""
+    schema = pa.schema([*kept.schema, *added.schema])
+    return pa.RecordBatch.from_arrays([*kept.columns, *added.columns], schema=schema)
+
+
+def numbered_from(before: int, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows, their conversations behind so many others."""
+    place = rows.schema.get_field_index("conversation")
+    return rows.set_column(place, "conversation", pc.add(rows.column(place), before)) if before else rows
+
+
+def without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same with plain strings, as files have them: an Arrow file has one dictionary for all of its batches."""
+    return batch.cast(pa.schema([pa.field(field.name, plain(field.type)) for field in batch.schema]))
+
+
 def _of_message(columns: Columns, message: pa.Array) -> list[pa.Array]:
     coded = (columns.role, columns.name, columns.recipient, columns.channel, columns.content_type)
     offsets, content = pa.py_buffer(columns.offsets), pa.py_buffer(columns.content)

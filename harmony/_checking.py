@@ -35,6 +35,7 @@ from harmony.jsonl import (
     read_conversation,
     read_role,
     read_source,
+    source_field,
 )
 from harmony.messages import Conversation, Role
 from harmony.rendering import RenderConversationConfig
@@ -196,22 +197,24 @@ class _Check:
             if isinstance(line.outcome, RecordError):
                 yield _Fault(line.outcome.code, line.outcome.message.removesuffix(f" - in line {line.line:,}"))
             return
-        conversation = None
+        conversation = source = None
         start, role = self._start, None
         try:
-            source = read_source(line)
+            name = source_field(line.fields)
+            if name is not None:
+                source = read_source(line.fields, name)
             if source is None:
                 if "messages" not in line.fields:
                     raise ValueError("expected a field `tokens`, `text` or `messages`, found none of them")
                 conversation = read_conversation(line)
             elif start == "completion":
-                written = read_role(line)
+                written = read_role(line.fields)
                 start, role = ("conversation", None) if written is None else (start, Role(written))
         except (ValueError, RecursionError) as error:
             yield _Fault("invalid-record", str(error))
             return
         if source is not None:
-            yield from self._in_source(source[1], start, role)
+            yield from self._in_source(source, start, role)
         elif conversation is not None:
             yield from self._in_conversation(conversation)
 

@@ -142,3 +142,26 @@ def _rows(messages: list[Message], ended: list[tuple[int, int]], values: Values)
         text = "".join(part.text for part in message.content if isinstance(part, TextContent))
         rows.append(Row(codes, text.encode(), length, end))
     return rows
+
+
+def message_of(values: Sequence[Sequence[str]], codes: Sequence[int], text: str) -> Message:
+    """The message whose header has these codes."""
+    role, name, recipient, channel, content_type = (
+        None if code < 0 else field[code] for field, code in zip(values, codes, strict=True)
+    )
+    return Header(Role(role), name, recipient, channel, content_type).message(text)
+
+
+def read_messages(columns: Columns, index: int) -> list[Message]:
+    """The messages of conversation `index`."""
+    first, stop = memoryview(columns.rows).cast("B").cast("q")[index : index + 2]
+    offsets = memoryview(columns.offsets).cast("B").cast("q")
+    content = memoryview(columns.content)
+    coded = (columns.role, columns.name, columns.recipient, columns.channel, columns.content_type)
+    codes = [memoryview(column).cast("B").cast("i") for column in coded]
+    return [
+        message_of(
+            columns.values, [column[row] for column in codes], str(content[offsets[row] : offsets[row + 1]], "utf-8")
+        )
+        for row in range(first, stop)
+    ]

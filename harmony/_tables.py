@@ -9,9 +9,9 @@ from typing import Final, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harmony._arrow import NESTED_SCHEMA, SCHEMA, flat, nested
+from harmony._arrow import NESTED_SCHEMA, SCHEMA, beside, flat, nested, numbered_from
 from harmony._engine import as_role
-from harmony._rows import ELSEWHERE, GIVEN, Source
+from harmony._rows import ELSEWHERE, GIVEN, Columns, Source
 from harmony.columns import build
 from harmony.messages import Role
 from harmony.results import RecordError
@@ -67,7 +67,7 @@ class TableParser:
                 fits, expected = _is_text(kind), "strings"
             if not fits:
                 raise TypeError(f"Expected {expected}, found `{kind}` - at column `{name}`")
-        return pa.schema([given.field(name) for name in self._kept(given)] + list(self._added()))
+        return pa.schema([given.field(name) for name in self.kept(given)] + list(self._added()))
 
     def parse(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The rows of each batch, a limited number at a time."""
@@ -75,45 +75,49 @@ class TableParser:
         for batch in batches:
             for start in range(0, len(batch), _MOST_ROWS):
                 piece = batch.slice(start, _MOST_ROWS)
-                yield self._parsed(piece, before)
+                yield self.rows(piece, self.columns(piece, bare=not self._nested), before)
                 before += len(piece)
 
     def _added(self) -> pa.Schema:
         return NESTED_SCHEMA if self._nested else SCHEMA
 
-    def _kept(self, given: pa.Schema) -> list[str]:
+    def kept(self, given: pa.Schema) -> list[str]:
+        """The columns that pass through."""
         return [name for name in given.names if name not in self._read and name not in self._added().names]
 
-    def _parsed(self, batch: pa.RecordBatch, before: int) -> pa.RecordBatch:
+    def rows(self, batch: pa.RecordBatch, columns: Columns, before: int = 0) -> pa.RecordBatch:
+        """What the columns of a batch have, beside what is kept of it; `before` it were so many rows."""
+        kept = batch.select(self.kept(batch.schema))
+        if self._nested:
+            return beside(kept, nested(columns))
+        rows = flat(columns)
+        return numbered_from(before, beside(kept.take(rows.column("conversation")), rows))
+
+    def columns(self, batch: pa.RecordBatch, *, bare: bool) -> Columns:
+        """The columns of a batch's completions, conversation `i` that of row `i`."""
         roles = self._given_roles(batch)
         elsewhere: dict[int, Source] = {}
         ids, bounds = memoryview(b"").cast("I"), memoryview(bytes(8 * len(batch) + 8)).cast("q")
         if self._tokens is not None:
             ids, bounds, elsewhere = _read_lists(batch.column(self._tokens), self._tokens)
         if self._text is not None:
-            elsewhere |= self._read_texts(batch, elsewhere)
+            elsewhere |= self._read_texts(batch)
         for index, code in enumerate(roles):
             if isinstance(code, RecordError):
                 elsewhere[index] = code
         codes = bytearray(self._given if isinstance(code, RecordError) else code for code in roles)
         for index in elsewhere:
             codes[index] |= ELSEWHERE
-        columns = build(
-            ids,
-            bounds,
-            bytes(codes),
-            strict=self._strict,
-            bare=not self._nested,
-            threads=self._threads,
-            elsewhere=elsewhere,
+        return build(
+            ids, bounds, bytes(codes), strict=self._strict, bare=bare, threads=self._threads, elsewhere=elsewhere
         )
-        kept = batch.select(self._kept(batch.schema))
-        if self._nested:
-            return _beside(kept, nested(columns))
-        rows = flat(columns)
-        kept = kept.take(rows.column("conversation"))
-        shifted = pc.add(rows.column("conversation"), before)
-        return _beside(kept, rows.set_column(0, "conversation", shifted))
+
+    def lengths(self, batch: pa.RecordBatch) -> list[int | None]:
+        """How many tokens each row has; None for a text."""
+        if self._tokens is None:
+            return [None] * len(batch)
+        found: list[int | None] = pc.list_value_length(batch.column(self._tokens)).to_pylist()
+        return found
 
     def _given_roles(self, batch: pa.RecordBatch) -> list[int | RecordError]:
         if self._roles is None:
@@ -127,7 +131,7 @@ class TableParser:
                 codes[name] = RecordError("invalid-record", f"{error} - at `{self._roles}`", None)
         return [codes[name] for name in column]
 
-    def _read_texts(self, batch: pa.RecordBatch, elsewhere: dict[int, Source]) -> dict[int, Source]:
+    def _read_texts(self, batch: pa.RecordBatch) -> dict[int, Source]:
         """The texts of rows that have no tokens."""
         empty = range(len(batch))
         expected = f"`{self._text}`"
@@ -139,10 +143,6 @@ class TableParser:
             index: RecordError("invalid-record", f"expected {expected}, found null", None) if text is None else text
             for index, text in zip(empty, texts, strict=True)
         }
-
-
-def _beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([*kept.columns, *added.columns], schema=pa.schema([*kept.schema, *added.schema]))
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -1,7 +1,7 @@
-"""The command line: `harmony parse | render | validate | tokens | grammar | vocab`.
+"""The command line: `harmony parse | stats | render | validate | tokens | grammar | vocab`.
 
 Exit status: 0 all well, 1 some records were bad (each is reported in its place) or `validate` found problems, 2 wrong
-usage.
+usage, or a file that could not be read or written to its end.
 """
 
 from __future__ import annotations
@@ -10,31 +10,29 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from io import FileIO, TextIOWrapper
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, Literal, NoReturn, TypeAlias
+from typing import Annotated, Final, Literal, NoReturn, TypeAlias
 
+import msgspec
 import typer
-from rich import box
-from rich.console import Console
-from rich.padding import Padding
-from rich.rule import Rule
-from rich.table import Table
-from rich.text import Text
 
 import harmony
-from harmony import vocabulary
+from harmony import _runs, vocabulary
 from harmony._checking import Unreadable, linter_of, problems
+from harmony._show import console, show, show_tokens, without_commands
+from harmony.completions import Tally
 from harmony.errors import HarmonyError, quote
+from harmony.files import TABLES, Reader, expand, format_of
+from harmony.files import Unreadable as UnreadableLog
 from harmony.header import Style
-from harmony.jsonl import Batch, LogRecord, RecordError, Rendered, parse_batch, read_batches, read_blocks, render_batch
-from harmony.messages import Message, TextContent
+from harmony.jsonl import Batch, LogRecord, Names, RecordError, batch_of, parse_batch, render_batch
+from harmony.logs import Task
+from harmony.outputs import Output
 from harmony.parser import COMPILED
 from harmony.rendering import Purpose, RenderConversationConfig
-from harmony.results import ParseResult
 from harmony.validation import Start
 
 app: Final = typer.Typer(
@@ -49,19 +47,16 @@ app: Final = typer.Typer(
 vocab: Final = typer.Typer(help="The vocabulary o200k_harmony, which is inside the package.", no_args_is_help=True)
 app.add_typer(vocab, name="vocab")
 
-_CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
-_SPECIAL_STYLE: Final = "bold magenta"
-_ASIDE_STYLE: Final = "italic dim"
-# Control characters, surrogates, and what turns the direction of text.
-_COMMANDS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-_COMMANDS_AND_BREAKS: Final = re.compile(f"{_COMMANDS.pattern}|[\t\n]")
-_UNREAD_SUFFIXES: Final = (".gz", ".zst", ".parquet", ".arrow")
-
-_FileArgument: TypeAlias = Annotated[
-    str, typer.Argument(metavar="FILE", help="JSON Lines, or - for standard input.", show_default=False)
+_LOG: Final = "A log, a folder of logs, or - for standard input."
+_LogsArgument: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE...", help=_LOG, show_default=False)]
+_TokensOption: TypeAlias = Annotated[str, typer.Option("--tokens", metavar="NAME", help="The field with the ids.")]
+_TextOption: TypeAlias = Annotated[str, typer.Option("--text", metavar="NAME", help="The field with the text.")]
+_RoleOption: TypeAlias = Annotated[str, typer.Option("--role", metavar="NAME", help="The field with the role.")]
+_StrictOption: TypeAlias = Annotated[
+    bool, typer.Option("--strict", help="Refuse what the format does not allow, rather than repair it.")
 ]
-_OutputOption: TypeAlias = Annotated[
-    str | None, typer.Option("--output", "-o", help="Where the JSON Lines go: a file, or - for standard output.")
+_WorkersOption: TypeAlias = Annotated[
+    int | None, typer.Option("--workers", min=1, help="How many processes work; as many as there are cores by default.")
 ]
 
 
@@ -96,36 +91,108 @@ def options(
     """OpenAI's Harmony response format, the chat format of gpt-oss."""
 
 
-@app.command(epilog="Example: [bold]harmony parse completions.jsonl -o messages.jsonl[/bold]")
+@app.command(epilog="Example: [bold]harmony parse logs/ --output messages.parquet[/bold]")
 def parse(
-    file: _FileArgument,
-    output: _OutputOption = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse what the format does not allow, rather than repair it.")
+    files: _LogsArgument,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="A file, a folder for a file each, or - for standard output."),
+    ] = None,
+    strict: _StrictOption = False,
+    tokens: _TokensOption = "tokens",
+    text: _TextOption = "text",
+    role: _RoleOption = "role",
+    nested: Annotated[
+        bool, typer.Option("--nested", help="Into a table: one row a completion, rather than one a message.")
     ] = False,
+    workers: _WorkersOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the same command was interrupted; else begin.")
+    ] = False,
+    engine: Annotated[
+        _runs.Engine, typer.Option(metavar="ENGINE", help="local, or ray, which takes a cluster of machines.")
+    ] = "local",
 ) -> None:
     """Parse completions into messages.
 
-    A line of FILE is an object with `tokens` (ids) or `text` (markers
+    Logs are JSON Lines (.jsonl, .jsonl.gz, .jsonl.zst) or tables (.parquet,
+    .arrow), by their suffix. A record has `tokens` (ids) or `text` (markers
     written out), and optionally the `role` of the first message: assistant
     by default, null where the tokens begin with a <|start|> of their own.
 
-    Each line gives one line, in order: its other fields, with `messages`
-    and `complete`, or with `error`. Where no --output is named, a terminal
-    shows the messages to be read.
+    Each record gives one line, in order: its other fields, with `messages`
+    and `complete`, or with `error`. In a table, each message is a row. Where
+    no --output is named, a terminal shows the messages to be read.
 
     What breaks the format, such as a second channel or a missing
     <|message|>, is repaired to what it most likely means. `diagnostics`
     then hold the code, the message and the position of each repair.
+
+    The output has its name when it is whole, and OUTPUT.partial until then.
+    Interrupted at any moment, the same command with --resume goes on, and
+    gives the same bytes.
     """
-    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
-    _convert(file, output, lambda batch: parse_batch(batch, encoding, strict=strict))
+    names = Names(tokens, text, role)
+    if (resume or engine == "ray") and output in (None, "-"):
+        _refuse(f"{'--resume' if resume else '--engine ray'} needs --output, the name of a file")
+    with _refused():
+        if output is None and sys.stdout.isatty():
+            bad = _shown(files, names, strict=strict)
+            _summary_of_bad(bad)
+            return
+        made = _runs.runs(files, output or "-")
+        task = Task(names=names, strict=strict, nested=nested)
+        tally = _runs.parse(task, made, workers=workers, resume=resume, engine=engine)
+    _summary(tally)
+
+
+@app.command(epilog="Example: [bold]harmony stats logs/ --plot stats.html[/bold]")
+def stats(
+    files: _LogsArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Give the numbers as JSON.")] = False,
+    plot: Annotated[
+        str | None, typer.Option(metavar="PICTURE", help="Draw them, to a file named .png, .svg or .html.")
+    ] = None,
+    tokens: _TokensOption = "tokens",
+    text: _TextOption = "text",
+    role: _RoleOption = "role",
+    strict: _StrictOption = False,
+    workers: _WorkersOption = None,
+) -> None:
+    """Count what is in completions.
+
+    Messages by role and channel, tool calls by name, tokens by channel,
+    lengths, and the shares of completions that were cut off, repaired or
+    bad. Logs and their fields are as for `harmony parse`.
+    """
+    with _refused():
+        if plot is not None:
+            from harmony import plots  # which says what is missing
+
+            plots.check(plot)  # before the work is done
+        found, tally = _runs.count(Task(names=Names(tokens, text, role), strict=strict), files, workers=workers)
+        summed = found.summary()
+        if plot is not None:
+            plots.save(summed, plot)
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(summed), indent=2).decode() + "\n")
+    else:
+        from harmony.stats import tables
+
+        screen = console()
+        for table in tables(summed):
+            screen.print(table)
+    _summary(tally)
 
 
 @app.command(epilog="Example: [bold]harmony render conversations.jsonl --text -o prompts.jsonl[/bold]")
 def render(
-    file: _FileArgument,
-    output: _OutputOption = None,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="JSON Lines, or - for standard input.", show_default=False)
+    ],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Where the JSON Lines go: a file, or - for standard output.")
+    ] = None,
     purpose: Annotated[
         Purpose,
         typer.Option(
@@ -162,7 +229,7 @@ def render(
     """
     encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
     config = RenderConversationConfig(style=style)
-    _convert(file, output, lambda batch: render_batch(batch, encoding, config, purpose, as_text=text))
+    _rendered(file, output, lambda batch: render_batch(batch, encoding, config, purpose, as_text=text))
 
 
 @app.command(epilog="Example: [bold]harmony validate --lint conversations.jsonl[/bold]")
@@ -211,7 +278,8 @@ def validate(
     problems, 2 if a file cannot be read.
     """
     for file in files:
-        _check_suffix(file, "JSON Lines, text or token ids")
+        if format_of(file) != "lines":
+            _refuse(f"{file}: expected JSON Lines, text or token ids, uncompressed")
     if not lint and (select or ignore):
         _refuse("--select and --ignore need --lint")
     try:
@@ -228,10 +296,10 @@ def validate(
                 if output_format == "json":
                     typer.echo(("," if count else "[") + problem.to_json())
                 else:
-                    typer.echo(_printable(problem.to_text() if output_format == "text" else problem.to_github()))
+                    typer.echo(without_commands(problem.to_text() if output_format == "text" else problem.to_github()))
                 count += 1
         except Unreadable as error:
-            typer.echo(f"harmony: {_printable(str(error))}", err=True)
+            typer.echo(f"harmony: {without_commands(str(error))}", err=True)
             unread = True
         bad_files += count > before
     if output_format == "json":
@@ -258,7 +326,7 @@ def tokens(
     if items == ["-"]:
         items = [sys.stdin.buffer.read().decode(errors="surrogateescape")]
     text = " ".join(items)
-    _show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
+    show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
 
 
 @app.command("grammar", epilog="Example: [bold]harmony grammar --railroad > grammar.html[/bold]")
@@ -322,59 +390,73 @@ def export(
 
 
 def _refuse(reason: str) -> NoReturn:
-    typer.echo(f"harmony: {_printable(reason)}", err=True)
+    typer.echo(f"harmony: {without_commands(reason)}", err=True)
     raise SystemExit(2)
 
 
-def _convert(file: str, output: str | None, convert: Callable[[Batch], Iterable[LogRecord]]) -> None:
-    """Reads a log and writes what becomes of each record, as soon as it is known; tells how many records are bad."""
-    bad = 0
-    with _input(file) as source, _output(output, source) as target:
-        console = _console()
-        for batch in read_batches(read_blocks(source)):
-            for record in convert(batch):
-                bad += isinstance(record.outcome, RecordError)
-                if target is None:
-                    _show(console, record)
-                else:
-                    target.write(record.to_json())
-            if target is not None:
-                target.flush()
-    if bad:
-        typer.echo(
-            f"harmony: {bad:,} bad {'record, with its error' if bad == 1 else 'records, each with its error'}", err=True
-        )
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Ends the command where what it was asked for cannot be done."""
+    try:
+        yield
+    except (_runs.Refused, UnreadableLog, ImportError, ValueError) as error:
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def _summary(tally: Tally) -> None:
+    """Tells what there was in a log; the exit status tells whether all records were good."""
+    for line in _runs.summary(tally):
+        typer.echo(f"harmony: {line}", err=True)
+    if tally.errors:
         raise typer.Exit(1)
 
 
-def _input(file: str) -> FileIO:
-    if file == "-":
-        return FileIO(sys.stdin.fileno(), closefd=False)
-    _check_suffix(file)
-    try:
-        return Path(file).open("rb", buffering=0)
-    except OSError as error:
-        _refuse(f"{file} cannot be read: {error.strerror}")
+def _summary_of_bad(bad: int) -> None:
+    if bad:
+        record = "bad record, with its error" if bad == 1 else "bad records, each with its error"
+        typer.echo(f"harmony: {bad:,} {record}", err=True)
+        raise typer.Exit(1)
 
 
-def _output(file: str | None, source: FileIO) -> AbstractContextManager[BinaryIO | None]:
-    """Where the records are written to; None is a terminal that shows them to be read."""
-    if file is None and sys.stdout.isatty():
-        return nullcontext()
-    if file is None or file == "-":
-        return nullcontext(sys.stdout.buffer)
-    _check_suffix(file)
-    try:
-        if Path(file).exists() and os.path.samestat(Path(file).stat(), os.fstat(source.fileno())):
-            _refuse(f"{file} is the file that is read")
-        return Path(file).open("wb")
-    except OSError as error:
-        _refuse(f"{file} cannot be written: {error.strerror}")
+def _shown(files: list[str], names: Names, *, strict: bool) -> int:
+    """Prints what records are parsed to, one by one; how many are bad."""
+    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+    screen, bad = console(), 0
+    for piece in Reader([name for name, _ in expand(files)], full=False):
+        data = piece.data
+        if not isinstance(data, bytes):
+            data = b"".join(msgspec.json.encode(row) + b"\n" for row in data.to_pylist())
+        for record in parse_batch(batch_of(BytesIO(data), piece.first), encoding, names, strict=strict):
+            show(screen, record)
+            bad += isinstance(record.outcome, RecordError)
+    return bad
 
 
-def _check_suffix(file: str, expected: str = "JSON Lines") -> None:
-    if file.endswith(_UNREAD_SUFFIXES):
-        _refuse(f"{file}: expected {expected}, uncompressed")
+def _rendered(file: str, output: str | None, render: Callable[[Batch], Iterable[LogRecord]]) -> None:
+    """Renders a log of conversations as it is read; tells how many records are bad."""
+    for name in (file, output):
+        if name is not None and format_of(name) in TABLES:
+            _refuse(f"{name}: expected JSON Lines")
+    screen = console()
+    on_screen = output is None and sys.stdout.isatty()
+    bad = 0
+    with _refused():
+        run = _runs.one(file, output or "-")
+        with _runs.refusing(run.output), nullcontext() if on_screen else Output(run.output, {}, resume=False) as target:
+            for piece in Reader(run.inputs, full=run.output != "-"):
+                for record in render(batch_of(BytesIO(piece.data), piece.first)):
+                    bad += isinstance(record.outcome, RecordError)
+                    if target is None:
+                        show(screen, record)
+                    else:
+                        target.write(record.to_json())
+                if target is not None and run.output == "-":
+                    target.keep({})
+            if target is not None:
+                target.finish()
+    _summary_of_bad(bad)
 
 
 def _ids(text: str) -> list[int]:
@@ -385,95 +467,3 @@ def _ids(text: str) -> list[int]:
             _refuse(f"expected token ids in 0..{vocabulary.LAST_TOKEN}, found {quote(word)}")
         numbers.append(number)
     return numbers
-
-
-def _console() -> Console:
-    """A console as wide as the terminal, also where the terminal says that it has no width."""
-    console = Console(highlight=False)
-    return console if console.width > 0 else Console(highlight=False, width=80)
-
-
-def _show(console: Console, record: LogRecord) -> None:
-    """Prints one record to be read."""
-    name = record.fields.get("id")
-    title = _printable(bytes(name).decode().strip('"'), _COMMANDS_AND_BREAKS) if name else f"line {record.line:,}"
-    console.print(Rule(Text(title), style="dim", align="left"))
-    if isinstance(record.outcome, RecordError):
-        console.print(Text(f"error {record.outcome.code}: {_printable(record.outcome.message)}", style="bold red"))
-    elif isinstance(record.outcome, Rendered):
-        _show_rendered(console, record.outcome.tokens)
-    else:
-        _show_parsed(console, record.outcome)
-
-
-def _show_parsed(console: Console, result: ParseResult) -> None:
-    for message in result.messages:
-        console.print(_heading(message))
-        for part in message.content:
-            if isinstance(part, TextContent):
-                console.print(Padding(Text(_printable(part.text)), (0, 0, 1, 2)))
-    for repair in result.diagnostics:
-        sentence = _printable(repair.message)
-        console.print(Text(f"repaired {repair.code} at {repair.position}: {sentence}", style=_ASIDE_STYLE))
-    if result.next_role is not None:
-        console.print(Text(f"(ends in an open <|start|>{result.next_role.value})", style=_ASIDE_STYLE))
-    elif not result.complete:
-        console.print(Text("(ends before the message does)", style=_ASIDE_STYLE))
-
-
-def _show_rendered(console: Console, numbers: list[int]) -> None:
-    """Prints token ids as their text, special tokens marked, a message's stop at the end of a line."""
-    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
-    line = Text()
-    for special, run in groupby(numbers, encoding.is_special_token):
-        if not special:
-            line.append(_printable(encoding.decode(run)))
-            continue
-        for token in run:
-            line.append(encoding.decode([token]), _SPECIAL_STYLE)
-            if token in vocabulary.STOPS:
-                console.print(line)
-                line = Text()
-    if line:
-        console.print(line)
-    console.print(Text(f"({len(numbers):,} tokens)", style=_ASIDE_STYLE))
-
-
-def _heading(message: Message) -> Text:
-    heading = Text(message.author.role.value, style="bold cyan")
-    if message.author.name is not None:
-        heading.append(f" {_printable(message.author.name)}", "cyan")
-    if message.channel is not None:
-        heading.append(f" · {_printable(message.channel)}", _CHANNEL_STYLES.get(message.channel, "magenta"))
-    if message.recipient is not None:
-        heading.append(f" → {_printable(message.recipient)}", "blue")
-    if message.content_type is not None:
-        heading.append(f" {_printable(message.content_type)}", "dim")
-    return heading
-
-
-def _show_tokens(numbers: list[int]) -> None:
-    loaded = vocabulary.load()
-    rows = [
-        (
-            str(index),
-            str(token),
-            _printable(loaded.token_bytes(token).decode(errors="backslashreplace"), _COMMANDS_AND_BREAKS),
-            "special" if token >= vocabulary.FIRST_SPECIAL else "",
-        )
-        for index, token in enumerate(numbers)
-    ]
-    if not sys.stdout.isatty():
-        for row in rows:
-            typer.echo("\t".join(row).rstrip("\t"))
-        return
-    console = _console()
-    table = Table("token", "id", "text", "", box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(row[0], row[1], Text(f"│{row[2]}│"), row[3], style=_SPECIAL_STYLE if row[3] else None)
-    console.print(table)
-
-
-def _printable(text: str, commands: re.Pattern[str] = _COMMANDS) -> str:
-    """The text without what would command a terminal: control characters are written out."""
-    return commands.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -1,10 +1,11 @@
 """Logs as JSON Lines: each line that is not blank is one record, and becomes one line with what came of it.
 
 To be parsed, a record has a completion as `tokens` (ids) or else as `text` (special tokens written out), and may say
-the `role` of the first message: assistant unless it does, none if it is null. It gets `messages` and `complete`, and
-where lenient parsing repaired it `diagnostics`: of each repair the `code`, the `message` and the `position`, which
-counts tokens or characters as ParseResult does. To be rendered, a record has a conversation's `messages`; the `tokens`
-or the `text` that it then gets have a `role` of null beside them, so that it can be parsed.
+the `role` of the first message: assistant unless it does, none if it is null. Fields of other names may hold these. It
+gets `messages` and `complete`, and where lenient parsing repaired it `diagnostics`: of each repair the `code`, the
+`message` and the `position`, which counts tokens or characters as ParseResult does; `completions.py` writes them. To be
+rendered, a record has a conversation's `messages`; the `tokens` or the `text` that it then gets have a `role` of null
+beside them, so that it can be parsed.
 
 All other fields pass through as they were written, byte for byte, and of a record that gives an error all fields do.
 What is added replaces fields of the same name; a text that is rendered replaces `tokens` too, which would be parsed
@@ -19,7 +20,7 @@ import json
 import os
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO, FileIO
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -27,17 +28,10 @@ import msgspec
 
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import HarmonyError
-from harmony.messages import Conversation, flat_messages
+from harmony.messages import Conversation
 from harmony.rendering import Purpose, RenderConversationConfig
 from harmony.results import ParseResult
-
-
-class RecordError(msgspec.Struct, frozen=True):
-    """Why nothing came of a record; `position` is that of a HarmonyError, None where the record itself is wrong."""
-
-    code: str
-    message: str
-    position: int | None
+from harmony.results import RecordError as RecordError
 
 
 class Rendered(msgspec.Struct, frozen=True):
@@ -58,20 +52,26 @@ class LogRecord(msgspec.Struct, frozen=True):
     outcome: ParseResult | Rendered | RecordError
 
     def to_json(self) -> bytes:
-        """The record as a line of JSON, with the line's end."""
-        added: dict[str, Any]
-        if isinstance(self.outcome, RecordError):
-            added = {"error": self.outcome}
-        elif isinstance(self.outcome, ParseResult):
-            added = {"messages": flat_messages(self.outcome.messages), "complete": self.outcome.complete}
-            if self.outcome.diagnostics:
-                added["diagnostics"] = self.outcome.diagnostics
-        elif self.outcome.text is None:
-            added = {"tokens": self.outcome.tokens, "role": None}
-        else:
-            added = {"text": self.outcome.text, "role": None}
-        passed = {name: value for name, value in self.fields.items() if name != "error"}
-        return _ENCODER.encode(passed | added) + b"\n"
+        """A record that was rendered, or could not be, as a line of JSON, with the line's end."""
+        if isinstance(self.outcome, Rendered):
+            text = self.outcome.text
+            found = {"tokens": self.outcome.tokens} if text is None else {"text": text}
+            return as_line(self.fields, {**found, "role": None})
+        return as_line(self.fields, {"error": self.outcome})
+
+
+def as_line(fields: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
+    """A record's fields and what is added to them, as a line of JSON with its end; an `error` of old is left out."""
+    passed = {name: value for name, value in fields.items() if name != "error"}
+    return _ENCODER.encode({**passed, **added}) + b"\n"
+
+
+class Names(msgspec.Struct, frozen=True):
+    """Which fields of a record hold its completion, as ids or as text, and the role of the first message."""
+
+    tokens: str = "tokens"
+    text: str = "text"
+    role: str = "role"
 
 
 class Line(NamedTuple):
@@ -81,6 +81,8 @@ class Line(NamedTuple):
     written: bytes
     fields: dict[str, msgspec.Raw]
 
+
+_NAMES: Final = Names()
 
 #: Some lines, in order. Of one that holds no object, the record is known already.
 Batch: TypeAlias = list[Line | LogRecord]
@@ -115,20 +117,20 @@ def read_batches(blocks: Iterable[bytes]) -> Iterator[Batch]:
         end = block.rfind(b"\n") + 1
         if end:
             lines = list(BytesIO(b"".join([*unfinished, block[:end]])))
-            yield _batch(lines, number)
+            yield batch_of(lines, number)
             number += len(lines)
             unfinished = []
         unfinished.append(block[end:])
-    yield _batch([b"".join(unfinished)], number)
+    yield batch_of([b"".join(unfinished)], number)
 
 
-def parse_batch(batch: Batch, encoding: HarmonyEncoding, *, strict: bool) -> Iterator[LogRecord]:
+def parse_batch(batch: Batch, encoding: HarmonyEncoding, names: Names, *, strict: bool) -> Iterator[LogRecord]:
     """Parses every line; each gives one LogRecord, in order, whatever it holds.
 
     What the strict language does not hold is a RecordError if `strict`, and otherwise repaired.
     """
     for line in batch:
-        yield line if isinstance(line, LogRecord) else _parsed(line, encoding, strict=strict)
+        yield line if isinstance(line, LogRecord) else _parsed(line, encoding, names, strict=strict)
 
 
 def render_batch(
@@ -142,20 +144,32 @@ def render_batch(
         yield item if isinstance(item, LogRecord) else _rendered(item[0], next(outcomes), encoding, as_text=as_text)
 
 
-def read_source(line: Line) -> tuple[str, list[int] | str] | None:
-    """The field that holds a completion, `tokens` or else `text`, and its value; None where neither does.
+def source_field(fields: Mapping[str, msgspec.Raw], names: Names = _NAMES) -> str | None:
+    """The name of the field that holds a completion, its tokens or else its text; None where neither does."""
+    for name in (names.tokens, names.text):
+        if fields.get(name, _NULL) != _NULL:
+            return name
+    return None
+
+
+def read_source(fields: Mapping[str, msgspec.Raw], name: str, names: Names = _NAMES) -> list[int] | str:
+    """The completion that the field of this name holds.
 
     Raises ValueError for a value of a wrong type, with its path, as the next two do.
     """
-    name = "text" if line.fields.get("tokens", _NULL) == _NULL else "tokens"
-    source = line.fields.get(name, _NULL)
-    return None if source == _NULL else (name, _value(_TOKENS if name == "tokens" else _TEXT, source, name))
+    value: list[int] | str = _value(_TOKENS if name == names.tokens else _TEXT, fields[name], name)
+    return value
 
 
-def read_role(line: Line) -> str | None:
+def read_role(fields: Mapping[str, msgspec.Raw], names: Names = _NAMES) -> str | None:
     """The role of a completion's first message, not yet known to be one; None where its tokens say it."""
-    role: str | None = _value(_ROLE, line.fields.get("role", _ASSISTANT), "role")
+    role: str | None = _value(_ROLE, fields.get(names.role, _ASSISTANT), names.role)
     return role
+
+
+def no_source(names: Names) -> ValueError:
+    """What is wrong with a record that has no completion."""
+    return ValueError(f"expected a field `{names.tokens}` or `{names.text}`, found neither")
 
 
 def read_conversation(line: Line) -> Conversation:
@@ -169,7 +183,8 @@ def read_conversation(line: Line) -> Conversation:
         return Conversation.from_dict(json.loads(line.written))
 
 
-def _batch(lines: list[bytes], first: int) -> Batch:
+def batch_of(lines: Iterable[bytes], first: int) -> Batch:
+    """Lines, of which the first has this number, without those that are blank."""
     return [_line(number, line) for number, line in enumerate(lines, first) if line.strip()]
 
 
@@ -186,21 +201,20 @@ def _line(number: int, written: bytes) -> Line | LogRecord:
         return LogRecord(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
 
 
-def _parsed(line: Line, encoding: HarmonyEncoding, *, strict: bool) -> LogRecord:
+def _parsed(line: Line, encoding: HarmonyEncoding, names: Names, *, strict: bool) -> LogRecord:
     try:
-        source = read_source(line)
-        if source is None:
-            raise ValueError("expected a field `tokens` or `text`, found neither")
-        name, value = source
-        role = read_role(line)
+        name = source_field(line.fields, names)
+        if name is None:
+            raise no_source(names)
+        value = read_source(line.fields, name, names)
+        role = read_role(line.fields, names)
         if isinstance(value, str):
             result = encoding.parse_text(value, role, strict=strict)
         else:
             result = encoding.parse(value, role, strict=strict)
     except (ValueError, HarmonyError, RecursionError) as error:
         return _refused(line, error)
-    fields = {other: raw for other, raw in line.fields.items() if other not in (name, "role", "diagnostics")}
-    return LogRecord(line.number, fields, result)
+    return LogRecord(line.number, line.fields, result)
 
 
 def _conversation(line: Line) -> tuple[Line, Conversation] | LogRecord:
@@ -220,10 +234,14 @@ def _rendered(line: Line, outcome: list[int] | HarmonyError, encoding: HarmonyEn
 
 def _refused(line: Line, error: Exception) -> LogRecord:
     """The record of a line whose fields are wrong: it keeps all of them."""
+    return LogRecord(line.number, line.fields, record_error(line.number, error))
+
+
+def record_error(number: int, error: Exception) -> RecordError:
+    """What an error in the record of this line becomes."""
     if isinstance(error, HarmonyError):
-        return LogRecord(line.number, line.fields, RecordError(error.code, str(error), error.position))
-    found = RecordError("invalid-record", f"{error} - in line {line.number:,}", None)
-    return LogRecord(line.number, line.fields, found)
+        return RecordError(error.code, str(error), error.position)
+    return RecordError("invalid-record", f"{error} - in line {number:,}", None)
 
 
 def _fields(line: bytes) -> dict[str, msgspec.Raw]:

@@ -1,0 +1,216 @@
+"""Runs over logs as the command line makes them: what goes where, how far it is, and what there was in it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from harmony import logs
+from harmony._show import without_commands
+from harmony.completions import Tally
+from harmony.files import BLOCK, TABLES, Unreadable, expand, format_of
+from harmony.outputs import CannotResume, is_finished
+
+if TYPE_CHECKING:
+    from harmony.stats import Stats
+
+Engine: TypeAlias = Literal["local", "ray"]
+
+_CODES_SHOWN: Final = 12
+_SECONDS_BETWEEN: Final = 0.1  # the bar's pictures
+
+
+class Refused(Exception):  # noqa: N818  it says why to people
+    """Raised for what cannot be done as it was asked for; what came before it is done."""
+
+
+class Run(NamedTuple):
+    """Inputs that become one output."""
+
+    inputs: list[str]
+    output: str
+
+
+def runs(files: Sequence[str], output: str) -> list[Run]:
+    """What becomes what: all files one output, or if that is a folder, each a file of its name in there."""
+    named = expand(files)
+    if output != "-" and (output.endswith(("/", os.sep)) or Path(output).is_dir()):
+        if any(name == "-" for name, _ in named):
+            raise Refused("standard input has no name: expected a file as --output, found a folder")
+        made = [Run([name], str(Path(output, relative))) for name, relative in named]
+    else:
+        made = [Run([name for name, _ in named], output)]
+    written: set[str] = set()
+    for run in made:
+        if run.output in written:
+            raise Refused(f"{run.output} would be written twice, for two inputs have that name")
+        written.add(run.output)
+        for name in run.inputs:
+            if _is_same(name, run.output):
+                raise Refused(f"{run.output} is the file that is read")
+    return made
+
+
+def one(file: str, output: str) -> Run:
+    """What becomes what, for one file and one output that is no folder."""
+    [run] = runs([file], output)
+    return run
+
+
+def parse(task: logs.Task, made: Sequence[Run], *, workers: int | None, resume: bool, engine: Engine) -> Tally:
+    """Parses logs, with a bar on a terminal; what there was in them. Raises Refused, and KeyboardInterrupt."""
+    total = Tally()
+    with _progress(made) as shown:
+        for run in made:
+            if resume and is_finished(run.output):
+                shown.print(f"{run.output} is there and whole")
+                continue
+            into_table = format_of(run.output) in TABLES
+            own = msgspec.structs.replace(task, to="rows" if into_table else "lines", threads=workers or cores())
+            with refusing(run.output):
+                if run.output != "-":
+                    Path(run.output).parent.mkdir(parents=True, exist_ok=True)
+                if engine == "ray":
+                    from harmony import ray
+
+                    total += ray.run(own, run.inputs, run.output)
+                else:
+                    count = _workers(run, workers)
+                    total += logs.convert(
+                        own, run.inputs, run.output, workers=count, resume=resume, watch=shown.watcher(total)
+                    )
+            shown.finished()
+    return total
+
+
+def count(task: logs.Task, files: Sequence[str], *, workers: int | None) -> tuple[Stats, Tally]:
+    """Counts what is in logs, with a bar on a terminal. Raises as `parse` does."""
+    run = Run([name for name, _ in expand(files)], "")
+    with _progress([run]) as shown, refusing(None):
+        task = msgspec.structs.replace(task, to="stats", threads=workers or cores())
+        return logs.count(task, run.inputs, workers=_workers(run, workers), watch=shown.watcher(Tally()))
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def summary(tally: Tally) -> Iterator[str]:
+    """What there was in a log, line by line."""
+    numbers = {"record": tally.records, "message": tally.messages, "token": tally.tokens}
+    yield ", ".join(_counted(number, name) for name, number in numbers.items())
+    bad, repairs = sum(tally.errors.values()), sum(tally.diagnostics.values())
+    if bad:
+        theirs = "with its" if bad == 1 else "each with its"
+        yield f"{_counted(bad, 'bad record')}, {theirs} error: {_codes(tally.errors)}"
+    if repairs:
+        yield f"{_counted(repairs, 'repair')}: {_codes(tally.diagnostics)}"
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number:,} {name}{'s'[: number != 1]}"
+
+
+def _codes(counts: dict[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{code} {number:,}" for code, number in ordered[:_CODES_SHOWN])
+    return shown + f", and {len(ordered) - _CODES_SHOWN} other codes" * (len(ordered) > _CODES_SHOWN)
+
+
+def _is_same(name: str, output: str) -> bool:
+    try:
+        read = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
+        return output != "-" and stat.S_ISREG(read.st_mode) and os.path.samestat(read, Path(output).stat())
+    except OSError:
+        return False
+
+
+def _workers(run: Run, asked: int | None) -> int:
+    """How many processes are worth their start: none where lines are to come out as they come in, or there are few."""
+    sizes = [Path(name).stat() for name in run.inputs if name != "-" and format_of(name) not in TABLES]
+    streams = "-" in run.inputs or not all(stat.S_ISREG(size.st_mode) for size in sizes)
+    if streams:
+        return asked or (1 if run.output == "-" else cores())
+    return min(asked or cores(), 1 + sum(size.st_size for size in sizes) // (2 * BLOCK))
+
+
+@contextmanager
+def refusing(output: str | None) -> Iterator[None]:
+    """Says what went wrong, and that what came before it is kept."""
+    kept = output is not None and output != "-"
+    go_on = f"; what came before is kept in {output}.partial, and --resume goes on from there" if kept else ""
+    try:
+        yield
+    except Unreadable as error:
+        raise Refused(f"{error}{go_on}") from error
+    except (CannotResume, ImportError, TypeError, ValueError) as error:
+        raise Refused(str(error)) from error
+    except OSError as error:
+        name = error.filename or output or "the output"
+        raise Refused(f"{name} cannot be written: {error.strerror or error}{go_on}") from error
+    except KeyboardInterrupt:
+        if kept:
+            sys.stderr.write(f"harmony: interrupted{go_on}\n")
+        raise
+
+
+class _Shown:
+    """A bar for all inputs together, on a terminal."""
+
+    def __init__(self, bar: Progress | None, made: Sequence[Run]) -> None:
+        self._bar = bar
+        self._sizes = [_size_of(run) for run in made]
+        self._done = 0
+        self._drawn = 0.0
+        known = None if None in self._sizes else sum(size or 0 for size in self._sizes)
+        self._task = bar.add_task("", total=known, records=0) if bar is not None else None
+
+    def print(self, line: str) -> None:
+        console = self._bar.console if self._bar is not None else Console(stderr=True, highlight=False)
+        console.print(f"harmony: {without_commands(line)}", markup=False, soft_wrap=True)
+
+    def watcher(self, before: Tally) -> logs.Watcher:
+        def watch(taken: int, size: int | None, tally: Tally) -> None:
+            if self._bar is not None and self._task is not None and monotonic() - self._drawn > _SECONDS_BETWEEN:
+                self._drawn = monotonic()
+                done = sum(size or 0 for size in self._sizes[: self._done]) + taken
+                self._bar.update(self._task, completed=done, records=before.records + tally.records, refresh=True)
+
+        return watch
+
+    def finished(self) -> None:
+        self._done += 1
+
+
+@contextmanager
+def _progress(made: Sequence[Run]) -> Iterator[_Shown]:
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _Shown(None, made)
+        return
+    columns = (
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[records]:,} records"),
+        TimeRemainingColumn(),
+    )
+    # It is drawn by the thread that works, for processes are begun later, and forking wants a single thread.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+        yield _Shown(bar, made)
+
+
+def _size_of(run: Run) -> int | None:
+    found = [Path(name).stat() if name != "-" else os.fstat(sys.stdin.fileno()) for name in run.inputs]
+    return sum(each.st_size for each in found) if all(stat.S_ISREG(each.st_mode) for each in found) else None

@@ -1,0 +1,123 @@
+"""Records and tokens as they are printed to be read, on a terminal that they cannot command."""
+
+from __future__ import annotations
+
+import re
+import sys
+from itertools import groupby
+from typing import Final
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+import harmony
+from harmony import vocabulary
+from harmony.jsonl import LogRecord, Rendered
+from harmony.messages import Message, TextContent
+from harmony.results import ParseResult, RecordError
+
+_CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
+_SPECIAL_STYLE: Final = "bold magenta"
+_ASIDE_STYLE: Final = "italic dim"
+# Control characters, surrogates, and what turns the direction of text.
+_COMMANDS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+_COMMANDS_AND_BREAKS: Final = re.compile(f"{_COMMANDS.pattern}|[\t\n]")
+
+
+def console() -> Console:
+    """A console as wide as the terminal, also where the terminal says that it has no width."""
+    console = Console(highlight=False)
+    return console if console.width > 0 else Console(highlight=False, width=80)
+
+
+def show(console: Console, record: LogRecord) -> None:
+    """Prints one record to be read."""
+    name = record.fields.get("id")
+    title = without_commands(bytes(name).decode().strip('"'), _COMMANDS_AND_BREAKS) if name else f"line {record.line:,}"
+    console.print(Rule(Text(title), style="dim", align="left"))
+    if isinstance(record.outcome, RecordError):
+        console.print(
+            Text(f"error {record.outcome.code}: {without_commands(record.outcome.message)}", style="bold red")
+        )
+    elif isinstance(record.outcome, Rendered):
+        _show_rendered(console, record.outcome.tokens)
+    else:
+        _show_parsed(console, record.outcome)
+
+
+def _show_parsed(console: Console, result: ParseResult) -> None:
+    for message in result.messages:
+        console.print(_heading(message))
+        for part in message.content:
+            if isinstance(part, TextContent):
+                console.print(Padding(Text(without_commands(part.text)), (0, 0, 1, 2)))
+    for repair in result.diagnostics:
+        sentence = without_commands(repair.message)
+        console.print(Text(f"repaired {repair.code} at {repair.position}: {sentence}", style=_ASIDE_STYLE))
+    if result.next_role is not None:
+        console.print(Text(f"(ends in an open <|start|>{result.next_role.value})", style=_ASIDE_STYLE))
+    elif not result.complete:
+        console.print(Text("(ends before the message does)", style=_ASIDE_STYLE))
+
+
+def _show_rendered(console: Console, numbers: list[int]) -> None:
+    """Prints token ids as their text, special tokens marked, a message's stop at the end of a line."""
+    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+    line = Text()
+    for special, run in groupby(numbers, encoding.is_special_token):
+        if not special:
+            line.append(without_commands(encoding.decode(run)))
+            continue
+        for token in run:
+            line.append(encoding.decode([token]), _SPECIAL_STYLE)
+            if token in vocabulary.STOPS:
+                console.print(line)
+                line = Text()
+    if line:
+        console.print(line)
+    console.print(Text(f"({len(numbers):,} tokens)", style=_ASIDE_STYLE))
+
+
+def _heading(message: Message) -> Text:
+    heading = Text(message.author.role.value, style="bold cyan")
+    if message.author.name is not None:
+        heading.append(f" {without_commands(message.author.name)}", "cyan")
+    if message.channel is not None:
+        heading.append(f" · {without_commands(message.channel)}", _CHANNEL_STYLES.get(message.channel, "magenta"))
+    if message.recipient is not None:
+        heading.append(f" → {without_commands(message.recipient)}", "blue")
+    if message.content_type is not None:
+        heading.append(f" {without_commands(message.content_type)}", "dim")
+    return heading
+
+
+def show_tokens(numbers: list[int]) -> None:
+    loaded = vocabulary.load()
+    rows = [
+        (
+            str(index),
+            str(token),
+            without_commands(loaded.token_bytes(token).decode(errors="backslashreplace"), _COMMANDS_AND_BREAKS),
+            "special" if token >= vocabulary.FIRST_SPECIAL else "",
+        )
+        for index, token in enumerate(numbers)
+    ]
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(row).rstrip("\t"))
+        return
+    screen = console()
+    table = Table("token", "id", "text", "", box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(row[0], row[1], Text(f"│{row[2]}│"), row[3], style=_SPECIAL_STYLE if row[3] else None)
+    screen.print(table)
+
+
+def without_commands(text: str, commands: re.Pattern[str] = _COMMANDS) -> str:
+    """The text without what would command a terminal: control characters are written out."""
+    return commands.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
