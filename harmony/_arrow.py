@@ -37,7 +37,8 @@ _OF_MESSAGE: Final = [
 ]
 _OF_CONVERSATION: Final = [("complete", pa.bool_()), ("diagnostics", pa.list_(_FINDING)), ("error", _FINDING)]
 
-#: One row a message; a conversation without a message has one row, in which all that a message has is null.
+#: One row a message; a conversation without a message has one row, in which all that a message has is null. What
+#: belongs to the conversation is the same in all of its rows, but for `diagnostics`, which the first one has.
 SCHEMA: Final = pa.schema([("conversation", pa.int64()), ("message", pa.int32()), *_OF_MESSAGE, *_OF_CONVERSATION])
 #: One row a conversation.
 NESTED_SCHEMA: Final = pa.schema(
@@ -52,7 +53,7 @@ def flat(columns: Columns) -> pa.RecordBatch:
     """One row a message, as SCHEMA says."""
     conversation = _numbers(columns.conversation, pa.int64())
     message = _with_nulls(_numbers(columns.message, pa.int32()))
-    arrays = [conversation, message, *_of_message(columns, message), *_of_conversation(columns, conversation)]
+    arrays = [conversation, message, *_of_message(columns, message), *_of_rows(columns, conversation, message)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
@@ -63,7 +64,7 @@ def nested(columns: Columns) -> pa.RecordBatch:
     arrays = [array.cast(field.type) for array, field in zip(_of_message(columns, message), list(fields), strict=True)]
     rows = _numbers(columns.rows, pa.int64()).cast(pa.int32())
     messages = pa.ListArray.from_arrays(rows, pa.StructArray.from_arrays(arrays, fields=list(fields)))
-    return pa.RecordBatch.from_arrays([messages, *_of_conversation(columns, None)], schema=NESTED_SCHEMA)
+    return pa.RecordBatch.from_arrays([messages, *_of_conversation(columns)], schema=NESTED_SCHEMA)
 
 
 def beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
@@ -94,33 +95,51 @@ def _of_message(columns: Columns, message: pa.Array) -> list[pa.Array]:
     ]
 
 
-def _of_conversation(columns: Columns, rows: pa.Array | None) -> list[pa.Array]:
-    """What belongs to a conversation, for each one, or for each of the rows, of which this says the conversation."""
+def _of_conversation(columns: Columns) -> list[pa.Array]:
+    """What belongs to a conversation, for each of them."""
     complete = pc.not_equal(_numbers(columns.complete, pa.uint8()), 0)
     count = len(complete)
-    diagnostics = {index: list(map(msgspec.to_builtins, found)) for index, found in columns.diagnostics.items()}
-    errors = {index: msgspec.to_builtins(error) for index, error in columns.errors.items()}
     return [
-        complete if rows is None else complete.take(rows),
-        _sparse(diagnostics, [], SCHEMA.field("diagnostics").type, count, rows),
-        _sparse(errors, None, SCHEMA.field("error").type, count, rows),
+        complete,
+        _sparse(columns.diagnostics, [], SCHEMA.field("diagnostics").type, _places(columns.diagnostics, count)),
+        _sparse(columns.errors, None, SCHEMA.field("error").type, _places(columns.errors, count)),
     ]
 
 
-def _sparse(values: Mapping[int, Any], usual: Any, kind: pa.DataType, count: int, rows: pa.Array | None) -> pa.Array:
-    """The values of `count` conversations, most of which have the usual one; or of the rows."""
-    if not values:  # which is soon told
-        length = count if rows is None else len(rows)
-        if usual is None:
-            return pa.nulls(length, kind)
-        return pa.Array.from_buffers(
-            kind, length, [None, pa.py_buffer(bytes(4 * length + 4))], children=[pa.nulls(0, kind.value_type)]
-        )
+def _of_rows(columns: Columns, conversation: pa.Array, message: pa.Array) -> list[pa.Array]:
+    """What belongs to a conversation, for its rows; diagnostics, of which there can be many, for the first one."""
+    complete = pc.not_equal(_numbers(columns.complete, pa.uint8()), 0)
+    count = len(complete)
+    errors, diagnostics = (_places(values, count) for values in (columns.errors, columns.diagnostics))
+    later = pc.greater(message, 0).fill_null(False)
+    return [
+        complete.take(conversation),
+        _sparse(
+            columns.diagnostics,
+            [],
+            SCHEMA.field("diagnostics").type,
+            pc.if_else(later, pa.scalar(0, pa.int32()), diagnostics.take(conversation)),
+        ),
+        _sparse(columns.errors, None, SCHEMA.field("error").type, errors.take(conversation)),
+    ]
+
+
+def _places(values: Mapping[int, Any], count: int) -> pa.Array:
+    """For each of `count` conversations, 0 for the usual value, or one more than the place of its own."""
     places = array("i", bytes(4 * count))
     for place, index in enumerate(values, 1):
         places[index] = place
-    taken = _numbers(places, pa.int32())
-    return pa.array([usual, *values.values()], kind).take(taken if rows is None else taken.take(rows))
+    return _numbers(places, pa.int32())
+
+
+def _sparse(values: Mapping[int, Any], usual: Any, kind: pa.DataType, places: pa.Array) -> pa.Array:
+    """An array of values by their places, most of which are the usual one."""
+    if values:
+        return pa.array([usual, *map(msgspec.to_builtins, values.values())], kind).take(places)
+    if usual is None:  # which is soon told, as no lists are
+        return pa.nulls(len(places), kind)
+    offsets = pa.py_buffer(bytes(4 * len(places) + 4))
+    return pa.Array.from_buffers(kind, len(places), [None, offsets], children=[pa.nulls(0, kind.value_type)])
 
 
 def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:

@@ -219,7 +219,7 @@ cdef class Rows:
         cdef void *block = NULL
         cdef char *place
         cdef int column
-        if capacity <= self.row_capacity:
+        if self.block is not NULL and capacity <= self.row_capacity:
             return 0
         capacity = (capacity + self.row_capacity // 2 + 63) & ~<Py_ssize_t>63
         resize(&block, (capacity + 64) * ROW_WIDTH)
@@ -583,7 +583,8 @@ def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[
         reader.run(0, count)
         return reader.rows.finished(values.lists())
     view = memoryview(offsets)
-    whole = Whole([bisect_left(view, begin, 0, count) for begin in range(first, first + total, size)], count, total)
+    begins = range(first, first + max(total, 1), size)
+    whole = Whole([bisect_left(view, begin, 0, count) for begin in begins], count, total)
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(whole.work, reader) for reader in readers]:
             done.result()

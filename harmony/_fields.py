@@ -69,7 +69,13 @@ def as_columns(records: Sequence[Mapping[str, Any]], kinds: Kinds, taken: Sequen
 
 
 def _read(value: Any) -> Any:
-    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+    """The value that JSON stands for; the JSON itself where nothing here holds it, such as 1e400."""
+    if not isinstance(value, msgspec.Raw):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return value
 
 
 def _kind_of(value: Any) -> Kind:

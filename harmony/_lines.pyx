@@ -10,7 +10,11 @@ cdef extern from *:
     """
     #if defined(_MSC_VER)
     #include <intrin.h>
-    static int trailing_zeros(unsigned long long bits) { unsigned long at; _BitScanForward64(&at, bits); return (int)at; }
+    static int trailing_zeros(unsigned long long bits) {
+        unsigned long at;
+        _BitScanForward64(&at, bits);
+        return (int)at;
+    }
     #else
     static int trailing_zeros(unsigned long long bits) { return __builtin_ctzll(bits); }
     #endif

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -51,13 +52,13 @@ def runs(files: Sequence[str], output: str) -> list[Run]:
     else:
         made = [Run([name for name, _ in named], output)]
     written: set[str] = set()
+    read = {_identity(name) for name, _ in named}
     for run in made:
         if run.output in written:
             raise Refused(f"{run.output} would be written twice, for two inputs have that name")
         written.add(run.output)
-        for name in run.inputs:
-            if _is_same(name, run.output):
-                raise Refused(f"{run.output} is the file that is read")
+        if run.output != "-" and (found := _identity(run.output)) is not None and found in read:
+            raise Refused(f"{run.output} is the file that is read")
     return made
 
 
@@ -128,12 +129,13 @@ def _codes(counts: dict[str, int]) -> str:
     return shown + f", and {len(ordered) - _CODES_SHOWN} other codes" * (len(ordered) > _CODES_SHOWN)
 
 
-def _is_same(name: str, output: str) -> bool:
+def _identity(name: str) -> tuple[int, int] | None:
+    """What tells a regular file from all others, under any name; None for what is none, or is not there."""
     try:
-        read = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
-        return output != "-" and stat.S_ISREG(read.st_mode) and os.path.samestat(read, Path(output).stat())
+        found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
     except OSError:
-        return False
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
 def _workers(run: Run, asked: int | None) -> int:
@@ -154,8 +156,10 @@ def refusing(output: str | None) -> Iterator[None]:
         yield
     except Unreadable as error:
         raise Refused(f"{error}{go_on}") from error
-    except (CannotResume, ImportError, TypeError, ValueError) as error:
+    except (CannotResume, ImportError, TypeError, ValueError, OverflowError) as error:
         raise Refused(str(error)) from error
+    except BrokenProcessPool as error:
+        raise Refused(f"a worker process was ended, for lack of memory perhaps{go_on}") from error
     except OSError as error:
         name = error.filename or output or "the output"
         raise Refused(f"{name} cannot be written: {error.strerror or error}{go_on}") from error

@@ -16,8 +16,9 @@ from harmony.columns import build
 from harmony.messages import Role
 from harmony.results import RecordError
 
-# Rows that are worked on at a time: what is kept and repeated of them has to fit into an array, which ends at 2 GiB.
+# What is worked on at a time: what is kept of it is repeated, and has to fit into an array, which ends at 2 GiB.
 _MOST_ROWS: Final = 16_384
+_MOST_BYTES: Final = 1 << 26
 _MOST_ID: Final = (1 << 32) - 1
 
 
@@ -26,8 +27,8 @@ def buffer_of(values: pa.Array, item: Literal["I", "q"]) -> memoryview:
     data = values.buffers()[1]
     if not len(values):
         return memoryview(b"").cast(item)
-    view = memoryview(data).cast("B").cast(item)
-    return view[values.offset : values.offset + len(values)]
+    width = values.type.bit_width // 8
+    return memoryview(data).cast("B")[values.offset * width : (values.offset + len(values)) * width].cast(item)
 
 
 class TableParser:
@@ -67,27 +68,33 @@ class TableParser:
                 fits, expected = _is_text(kind), "strings"
             if not fits:
                 raise TypeError(f"Expected {expected}, found `{kind}` - at column `{name}`")
-        return pa.schema([given.field(name) for name in self.kept(given)] + list(self._added()))
+        return pa.schema([*self._kept_schema(given), *self._added()])
 
     def parse(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The rows of each batch, a limited number at a time."""
         before = 0
         for batch in batches:
-            for start in range(0, len(batch), _MOST_ROWS):
-                piece = batch.slice(start, _MOST_ROWS)
+            size = max(1, min(_MOST_ROWS, _MOST_BYTES * len(batch) // max(1, batch.nbytes)))
+            for start in range(0, len(batch), size):
+                piece = batch.slice(start, size)
                 yield self.rows(piece, self.columns(piece, bare=not self._nested), before)
                 before += len(piece)
 
     def _added(self) -> pa.Schema:
         return NESTED_SCHEMA if self._nested else SCHEMA
 
-    def kept(self, given: pa.Schema) -> list[str]:
-        """The columns that pass through."""
-        return [name for name in given.names if name not in self._read and name not in self._added().names]
+    def kept(self, given: pa.Schema) -> list[int]:
+        """The columns that pass through, of which two may have one name."""
+        replaced = {*self._read, *self._added().names}
+        return [place for place, name in enumerate(given.names) if name not in replaced]
+
+    def _kept_schema(self, given: pa.Schema) -> pa.Schema:
+        fields = [given.field(place) for place in self.kept(given)]
+        return pa.schema([field.with_type(_without_views(field.type)) for field in fields])
 
     def rows(self, batch: pa.RecordBatch, columns: Columns, before: int = 0) -> pa.RecordBatch:
         """What the columns of a batch have, beside what is kept of it; `before` it were so many rows."""
-        kept = batch.select(self.kept(batch.schema))
+        kept = batch.select(self.kept(batch.schema)).cast(self._kept_schema(batch.schema))
         if self._nested:
             return beside(kept, nested(columns))
         rows = flat(columns)
@@ -138,11 +145,8 @@ class TableParser:
         if self._tokens is not None:
             empty = pc.indices_nonzero(batch.column(self._tokens).is_null()).to_pylist()
             expected = f"`{self._tokens}` or `{self._text}`"
-        texts = batch.column(self._text).take(pa.array(empty, pa.int64())).to_pylist()
-        return {
-            index: RecordError("invalid-record", f"expected {expected}, found null", None) if text is None else text
-            for index, text in zip(empty, texts, strict=True)
-        }
+        texts = batch.column(self._text)
+        return {index: _read_text(texts[index], expected, str(self._text)) for index in empty}
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -166,6 +170,8 @@ def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, di
     for row in _rows_where(_outside(values), offsets):
         elsewhere[row] = column[row].as_py()
     for row in _rows_where(values.is_null(), offsets):
+        if not column[row].is_valid:
+            continue
         place = column[row].as_py().index(None)
         elsewhere[row] = RecordError("invalid-record", f"Expected `int`, got `null` - at `{name}[{place}]`", None)
     for row in pc.indices_nonzero(column.is_null()).to_pylist():
@@ -178,8 +184,8 @@ def _outside(values: pa.Array) -> pa.Array:
     least, most = (limit.as_py() for limit in pc.min_max(values).values())
     if least is None or (least >= 0 and most <= _MOST_ID):
         return pa.array([], pa.bool_())
-    negative = pc.less(values, 0)
-    return pc.or_(negative, pc.greater(values, _MOST_ID)) if most > _MOST_ID else negative
+    negative = pc.less(values, pa.scalar(0, values.type))
+    return pc.or_(negative, pc.greater(values, pa.scalar(_MOST_ID, values.type))) if most > _MOST_ID else negative
 
 
 def _as_uint32(values: pa.Array) -> pa.Array:
@@ -195,3 +201,28 @@ def _rows_where(mask: pa.Array, offsets: memoryview) -> list[int]:
     """The rows in which the mask, which goes by values, is true."""
     places = pc.indices_nonzero(mask).to_pylist()
     return list(dict.fromkeys(bisect_right(offsets, place) - 1 for place in places))
+
+
+def _read_text(text: pa.Scalar, expected: str, name: str) -> str | RecordError:
+    try:
+        found: str | None = text.as_py()
+    except UnicodeDecodeError as error:
+        byte = f"0x{error.object[error.start]:02x} at byte {error.start:,}"
+        return RecordError("invalid-utf-8", f"expected UTF-8, found the byte {byte} - at `{name}`", None)
+    if found is None:
+        return RecordError("invalid-record", f"expected {expected}, found null", None)
+    return found
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """The type with strings and bytes in place of views, of which pyarrow takes no rows."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_views(field.type)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(kind.value_field.with_type(_without_views(kind.value_type)))
+    return kind

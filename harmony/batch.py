@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NESTED_SCHEMA", "SCHEMA", "parse_batch", "parse_table"]
 
+_MOST_THREADS: Final = 256  # more have nothing to do, and each has a table of headers
 _NO_ID: Final = (1 << 32) - 1  # what `as_buffer` has for integers that are no ids
 
 
@@ -54,9 +55,10 @@ def parse_batch(
     roles = bytearray([given]) * (len(bounds) - 1)
     elsewhere: dict[int, Source] = {}
     if originals is not None:
-        for place, token in enumerate(ids):
-            index = bisect_right(bounds, place) - 1 if token == _NO_ID else -1
-            if 0 <= index < len(roles):
+        none = pc.equal(pa.Array.from_buffers(pa.uint32(), len(ids), [None, pa.py_buffer(ids)]), _NO_ID)
+        for place in pc.indices_nonzero(none).to_pylist():
+            index = bisect_right(bounds, place) - 1
+            if 0 <= index < len(roles) and index not in elsewhere:
                 elsewhere[index] = list(originals[bounds[index] : bounds[index + 1]])
                 roles[index] = given | ELSEWHERE
     columns = build(ids, bounds, bytes(roles), strict=strict, threads=_checked_threads(threads), elsewhere=elsewhere)
@@ -140,10 +142,17 @@ def _integers(offsets: Sequence[int] | Buffer) -> pa.Array:
     try:
         view = memoryview(offsets)  # type: ignore[arg-type]  # it is asked whether it is a buffer
     except TypeError:
-        return pa.array(array("q", offsets))  # type: ignore[arg-type]
+        return _int64(offsets)  # type: ignore[arg-type]
     if view.ndim == 1 and view.contiguous and view.format in ("q", "l") and view.itemsize == 8:
         return pa.Array.from_buffers(pa.int64(), len(view), [None, pa.py_buffer(view)])
-    return pa.array(array("q", view.tolist()))
+    return _int64(view.tolist())
+
+
+def _int64(offsets: Iterable[int]) -> pa.Array:
+    try:
+        return pa.array(array("q", offsets), pa.int64())
+    except OverflowError:
+        raise ValueError("Expected offsets that fit into int64 - at `offsets`") from None
 
 
 def _checked_threads(threads: int) -> int:
@@ -151,4 +160,4 @@ def _checked_threads(threads: int) -> int:
         raise TypeError(f"Expected `int`, got `{type(threads).__name__}` - at `threads`")
     if threads < 1:
         raise ValueError(f"Expected `int` >= 1, got {threads} - at `threads`")
-    return threads
+    return min(threads, _MOST_THREADS)

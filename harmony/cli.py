@@ -446,13 +446,14 @@ def _rendered(file: str, output: str | None, render: Callable[[Batch], Iterable[
         run = _runs.one(file, output or "-")
         with _runs.refusing(run.output), nullcontext() if on_screen else Output(run.output, {}, resume=False) as target:
             for piece in Reader(run.inputs, full=run.output != "-"):
-                for record in render(batch_of(BytesIO(piece.data), piece.first)):
-                    bad += isinstance(record.outcome, RecordError)
-                    if target is None:
+                records = list(render(batch_of(BytesIO(piece.data), piece.first)))
+                bad += sum(isinstance(record.outcome, RecordError) for record in records)
+                if target is None:
+                    for record in records:
                         show(screen, record)
-                    else:
-                        target.write(record.to_json())
-                if target is not None and run.output == "-":
+                    continue
+                target.write(b"".join(record.to_json() for record in records))  # each write is compressed by itself
+                if run.output == "-":
                     target.keep({})
             if target is not None:
                 target.finish()

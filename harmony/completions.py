@@ -158,7 +158,23 @@ def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bo
 def parse_rows(batch: pa.RecordBatch, parser: TableParser, *, bare: bool) -> Completions:
     """Parses the rows of a table. One with an error keeps its completion, as a record of JSON does."""
     columns = parser.columns(batch, bare=bare)
-    fields = batch.select(parser.kept(batch.schema)).to_pylist()
+    fields = _values(batch.select(parser.kept(batch.schema)))
     for index in columns.errors:
-        fields[index] = batch.slice(index, 1).to_pylist()[0]
+        fields[index] = _values(batch.slice(index, 1))[0]
     return Completions(fields, [()] * len(fields), parser.lengths(batch), columns)
+
+
+def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Rows as values that JSON can hold; of nanoseconds, which no type of Python has, it gets the text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for place, field in enumerate(batch.schema):
+        if getattr(field.type, "unit", None) == "ns":
+            column = batch.column(place)
+            if getattr(field.type, "tz", None) is not None:
+                column = column.cast(pa.timestamp("ns", "UTC"))
+            text = pc.replace_substring(column.cast(pa.string()), " ", "T")
+            batch = batch.set_column(place, field.name, text)
+    values: list[dict[str, Any]] = batch.to_pylist()
+    return values

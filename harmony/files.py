@@ -1,4 +1,4 @@
-"""Files of records, read in pieces: some whole lines, or some rows of a table, never more than memory holds with ease.
+"""Files of records, read in pieces: some whole lines, or some rows of a table, so that memory need not hold a file.
 
 Decides by its suffix what a file is, how it is cut into pieces, and where reading goes on after an interruption. How
 lines are cut depends on nothing but the file and the offset at which a piece begins. So a run that goes on where

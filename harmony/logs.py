@@ -7,21 +7,17 @@ are, is known elsewhere.
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
-from multiprocessing import get_context, parent_process
-from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
 import harmony
+from harmony._workers import Pending, Workers
 from harmony.completions import Completions, Kind, Kinds, Tally, parse_lines, parse_rows, tally_of
 from harmony.files import Piece, Place, Reader, Unreadable
 from harmony.jsonl import Names
@@ -127,12 +123,12 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
         "version": harmony.__version__,
     }
     del run["task"]["threads"]
-    with _pool(task, workers) as pool, Output(output, run, resume=resume) as target:
+    with _workers(task, workers) as pool, Output(output, run, resume=resume) as target:
         state = State() if target.state is None else msgspec.convert(target.state, State)
         reader = Reader(inputs, state.place, full=output != "-" or pool is not None)
         kept = 0.0
         try:
-            for made, tally, place in _in_order(pool, task, reader, state, 2 * workers):
+            for made, tally, place in _in_order(pool, task, reader, state):
                 target.write(_numbered(made, state.tally.records))
                 state.place, state.tally = place, state.tally + tally
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
@@ -153,9 +149,9 @@ def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) ->
     from harmony.stats import Stats
 
     stats, state = Stats(), State()
-    with _pool(task, workers) as pool:
+    with _workers(task, workers) as pool:
         reader = Reader(inputs)
-        for made, tally, _ in _in_order(pool, task, reader, state, 2 * workers):
+        for made, tally, _ in _in_order(pool, task, reader, state):
             stats, state.tally = stats + made, state.tally + tally
             watch(reader.taken, reader.size, state.tally)
     return stats, state.tally
@@ -170,17 +166,18 @@ def _numbered(made: Any, before: int) -> Any:
 
 
 def _in_order(
-    pool: Executor | None, task: Task, pieces: Iterable[Piece], state: State, ahead: int
+    workers: Workers | None, task: Task, pieces: Iterable[Piece], state: State
 ) -> Iterator[tuple[Any, Tally, Place]]:
     """What pieces become, with the place after each. Where they end in a fault, it is raised when all else is given."""
-    pending: deque[tuple[Future[tuple[Any, Tally]], Place]] = deque()
+    pending: deque[tuple[Pending, Place]] = deque()
+    most = 1 if workers is None else workers.most
     fault = None
     try:
         for piece in pieces:
             if state.kinds is None and task.to == "rows" and isinstance(piece.data, bytes):
                 state.kinds = _kinds(task, piece)
-            pending.append((_begun(pool, task, piece, state.kinds or {}), piece.after))
-            while pending and (len(pending) > ahead or pending[0][0].done()):
+            pending.append((_begun(workers, task, piece, state.kinds or {}), piece.after))
+            while pending and (len(pending) == most or pending[0][0].done()):
                 future, place = pending.popleft()
                 yield *future.result(), place
     except Unreadable as error:
@@ -197,44 +194,14 @@ def _kinds(task: Task, piece: Piece) -> dict[str, Kind]:
     return kinds_of(parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False).passed())
 
 
-def _begun(pool: Executor | None, task: Task, piece: Piece, kinds: Kinds) -> Future[tuple[Any, Tally]]:
+def _begun(workers: Workers | None, task: Task, piece: Piece, kinds: Kinds) -> Pending:
     """The work on a piece: that of lines is done by another process, if there are any."""
-    if pool is not None and isinstance(piece.data, bytes):
-        return pool.submit(_work, piece.data, piece.first, kinds)
+    if workers is not None and isinstance(piece.data, bytes):
+        return workers.begin(piece.data, piece.first, kinds)
     done: Future[tuple[Any, Tally]] = Future()
     done.set_result(task.do(piece.data, piece.first, kinds))
     return done
 
 
-_task: Task
-
-
-def _pool(task: Task, workers: int) -> AbstractContextManager[Executor | None]:
-    """Processes that work on pieces, or nothing where this one does it alone.
-
-    They are there before any file is opened, whose lock they would hold, and before any thread is begun.
-    """
-    if workers == 1:
-        return nullcontext()
-    context = get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin_work, (task,))
-    pool.submit(_begin_work, task).result()
-    return pool
-
-
-def _begin_work(task: Task) -> None:
-    global _task
-    _task = task
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process is interrupted, and ends this one
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # it was killed, and nobody wants the rest
-
-
-def _work(data: bytes, first: int, kinds: Kinds) -> tuple[Any, Tally]:
-    return _task.do(data, first, kinds)
+def _workers(task: Task, count: int) -> AbstractContextManager[Workers | None]:
+    return nullcontext() if count == 1 else Workers(task.do, count)

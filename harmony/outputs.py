@@ -299,8 +299,13 @@ def _compressed(file_format: Format, data: bytes) -> bytes:
 
 
 def _schema_of(journal: Path) -> Any:
+    """The schema that a journal begins with; ValueError where it does not."""
+    arrow = library_of("arrow")
     with journal.open("rb") as file:
-        return library_of("arrow").ipc.open_stream(file).schema
+        try:
+            return arrow.ipc.open_stream(file).schema
+        except (OSError, arrow.ArrowException) as error:
+            raise ValueError(f"{journal.name} begins with no schema of a table: {error}") from None
 
 
 def _as_json(value: Any) -> Any:

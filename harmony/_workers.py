@@ -1,0 +1,135 @@
+"""Processes that share the work on pieces of a log.
+
+Bytes go to them and come back through memory that all of them share where the system can fork, for a pipe takes as long
+as parsing does; what does not fit goes through the pipe. What the work is, is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
+from ctypes import CDLL
+from mmap import mmap
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeAlias
+
+#: What is done to some bytes and whatever else is passed: a result, and more about it that is small.
+Work: TypeAlias = Callable[..., tuple[Any, Any]]
+
+_FORKS: Final = sys.platform == "linux"
+_KEPT: Final = 1 << 25  # bytes, the most that M_MMAP_THRESHOLD may be
+_SLOT: Final = 1 << 21  # bytes: a piece of some lines, or what becomes of it, with room
+
+
+class Pending(Protocol):
+    """Work that was begun."""
+
+    def done(self) -> bool:
+        """Whether it is finished."""
+
+    def result(self) -> tuple[Any, Any]:
+        """What came of it, once it is finished; to be asked for once."""
+
+
+class Workers:
+    """Some processes, for the time of a context.
+
+    They are to be begun before any file is opened whose lock they would hold, and before any thread.
+    """
+
+    def __init__(self, work: Work, count: int) -> None:
+        #: How many pieces of work may be begun at a time.
+        self.most: Final = 2 * count + 1
+        self._slots = [mmap(-1, _SLOT) for _ in range(self.most if _FORKS else 0)]
+        self._free = list(self._slots)
+        context = get_context("fork" if _FORKS else "spawn")
+        self._pool = ProcessPoolExecutor(count, context, _begin, (work, self._slots))
+        self._pool.submit(_ready).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, data: bytes, *rest: Any) -> Pending:
+        """Begins the work on some bytes."""
+        if not self._free or len(data) > _SLOT:
+            return self._pool.submit(_work, data, rest)
+        slot = self._free.pop()
+        slot[: len(data)] = data
+        return _InSlot(self._pool.submit(_work_in_slot, self._slots.index(slot), len(data), rest), slot, self._free)
+
+
+class _InSlot:
+    """Work whose bytes are in shared memory."""
+
+    def __init__(self, future: Future[tuple[Any, Any]], slot: mmap, free: list[mmap]) -> None:
+        self._future = future
+        self._slot = slot
+        self._free = free
+
+    def done(self) -> bool:
+        return self._future.done()
+
+    def result(self) -> tuple[Any, Any]:
+        made, more = self._future.result()
+        if isinstance(made, _Length):
+            made = self._slot[:made]
+        self._free.append(self._slot)
+        return made, more
+
+
+class _Length(int):
+    """How many bytes were left in shared memory."""
+
+
+_own: tuple[Work, list[mmap]]
+
+
+def _begin(work: Work, slots: list[mmap]) -> None:
+    global _own
+    _own = work, slots
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process is interrupted, and ends this one
+    _keep_memory()
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _keep_memory() -> None:
+    """Has memory that a piece took stay for the next, for to give it back and get it anew takes a sixth of the time."""
+    with suppress(AttributeError, OSError):  # of the C library of GNU, whose names for these are numbers
+        mallopt = CDLL(None).mallopt
+        mallopt(-1, _KEPT)  # M_TRIM_THRESHOLD
+        mallopt(-3, _KEPT)  # M_MMAP_THRESHOLD
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # it was killed, and nobody wants the rest
+
+
+def _ready() -> None:
+    """Does nothing: that it is done tells that there are processes."""
+
+
+def _work(data: bytes, rest: tuple[Any, ...]) -> tuple[Any, Any]:
+    return _own[0](data, *rest)
+
+
+def _work_in_slot(number: int, length: int, rest: tuple[Any, ...]) -> tuple[Any, Any]:
+    slot = _own[1][number]
+    made, more = _work(slot[:length], rest)
+    if isinstance(made, bytes) and len(made) <= _SLOT:
+        slot[: len(made)] = made
+        made = _Length(len(made))
+    return made, more

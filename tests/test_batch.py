@@ -1,0 +1,444 @@
+"""Columns of many completions: they hold what parsing each one by itself gives, whatever the completions hold."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import random
+from array import array
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_lenient import ANYTHING, mutated
+
+from harmony import HarmonyError, Role, load_harmony_encoding, vocabulary
+from harmony.batch import NESTED_SCHEMA, SCHEMA, parse_batch
+from harmony.results import RecordError
+from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, LAST_TOKEN, MESSAGE, RETURN, START
+
+ENCODING = load_harmony_encoding("HarmonyGptOss")
+FINDING = {"code", "message", "position"}
+
+
+def ids(text: str) -> list[int]:
+    return ENCODING.encode(text, allowed_special="all")
+
+
+# --- what columns are to hold, told by parsing
+
+
+def conversation(source: Sequence[int] | str | RecordError, role: Role | str | None, *, strict: bool) -> dict[str, Any]:
+    """One conversation as NESTED_SCHEMA has it, by the parser that makes messages."""
+    if isinstance(source, RecordError):
+        return {"messages": [], "complete": False, "diagnostics": [], "error": finding(source)}
+    parse: Callable[..., Any] = ENCODING.parse_text if isinstance(source, str) else ENCODING.parse
+    complete, error, diagnostics = False, None, []
+    try:
+        result = parse(source, role, strict=strict)
+        messages, spans, complete = result.messages, result.spans, result.complete
+        diagnostics = [finding(found) for found in result.diagnostics]
+    except HarmonyError as raised:
+        # What stands before the fault is legal, so lenient parsing reads it alike, and knows where it stands.
+        messages, spans = raised.messages, parse(source, role, strict=False).spans
+        error = {"code": raised.code, "message": str(raised), "position": raised.position}
+    rows = [
+        {
+            "role": message.author.role.value,
+            "name": message.author.name,
+            "recipient": message.recipient,
+            "channel": message.channel,
+            "content_type": message.content_type,
+            "content": "".join(part.text for part in message.content),
+            "content_tokens": None if isinstance(source, str) else span.stop - span.content_start,
+            "end": span.end,
+        }
+        for message, span in zip(messages, spans, strict=error is None)
+    ]
+    return {"messages": rows, "complete": complete, "diagnostics": diagnostics, "error": error}
+
+
+def finding(found: Any) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in FINDING}
+
+
+def in_rows(conversations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Conversations as SCHEMA has them."""
+    none = dict.fromkeys(NESTED_SCHEMA.field("messages").type.value_type.names)
+    rows = []
+    for index, one in enumerate(conversations):
+        owned = {name: one[name] for name in ("complete", "diagnostics", "error")}
+        for number, message in enumerate(one["messages"]):
+            rows.append({"conversation": index, "message": number} | message | owned)
+            owned["diagnostics"] = []  # the first row has them
+        if not one["messages"]:
+            rows.append({"conversation": index, "message": None} | none | owned)
+    return rows
+
+
+def joined(streams: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
+    """The tokens of all streams, and the offsets."""
+    offsets = [0]
+    for tokens in streams:
+        offsets.append(offsets[-1] + len(tokens))
+    return [token for tokens in streams for token in tokens], offsets
+
+
+def checked(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of a batch that is sound."""
+    batch.validate(full=True)
+    assert batch.schema == SCHEMA
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    return rows
+
+
+def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with strings in place of dictionaries, whose order depends on which thread was first."""
+    kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in batch.schema.types]
+    return batch.cast(pa.schema(list(zip(batch.schema.names, kinds, strict=True))))
+
+
+# --- streams at random
+
+
+TOKEN_BYTES = [vocabulary.load().token_bytes(token) for token in range(FIRST_SPECIAL)]
+LONG_TOKENS = [token for token, text in enumerate(TOKEN_BYTES) if len(text) > 15]
+PARTS = [
+    token
+    for token, text in enumerate(TOKEN_BYTES)
+    if not text.isascii() and "\ufffd" in text.decode("utf-8", "replace")
+]
+HEADERS = [
+    ids(text)
+    for text in (
+        "<|channel|>analysis",
+        "<|channel|>final",
+        "<|channel|>commentary to=functions.get_weather <|constrain|>json",
+        " to=functions.get_weather<|channel|>commentary code",
+        " to=browser.search<|channel|>analysis code",
+        "<|channel|>final <|constrain|>json",
+        "",
+        f" to=functions.{'an_uncommonly_' * 30}long_name<|channel|>commentary",
+    )
+]
+AUTHORS = [ids(text) for text in ("assistant", "user", "developer", "system", "functions.get_weather to=assistant")]
+ODD = [0xFFFFFFFF, 1 << 31, LAST_TOKEN, LAST_TOKEN + 1, vocabulary.END_OF_TEXT, 200_000, START, CHANNEL, CONSTRAIN]
+
+
+def content(chance: random.Random) -> list[int]:
+    match chance.randrange(5):
+        case 0:
+            return []
+        case 1:
+            return chance.choices(PARTS, k=chance.randrange(6))
+        case 2:
+            return chance.choices(LONG_TOKENS, k=chance.randrange(40))
+        case 3:
+            return ids(
+                chance.choice(['{"city": "Oslo", "days": 2}', "Hm, the sky.", "Grün 🌤 日本", "a<|en", "\n\n\0\n"])
+            )
+    return [chance.randrange(FIRST_SPECIAL) for _ in range(chance.randrange(30))]
+
+
+def stream(chance: random.Random, role: Role | None) -> list[int]:
+    """A completion of a few messages, well-formed; half of them with a few tokens wrong, a quarter cut off."""
+    tokens: list[int] = []
+    for number in range(chance.choice([0, 1, 1, 2, 2, 3, 5])):
+        if number or role is None:
+            tokens += [START, *chance.choice(AUTHORS[:1] if number == 0 else AUTHORS)]
+        tokens += [*chance.choice(HEADERS), MESSAGE, *content(chance), chance.choice([END, CALL, RETURN])]
+    if chance.random() < 0.2:
+        tokens += [START, *chance.choice([*AUTHORS, [], HEADERS[-1]])]
+    if chance.random() < 0.25:
+        del tokens[chance.randint(0, len(tokens)) :]
+    for _ in range(chance.choice([0, 0, 0, 1, 2, 4])):
+        place = chance.randint(0, len(tokens))
+        match chance.randrange(4):
+            case 0:
+                tokens.insert(place, chance.choice([*ODD, MESSAGE, END, RETURN, chance.randrange(1 << 32)]))
+            case 1:
+                del tokens[place : place + 1]
+            case 2:
+                tokens[place:place] = tokens[place : place + 1]
+            case 3:
+                tokens[place : place + 2] = tokens[place : place + 2][::-1]
+    return tokens
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("role", [None, Role.ASSISTANT])
+def test_a_batch_is_what_parsing_gives(role: Role | None, strict: bool) -> None:
+    chance = random.Random(7)
+    streams = [stream(chance, role) for _ in range(5000)]
+    read = [conversation(tokens, role, strict=strict) for tokens in streams]
+    expected = in_rows(read)
+    # The streams are of all kinds.
+    if strict:
+        assert len({one["error"]["code"] for one in read if one["error"]}) > 10
+    else:
+        assert len({found["code"] for one in read for found in one["diagnostics"]}) > 10
+    assert {row["end"] for row in expected} == {None, "end", "call", "return"}
+    assert {row["complete"] for row in expected} == {False, True}
+    assert {row["message"] for row in expected} >= {None, 0, 4}
+    tokens, offsets = joined(streams)
+    for threads in (1, 4):
+        assert checked(parse_batch(array("I", tokens), offsets, role=role, strict=strict, threads=threads)) == expected
+
+
+STREAMS = st.lists(
+    ANYTHING | mutated() | st.integers(0, 1 << 32).map(lambda n: stream(random.Random(n), None)), max_size=6
+)
+
+
+@settings(max_examples=300)
+@given(streams=STREAMS, role=st.sampled_from([None, *Role]), strict=st.booleans(), threads=st.integers(1, 4))
+def test_any_integers(streams: list[list[int]], role: Role | None, strict: bool, threads: int) -> None:
+    expected = in_rows([conversation(tokens, role, strict=strict) for tokens in streams])
+    tokens, offsets = joined(streams)
+    assert checked(parse_batch(tokens, offsets, role=role, strict=strict, threads=threads)) == expected
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_more_headers_than_are_remembered(threads: int) -> None:
+    names = [*range(5000), *range(5000), *[4999, 0] * 50]
+    streams = [ids(f"<|channel|>kanal-{name}<|message|>{name}<|end|>") for name in names]
+    batch = parse_batch(*joined(streams), threads=threads)
+    rows = checked(batch)
+    assert [row["channel"] for row in rows] == [f"kanal-{name}" for name in names]
+    assert [row["content"] for row in rows] == [str(name) for name in names]
+    assert not any(row["diagnostics"] for row in rows)
+    assert len(batch.column("channel").dictionary) == 5000
+
+
+@pytest.mark.parametrize("length", [63, 64, 65, 1000])
+def test_headers_of_about_the_length_that_is_remembered(length: int) -> None:
+    letters = ids("x")[0]
+    tokens = [*[CHANNEL] + [letters] * (length - 1), MESSAGE, *ids("Hi"), END]
+    rows = checked(parse_batch(tokens * 2, [0, len(tokens), 2 * len(tokens)]))
+    assert [(row["channel"], row["content"], row["complete"]) for row in rows] == [("x" * (length - 1), "Hi", True)] * 2
+
+
+# --- arguments
+
+
+TALK = ids("<|channel|>final<|message|>Hei.<|return|>") + ids("<|channel|>analysis<|message|>Hm<|end|>")
+CUT = TALK.index(RETURN) + 1
+
+
+def contents(batch: pa.RecordBatch) -> list[str | None]:
+    return [row["content"] for row in checked(batch)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        tuple,
+        iter,
+        lambda tokens: array("I", tokens),
+        lambda tokens: array("q", tokens),
+        lambda tokens: array("I", tokens).tobytes(),
+        lambda tokens: bytearray(array("I", tokens)),
+        lambda tokens: memoryview(array("I", tokens)),
+        lambda tokens: numpy.array(tokens, "u4"),
+        lambda tokens: numpy.array(tokens, "i4"),
+        lambda tokens: numpy.array(tokens, ">u4"),
+        lambda tokens: numpy.repeat(numpy.array(tokens, "u4"), 2)[::2],
+        lambda tokens: pa.array(tokens, pa.uint32()),
+        lambda tokens: pa.array(tokens, pa.int64()),
+        lambda tokens: pa.array([1, *tokens, 1], pa.uint32())[1:-1],
+        lambda tokens: pa.Array.from_buffers(
+            pa.uint32(), len(tokens), [None, pa.py_buffer(array("I", tokens).tobytes() + b"end")]
+        ),
+    ],
+)
+def test_forms_of_tokens(make: Callable[[list[int]], Any]) -> None:
+    assert contents(parse_batch(make(TALK), [0, CUT, len(TALK)])) == ["Hei.", "Hm"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        tuple,
+        lambda offsets: array("q", offsets),
+        lambda offsets: numpy.array(offsets, "i8"),
+        lambda offsets: numpy.array(offsets, "i4"),
+        lambda offsets: numpy.array(offsets, "u8"),
+        lambda offsets: numpy.repeat(numpy.array(offsets, "i8"), 2)[::2],
+        lambda offsets: pa.array(offsets, pa.int64()),
+        lambda offsets: pa.array(offsets, pa.int32()),
+        lambda offsets: pa.array([9, *offsets], pa.int64())[1:],
+    ],
+)
+def test_forms_of_offsets(make: Callable[[list[int]], Any]) -> None:
+    assert contents(parse_batch(TALK, make([0, CUT, CUT, len(TALK)]))) == ["Hei.", None, "Hm"]
+    assert contents(parse_batch(TALK, make([CUT, len(TALK)]))) == ["Hm"]
+    assert contents(parse_batch(TALK, make([CUT]))) == []
+    assert contents(parse_batch([7, -1, *TALK, -1], make([2, 2 + CUT]), threads=2)) == ["Hei."]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_completions_at_all(threads: int) -> None:
+    assert contents(parse_batch([], [0], threads=threads)) == []
+    assert contents(parse_batch(TALK, [3], threads=threads)) == []
+
+
+def test_more_threads_than_work() -> None:
+    for threads in (True, 3, 1 << 70):
+        assert contents(parse_batch(TALK, [0, CUT, len(TALK)], threads=threads)) == ["Hei.", "Hm"]
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_the_given_role(role: Role) -> None:
+    for given_role in (role, role.value):
+        rows = checked(parse_batch(TALK, [0, CUT, len(TALK)], role=given_role))
+        assert [row["role"] for row in rows] == [role.value] * 2
+
+
+WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"offsets": []}, ValueError, "Expected one offset more than completions, found none - at `offsets`"),
+    ({"offsets": [0, 2, 1]}, ValueError, "Expected offsets that ascend, found 1 behind 2 - at `offsets[2]`"),
+    ({"offsets": [-1, 2]}, ValueError, "Expected offsets in 0..3, found -1 to 2 - at `offsets`"),
+    ({"offsets": [0, 4]}, ValueError, "Expected offsets in 0..3, found 0 to 4 - at `offsets`"),
+    ({"offsets": [4, 4]}, ValueError, "Expected offsets in 0..3, found 4 to 4 - at `offsets`"),
+    ({"offsets": [0, 1 << 70]}, ValueError, "offsets"),
+    ({"offsets": numpy.array([0, (1 << 64) - 1], "u8")}, ValueError, "offsets"),
+    ({"offsets": [0, 1.0]}, TypeError, "float"),
+    ({"offsets": numpy.array([0.0, 1.0])}, TypeError, "float"),
+    ({"offsets": None}, TypeError, "NoneType"),
+    ({"offsets": "02"}, TypeError, "str"),
+    ({"offsets": pa.array([0, None])}, TypeError, "Expected integers without a null, got `int64` - at `offsets`"),
+    ({"offsets": pa.array(["0"])}, TypeError, "Expected integers without a null, got `string` - at `offsets`"),
+    ({"tokens": pa.array([1, None, 2])}, TypeError, "Expected integers without a null, got `int64` - at `tokens`"),
+    ({"tokens": pa.array([1.5, 2.5, 3.5])}, TypeError, "Expected integers without a null, got `double` - at `tokens`"),
+    ({"tokens": ["a", "b", "c"]}, TypeError, "Expected `int`, got `str` - at token 0"),
+    ({"tokens": "abc"}, TypeError, "Expected a sequence of token ids, got `str`"),
+    ({"tokens": b"abc"}, ValueError, "Expected bytes that hold uint32 token ids, got 3 bytes"),
+    ({"role": "boss"}, ValueError, "Unknown role: 'boss'"),
+    ({"role": 5}, TypeError, "Expected `Role`, got `int` - at `role`"),
+    ({"threads": 0}, ValueError, "Expected `int` >= 1, got 0 - at `threads`"),
+    ({"threads": -3}, ValueError, "Expected `int` >= 1, got -3 - at `threads`"),
+    ({"threads": "2"}, TypeError, "Expected `int`, got `str` - at `threads`"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "kind", "text"), WRONG)
+def test_wrong_arguments(arguments: dict[str, Any], kind: type[Exception], text: str) -> None:
+    with pytest.raises(kind) as raised:
+        parse_batch(**({"tokens": [MESSAGE, 64, END], "offsets": [0, 3]} | arguments))
+    assert text in str(raised.value)
+
+
+# --- memory
+
+
+def test_columns_outlive_what_they_were_made_of() -> None:
+    tokens = array("I", TALK * 1000)
+    batch = parse_batch(tokens, array("q", range(0, len(tokens) + 1, len(TALK))), strict=True)
+    column = batch.column("content")
+    addresses = [buffer.address for buffer in column.buffers() if buffer]
+    copied = pickle.loads(pickle.dumps(batch))
+    del tokens, batch
+    gc.collect()
+    ballast = [bytearray(b"\xff" * column.nbytes) for _ in range(20)]  # takes memory that was given back
+    assert [buffer.address for buffer in column.buffers() if buffer] == addresses
+    assert set(column.to_pylist()) == {"Hei."}  # what follows the first `<|return|>` lacks a `<|start|>`
+    assert len(ballast) == 20
+    assert checked(copied) == checked(parse_batch(TALK * 1000, range(0, len(TALK) * 1000 + 1, len(TALK)), strict=True))
+
+
+def test_what_conversations_share_is_not_multiplied() -> None:
+    """The size of what comes out is in proportion to the input, also where one conversation has many repairs."""
+    sizes = [parse_batch([MESSAGE, 64] * count, [0, 2 * count]).nbytes for count in (100, 800)]
+    assert sizes[1] < 10 * sizes[0]
+
+
+# --- hostile input
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_million_starts(threads: int) -> None:
+    tokens = array("I", [START]) * 1_000_000
+    strict = checked(parse_batch(tokens, [0, len(tokens)], role=None, strict=True, threads=threads))
+    assert [(row["message"], row["error"]["position"], row["complete"]) for row in strict] == [(None, 1, False)]
+    if threads == 1:
+        batch = parse_batch(tokens, [0, len(tokens)], role=None)
+        batch.validate(full=True)
+        assert batch.column("message").to_pylist() == [None]
+        found = pa.RecordBatch.from_struct_array(batch.column("diagnostics").flatten())
+        assert found.column("position").equals(pa.array(range(1, len(tokens) + 1)))
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("role", [None, Role.ASSISTANT])
+def test_conversations_without_a_token(role: Role | None, threads: int) -> None:
+    count = 200_000
+    for tokens in ([], TALK[:CUT]):  # in the second, all but the last are without
+        batch = parse_batch(tokens, [0] * count + [len(tokens)], role=role, strict=role is not None, threads=threads)
+        batch.validate(full=True)
+        assert batch.column("conversation").to_pylist() == list(range(count))
+        assert batch.column("message").null_count == count - bool(tokens)
+        told = conversation([], role, strict=True)
+        assert set(batch.column("complete")[:-1].to_pylist()) == {told["complete"]}
+        assert batch.column("error").null_count == count
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_one_message_of_three_million_tokens(threads: int) -> None:
+    words = ids("Blå himmel 🌤 i Oslo. ")
+    tokens = array("I", [MESSAGE, *words * (3_000_000 // len(words)), RETURN])
+    for given_offsets in ([0, len(tokens)], [0, 0, len(tokens), len(tokens)]):
+        batch = parse_batch(tokens, given_offsets, threads=threads, strict=True)
+        batch.validate(full=True)
+        row = batch.slice(len(given_offsets) // 2 - 1, 1).to_pylist()[0]
+        assert (row["content_tokens"], row["end"]) == (len(tokens) - 2, "return")
+        assert row["content"] == "Blå himmel 🌤 i Oslo. " * ((len(tokens) - 2) // len(words))
+
+
+def test_a_great_many_ids_that_are_none() -> None:
+    tokens = [MESSAGE, *[-1] * 200_000, END, MESSAGE, 1 << 70]
+    rows = checked(parse_batch(tokens, [0, 200_002, 200_004]))
+    assert [row["content"] for row in rows] == ["\ufffd" * 200_000, "\ufffd"]
+    assert [len(row["diagnostics"]) for row in rows] == [200_000, 1]
+
+
+def test_more_than_memory_was_asked_for() -> None:
+    """Short messages, long tokens and odd conversations, in more parts than threads."""
+    short = [START, *AUTHORS[0], MESSAGE, 64, END]
+    kinds = [
+        short * 40,
+        [START, *AUTHORS[0], MESSAGE, *LONG_TOKENS[:200], END],
+        [MESSAGE, 64, END],
+        [START, 64, MESSAGE],
+    ]
+    chance = random.Random(3)
+    streams = [chance.choice(kinds) for _ in range(9000)]
+    tokens, offsets = joined(streams)
+    assert len(tokens) > 6 << 17
+    one = parse_batch(array("I", tokens), array("q", offsets), role=None)
+    four = parse_batch(array("I", tokens), array("q", offsets), role=None, threads=4)
+    four.validate(full=True)
+    assert plain(four).equals(plain(one))
+    read = {id(kind): in_rows([conversation(kind, None, strict=False)]) for kind in kinds}
+    expected = [row | {"conversation": index} for index, tokens in enumerate(streams) for row in read[id(tokens)]]
+    assert checked(one) == expected
+
+
+def test_calls_at_the_same_time() -> None:
+    chance = random.Random(11)
+    batches = [joined([stream(chance, None) for _ in range(300)]) for _ in range(8)]
+
+    def parsed(number: int) -> list[dict[str, Any]]:
+        tokens, offsets = batches[number % 8]
+        return checked(parse_batch(array("I", tokens), offsets, role=None, threads=1 + number % 3))
+
+    alone = [parsed(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(parsed, range(48)))
+    assert together == alone * 6
