@@ -18,7 +18,7 @@ extensions = [
     Extension(
         f"harmony.{name}",
         [f"harmony/{name}.pyx"],
-        depends=["harmony/_content.pxd", "harmony/_moves.pxd"],
+        depends=["harmony/_content.pxd", "harmony/_memory.pxd", "harmony/_moves.pxd"],
         extra_compile_args=flags,
         optional=choice != "yes",
     )

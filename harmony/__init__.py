@@ -1,5 +1,8 @@
 """OpenAI's Harmony response format, the chat format of gpt-oss: messages to token ids and back."""
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
 from harmony.encoding import HarmonyEncoding as HarmonyEncoding
 from harmony.encoding import HarmonyEncodingName as HarmonyEncodingName
 from harmony.encoding import load_harmony_encoding as load_harmony_encoding
@@ -68,3 +71,9 @@ __all__ = [
     "load_harmony_encoding",
     "validate",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "batch":  # needs pyarrow, which takes longer to load than all else here
+        return _import_module("harmony.batch")
+    raise AttributeError(f"module 'harmony' has no attribute {name!r}")

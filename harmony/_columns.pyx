@@ -7,28 +7,15 @@ One pass over the tokens, without the GIL and without an object a token or messa
 because something in it is illegal or very long, is taken back and left to the engine, with the GIL.
 """
 
+cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
-from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawFree
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
+from harmony._memory cimport is_utf_8, resize
 
-cdef extern from *:
-    """
-    #ifdef __linux__
-    #include <stdint.h>
-    #include <sys/mman.h>
-    #endif
-    /* Asks for large pages, as numpy does: to touch memory for the first time can cost more than to fill it. */
-    static void advise_large_pages(void *data, size_t size) {
-    #if defined(__linux__) && defined(MADV_HUGEPAGE)
-        uintptr_t start = ((uintptr_t)data + 4095) & ~(uintptr_t)4095;
-        if (size >= ((size_t)1 << 22)) madvise((void *)start, (uintptr_t)data + size - start, MADV_HUGEPAGE);
-    #endif
-    }
-    """
-    void advise_large_pages(void *data, size_t size) noexcept nogil
-
+from array import array
 from bisect import bisect_left
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -47,7 +34,6 @@ cdef int KIND_COUNT = len(machine.Kind)
 cdef int EXPECT_START = machine.State.EXPECT_START
 cdef int HEADER = machine.State.HEADER
 cdef int CONTENT = machine.State.CONTENT
-cdef int CLOSE_HEADER = machine.Action.CLOSE_HEADER
 cdef int ILLEGAL = machine.ILLEGAL
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] MOVES = machine.MOVES[True]
@@ -87,7 +73,7 @@ cdef int ELSEWHERE = _ELSEWHERE
 cdef int GIVEN_NONE = GIVEN.index(None)
 cdef Py_ssize_t LONGEST_HEADER = REMEMBERED_LENGTH
 cdef Py_ssize_t MOST_HEADERS = REMEMBERED_HEADERS  # half of the slots
-cdef int32_t[1091] ENDS  # by special token
+cdef const int32_t[::1] ENDS = array("i", [END_CODES.get(token, -1) for token in vocabulary.SPECIAL_TEXTS])
 cdef const uint32_t[::1] RANK_OFFSETS
 cdef const uint8_t[::1] RANK_BYTES
 cdef Entry *ENTRIES = NULL
@@ -96,50 +82,6 @@ loading = Lock()
 
 cdef inline size_t width_of(int column) noexcept nogil:
     return 8 if column < MESSAGE else 4
-
-
-cdef int resize(void **data, size_t size) except -1 nogil:
-    cdef void *resized = PyMem_RawRealloc(data[0], size)
-    if resized is NULL:
-        with gil:
-            raise MemoryError
-    data[0] = resized
-    advise_large_pages(resized, size)
-    return 0
-
-
-cdef bint is_utf_8(const uint8_t *text, Py_ssize_t size) noexcept nogil:
-    """Whether bytes are UTF-8 as Unicode has it: nothing overlong, no surrogates, nothing past U+10FFFF."""
-    cdef Py_ssize_t at = 0, more
-    cdef uint8_t lead, low, high
-    while at < size:
-        lead = text[at]
-        at += 1
-        if lead < 0x80:
-            continue
-        low, high = 0x80, 0xBF
-        if 0xC2 <= lead <= 0xDF:
-            more = 1
-        elif 0xE0 <= lead <= 0xEF:
-            more = 2
-            if lead == 0xE0:
-                low = 0xA0
-            elif lead == 0xED:
-                high = 0x9F
-        elif 0xF0 <= lead <= 0xF4:
-            more = 3
-            if lead == 0xF0:
-                low = 0x90
-            elif lead == 0xF4:
-                high = 0x8F
-        else:
-            return False
-        if size - at < more or not low <= text[at] <= high:
-            return False
-        if more > 1 and text[at + 1] & 0xC0 != 0x80 or more > 2 and text[at + 2] & 0xC0 != 0x80:
-            return False
-        at += more
-    return True
 
 
 cdef int load_entries() except -1:
@@ -181,6 +123,7 @@ cdef Memory memory(object owner, void *data, Py_ssize_t size):
     return part
 
 
+@cython.final
 cdef class Rows:
     """The columns of neighbouring conversations, as far as they are built."""
     cdef Py_ssize_t first, conversations  # of which they are
@@ -341,6 +284,7 @@ cdef class Rows:
         return Columns(starts, complete, *arrays, content, values, self.diagnostics, self.errors)
 
 
+@cython.final
 cdef class Reader:
     """Reads conversations to rows; remembers the headers that it has met."""
     cdef object token_view, offset_view, role_view, values, elsewhere
@@ -589,10 +533,3 @@ def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[
         for done in [pool.submit(whole.work, reader) for reader in readers]:
             done.result()
     return whole.rows.finished(values.lists())
-
-
-cdef int token
-for token in range(LAST_TOKEN - FIRST_SPECIAL + 1):
-    ENDS[token] = -1
-for stop, code in END_CODES.items():
-    ENDS[stop - FIRST_SPECIAL] = code

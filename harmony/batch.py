@@ -10,8 +10,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
+try:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+except ModuleNotFoundError as error:
+    raise ImportError("columns need pyarrow: pip install 'harmony-codec[cli]'") from error
 
 from harmony._arrow import NESTED_SCHEMA, SCHEMA, flat
 from harmony._engine import as_role

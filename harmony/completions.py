@@ -164,7 +164,7 @@ def parse_rows(batch: pa.RecordBatch, parser: TableParser, *, bare: bool) -> Com
     return Completions(fields, [()] * len(fields), parser.lengths(batch), columns)
 
 
-def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+def _values(batch: pa.RecordBatch) -> list[Mapping[str, Any]]:
     """Rows as values that JSON can hold; of nanoseconds, which no type of Python has, it gets the text."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -176,5 +176,5 @@ def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
                 column = column.cast(pa.timestamp("ns", "UTC"))
             text = pc.replace_substring(column.cast(pa.string()), " ", "T")
             batch = batch.set_column(place, field.name, text)
-    values: list[dict[str, Any]] = batch.to_pylist()
+    values: list[Mapping[str, Any]] = batch.to_pylist()
     return values

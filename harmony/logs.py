@@ -117,19 +117,13 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
     an input ends in a fault, after what comes before it has been written and kept; CannotResume; OSError for what
     cannot be written; TypeError and ValueError for tables without the columns that they should have.
     """
-    run: dict[str, Any] = {
-        "inputs": list(inputs),
-        "task": msgspec.to_builtins(task, str_keys=True),
-        "version": harmony.__version__,
-    }
-    del run["task"]["threads"]
-    with _workers(task, workers) as pool, Output(output, run, resume=resume) as target:
+    with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
         state = State() if target.state is None else msgspec.convert(target.state, State)
         reader = Reader(inputs, state.place, full=output != "-" or pool is not None)
         kept = 0.0
         try:
             for made, tally, place in _in_order(pool, task, reader, state):
-                target.write(_numbered(made, state.tally.records))
+                target.write(numbered(made, state.tally.records))
                 state.place, state.tally = place, state.tally + tally
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
                     target.keep(msgspec.to_builtins(state))
@@ -157,7 +151,19 @@ def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) ->
     return stats, state.tally
 
 
-def _numbered(made: Any, before: int) -> Any:
+def run_of(task: Task, inputs: Sequence[str]) -> dict[str, Any]:
+    """What must be the same to go on with an output: anything but how many work on it."""
+    run: dict[str, Any] = {
+        "inputs": list(inputs),
+        "task": msgspec.to_builtins(task, str_keys=True),
+        "version": harmony.__version__,
+    }
+    del run["task"]["threads"]
+    return run
+
+
+def numbered(made: Any, before: int) -> Any:
+    """What a piece became, its conversations behind those of so many records; lines have no numbers."""
     if isinstance(made, bytes) or "conversation" not in made.schema.names:
         return made
     from harmony._arrow import numbered_from
@@ -175,7 +181,7 @@ def _in_order(
     try:
         for piece in pieces:
             if state.kinds is None and task.to == "rows" and isinstance(piece.data, bytes):
-                state.kinds = _kinds(task, piece)
+                state.kinds = kinds_in(task, piece)
             pending.append((_begun(workers, task, piece, state.kinds or {}), piece.after))
             while pending and (len(pending) == most or pending[0][0].done()):
                 future, place = pending.popleft()
@@ -188,7 +194,8 @@ def _in_order(
         raise fault
 
 
-def _kinds(task: Task, piece: Piece) -> dict[str, Kind]:
+def kinds_in(task: Task, piece: Piece) -> dict[str, Kind]:
+    """The columns for the fields of a piece of lines, which are those of all later pieces too."""
     from harmony._fields import kinds_of
 
     return kinds_of(parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False).passed())

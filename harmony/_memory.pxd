@@ -1,0 +1,65 @@
+# cython: language_level=3
+"""Memory that grows without the GIL, and whether what stands in it is UTF-8. It knows no format."""
+
+from cpython.mem cimport PyMem_RawRealloc
+from libc.stdint cimport uint8_t
+
+cdef extern from *:
+    """
+    #ifdef __linux__
+    #include <stdint.h>
+    #include <sys/mman.h>
+    #endif
+    /* Asks for large pages, as numpy does: to touch memory for the first time can cost more than to fill it. */
+    static void advise_large_pages(void *data, size_t size) {
+    #if defined(__linux__) && defined(MADV_HUGEPAGE)
+        uintptr_t start = ((uintptr_t)data + 4095) & ~(uintptr_t)4095;
+        if (size >= ((size_t)1 << 22)) madvise((void *)start, (uintptr_t)data + size - start, MADV_HUGEPAGE);
+    #endif
+    }
+    """
+    void advise_large_pages(void *data, size_t size) noexcept nogil
+
+
+cdef inline int resize(void **data, size_t size) except -1 nogil:
+    cdef void *resized = PyMem_RawRealloc(data[0], size)
+    if resized is NULL:
+        with gil:
+            raise MemoryError
+    data[0] = resized
+    advise_large_pages(resized, size)
+    return 0
+
+
+cdef inline bint is_utf_8(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    """Whether bytes are UTF-8 as Unicode has it: nothing overlong, no surrogates, nothing past U+10FFFF."""
+    cdef Py_ssize_t at = 0, more
+    cdef uint8_t lead, low, high
+    while at < size:
+        lead = text[at]
+        at += 1
+        if lead < 0x80:
+            continue
+        low, high = 0x80, 0xBF
+        if 0xC2 <= lead <= 0xDF:
+            more = 1
+        elif 0xE0 <= lead <= 0xEF:
+            more = 2
+            if lead == 0xE0:
+                low = 0xA0
+            elif lead == 0xED:
+                high = 0x9F
+        elif 0xF0 <= lead <= 0xF4:
+            more = 3
+            if lead == 0xF0:
+                low = 0x90
+            elif lead == 0xF4:
+                high = 0x8F
+        else:
+            return False
+        if size - at < more or not low <= text[at] <= high:
+            return False
+        if more > 1 and text[at + 1] & 0xC0 != 0x80 or more > 2 and text[at + 2] & 0xC0 != 0x80:
+            return False
+        at += more
+    return True
