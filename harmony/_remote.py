@@ -18,19 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pyarrow as pa
 from pyarrow import fs
 
-from harmony.files import (
-    _IN_FOLDERS,
-    BLOCK,
-    TABLES,
-    Piece,
-    Place,
-    Unreadable,
-    _lines,
-    _rows,
-    _unread,
-    expand,
-    format_of,
-)
+from harmony.files import BLOCK, LOG_SUFFIXES, TABLES, Piece, Place, Unreadable, expand, format_of, pieces, unread
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -80,7 +68,7 @@ def _other_files(name: str, filesystem: Any) -> Iterator[tuple[str, fs.FileSyste
             place.get_file_info(fs.FileSelector(path, recursive=True)) if info.type == fs.FileType.Directory else []
         )
     except OSError as error:
-        raise _unread(name, error) from None
+        raise unread(name, error) from None
     if info.is_file:
         yield name, place, path, info.size
         return
@@ -88,14 +76,14 @@ def _other_files(name: str, filesystem: Any) -> Iterator[tuple[str, fs.FileSyste
     files = {found.path.removeprefix(root).lstrip("/"): found for found in inside if found.is_file}
     logged = sorted(relative for relative in files if _is_log(relative))
     if not logged:
-        raise Unreadable(f"{name}: expected a file named {', '.join(_IN_FOLDERS)}, found none")
+        raise Unreadable(f"{name}: expected a file named {', '.join(LOG_SUFFIXES)}, found none")
     for relative in logged:
         yield f"{name.rstrip('/')}/{relative}", place, files[relative].path, files[relative].size
 
 
 def _is_log(relative: str) -> bool:
     is_hidden = any(part.startswith(".") for part in relative.split("/"))
-    return not is_hidden and relative.lower().endswith(_IN_FOLDERS)
+    return not is_hidden and relative.lower().endswith(LOG_SUFFIXES)
 
 
 def _located(name: str, filesystem: Any) -> tuple[fs.FileSystem, str]:
@@ -120,12 +108,7 @@ class _Stream(RawIOBase):
 
     def __init__(self, file: pa.NativeFile) -> None:
         self._file = file
-        self._no_file = os.open(os.devnull, os.O_RDONLY)
         self.taken = 0
-
-    def fileno(self) -> int:
-        """One that is no regular file: so nobody looks there for what is here."""
-        return self._no_file
 
     def readable(self) -> bool:
         return True
@@ -147,7 +130,6 @@ class _Stream(RawIOBase):
     def close(self) -> None:
         if not self.closed:
             self._file.close()
-            os.close(self._no_file)
         super().close()
 
 
@@ -160,10 +142,10 @@ def cut(source: Source) -> Generator[tuple[Piece, int], None, None]:
         else:
             file = source.filesystem.open_input_stream(source.path, compression=None, buffer_size=_AHEAD)
     except OSError as error:
-        raise _unread(source.name, error) from None
+        raise unread(source.name, error) from None
     stream: Any = _Stream(file)
     with BufferedReader(stream, BLOCK) as reader:
-        for piece in (_rows if is_table else _lines)(source.name, reader, Place(source.file), True):
+        for piece in pieces(source.name, reader, Place(source.file)):
             yield piece, source.before + min(stream.taken, source.size)
 
 

@@ -40,6 +40,7 @@ class Run(NamedTuple):
 
     inputs: list[str]
     output: str
+    in_folder: bool = False  # which is made if need be
 
 
 def runs(files: Sequence[str], output: str) -> list[Run]:
@@ -48,7 +49,7 @@ def runs(files: Sequence[str], output: str) -> list[Run]:
     if output != "-" and (output.endswith(("/", os.sep)) or Path(output).is_dir()):
         if any(name == "-" for name, _ in named):
             raise Refused("standard input has no name: expected a file as --output, found a folder")
-        made = [Run([name], str(Path(output, relative))) for name, relative in named]
+        made = [Run([name], str(Path(output, relative)), in_folder=True) for name, relative in named]
     else:
         made = [Run([name for name, _ in named], output)]
     written: set[str] = set()
@@ -68,36 +69,46 @@ def one(file: str, output: str) -> Run:
     return run
 
 
-def parse(task: logs.Task, made: Sequence[Run], *, workers: int | None, resume: bool, engine: Engine) -> Tally:
+def parse(task: logs.Task, files: Sequence[str], output: str, *, workers: int | None, resume: bool) -> Tally:
     """Parses logs, with a bar on a terminal; what there was in them. Raises Refused, and KeyboardInterrupt."""
+    with refusing(None):
+        made = runs(files, output)
     total = Tally()
-    with _progress(made) as shown:
+    with _progress([_size_of(run) for run in made]) as shown:
         for run in made:
             if resume and is_finished(run.output):
                 shown.print(f"{run.output} is there and whole")
-                continue
-            into_table = format_of(run.output) in TABLES
-            own = msgspec.structs.replace(task, to="rows" if into_table else "lines", threads=workers or cores())
-            with refusing(run.output):
-                if run.output != "-":
-                    Path(run.output).parent.mkdir(parents=True, exist_ok=True)
-                if engine == "ray":
-                    from harmony import ray
-
-                    total += ray.run(own, run.inputs, run.output)
-                else:
-                    count = _workers(run, workers)
-                    total += logs.convert(
-                        own, run.inputs, run.output, workers=count, resume=resume, watch=shown.watcher(total)
-                    )
+            else:
+                with refusing(run.output):
+                    if run.in_folder:
+                        Path(run.output).parent.mkdir(parents=True, exist_ok=True)
+                    into = "rows" if format_of(run.output) in TABLES else "lines"
+                    own = msgspec.structs.replace(task, to=into, threads=workers or cores())
+                    count, watch = _workers(run, workers), shown.watcher(total)
+                    total += logs.convert(own, run.inputs, run.output, workers=count, resume=resume, watch=watch)
             shown.finished()
     return total
 
 
+def parse_on_cluster(task: logs.Task, files: Sequence[str], output: str) -> Tally:
+    """Parses logs on a Ray cluster, otherwise as `parse`; an output without a suffix is a folder."""
+    with refusing(None):
+        from harmony import ray
+
+        with _progress([None]) as shown:
+            into_table = task.nested or any(format_of(name) in TABLES for name in (output, *files))
+            into = "rows" if into_table else "lines"
+            return ray.run(msgspec.structs.replace(task, to=into), files, output, watch=shown.watcher(Tally()))
+
+
 def count(task: logs.Task, files: Sequence[str], *, workers: int | None) -> tuple[Stats, Tally]:
     """Counts what is in logs, with a bar on a terminal. Raises as `parse` does."""
+    try:
+        import pyarrow  # noqa: F401  which counting needs whatever the logs are
+    except ImportError:
+        raise Refused("to count needs pyarrow: pip install 'harmony-codec[cli]'") from None
     run = Run([name for name, _ in expand(files)], "")
-    with _progress([run]) as shown, refusing(None):
+    with _progress([_size_of(run)]) as shown, refusing(None):
         task = msgspec.structs.replace(task, to="stats", threads=workers or cores())
         return logs.count(task, run.inputs, workers=_workers(run, workers), watch=shown.watcher(Tally()))
 
@@ -150,31 +161,35 @@ def _workers(run: Run, asked: int | None) -> int:
 @contextmanager
 def refusing(output: str | None) -> Iterator[None]:
     """Says what went wrong, and that what came before it is kept."""
-    kept = output is not None and output != "-"
-    go_on = f"; what came before is kept in {output}.partial, and --resume goes on from there" if kept else ""
+
+    def go_on() -> str:
+        if output is None or output == "-" or not Path(f"{os.path.realpath(output)}.partial").exists():
+            return ""
+        return f"; what came before is kept in {output}.partial, and --resume goes on from there"
+
     try:
         yield
     except Unreadable as error:
-        raise Refused(f"{error}{go_on}") from error
-    except (CannotResume, ImportError, TypeError, ValueError, OverflowError) as error:
+        raise Refused(f"{error}{go_on()}") from error
+    except (CannotResume, ImportError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise Refused(str(error)) from error
     except BrokenProcessPool as error:
-        raise Refused(f"a worker process was ended, for lack of memory perhaps{go_on}") from error
+        raise Refused(f"a worker process was ended, for lack of memory perhaps{go_on()}") from error
     except OSError as error:
         name = error.filename or output or "the output"
-        raise Refused(f"{name} cannot be written: {error.strerror or error}{go_on}") from error
+        raise Refused(f"{name} cannot be written: {error.strerror or error}{go_on()}") from error
     except KeyboardInterrupt:
-        if kept:
-            sys.stderr.write(f"harmony: interrupted{go_on}\n")
+        if go_on():
+            sys.stderr.write(f"harmony: interrupted{go_on()}\n")
         raise
 
 
 class _Shown:
     """A bar for all inputs together, on a terminal."""
 
-    def __init__(self, bar: Progress | None, made: Sequence[Run]) -> None:
+    def __init__(self, bar: Progress | None, sizes: Sequence[int | None]) -> None:
         self._bar = bar
-        self._sizes = [_size_of(run) for run in made]
+        self._sizes = sizes
         self._done = 0
         self._drawn = 0.0
         known = None if None in self._sizes else sum(size or 0 for size in self._sizes)
@@ -189,7 +204,9 @@ class _Shown:
             if self._bar is not None and self._task is not None and monotonic() - self._drawn > _SECONDS_BETWEEN:
                 self._drawn = monotonic()
                 done = sum(size or 0 for size in self._sizes[: self._done]) + taken
-                self._bar.update(self._task, completed=done, records=before.records + tally.records, refresh=True)
+                records = before.records + tally.records
+                total = size if len(self._sizes) == 1 else None  # None leaves it as it is
+                self._bar.update(self._task, completed=done, total=total, records=records, refresh=True)
 
         return watch
 
@@ -198,10 +215,10 @@ class _Shown:
 
 
 @contextmanager
-def _progress(made: Sequence[Run]) -> Iterator[_Shown]:
+def _progress(sizes: Sequence[int | None]) -> Iterator[_Shown]:
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield _Shown(None, made)
+        yield _Shown(None, sizes)
         return
     columns = (
         BarColumn(),
@@ -212,7 +229,7 @@ def _progress(made: Sequence[Run]) -> Iterator[_Shown]:
     )
     # It is drawn by the thread that works, for processes are begun later, and forking wants a single thread.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        yield _Shown(bar, made)
+        yield _Shown(bar, sizes)
 
 
 def _size_of(run: Run) -> int | None:

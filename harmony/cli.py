@@ -135,14 +135,18 @@ def parse(
     names = Names(tokens, text, role)
     if (resume or engine == "ray") and output in (None, "-"):
         _refuse(f"{'--resume' if resume else '--engine ray'} needs --output, the name of a file")
+    if engine == "ray" and (resume or workers is not None):
+        _refuse(f"{'--resume' if resume else '--workers'} is not for --engine ray")
     with _refused():
         if output is None and sys.stdout.isatty():
             bad = _shown(files, names, strict=strict)
             _summary_of_bad(bad)
             return
-        made = _runs.runs(files, output or "-")
         task = Task(names=names, strict=strict, nested=nested)
-        tally = _runs.parse(task, made, workers=workers, resume=resume, engine=engine)
+        if engine == "ray":
+            tally = _runs.parse_on_cluster(task, files, output or "-")
+        else:
+            tally = _runs.parse(task, files, output or "-", workers=workers, resume=resume)
     _summary(tally)
 
 

@@ -39,7 +39,8 @@ BLOCK: Final = 1 << 20
 ROWS: Final = 16_384
 
 _FORMATS: Final[dict[str, Format]] = {".gz": "gzip", ".zst": "zstd", ".parquet": "parquet", ".arrow": "arrow"}
-_IN_FOLDERS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
+#: The logs that are looked for in a folder.
+LOG_SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
 _LIBRARIES: Final = {"zstd": "zstandard", "parquet": "pyarrow.parquet", "arrow": "pyarrow"}
 _TAIL: Final = 64
 _BUFFER: Final = 1 << 16
@@ -103,16 +104,16 @@ def expand(names: Iterable[str]) -> list[tuple[str, str]]:
             if name != "-" and S_ISDIR(Path(name).stat().st_mode):
                 inside = _inside(Path(name))
                 if not inside:
-                    raise Unreadable(f"{name}: expected a file named {', '.join(_IN_FOLDERS)}, found none")
+                    raise Unreadable(f"{name}: expected a file named {', '.join(LOG_SUFFIXES)}, found none")
                 found += inside
             else:
                 found.append((name, Path(name).name))
         except OSError as error:
-            raise _unread(str(error.filename or name), error) from None
+            raise unread(str(error.filename or name), error) from None
     for name, _ in found:
         if name != "-" and not os.access(name, os.R_OK):
             reason = errno.EACCES if Path(name).exists() else errno.ENOENT
-            raise _unread(name, OSError(reason, os.strerror(reason)))
+            raise unread(name, OSError(reason, os.strerror(reason)))
     return found
 
 
@@ -126,7 +127,7 @@ def _inside(folder: Path) -> list[tuple[str, str]]:
         for name in files:
             path = Path(parent, name)
             # A link to nothing is named, so that it is told; a pipe would wait.
-            is_log = name.lower().endswith(_IN_FOLDERS) and (path.is_file() or not path.exists())
+            is_log = name.lower().endswith(LOG_SUFFIXES) and (path.is_file() or not path.exists())
             if is_log and not name.startswith("."):
                 found.append((str(path), str(path.relative_to(folder))))
     return sorted(found, key=lambda pair: pair[1])
@@ -168,10 +169,9 @@ class Reader:
             try:
                 self._file = _Counted(sys.stdin.fileno(), closefd=False) if name == "-" else _Counted(name)
             except OSError as error:
-                raise _unread(name, error) from None
+                raise unread(name, error) from None
             with BufferedReader(self._file, _BUFFER) as source:
-                pieces = _rows if format_of(name) in TABLES else _lines
-                yield from pieces(name, source, place, self._full)
+                yield from pieces(name, source, place, full=self._full)
                 self._done, self._file = self.taken, None
 
 
@@ -196,11 +196,16 @@ def _size(name: str) -> int | None:
     try:
         found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
     except OSError as error:
-        raise _unread(name, error) from None
+        raise unread(name, error) from None
     return found.st_size if S_ISREG(found.st_mode) else None
 
 
-def _unread(name: str, error: Exception, read: int = 0, unit: str = "line") -> Unreadable:
+def pieces(name: str, source: BufferedReader[Any], place: Place, *, full: bool = True) -> Iterator[Piece]:
+    """The pieces of an open file, from a place in it; `source.raw.taken` is how many bytes were taken of it."""
+    yield from (_rows if format_of(name) in TABLES else _lines)(name, source, place, full)
+
+
+def unread(name: str, error: Exception, read: int = 0, unit: str = "line") -> Unreadable:
     """What a fault after so many lines or rows becomes."""
     known = error.strerror if isinstance(error, OSError) else None
     reason = known or str(error).strip() or type(error).__name__
@@ -219,13 +224,13 @@ def _shown(name: str) -> str:
 def _lines(name: str, source: BufferedReader[_Counted], place: Place, full: bool) -> Iterator[Piece]:
     """The rest of a file of lines, from a place in it."""
     index, offset, number, tail = place.file, place.offset, place.number, place.tail
-    if format_of(name) == "lines" and name != "-" and S_ISREG(os.fstat(source.fileno()).st_mode):
+    if offset and format_of(name) == "lines" and name != "-" and S_ISREG(os.fstat(source.fileno()).st_mode):
         source.raw.taken = source.seek(max(offset - len(tail), 0))
     skipped = offset - source.raw.taken
     chunks = _Chunks(_DECODERS[format_of(name)](source))
     found = chunks.skip(skipped)
     if chunks.fault is not None:
-        raise _unread(name, chunks.fault)
+        raise unread(name, chunks.fault)
     if found != tail:
         raise _other_file(name, f"expected {_quoted(tail)} before byte {offset:,}, found {_quoted(found)}")
     if tail and not tail.endswith(b"\n") and chunks.take():
@@ -237,7 +242,7 @@ def _lines(name: str, source: BufferedReader[_Counted], place: Place, full: bool
         tail = (tail + data[-_TAIL:])[-_TAIL:]
         yield Piece(data, first, Place(index, offset, number, tail))
     if chunks.fault is not None:
-        raise _unread(name, chunks.fault, number - 1)
+        raise unread(name, chunks.fault, number - 1)
 
 
 def _quoted(data: bytes) -> str:
@@ -430,7 +435,7 @@ def _rows(name: str, source: BufferedReader[_Counted], place: Place, full: bool)
             offset += 1
             yield Piece(batch, start + 1, Place(place.file, offset, end + 1))
     except (OSError, ValueError, MemoryError, arrow.ArrowException) as error:
-        raise _unread(name, error, max(end, done), "row") from None
+        raise unread(name, error, max(end, done), "row") from None
     if end < done:
         raise _other_file(name, f"expected at least {done:,} rows, found {end:,}")
 

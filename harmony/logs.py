@@ -19,7 +19,7 @@ import msgspec
 import harmony
 from harmony._workers import Pending, Workers
 from harmony.completions import Completions, Kind, Kinds, Tally, parse_lines, parse_rows, tally_of
-from harmony.files import Piece, Place, Reader, Unreadable
+from harmony.files import TABLES, Piece, Place, Reader, Unreadable, format_of, library_of
 from harmony.jsonl import Names
 from harmony.messages import Role
 from harmony.outputs import Output
@@ -117,6 +117,8 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
     an input ends in a fault, after what comes before it has been written and kept; CannotResume; OSError for what
     cannot be written; TypeError and ValueError for tables without the columns that they should have.
     """
+    if format_of(output) in TABLES:
+        library_of(format_of(output))  # says what is missing, which the work would not
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
         state = State() if target.state is None else msgspec.convert(target.state, State)
         reader = Reader(inputs, state.place, full=output != "-" or pool is not None)
@@ -211,4 +213,7 @@ def _begun(workers: Workers | None, task: Task, piece: Piece, kinds: Kinds) -> P
 
 
 def _workers(task: Task, count: int) -> AbstractContextManager[Workers | None]:
-    return nullcontext() if count == 1 else Workers(task.do, count)
+    if count == 1:
+        return nullcontext()
+    task.do(b"", 1, {})  # loads here what every process would load for itself
+    return Workers(task.do, count)

@@ -77,7 +77,7 @@ class Output:
         self._run: dict[str, Any] = _as_json(run)
         self._size = 0
         self._schema: pa.Schema | None = None
-        self._writer: _TableWriter | None = None
+        self._writer: TableWriter | None = None
         self._file: BinaryIO
         self._is_standard = name == "-"
         self._is_direct = _is_special(name)
@@ -195,7 +195,7 @@ class Output:
         if self._schema is not None and not batch.schema.equals(self._schema):
             raise ValueError(f"expected a batch of the schema {self._schema}, found {batch.schema}")
         if self._is_direct:
-            self._writer = self._writer or _TableWriter(self._file, self._format, batch.schema)
+            self._writer = self._writer or TableWriter(self._file, self._format, batch.schema)
             self._writer.write(batch)
         else:
             messages = [] if self._schema is not None else [batch.schema.serialize()]
@@ -207,7 +207,7 @@ class Output:
         whole = _beside(self._partial, ".whole")
         try:
             with self._partial.open("rb") as journal, whole.open("wb") as file:
-                with closing(_TableWriter(file, self._format, self._schema)) as writer:
+                with closing(TableWriter(file, self._format, self._schema)) as writer:
                     for batch in library_of("arrow").ipc.open_stream(journal):
                         writer.write(batch)
                 file.flush()
@@ -219,7 +219,7 @@ class Output:
             raise
 
 
-class _TableWriter:
+class TableWriter:
     """Writes a table in its own format: Parquet by row groups of many batches, Arrow batch by batch."""
 
     def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema) -> None:

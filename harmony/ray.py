@@ -27,6 +27,7 @@ import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.context import DataContext
 from ray.data.datasource import Datasource, ReadTask
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.data.expressions import monotonically_increasing_id
 
 from harmony import logs
@@ -38,7 +39,7 @@ from harmony.completions import Kinds, Tally
 from harmony.errors import printable
 from harmony.files import TABLES, Place, Unreadable, format_of
 from harmony.messages import Role
-from harmony.outputs import Output, _TableWriter
+from harmony.outputs import Output, TableWriter
 
 __all__ = ["parse", "read_lines", "run"]
 
@@ -137,7 +138,7 @@ def run(
     Inputs are local or URIs, and so is a folder; `filesystem` is pyarrow's or fsspec's, and then that of all of them.
     Raises Unreadable where an input ends in a fault: the first of them, in the order of the inputs; TypeError and
     ValueError for tables without the columns that they should have; OSError for what cannot be written; RuntimeError
-    where the cluster fails. Of a folder nothing is left then.
+    where the cluster fails, or does not get on for as long as Ray waits. Of a folder nothing is left then.
     """
     task = msgspec.structs.replace(task, threads=1)
     sources = find(inputs, filesystem)
@@ -164,17 +165,26 @@ def _cluster(*, bars: bool) -> Iterator[None]:
     level = logger.level
     with ExitStack() as stack:
         if begun:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             stack.callback(ray.shutdown)
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        context = DataContext.get_current().copy()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = bars
-        context.print_on_execution_start = False
-        stack.enter_context(DataContext.current(context))
+            _begin()
+        context = DataContext.get_current()
+        settings = [
+            (context.execution_options, "preserve_order", True),
+            (context, "enable_progress_bars", bars),
+            (context, "print_on_execution_start", False),
+        ]
+        for holder, name, value in settings:
+            stack.callback(setattr, holder, name, getattr(holder, name))
+            setattr(holder, name, value)
         stack.callback(logger.setLevel, level)
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)  # what goes wrong is raised
         yield
+
+
+def _begin() -> None:
+    """Connects to the cluster that RAY_ADDRESS names or Ray finds, or begins one, which tells nobody of its use."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
 @contextmanager
@@ -182,7 +192,7 @@ def _plain_errors() -> Iterator[None]:
     """Raises what a task raised as it was, and what befell the cluster as a RuntimeError of one line."""
     try:
         yield
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, (Unreadable, OSError, ImportError, TypeError, ValueError)):
             raise cause from None
@@ -227,7 +237,7 @@ def _dataset(sources: Sequence[Source], blocks: Callable[[Sequence[Source]], Ite
     """The files as a dataset of so many blocks that all cores have work, and of no more than Ray's bytes a block."""
     size = sum(source.size for source in sources)
     if not ray.is_initialized():
-        ray.init()
+        _begin()
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call,unused-ignore]
     tasks = _TASKS_PER_CORE * int(resources.get("CPU", 1))
     most = DataContext.get_current().target_max_block_size or size + 1
@@ -445,7 +455,7 @@ def _write_part(rows: Iterable[Row], folder: Folder, before: Mapping[tuple[int, 
                     batch = logs.numbered(_batch_of(row["data"]), before.get((row["file"], row["first"]), 0))
                     if writer is None:
                         part["schema"] = batch.schema.serialize().to_pybytes()
-                        writer = stack.enter_context(closing(_TableWriter(file, "parquet", batch.schema)))
+                        writer = stack.enter_context(closing(TableWriter(file, "parquet", batch.schema)))
                         schema = batch.schema
                     _check_schema(schema, batch.schema)
                     writer.write(batch)
@@ -458,10 +468,9 @@ def _write_part(rows: Iterable[Row], folder: Folder, before: Mapping[tuple[int, 
 
 def _rows_of(table: pa.Table, parser: TableParser) -> Iterator[pa.Table]:
     """The rows of a block as files have them."""
-    batches = table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
-    for batch in batches:
-        for rows in parser.parse([batch]) if batch.num_rows else [parser.rows(batch, parser.columns(batch, bare=True))]:
-            yield pa.Table.from_batches([_with_own_numbers(without_dictionaries(rows))])
+    parser.schema(table.schema)  # tells what is wrong with it
+    for rows in parser.parse(table.to_batches()):
+        yield pa.Table.from_batches([_with_own_numbers(without_dictionaries(rows))])
 
 
 def _with_own_numbers(rows: pa.RecordBatch) -> pa.RecordBatch:
