@@ -12,6 +12,8 @@ def main() -> None:
             raise
         print(f"harmony: the command line needs {error.name}: pip install 'harmony-codec[cli]'", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:  # so soon
+        raise SystemExit(130) from None
     run()
 
 

@@ -69,11 +69,14 @@ def one(file: str, output: str) -> Run:
     return run
 
 
-def parse(task: logs.Task, files: Sequence[str], output: str, *, workers: int | None, resume: bool) -> Tally:
-    """Parses logs, with a bar on a terminal; what there was in them. Raises Refused, and KeyboardInterrupt."""
+def parse(task: logs.Task, files: Sequence[str], output: str, *, workers: int | None, resume: bool) -> Tally | None:
+    """Parses logs, with a bar on a terminal; what there was in them, or None where all that is resumed is whole.
+
+    Raises Refused, and KeyboardInterrupt.
+    """
     with refusing(None):
         made = runs(files, output)
-    total = Tally()
+    total = None
     with _progress([_size_of(run) for run in made]) as shown:
         for run in made:
             if resume and is_finished(run.output):
@@ -84,6 +87,7 @@ def parse(task: logs.Task, files: Sequence[str], output: str, *, workers: int | 
                         Path(run.output).parent.mkdir(parents=True, exist_ok=True)
                     into = "rows" if format_of(run.output) in TABLES else "lines"
                     own = msgspec.structs.replace(task, to=into, threads=workers or cores())
+                    total = total or Tally()
                     count, watch = _workers(run, workers), shown.watcher(total)
                     total += logs.convert(own, run.inputs, run.output, workers=count, resume=resume, watch=watch)
             shown.finished()
@@ -171,10 +175,10 @@ def refusing(output: str | None) -> Iterator[None]:
         yield
     except Unreadable as error:
         raise Refused(f"{error}{go_on()}") from error
+    except BrokenProcessPool as error:  # which is a RuntimeError too
+        raise Refused(f"a worker process was ended, for lack of memory perhaps{go_on()}") from error
     except (CannotResume, ImportError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise Refused(str(error)) from error
-    except BrokenProcessPool as error:
-        raise Refused(f"a worker process was ended, for lack of memory perhaps{go_on()}") from error
     except OSError as error:
         name = error.filename or output or "the output"
         raise Refused(f"{name} cannot be written: {error.strerror or error}{go_on()}") from error

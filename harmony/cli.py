@@ -143,11 +143,13 @@ def parse(
             _summary_of_bad(bad)
             return
         task = Task(names=names, strict=strict, nested=nested)
+        tally: Tally | None
         if engine == "ray":
             tally = _runs.parse_on_cluster(task, files, output or "-")
         else:
             tally = _runs.parse(task, files, output or "-", workers=workers, resume=resume)
-    _summary(tally)
+    if tally is not None:
+        _summary(tally)
 
 
 @app.command(epilog="Example: [bold]harmony stats logs/ --plot stats.html[/bold]")

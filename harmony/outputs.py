@@ -17,6 +17,7 @@ import sys
 import zlib
 from contextlib import closing, suppress
 from io import BufferedWriter, FileIO
+from itertools import zip_longest
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from types import TracebackType
@@ -192,8 +193,8 @@ class Output:
         self._size += len(data)
 
     def _write_rows(self, batch: pa.RecordBatch) -> None:
-        if self._schema is not None and not batch.schema.equals(self._schema):
-            raise ValueError(f"expected a batch of the schema {self._schema}, found {batch.schema}")
+        if self._schema is not None:
+            check_columns(self._schema, batch.schema)
         if self._is_direct:
             self._writer = self._writer or TableWriter(self._file, self._format, batch.schema)
             self._writer.write(batch)
@@ -217,6 +218,17 @@ class Output:
             with suppress(OSError):
                 whole.unlink(missing_ok=True)
             raise
+
+
+def check_columns(expected: pa.Schema, found: pa.Schema) -> None:
+    """Raises ValueError where columns are not those that a table has already, and names the first that is not."""
+    for before, now in zip_longest(expected, found):
+        if before is None or now is None or not before.equals(now):
+            raise ValueError(f"expected the column {_column(before)} in all of a table, found {_column(now)}")
+
+
+def _column(field: pa.Field | None) -> str:
+    return "nothing" if field is None else f"`{field.name}` of {field.type}"
 
 
 class TableWriter:

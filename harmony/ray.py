@@ -39,7 +39,7 @@ from harmony.completions import Kinds, Tally
 from harmony.errors import printable
 from harmony.files import TABLES, Place, Unreadable, format_of
 from harmony.messages import Role
-from harmony.outputs import Output, TableWriter
+from harmony.outputs import Output, TableWriter, check_columns
 
 __all__ = ["parse", "read_lines", "run"]
 
@@ -412,16 +412,11 @@ def _written(parts: ray.data.Dataset, watch: Callable[[int, Tally], None]) -> tu
         if row["schema"] is not None:
             found = pa.ipc.read_schema(pa.py_buffer(row["schema"]))
             schema = schema or found
-            _check_schema(schema, found)
+            check_columns(schema, found)
         total += _tally(row)
         names.append(row["part"])
         watch(row["taken"], total)
     return total, names
-
-
-def _check_schema(expected: pa.Schema, found: pa.Schema) -> None:
-    if not found.equals(expected):
-        raise ValueError(f"expected a batch of the schema {expected}, found {found}")
 
 
 def _write_block(block: pa.Table, folder: Folder, before: Mapping[tuple[int, int], int]) -> Iterator[pa.Table]:
@@ -457,7 +452,7 @@ def _write_part(rows: Iterable[Row], folder: Folder, before: Mapping[tuple[int, 
                         part["schema"] = batch.schema.serialize().to_pybytes()
                         writer = stack.enter_context(closing(TableWriter(file, "parquet", batch.schema)))
                         schema = batch.schema
-                    _check_schema(schema, batch.schema)
+                    check_columns(schema, batch.schema)
                     writer.write(batch)
                 total += _tally(row)
                 part["taken"] = row.get("taken")

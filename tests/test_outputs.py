@@ -378,7 +378,7 @@ def test_a_table_needs_a_schema_and_no_rows(tmp_path: Path, name: str) -> None:
         output.write(batch.slice(0, 0))
         output.keep({})
     with Output(str(file), RUN, resume=True) as output:
-        with pytest.raises(ValueError, match="expected a batch of the schema"):
+        with pytest.raises(ValueError, match="expected the column `size` of int64 in all of a table, found nothing"):
             output.write(batch.select(["line"]))
         output.finish()
     assert held(file) == []
