@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 import pyarrow as pa
@@ -14,6 +14,8 @@ from harmony._rows import END_VALUES, Columns
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+_Found: TypeAlias = tuple[Mapping[int, Any], Any, pa.DataType]
 
 _CODED: Final = pa.dictionary(pa.int32(), pa.string())
 _FINDING: Final = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
@@ -98,48 +100,60 @@ def _of_message(columns: Columns, message: pa.Array) -> list[pa.Array]:
 def _of_conversation(columns: Columns) -> list[pa.Array]:
     """What belongs to a conversation, for each of them."""
     complete = pc.not_equal(_numbers(columns.complete, pa.uint8()), 0)
-    count = len(complete)
-    return [
-        complete,
-        _sparse(columns.diagnostics, [], SCHEMA.field("diagnostics").type, _places(columns.diagnostics, count)),
-        _sparse(columns.errors, None, SCHEMA.field("error").type, _places(columns.errors, count)),
-    ]
+    return [complete, *(_sparse(*found, _as_they_are, len(complete)) for found in _found(columns))]
 
 
 def _of_rows(columns: Columns, conversation: pa.Array, message: pa.Array) -> list[pa.Array]:
     """What belongs to a conversation, for its rows; diagnostics, of which there can be many, for the first one."""
+
+    def of_all(places: pa.Array) -> pa.Array:
+        return places.take(conversation)
+
+    def of_first(places: pa.Array) -> pa.Array:
+        is_later = pc.greater(message, 0).fill_null(False)
+        return pc.if_else(is_later, pa.scalar(0, pa.int32()), of_all(places))
+
     complete = pc.not_equal(_numbers(columns.complete, pa.uint8()), 0)
-    count = len(complete)
-    errors, diagnostics = (_places(values, count) for values in (columns.errors, columns.diagnostics))
-    later = pc.greater(message, 0).fill_null(False)
+    diagnostics, errors = _found(columns)
     return [
-        complete.take(conversation),
-        _sparse(
-            columns.diagnostics,
-            [],
-            SCHEMA.field("diagnostics").type,
-            pc.if_else(later, pa.scalar(0, pa.int32()), diagnostics.take(conversation)),
-        ),
-        _sparse(columns.errors, None, SCHEMA.field("error").type, errors.take(conversation)),
+        of_all(complete),
+        _sparse(*diagnostics, of_first, len(complete), len(message)),
+        _sparse(*errors, of_all, len(complete), len(message)),
     ]
 
 
-def _places(values: Mapping[int, Any], count: int) -> pa.Array:
-    """For each of `count` conversations, 0 for the usual value, or one more than the place of its own."""
-    places = array("i", bytes(4 * count))
-    for place, index in enumerate(values, 1):
-        places[index] = place
-    return _numbers(places, pa.int32())
+def _found(columns: Columns) -> tuple[_Found, _Found]:
+    """The diagnostics and the errors of the conversations that have any, what the others have, and the type."""
+    return (
+        (columns.diagnostics, [], SCHEMA.field("diagnostics").type),
+        (columns.errors, None, SCHEMA.field("error").type),
+    )
 
 
-def _sparse(values: Mapping[int, Any], usual: Any, kind: pa.DataType, places: pa.Array) -> pa.Array:
-    """An array of values by their places, most of which are the usual one."""
+def _as_they_are(places: pa.Array) -> pa.Array:
+    return places
+
+
+def _sparse(
+    values: Mapping[int, Any],
+    usual: Any,
+    kind: pa.DataType,
+    spread: Callable[[pa.Array], pa.Array],
+    conversations: int,
+    rows: int | None = None,
+) -> pa.Array:
+    """The values of all rows, most of which have the usual one; `spread` makes what conversations have that of rows."""
+    length = conversations if rows is None else rows
     if values:
-        return pa.array([usual, *map(msgspec.to_builtins, values.values())], kind).take(places)
+        places = array("i", bytes(4 * conversations))  # 0 is the usual value
+        for place, index in enumerate(values, 1):
+            places[index] = place
+        listed = pa.array([usual, *map(msgspec.to_builtins, values.values())], kind)
+        return listed.take(spread(_numbers(places, pa.int32())))
     if usual is None:  # which is soon told, as no lists are
-        return pa.nulls(len(places), kind)
-    offsets = pa.py_buffer(bytes(4 * len(places) + 4))
-    return pa.Array.from_buffers(kind, len(places), [None, offsets], children=[pa.nulls(0, kind.value_type)])
+        return pa.nulls(length, kind)
+    offsets = pa.py_buffer(bytes(4 * length + 4))
+    return pa.Array.from_buffers(kind, length, [None, offsets], children=[pa.nulls(0, kind.value_type)])
 
 
 def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:

@@ -55,6 +55,8 @@ cdef enum:
     ROOM = 160  # more than the longest token, 128 bytes, and one entry
     SLOTS = 8192
     PART = 1 << 17  # tokens that a thread reads at a time: what comes of them stays near the processor
+    MOST_SPARE = 16
+    LARGEST_SPARE = 1 << 21  # bytes of content
     AT_END = 8  # beside the code of a given role: the input ends in this header
 
 cdef struct Entry:  # one line of memory holds four
@@ -454,13 +456,36 @@ cdef class Reader:
         return 0
 
 
+cdef class Spare:
+    """Rows that parts were read to, and others can be: memory that was touched before costs nothing to touch."""
+    cdef list rows
+    cdef object lock
+
+    def __cinit__(self):
+        self.rows = []
+        self.lock = Lock()
+
+    cdef Rows take(self):
+        with self.lock:
+            return self.rows.pop() if self.rows else Rows()
+
+    cdef int give(self, Rows rows) except -1:
+        with self.lock:
+            if len(self.rows) < MOST_SPARE and rows.content_capacity <= LARGEST_SPARE:
+                rows.diagnostics = rows.errors = None
+                self.rows.append(rows)
+        return 0
+
+
+cdef Spare SPARE = Spare()
+
+
 cdef class Whole:
     """The rows of all conversations. Each thread reads the next part as it is done with one, and waits for nobody."""
     cdef Rows rows
     cdef list bounds  # of the parts: the conversations with which they begin
     cdef Py_ssize_t taken, placed  # parts: those before have a thread, and a place among all rows
     cdef dict ready  # rows by part, which get their places in order
-    cdef list free
     cdef int copying
     cdef object lock
 
@@ -469,7 +494,6 @@ cdef class Whole:
         self.rows = Rows()
         self.rows.begin(0, conversations, tokens)
         self.ready = {}
-        self.free = []
         self.lock = Lock()
 
     def work(self, Reader reader):
@@ -479,9 +503,9 @@ cdef class Whole:
             with self.lock:
                 part = self.taken
                 self.taken += 1
-                reader.rows = self.free.pop() if self.free else Rows()
             if part >= len(self.bounds) - 1:
                 return
+            reader.rows = SPARE.take()
             reader.run(self.bounds[part], self.bounds[part + 1])
             with self.lock:
                 self.ready[part] = reader.rows
@@ -508,9 +532,9 @@ cdef class Whole:
                 self.copying += 1
             with nogil:
                 self.rows.copy(rows, row, content)
+            SPARE.give(rows)
             with self.lock:
                 self.copying -= 1
-                self.free.append(rows)
 
 
 def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
@@ -529,7 +553,9 @@ def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[
     view = memoryview(offsets)
     begins = range(first, first + max(total, 1), size)
     whole = Whole([bisect_left(view, begin, 0, count) for begin in begins], count, total)
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(whole.work, reader) for reader in readers]:
-            done.result()
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(whole.work, reader) for reader in readers[1:]]
+        whole.work(readers[0])
+        for other in others:
+            other.result()
     return whole.rows.finished(values.lists())
