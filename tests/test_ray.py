@@ -240,7 +240,7 @@ def test_a_table_without_completions(tmp_path: Path, name: str) -> None:
 def test_tables_with_different_columns(table: Path, tmp_path: Path, name: str) -> None:
     file = tmp_path / "other.parquet"
     pq.write_table(pa.table({"tokens": [[200008, 1]], "n": [1]}), file)
-    with pytest.raises(ValueError, match="^expected the column `[a-z]+` of [a-z0-9]+ in all of a table, found "):
+    with pytest.raises(ValueError, match=r"^expected the column `[a-z]+` of [a-z0-9]+ in all of a table, found "):
         ray.run(logs.Task(to="rows"), [str(table), str(file)], str(tmp_path / name))
     assert not list(tmp_path.glob(f"{name}/part-*"))
 
