@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import ray
+from ray.data.expressions import col
 
 import harmony.ray
 from harmony.logs import Task
@@ -28,6 +29,9 @@ records = [json.loads(line) for line in log.read_bytes().splitlines()]
 columns = {name: [record.get(name) for record in records] for name in ("id", "tokens", "text")}
 completions = ray.data.from_arrow(pa.table(columns))
 messages = harmony.ray.parse(completions, tokens="tokens", text="text")
-answers = messages.filter(expr="channel == 'final'").select_columns(["id", "content"])
+answers = messages.filter(expr=col("channel") == "final").select_columns(["id", "content"])
 print(f"{answers.count()} answers, such as {answers.take(1)[0]}")
+calls = messages.filter(expr=col("end") == "call")
+for row in calls.groupby("recipient").count().sort("recipient").take(5):
+    print(f"{row['count()']:4} {row['recipient']}")
 ray.shutdown()

@@ -1,7 +1,6 @@
 """OpenAI's Harmony response format, the chat format of gpt-oss: messages to token ids and back."""
 
-from importlib import import_module as _import_module
-from typing import Any as _Any
+import typing as _typing
 
 from harmony.encoding import HarmonyEncoding as HarmonyEncoding
 from harmony.encoding import HarmonyEncodingName as HarmonyEncodingName
@@ -73,7 +72,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> _Any:
-    if name == "batch":  # needs pyarrow, which takes longer to load than all else here
-        return _import_module("harmony.batch")
-    raise AttributeError(f"module 'harmony' has no attribute {name!r}")
+if _typing.TYPE_CHECKING:
+    from harmony import batch as batch
+else:
+
+    def __getattr__(name: str) -> object:
+        if name == "batch":  # needs pyarrow, which takes longer to load than all else here
+            from importlib import import_module
+
+            return import_module("harmony.batch")
+        raise AttributeError(f"module 'harmony' has no attribute {name!r}")

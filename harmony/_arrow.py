@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -15,15 +15,28 @@ from harmony._rows import END_VALUES, Columns
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+# Bytes of what is repeated at a time: an array ends at 2 GiB, and memory well before.
+_MOST_REPEATED: Final = 1 << 26
+
 _Found: TypeAlias = tuple[Mapping[int, Any], Any, pa.DataType]
 
 _CODED: Final = pa.dictionary(pa.int32(), pa.string())
 _FINDING: Final = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
 
 
+def changed(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """The type with all types in it changed that hold no others."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(changed(field.type, change)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(kind.value_field.with_type(changed(kind.value_type, change)))
+    return change(kind)
+
+
 def plain(kind: pa.DataType) -> pa.DataType:
-    """The type without a dictionary."""
-    return pa.string() if kind == _CODED else kind
+    """The type without dictionaries, also inside."""
+    return changed(kind, lambda found: found.value_type if pa.types.is_dictionary(found) else found)
 
 
 #: What a message has, beside its conversation.
@@ -73,6 +86,30 @@ def beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
     """The columns of both, of which those that are kept come first."""
     schema = pa.schema([*kept.schema, *added.schema])
     return pa.RecordBatch.from_arrays([*kept.columns, *added.columns], schema=schema)
+
+
+def repeated(kept: pa.RecordBatch, rows: pa.RecordBatch, before: int = 0) -> Iterator[pa.RecordBatch]:
+    """Rows of messages, and beside each what is kept of its conversation; some rows at a time, for it can be much.
+
+    There were so many conversations before these.
+    """
+    conversation = rows.column("conversation")
+    for start, stop in _bounded(kept, conversation):
+        some = rows.slice(start, stop - start)
+        yield numbered_from(before, beside(kept.take(conversation.slice(start, stop - start)), some))
+
+
+def _bounded(kept: pa.RecordBatch, conversation: pa.Array) -> Iterator[tuple[int, int]]:
+    """Rows by what they repeat, up to _MOST_REPEATED bytes; where a single one has more, that one."""
+    start = size = 0
+    if kept.nbytes * len(conversation) > _MOST_REPEATED:
+        sizes = [kept.slice(index, 1).nbytes for index in range(len(kept))]
+        for place, index in enumerate(conversation.to_pylist()):
+            if place > start and size + sizes[index] > _MOST_REPEATED:
+                yield start, place
+                start, size = place, 0
+            size += sizes[index]
+    yield start, len(conversation)
 
 
 def numbered_from(before: int, rows: pa.RecordBatch) -> pa.RecordBatch:

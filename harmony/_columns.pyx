@@ -86,6 +86,12 @@ cdef inline size_t width_of(int column) noexcept nogil:
     return 8 if column < MESSAGE else 4
 
 
+cdef inline int kind_of(uint32_t token) noexcept nogil:
+    if token < FIRST_SPECIAL:
+        return TEXT
+    return KINDS[token - FIRST_SPECIAL] if token <= LAST_TOKEN else INVALID
+
+
 cdef int load_entries() except -1:
     """Lays the vocabulary out by entries; all that follows only reads them."""
     global ENTRIES, RANK_OFFSETS, RANK_BYTES
@@ -342,13 +348,14 @@ cdef class Reader:
         cdef uint8_t move
         cdef uint64_t key
         cdef Known *header
+        cdef uint32_t token
         if given & ELSEWHERE:
             return False
         while True:
             begin = place
             key = given
             while state != CONTENT:
-                move = MOVES[state * KIND_COUNT + (self.kind(place) if place < stop else END_OF_INPUT)]
+                move = MOVES[state * KIND_COUNT + (kind_of(self.tokens[place]) if place < stop else END_OF_INPUT)]
                 if move == ILLEGAL:
                     return False
                 if place == stop:
@@ -370,19 +377,14 @@ cdef class Reader:
             if place == stop:
                 self.rows.complete[index - self.rows.first] = 0
                 return True
-            move = MOVES[CONTENT * KIND_COUNT + self.kind(place)]
+            token = self.tokens[place]
+            move = MOVES[CONTENT * KIND_COUNT + kind_of(token)]
             if move == ILLEGAL:
                 return False
-            (<int32_t *>self.rows.columns[END])[self.rows.row_count - 1] = ENDS[self.tokens[place] - FIRST_SPECIAL]
+            (<int32_t *>self.rows.columns[END])[self.rows.row_count - 1] = ENDS[token - FIRST_SPECIAL]
             place += 1
             state = move & 15
             given = GIVEN_NONE
-
-    cdef inline int kind(self, Py_ssize_t place) noexcept nogil:
-        cdef uint32_t token = self.tokens[place]
-        if token < FIRST_SPECIAL:
-            return TEXT
-        return KINDS[token - FIRST_SPECIAL] if token <= LAST_TOKEN else INVALID
 
     cdef Known *header(self, Py_ssize_t start, Py_ssize_t stop, int given, uint64_t key) except NULL nogil:
         """What is known of the header with these tokens."""

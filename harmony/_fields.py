@@ -27,6 +27,8 @@ _TYPES: Final[dict[str, pa.DataType]] = {
 _KIND_OF: Final[dict[type, Kind]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _MOST: Final = 1 << 63
 _ABSENT: Final = object()
+# What lines of JSON replace too. A field with the name of another column is kept in OTHER.
+_REPLACED: Final = ("messages", "complete", "diagnostics", "error")
 
 
 def kinds_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Kind]:
@@ -57,7 +59,7 @@ def as_columns(records: Sequence[Mapping[str, Any]], kinds: Kinds, taken: Sequen
             read = _fitting(value, kinds[name]) if name in columns else _ABSENT
             if read is not _ABSENT:
                 columns[name][index] = read
-            elif name not in taken:
+            elif name not in _REPLACED:
                 rest[name] = value
         if rest:
             other[index] = msgspec.json.encode(rest).decode()

@@ -100,8 +100,10 @@ def parse_on_cluster(task: logs.Task, files: Sequence[str], output: str) -> Tall
         from harmony import ray
 
         with _progress([None]) as shown:
-            into_table = task.nested or any(format_of(name) in TABLES for name in (output, *files))
-            into = "rows" if into_table else "lines"
+            # A folder of parts gets what the inputs are; any other name says it by itself.
+            is_file = Path(output).suffix and not output.endswith("/") and not Path(output).is_dir()
+            into_table = any(format_of(name) in TABLES for name in ([output] if is_file else files))
+            into = "rows" if into_table or (task.nested and not is_file) else "lines"
             return ray.run(msgspec.structs.replace(task, to=into), files, output, watch=shown.watcher(Tally()))
 
 
@@ -167,7 +169,7 @@ def refusing(output: str | None) -> Iterator[None]:
     """Says what went wrong, and that what came before it is kept."""
 
     def go_on() -> str:
-        if output is None or output == "-" or not Path(f"{os.path.realpath(output)}.partial").exists():
+        if output is None or output == "-" or not Path(f"{os.path.realpath(output)}.partial.state").exists():
             return ""
         return f"; what came before is kept in {output}.partial, and --resume goes on from there"
 

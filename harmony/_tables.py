@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harmony._arrow import NESTED_SCHEMA, SCHEMA, beside, flat, nested, numbered_from
+from harmony import vocabulary
+from harmony._arrow import NESTED_SCHEMA, SCHEMA, beside, changed, flat, nested, repeated
 from harmony._engine import as_role
 from harmony._rows import ELSEWHERE, GIVEN, Columns, Source
 from harmony.columns import build
@@ -77,7 +78,11 @@ class TableParser:
             size = max(1, min(_MOST_ROWS, _MOST_BYTES * len(batch) // max(1, batch.nbytes)))
             for start in range(0, len(batch), size):
                 piece = batch.slice(start, size)
-                yield self.rows(piece, self.columns(piece, bare=not self._nested), before)
+                kept, columns = self.kept_of(piece), self.columns(piece, bare=not self._nested)
+                if self._nested:
+                    yield beside(kept, nested(columns))
+                else:
+                    yield from repeated(kept, flat(columns), before)
                 before += len(piece)
 
     def _added(self) -> pa.Schema:
@@ -90,15 +95,11 @@ class TableParser:
 
     def _kept_schema(self, given: pa.Schema) -> pa.Schema:
         fields = [given.field(place) for place in self.kept(given)]
-        return pa.schema([field.with_type(_without_views(field.type)) for field in fields])
+        return pa.schema([field.with_type(changed(field.type, _without_view)) for field in fields])
 
-    def rows(self, batch: pa.RecordBatch, columns: Columns, before: int = 0) -> pa.RecordBatch:
-        """What the columns of a batch have, beside what is kept of it; `before` it were so many rows."""
-        kept = batch.select(self.kept(batch.schema)).cast(self._kept_schema(batch.schema))
-        if self._nested:
-            return beside(kept, nested(columns))
-        rows = flat(columns)
-        return numbered_from(before, beside(kept.take(rows.column("conversation")), rows))
+    def kept_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The columns of a batch that pass through."""
+        return batch.select(self.kept(batch.schema)).cast(self._kept_schema(batch.schema))
 
     def columns(self, batch: pa.RecordBatch, *, bare: bool) -> Columns:
         """The columns of a batch's completions, conversation `i` that of row `i`."""
@@ -112,7 +113,12 @@ class TableParser:
         for index, code in enumerate(roles):
             if isinstance(code, RecordError):
                 elsewhere[index] = code
-        codes = bytearray(self._given if isinstance(code, RecordError) else code for code in roles)
+        codes = bytearray(
+            self._given
+            if isinstance(code, RecordError) or (code is None and not _begins(index, ids, bounds, elsewhere))
+            else GIVEN.index(code)
+            for index, code in enumerate(roles)
+        )
         for index in elsewhere:
             codes[index] |= ELSEWHERE
         return build(
@@ -126,14 +132,14 @@ class TableParser:
         found: list[int | None] = pc.list_value_length(batch.column(self._tokens)).to_pylist()
         return found
 
-    def _given_roles(self, batch: pa.RecordBatch) -> list[int | RecordError]:
+    def _given_roles(self, batch: pa.RecordBatch) -> list[Role | RecordError | None]:
         if self._roles is None:
-            return [self._given] * len(batch)
-        codes: dict[str | None, int | RecordError] = {}
+            return [GIVEN[self._given]] * len(batch)
+        codes: dict[str | None, Role | RecordError | None] = {}
         column = batch.column(self._roles).to_pylist()
         for name in dict.fromkeys(column):
             try:
-                codes[name] = GIVEN.index(as_role(name))
+                codes[name] = as_role(name)
             except ValueError as error:
                 codes[name] = RecordError("invalid-record", f"{error} - at `{self._roles}`", None)
         return [codes[name] for name in column]
@@ -147,6 +153,14 @@ class TableParser:
             expected = f"`{self._tokens}` or `{self._text}`"
         texts = batch.column(self._text)
         return {index: _read_text(texts[index], expected, str(self._text)) for index in empty}
+
+
+def _begins(index: int, ids: memoryview, bounds: memoryview, elsewhere: Mapping[int, Source]) -> bool:
+    """Whether a completion begins with a `<|start|>`, which says its role."""
+    source = elsewhere.get(index, ids[bounds[index] : bounds[index] + 1] if bounds[index] < bounds[index + 1] else [])
+    if isinstance(source, str):
+        return source.startswith(vocabulary.SPECIAL_TEXTS[vocabulary.START])
+    return not isinstance(source, RecordError) and len(source) > 0 and source[0] == vocabulary.START
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -214,15 +228,8 @@ def _read_text(text: pa.Scalar, expected: str, name: str) -> str | RecordError:
     return found
 
 
-def _without_views(kind: pa.DataType) -> pa.DataType:
-    """The type with strings and bytes in place of views, of which pyarrow takes no rows."""
+def _without_view(kind: pa.DataType) -> pa.DataType:
+    """A string or bytes in place of a view, of which pyarrow takes no rows."""
     if pa.types.is_string_view(kind):
         return pa.large_string()
-    if pa.types.is_binary_view(kind):
-        return pa.large_binary()
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_without_views(field.type)) for field in kind])
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
-        return make(kind.value_field.with_type(_without_views(kind.value_type)))
-    return kind
+    return pa.large_binary() if pa.types.is_binary_view(kind) else kind

@@ -105,7 +105,7 @@ def _begin(work: Work, slots: list[mmap]) -> None:
 
 def _keep_memory() -> None:
     """Has memory that a piece took stay for the next, for to give it back and get it anew takes a sixth of the time."""
-    with suppress(AttributeError, OSError):  # of the C library of GNU, whose names for these are numbers
+    with suppress(AttributeError, OSError, TypeError):  # only GNU's C library has them; their names are numbers
         mallopt = CDLL(None).mallopt
         mallopt(-1, _KEPT)  # M_TRIM_THRESHOLD
         mallopt(-3, _KEPT)  # M_MMAP_THRESHOLD

@@ -45,7 +45,7 @@ def parse_batch(
     """The messages of many completions, as SCHEMA says: one row a message, and one for a completion without any.
 
     `tokens` are the ids of all completions, one behind the other; a buffer of uint32 is not copied. Completion `i` is
-    `tokens[offsets[i]:offsets[i + 1]]`, so there is one offset more than completions; int64 are not copied. `role` is
+    `tokens[offsets[i]:offsets[i + 1]]`, so there is one offset more than completions. `role` is
     that of each one's first message, None where they begin with a `<|start|>`. Each is read as `HarmonyEncoding.parse`
     reads it: repaired, with `diagnostics`, or if `strict` refused, with an `error` and the messages before it.
 
@@ -82,10 +82,10 @@ def parse_table(
     """The messages of a table that has a completion a row, as lists of ids or as text.
 
     `tokens` and `text` name their columns: "tokens" unless one is named, and if both are, the text counts where there
-    are no tokens. The
-    first message's role is `role`, or what the column `roles` says. All other columns are kept, and repeated for each
-    message; one that has the name of an added column gives way. `conversation` is the row in the table. Where `nested`,
-    each row stays one, with a list `messages`.
+    are no tokens. The first message's role is `role`, or what the column `roles` says: where that is null, `role` too,
+    but none where a completion begins with `<|start|>`. All other columns are kept, and repeated for each message; one
+    that has the name of an added column gives way. `conversation` is the row in the table. Where `nested`, each row
+    stays one, with a list `messages`.
 
     `table` is a Table, and so is what is returned; or a RecordBatchReader, which is then read batch by batch, as the
     returned one is, so that neither need fit in memory; or anything else that exports an Arrow stream, such as a
@@ -147,7 +147,8 @@ def _integers(offsets: Sequence[int] | Buffer) -> pa.Array:
     except TypeError:
         return _int64(offsets)  # type: ignore[arg-type]
     if view.ndim == 1 and view.contiguous and view.format in ("q", "l") and view.itemsize == 8:
-        return pa.Array.from_buffers(pa.int64(), len(view), [None, pa.py_buffer(view)])
+        # A copy, for they are checked here and read later, when somebody may have changed them.
+        return pa.Array.from_buffers(pa.int64(), len(view), [None, pa.py_buffer(view.tobytes())])
     return _int64(view.tolist())
 
 

@@ -73,7 +73,8 @@ def run() -> None:
     except HarmonyError as error:  # of the vocabulary, for those of records are reported one by one
         _refuse(str(error))
     except OSError as error:  # such as a full disk
-        _refuse(error.strerror or str(error))
+        reason = error.strerror or str(error)
+        _refuse(f"{error.filename}: {reason}" if error.filename else reason)
 
 
 def _version(asked: bool) -> None:
@@ -130,9 +131,11 @@ def parse(
 
     The output has its name when it is whole, and OUTPUT.partial until then.
     Interrupted at any moment, the same command with --resume goes on, and
-    gives the same bytes.
+    gives the same bytes; an OUTPUT that is whole it leaves as it is.
     """
     names = Names(tokens, text, role)
+    if "" in (*files, output):
+        _refuse("expected the name of a file or a folder, found nothing")
     if (resume or engine == "ray") and output in (None, "-"):
         _refuse(f"{'--resume' if resume else '--engine ray'} needs --output, the name of a file")
     if engine == "ray" and (resume or workers is not None):
@@ -405,7 +408,7 @@ def _refused() -> Iterator[None]:
     """Ends the command where what it was asked for cannot be done."""
     try:
         yield
-    except (_runs.Refused, UnreadableLog, ImportError, ValueError) as error:
+    except (_runs.Refused, UnreadableLog, ImportError, OverflowError, TypeError, ValueError) as error:
         _refuse(str(error))
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -110,13 +110,11 @@ class Completions(NamedTuple):
             lines.append(as_line(fields, added))
         return b"".join(lines)
 
-    def to_rows(self, kinds: Kinds, *, nested: bool) -> pa.RecordBatch:
-        """One row a message, or a record if `nested`; the fields that pass through by columns of their kinds."""
-        from harmony import _arrow, _fields  # what JSON becomes JSON needs no Arrow
+    def kept(self, kinds: Kinds, taken: Sequence[str]) -> pa.RecordBatch:
+        """The fields that pass through by columns of their kinds, without names that are taken; one row a record."""
+        from harmony._fields import as_columns  # what JSON becomes JSON needs no Arrow
 
-        rows = _arrow.nested(self.columns) if nested else _arrow.flat(self.columns)
-        passed = _fields.as_columns(list(self.passed()), kinds, rows.schema.names)
-        return _arrow.beside(passed if nested else passed.take(rows.column("conversation")), rows)
+        return as_columns(list(self.passed()), kinds, taken)
 
 
 def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bool) -> Completions:

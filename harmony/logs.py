@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 import harmony
 from harmony._workers import Pending, Workers
-from harmony.completions import Completions, Kind, Kinds, Tally, parse_lines, parse_rows, tally_of
+from harmony.completions import Kind, Kinds, Tally, parse_lines, parse_rows, tally_of
 from harmony.files import TABLES, Piece, Place, Reader, Unreadable, format_of, library_of
 from harmony.jsonl import Names
 from harmony.messages import Role
@@ -27,6 +27,7 @@ from harmony.outputs import Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from harmony._rows import Columns
     from harmony._tables import TableParser
     from harmony.stats import Stats
 
@@ -54,15 +55,22 @@ class Task(msgspec.Struct, frozen=True):
             parsed = parse_lines(data, first, self.names, strict=self.strict, bare=bare)
         else:
             parser = self._table_parser(data.schema)
-            if self.to == "rows":
-                columns = parser.columns(data, bare=bare)
-                return _plain(parser.rows(data, columns)), tally_of(columns, parser.lengths(data))
-            parsed = parse_rows(data, parser, bare=bare)
+            if self.to == "lines":
+                parsed = parse_rows(data, parser, bare=bare)
+            else:
+                columns, lengths = parser.columns(data, bare=bare), parser.lengths(data)
+                tally = tally_of(columns, lengths)
+                if self.to == "stats":
+                    return _stats(columns, lengths), tally
+                return Rows.of(parser.kept_of(data), columns, nested=self.nested), tally
         if self.to == "lines":
             return parsed.to_json(), parsed.tally()
-        if self.to == "rows":
-            return _plain(parsed.to_rows(kinds, nested=self.nested)), parsed.tally()
-        return _stats(parsed), parsed.tally()
+        if self.to == "stats":
+            return _stats(parsed.columns, parsed.lengths), parsed.tally()
+        from harmony.batch import NESTED_SCHEMA, SCHEMA
+
+        kept = parsed.kept(kinds, (NESTED_SCHEMA if self.nested else SCHEMA).names)
+        return Rows.of(kept, parsed.columns, nested=self.nested), parsed.tally()
 
     def _table_parser(self, schema: pa.Schema) -> TableParser:
         """What parses a table, by those columns of the names that it has."""
@@ -83,18 +91,36 @@ class Task(msgspec.Struct, frozen=True):
         return parser
 
 
-def _plain(rows: pa.RecordBatch) -> pa.RecordBatch:
-    from harmony._arrow import without_dictionaries  # lines of JSON need no Arrow
+class Rows(NamedTuple):
+    """What a piece becomes in a table: what is kept of its records, and their messages, as one row each or nested."""
 
-    return without_dictionaries(rows)
+    kept: pa.RecordBatch
+    rows: pa.RecordBatch
+
+    @classmethod
+    def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool) -> Rows:
+        """The rows as files have them, without dictionaries."""
+        from harmony import _arrow  # lines of JSON need no Arrow
+
+        rows = _arrow.nested(columns) if nested else _arrow.flat(columns)
+        return cls(_arrow.without_dictionaries(kept), _arrow.without_dictionaries(rows))
+
+    def batches(self, before: int) -> Iterator[pa.RecordBatch]:
+        """Both side by side, some rows at a time; there were so many records before."""
+        from harmony import _arrow
+
+        if "conversation" in self.rows.schema.names:
+            yield from _arrow.repeated(self.kept, self.rows, before)
+        else:
+            yield _arrow.beside(self.kept, self.rows)
 
 
-def _stats(parsed: Completions) -> Stats:
+def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
     from harmony._arrow import flat
     from harmony.stats import Stats
 
     stats = Stats()
-    stats.add(flat(parsed.columns), parsed.lengths)
+    stats.add(flat(columns), lengths)
     return stats
 
 
@@ -124,8 +150,9 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
         reader = Reader(inputs, state.place, full=output != "-" or pool is not None)
         kept = 0.0
         try:
-            for made, tally, place in _in_order(pool, task, reader, state):
-                target.write(numbered(made, state.tally.records))
+            for made, tally, place in _in_order(pool, task, inputs, reader, state):
+                for part in written(made, state.tally.records):
+                    target.write(part)
                 state.place, state.tally = place, state.tally + tally
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
                     target.keep(msgspec.to_builtins(state))
@@ -135,7 +162,8 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
             target.keep(msgspec.to_builtins(state))
             raise
         if task.to == "rows" and state.tally.records == 0:  # a table has columns all the same
-            target.write(task.do(b"", 1, {})[0])
+            for part in written(task.do(b"", 1, {})[0], 0):
+                target.write(part)
         target.finish()
     return state.tally
 
@@ -147,7 +175,7 @@ def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) ->
     stats, state = Stats(), State()
     with _workers(task, workers) as pool:
         reader = Reader(inputs)
-        for made, tally, _ in _in_order(pool, task, reader, state):
+        for made, tally, _ in _in_order(pool, task, inputs, reader, state):
             stats, state.tally = stats + made, state.tally + tally
             watch(reader.taken, reader.size, state.tally)
     return stats, state.tally
@@ -164,17 +192,14 @@ def run_of(task: Task, inputs: Sequence[str]) -> dict[str, Any]:
     return run
 
 
-def numbered(made: Any, before: int) -> Any:
-    """What a piece became, its conversations behind those of so many records; lines have no numbers."""
-    if isinstance(made, bytes) or "conversation" not in made.schema.names:
-        return made
-    from harmony._arrow import numbered_from
-
-    return numbered_from(before, made)
+def written(made: Any, before: int) -> Iterable[Any]:
+    """What is written of what a piece became, one after the other; there were so many records before."""
+    made_of: Iterable[Any] = made.batches(before) if isinstance(made, Rows) else [made]
+    return made_of
 
 
 def _in_order(
-    workers: Workers | None, task: Task, pieces: Iterable[Piece], state: State
+    workers: Workers | None, task: Task, inputs: Sequence[str], pieces: Iterable[Piece], state: State
 ) -> Iterator[tuple[Any, Tally, Place]]:
     """What pieces become, with the place after each. Where they end in a fault, it is raised when all else is given."""
     pending: deque[tuple[Pending, Place]] = deque()
@@ -184,7 +209,7 @@ def _in_order(
         for piece in pieces:
             if state.kinds is None and task.to == "rows" and isinstance(piece.data, bytes):
                 state.kinds = kinds_in(task, piece)
-            pending.append((_begun(workers, task, piece, state.kinds or {}), piece.after))
+            pending.append((_begun(workers, task, inputs[piece.after.file], piece, state.kinds or {}), piece.after))
             while pending and (len(pending) == most or pending[0][0].done()):
                 future, place = pending.popleft()
                 yield *future.result(), place
@@ -200,15 +225,20 @@ def kinds_in(task: Task, piece: Piece) -> dict[str, Kind]:
     """The columns for the fields of a piece of lines, which are those of all later pieces too."""
     from harmony._fields import kinds_of
 
-    return kinds_of(parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False).passed())
+    kinds = kinds_of(parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False).passed())
+    # Of a bad record they pass through, too; whether the first piece has one is chance.
+    return {name: kind for name, kind in kinds.items() if name not in (task.names.tokens, task.names.text)}
 
 
-def _begun(workers: Workers | None, task: Task, piece: Piece, kinds: Kinds) -> Pending:
+def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, kinds: Kinds) -> Pending:
     """The work on a piece: that of lines is done by another process, if there are any."""
     if workers is not None and isinstance(piece.data, bytes):
         return workers.begin(piece.data, piece.first, kinds)
     done: Future[tuple[Any, Tally]] = Future()
-    done.set_result(task.do(piece.data, piece.first, kinds))
+    try:
+        done.set_result(task.do(piece.data, piece.first, kinds))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name}: {error}") from error
     return done
 
 

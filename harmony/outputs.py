@@ -131,13 +131,14 @@ class Output:
         if self._is_direct:
             self._close()
             return
+        if sys.platform == "win32":
+            self._file.close()  # an open file keeps its name there
+        elif self._format not in TABLES:
+            os.fsync(self._file.fileno())
         if self._format in TABLES:
             self._copy_journal()
             self._partial.unlink()
         else:
-            os.fsync(self._file.fileno())
-            if sys.platform == "win32":
-                self._file.close()  # an open file keeps its name there
             self._partial.replace(self._path)
         self._state_file.unlink(missing_ok=True)
         self._file.close()

@@ -311,7 +311,7 @@ def _parsed(rows: Iterable[Row], task: logs.Task, kinds: Kinds) -> Iterator[Row]
             try:
                 data = _batch_of(row["data"]) if row["is_table"] else row["data"]
                 made, tally = task.do(data, row["first"], kinds)
-                row["data"] = made if isinstance(made, bytes) else _as_stream(made)
+                row["data"] = made if isinstance(made, bytes) else pickle.dumps(made)
                 row["tally"] = msgspec.msgpack.encode(tally)
             except (ImportError, TypeError, ValueError) as error:
                 row |= {"data": None, "fault": pickle.dumps(error)}
@@ -353,8 +353,9 @@ def _into_file(
     with Output(output, logs.run_of(task, inputs), resume=False) as target:
         try:
             for row in _given(_mapped(pieces, _parse_block, task=task, kinds=kinds or {})):
-                made = row["data"] if task.to == "lines" else _batch_of(row["data"])
-                target.write(logs.numbered(made, state.tally.records))
+                made = row["data"] if task.to == "lines" else pickle.loads(row["data"])
+                for part in logs.written(made, state.tally.records):
+                    target.write(part)
                 state.place = msgspec.msgpack.decode(row["after"], type=Place)
                 state.tally += _tally(row)
                 watch(row["taken"], state.tally)
@@ -362,7 +363,8 @@ def _into_file(
             target.keep(msgspec.to_builtins(state))
             raise
         if task.to == "rows" and state.tally.records == 0:  # a table has columns all the same
-            target.write(task.do(b"", 1, {})[0])
+            for part in logs.written(task.do(b"", 1, {})[0], 0):
+                target.write(part)
         target.finish()
     return state.tally
 
@@ -447,13 +449,14 @@ def _write_part(rows: Iterable[Row], folder: Folder, before: Mapping[tuple[int, 
                 if folder.suffix == ".jsonl":
                     file.write(row["data"])
                 else:
-                    batch = logs.numbered(_batch_of(row["data"]), before.get((row["file"], row["first"]), 0))
-                    if writer is None:
-                        part["schema"] = batch.schema.serialize().to_pybytes()
-                        writer = stack.enter_context(closing(TableWriter(file, "parquet", batch.schema)))
-                        schema = batch.schema
-                    check_columns(schema, batch.schema)
-                    writer.write(batch)
+                    made = pickle.loads(row["data"])
+                    for batch in logs.written(made, before.get((row["file"], row["first"]), 0)):
+                        if writer is None:
+                            part["schema"] = batch.schema.serialize().to_pybytes()
+                            writer = stack.enter_context(closing(TableWriter(file, "parquet", batch.schema)))
+                            schema = batch.schema
+                        check_columns(schema, batch.schema)
+                        writer.write(batch)
                 total += _tally(row)
                 part["taken"] = row.get("taken")
     except (OSError, ValueError) as error:

@@ -237,12 +237,14 @@ def test_tokens_and_texts_together() -> None:
 
 
 def test_roles_by_row() -> None:
-    names = ["user", None, "boss", "tool", "", "assistant", "boss"]
-    tokens = [[MESSAGE, 64, END]] * 7
+    names = ["user", None, "boss", "tool", "", "assistant", "boss", None, None]
+    whole = [START, 1428, MESSAGE, 64, END]  # says its role itself
+    tokens = [*[[MESSAGE, 64, END]] * 7, whole, []]
     sources: list[tuple[Any, Any]] = [
-        (wrong(f"Unknown role: {name!r} - at `who`"), None) if name in ("boss", "") else ([MESSAGE, 64, END], name)
-        for name in names
+        (wrong(f"Unknown role: {name!r} - at `who`"), None) if name in ("boss", "") else (ids, name or "developer")
+        for name, ids in zip(names, tokens, strict=True)
     ]
+    sources[7] = whole, None
     for kind in (pa.string(), pa.dictionary(pa.int8(), pa.string())):
         table = pa.table({"tokens": tokens, "who": pa.array(names).cast(kind)})
         for strict in (True, False):
