@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 
+from harmony import vocabulary
 from harmony._rows import ELSEWHERE, GIVEN, Columns, Source, Values, read_conversation
 
 
@@ -24,6 +25,7 @@ def build(
     nobody but the caller checks. `roles[i]` is the index in GIVEN of the role that it is given, with ELSEWHERE beside
     it where it is read from `elsewhere`. Where `bare`, a conversation without a message has a row all the same.
     """
+    vocabulary.load()  # here, for what is wrong with it is no record's error
     values = Values()
     rows, row_offsets, complete = array("q", [0]), array("q", [0]), bytearray()
     conversation, numbers = array("q"), array("i")
