@@ -1,0 +1,1 @@
+"""The benchmark: `python -m bench` against other libraries, `pytest bench/` against our own past."""

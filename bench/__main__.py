@@ -1,150 +1,140 @@
-"""`python -m bench`: ours against openai-harmony, each library in a process of its own, runs interleaved.
+"""`python -m bench`: harmony against other libraries, and against its targets. docs/benchmarks.md says how.
 
-Benchmarks are hard: these are one machine's figures for one set of inputs. Only ratios of one run are worth
-comparing, and only medians are shown.
+Exit status: 0, 1 where no title has the pattern, or 2 for wrong usage. A target that is not met is told, as is a
+library that is missing; neither changes the status.
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime
+import importlib.metadata
 import os
 import platform
-import statistics
-import subprocess
-import sys
+import re
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Final
 
-from bench import corpus
-from bench.subjects import SUBJECTS, environment
+import msgspec
 
-PEER = "openai-harmony"
+from bench import commands, report, timing
+from bench.cases import MOST_EXPONENT, TARGETS, cases, growths
+from bench.processes import Setting, Workers
+from bench.results import Curve, Facts, Measure, Result, Verdict, judge, judge_growth
+from bench.subjects import OURS, PYTHON
 
-
-class Task(NamedTuple):
-    """What is timed: a method of the subjects, on these inputs; and whose ratio to the peer is to be at least what."""
-
-    title: str
-    method: str
-    inputs: list[list[int]]
-    goals: dict[str, float]
-    by_token: bool = True  # its time is told for one token, else for the whole
+#: What both of ours stand on, whose versions matter too.
+_BELOW: Final = ("tiktoken", "msgspec", "lark", "pyarrow")
 
 
-TASKS = [
-    Task("parse lists of 550 tokens", "parse", corpus.completions(), {"harmony": 100, "harmony in Python": 4}),
-    Task("the same, strict=False", "parse_lenient", corpus.completions(), {}),
-    Task("stream, three reads a token", "stream", corpus.completions(10), {"harmony": 20}),
-    Task("the same, strict=False", "stream_lenient", corpus.completions(10), {}),
-    Task("stream, 16 tokens a step", "stream_many", corpus.completions(10), {"harmony": 40}),
-    Task("stream, current_content a token", "content", [corpus.long_message()], {"harmony": 20}),
-    Task("stream, state and messages a token", "state", corpus.completions(2), {"harmony": 100}),
-    Task("one header again and again", "headers", [corpus.headers(100)], {"harmony": 100}),
-    Task("render 20 messages and 10 tools", "render", [], {"harmony": 2.5}, by_token=False),
-    Task("the same, one message longer", "render_longer", [], {"harmony": 20}, by_token=False),
-    Task("JSON round trip of them", "json", [], {"harmony": 10}, by_token=False),
-    Task("render one letter 10,000 times", "letters", [[0] * 10_000], {}),
-    Task("render one letter 100,000 times", "letters", [[0] * 100_000], {}),
-]
-FRESH = """
-import {module} as library
-encoding = library.load_harmony_encoding("HarmonyGptOss")
-encoding.parse_messages_from_completion_tokens([200005, 17196, 200008, 12194, 200002], library.Role.ASSISTANT)
-import re
-print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-"""
-
-
-class Worker:
-    """A process that holds one subject, and times its tasks when asked."""
-
-    def __init__(self, subject: str, folder: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench", "--serve", subject],
-            env=environment(subject, folder),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def time(self, task: int) -> float:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(task, file=self.process.stdin, flush=True)
-        return float(self.process.stdout.readline())
-
-
-def serve(subject: str) -> None:
-    """Times tasks, by number, until the input ends; a task that is short is repeated within one timing."""
-    library = SUBJECTS[subject]()
-    for line in sys.stdin:
-        task = TASKS[int(line)]
-        run = getattr(library, task.method)
-        rounds, elapsed = 0, 0.0
-        while elapsed < 0.2:
-            start = time.perf_counter()
-            run(task.inputs)
-            elapsed += time.perf_counter() - start
-            rounds += 1
-        print(elapsed / rounds, flush=True)
-
-
-def fresh(subject: str, folder: str) -> tuple[float, float]:
-    """Seconds and MB of a process that imports the library and parses one completion."""
-    code = FRESH.format(module=SUBJECTS[subject].module)
-    start = time.perf_counter()
-    command = [sys.executable, "-c", code]
-    output = subprocess.run(command, env=environment(subject, folder), check=True, capture_output=True).stdout
-    return time.perf_counter() - start, int(output) / 1024
-
-
-def main(repeats: int = 7) -> None:
-    from harmony import vocabulary
-
-    names = []
-    for name, subject in SUBJECTS.items():
-        try:
-            print(f"{name} {subject.version()}", end="; ")
-            names.append(name)
-        except ModuleNotFoundError:
-            print(f"{name} is not installed", end="; ")
-    print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
-
+def main() -> None:
+    options = _options()
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / vocabulary.FILE_NAME).write_bytes(vocabulary.load().official_file())
-        workers = {name: Worker(name, folder) for name in names}
-        for number, task in enumerate(TASKS):
-            times: dict[str, list[float]] = {name: [] for name in names}
-            for _ in range(repeats):
-                for name in names:
-                    times[name].append(workers[name].time(number))
-            tokens = sum(map(len, task.inputs))
-            unit, scale = ("ns a token", 1e9 / tokens) if task.by_token else ("µs", 1e6)
-            report(task.title, unit, {name: statistics.median(times[name]) * scale for name in names}, task.goals)
-        for worker in workers.values():
-            worker.process.kill()
-        runs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        for _ in range(repeats):
-            for name in names:
-                runs[name].append(fresh(name, folder))
-        seconds = {name: statistics.median(run[0] for run in runs[name]) for name in names}
-        memory = {name: statistics.median(run[1] for run in runs[name]) for name in names}
-        report("fresh process, one completion", "ms", {n: t * 1e3 for n, t in seconds.items()}, {"harmony": 3})
-        report("fresh process, memory", "MB", memory, {"harmony": 2})
+        setting = Setting(Path(folder), options.oss_harmony)
+        with Workers(setting) as workers:
+            facts = _facts(workers, quick=options.quick)
+            print(report.facts_text(facts), end="\n\n", flush=True)
+            measures, curves = [], []
+            for found in _measured(workers, setting, options):
+                if isinstance(found, Measure):
+                    measures.append(found)
+                    print(report.measure_text(found), flush=True)
+                else:
+                    curves.append(found)
+                    print(report.curve_text(found), flush=True)
+    if not measures and not curves:
+        raise SystemExit(f"expected a pattern that is in some title, found `{options.only.pattern}`")
+    verdicts = _verdicts(measures, curves)
+    facts.seconds = time.perf_counter() - began
+    print(f"\n{report.verdicts_text(verdicts)}\n")
+    judged = {found.title for found in verdicts}
+    not_judged = [target.title for target in TARGETS if target.title not in judged]
+    if not_judged:
+        print(f"not judged, for one side was not measured: {'; '.join(not_judged)}")
+    print(f"{sum(found.met for found in verdicts)} of {len(verdicts)} targets met, in {facts.seconds:.0f} s")
+    if options.json:
+        encoded = msgspec.json.encode(Result(facts, verdicts, measures, curves))
+        options.json.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
 
 
-def report(title: str, unit: str, figures: dict[str, float], goals: dict[str, float]) -> None:
-    for name, figure in figures.items():
-        line = f"{title:36} {name:18} {figure:12,.1f} {unit}"
-        if name in goals and PEER in figures:
-            line += f"   {figures[PEER] / figure:8.1f}× (goal {goals[name]:g}×)"
-        print(line)
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="harmony against other libraries.")
+    parser.add_argument("--json", metavar="FILE", type=_new_file, help="write all figures to a file")
+    parser.add_argument(
+        "--only", metavar="PATTERN", type=_pattern, default="", help="measure what has a title with this in it"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer repeats and smaller inputs: to see that all runs")
+    parser.add_argument("--oss-harmony", metavar="FOLDER", help="where pip install --target has put oss-harmony")
+    return parser.parse_args()
+
+
+def _new_file(written: str) -> Path:
+    path = Path(written)
+    if path.is_dir() or not path.parent.is_dir():  # it is told now rather than when all has been measured
+        raise argparse.ArgumentTypeError(f"expected a file in a folder that exists, found `{written}`")
+    return path
+
+
+def _pattern(written: str) -> re.Pattern[str]:
+    try:
+        return re.compile(written, re.IGNORECASE)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"expected a regular expression, found `{written}`: {error}") from None
+
+
+def _measured(workers: Workers, setting: Setting, options: argparse.Namespace) -> Iterator[Measure | Curve]:
+    """All that was asked for, one by one, in the order of the targets."""
+    quick, wanted = options.quick, re.compile(options.only).search
+    effort = timing.QUICK if quick else timing.WHOLE
+    sizes = commands.QUICK if quick else commands.WHOLE
+    names = list(workers)
+    for case in cases(quick=quick):
+        if wanted(case.title) or wanted(case.name):
+            if case.name == "columns":
+                yield commands.cores(effort.repeats)
+            yield timing.time_case(case, workers, setting, effort)
+    if wanted("fresh process"):
+        yield from commands.fresh(names, setting, effort.repeats)
+    if wanted("log command"):
+        yield from commands.logs(names, setting, sizes)
+    if wanted("memory"):
+        yield from commands.memory(names, setting, sizes)
+    for growth in growths(quick=quick):
+        if wanted(f"growth: {growth.title}"):
+            yield timing.time_growth(growth, workers)
+
+
+def _verdicts(measures: list[Measure], curves: list[Curve]) -> list[Verdict]:
+    found = [judge(target, measures) for target in TARGETS]
+    found += [judge_growth(curve, subject, MOST_EXPONENT) for curve in curves for subject in (OURS, PYTHON)]
+    return [verdict for verdict in found if verdict is not None]
+
+
+def _facts(workers: Workers, *, quick: bool) -> Facts:
+    return Facts(
+        date=datetime.date.today().isoformat(),
+        seconds=0,
+        quick=quick,
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        versions={name: worker.version for name, worker in workers.items()}
+        | {name: importlib.metadata.version(name) for name in _BELOW},
+        missing=workers.missing,
+    )
+
+
+def _processor() -> str:
+    """Its name, where the system tells it."""
+    cpus = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", cpus.read_text()) if cpus.exists() else []
+    return names[0] if names else platform.processor() or "an unnamed processor"
 
 
 if __name__ == "__main__":
-    arguments: list[Any] = sys.argv[1:]
-    if arguments[:1] == ["--serve"]:
-        serve(arguments[1])
-    else:
-        main()
+    main()

@@ -1,20 +1,27 @@
-"""What the benchmark works on: the sample log's completions, joined in a fixed order, and a conversation with tools."""
+"""What the benchmark works on: texts and token ids made from the sample log in a fixed order, of any size.
+
+Every function takes a size and gives what JSON can hold, the same on every machine. Knows no library that is measured;
+of ours it takes the names and the bytes of tokens.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import count, cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from bench.tools import TOOLS
 from harmony import vocabulary
 from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, START, STOPS
 
-ASSISTANT = 173781
-SAMPLES = Path(__file__).parent.parent / "examples" / "completions.jsonl"
+SAMPLES: Final = Path(__file__).parent.parent / "examples" / "completions.jsonl"
 
 #: Samples in forms that openai-harmony 0.0.8 cannot read, or reads otherwise.
-OURS_ALONE = {
+OURS_ALONE: Final = {
     "constrain-space-word",
     "named-authors",
     "tool-results-two-forms",
@@ -23,187 +30,168 @@ OURS_ALONE = {
     "markdown-table",
 }
 
-
-def completions(count: int = 50, length: int = 550) -> list[list[int]]:
-    """`count` completions of about `length` tokens, prose and calls mixed, each several messages long."""
-    records = map(json.loads, SAMPLES.read_bytes().splitlines())
-    samples = [
-        record["tokens"]
-        for record in records
-        if record.get("tokens", [0])[0] == CHANNEL and record["tokens"][-1] in STOPS and record["id"] not in OURS_ALONE
-    ]
-    order = random.Random(1)
-    joined = []
-    for _ in range(count):
-        tokens = list(order.choice(samples))
-        while len(tokens) < length:
-            tokens += [START, ASSISTANT, *order.choice(samples)]
-        joined.append(tokens)
-    return joined
+_ASSISTANT: Final = 173781
+_FINAL: Final = 17196
+_COMMENTARY: Final = 12606
+_TO_FUNCTIONS: Final = [815, 316, 28, 44580, 775]  # ` to=functions.get`
+_WEATHER: Final = 170154  # `_weather`
+_JSON: Final = 4108
+_LENGTH: Final = 550  # tokens of a completion, at the least
+_BODY: Final = "The train to Bergen leaves at 8:25 and takes seven hours; book a seat on the left, for the view. "
 
 
-def long_message(length: int = 4000) -> list[int]:
-    """One message of `length` tokens of content."""
-    body = [token for tokens in completions() for token in tokens if token < FIRST_SPECIAL]
-    return [CHANNEL, 17196, MESSAGE, *body[:length], END]
+def completions(size: int) -> list[list[int]]:
+    """So many completions of about 550 tokens, prose and calls mixed, each several messages long."""
+    return list(islice(_completions(_LENGTH), size))
 
 
-def headers(count: int) -> list[int]:
-    """`count` times the same message, fifteen tokens long, with nothing in it."""
-    header = [START, ASSISTANT, CHANNEL, 12606, 815, 316, 28, 44580, 775, 170154, 220, CONSTRAIN, 4108, MESSAGE, CALL]
-    return header * count
+def one_message(size: int) -> list[list[int]]:
+    """One message of so many tokens of prose, arguments and code."""
+    return [[CHANNEL, _FINAL, MESSAGE, *islice(cycle(_content()), size), END]]
 
 
-def _tool(name: str, description: str, *required: str, **properties: dict[str, Any]) -> dict[str, Any]:
-    parameters = {"type": "object", "properties": properties, "required": list(required)}
-    return {"name": name, "description": description, "parameters": parameters}
+def messages(size: int) -> list[list[int]]:
+    """One conversation of so many messages of the assistant, as they are in completions."""
+    found: list[int] = []
+    for message in islice(_messages(), size):
+        found += message
+    return [found]
 
 
-def _text(description: str, **more: Any) -> dict[str, Any]:
-    return {"type": "string", "description": description, **more}
+def same_header(size: int) -> list[list[int]]:
+    """So many times the same call, fifteen tokens long, with nothing in it."""
+    return [_header([_WEATHER]) * size]
 
 
-def _number(description: str, **more: Any) -> dict[str, Any]:
-    return {"type": "number", "description": description, **more}
+def other_headers(size: int) -> list[list[int]]:
+    """So many calls, each of a function that none before it has called, with nothing in them."""
+    names = islice((token for token in count() if _is_word(token)), size)
+    return [[token for name in names for token in _header([_WEATHER, name])]]
 
 
-def _list(description: str, **items: Any) -> dict[str, Any]:
-    return {"type": "array", "description": description, "items": items}
+def one_header(size: int) -> list[list[int]]:
+    """One call, the name of whose function has so many tokens."""
+    return [_header([_WEATHER] * size)]
 
 
-#: Ten functions as an assistant for office work has them.
-TOOLS = [
-    _tool(
-        "get_weather",
-        "Gets the weather and the forecast for a place.",
-        "city",
-        city=_text("The city and its country, e.g. Oslo, Norway"),
-        days=_number("How many days of forecast, from today.", default=1),
-        unit=_text("The unit of temperatures.", enum=["celsius", "fahrenheit"], default="celsius"),
-    ),
-    _tool(
-        "search_web",
-        "Searches the web.\nReturns title, address and an excerpt of each result.",
-        "query",
-        query=_text("What to search for.", examples=["trains Oslo Bergen timetable"]),
-        limit=_number("How many results at most.", default=10),
-        sites=_list("Only results from these sites.", type="string"),
-        age=_text("How old a result may be.", enum=["day", "week", "month", "year"]),
-    ),
-    _tool(
-        "send_mail",
-        "Sends a mail for the user. Ask before you send one.",
-        "to",
-        "subject",
-        "body",
-        to=_list("The recipients' addresses.", type="string"),
-        subject=_text("The subject line."),
-        body=_text("The text, in Markdown."),
-        attachments=_list("Files that go with it.", type="object", properties={"path": _text("From the home folder.")}),
-    ),
-    _tool(
-        "create_event",
-        "Puts an event into the user's calendar.",
-        "title",
-        "start",
-        title=_text("What the calendar shows."),
-        start=_text("When it begins, ISO 8601."),
-        end=_text("When it ends, ISO 8601.", nullable=True),
-        place={
-            "type": "object",
-            "description": "Where it is.",
-            "properties": {"name": _text("As on the map."), "latitude": _number("°N"), "longitude": _number("°E")},
-        },
-    ),
-    _tool(
-        "read_file",
-        "Reads a text file of the user's.",
-        "path",
-        path=_text("From the home folder."),
-        first_line=_number("Where to begin.", default=1),
-        lines=_number("How many lines; all of them unless it is given."),
-    ),
-    _tool(
-        "write_file",
-        "Writes a text file of the user's, which need not exist.",
-        "path",
-        "content",
-        path=_text("From the home folder."),
-        content=_text("All that the file is to hold."),
-        overwrite={"type": "boolean", "description": "Whether one that exists is replaced.", "default": False},
-    ),
-    _tool(
-        "query_database",
-        "Runs a query on the sales database, which cannot be changed.",
-        "sql",
-        sql=_text("One SELECT statement, in the dialect of PostgreSQL."),
-        values={
-            "type": "array",
-            "description": "For its placeholders.",
-            "items": {"type": ["string", "number", "null"]},
-        },
-        timeout=_number("Seconds to wait.", default=30.0),
-    ),
-    _tool(
-        "get_rate",
-        "Gets the rate of exchange between two currencies on a day.",
-        "base",
-        "quote",
-        base=_text("ISO 4217 code.", examples=["EUR"]),
-        quote=_text("ISO 4217 code.", examples=["NOK"]),
-        day={"description": "Today unless it is given.", "oneOf": [_text("ISO 8601"), _number("Days before today")]},
-    ),
-    _tool(
-        "translate",
-        "Translates a text.",
-        "text",
-        "target",
-        text=_text("What to translate."),
-        target=_text("The language to translate to.", enum=["de", "en", "es", "fr", "ja", "nb"]),
-        formal={"type": "boolean", "description": "How to address the reader.", "default": True},
-    ),
-    _tool(
-        "book_train",
-        "Books seats on a train; the user confirms before it is paid.",
-        "origin",
-        "destination",
-        "departure",
-        origin=_text("The station to leave from."),
-        destination=_text("The station to go to."),
-        departure=_text("Day and time, ISO 8601."),
-        travellers=_list(
-            "Who goes.", type="object", properties={"name": _text("As on the pass."), "age": _number("Years")}
-        ),
-        wagon=_text("The class.", enum=["standard", "plus", "sleeper"], default="standard"),
-    ),
-]
+def letters(size: int) -> str:
+    """One letter, so many times."""
+    return "a" * size
 
 
-def conversation() -> str:
-    """20 messages in openai-harmony's JSON: ten tools, and three turns with reasoning, calls and their results."""
-    token_bytes = vocabulary.load().token_bytes
-    bodies = [
-        body
-        for tokens in completions(1, 40_000)
-        for body in b"".join(map(token_bytes, tokens)).decode().split("<|message|>")[1:]
-    ]
-    bodies = sorted({body.partition("<|")[0] for body in bodies if len(body) > 160})
-    order = random.Random(2)
-    order.shuffle(bodies)
+def rendered(size: int) -> str:
+    """So many messages of 500 characters each, as text."""
+    channels = cycle(["analysis", "final"])
+    return "".join(
+        f"<|start|>assistant<|channel|>{channel}<|message|>{_BODY * 5}{number}<|end|>"
+        for number, channel in zip(range(size), channels, strict=False)
+    )
+
+
+def rendered_tokens(size: int) -> list[int]:
+    """The same as token ids."""
+    from harmony import load_harmony_encoding
+
+    return load_harmony_encoding("HarmonyGptOss").encode(rendered(size), allowed_special="all")
+
+
+def conversation(size: int) -> str:
+    """So many messages in openai-harmony's JSON: ten tools, then turns with reasoning, calls and their results."""
     functions = {"name": "functions", "tools": TOOLS}
     instructions = (
         "Help with office work. Use the functions; never guess what they can tell. Answer in the user's language."
     )
-    messages: list[dict[str, Any]] = [
+    developer = {"type": "developer_content", "instructions": instructions, "tools": {"functions": functions}}
+    found: list[dict[str, Any]] = [
         {"role": "system", "content": [{"type": "system_content", "conversation_start_date": "2025-06-28"}]},
-        {
-            "role": "developer",
-            "content": [
-                {"type": "developer_content", "instructions": instructions, "tools": {"functions": functions}},
-            ],
-        },
+        {"role": "developer", "content": [developer]},
     ]
-    for tool in TOOLS[:3]:
+    return json.dumps({"messages": list(islice((*found, *islice(_turns(), size)), size))})
+
+
+def log(path: Path, records: int) -> None:
+    """Writes a log of completions, as a server keeps it, with as many records."""
+    samples = completions(200)
+    with path.open("w") as lines:
+        for number in range(records):
+            record = {"id": f"request-{number:08}", "model": "gpt-oss-20b", "created": 1_757_320_098 + number}
+            lines.write(json.dumps({**record, "tokens": samples[number % 200], "finish_reason": "stop"}) + "\n")
+
+
+#: What can be asked for by name.
+MAKERS: Final[dict[str, Callable[[int], Any]]] = {
+    maker.__name__: maker
+    for maker in (
+        completions,
+        one_message,
+        messages,
+        same_header,
+        other_headers,
+        one_header,
+        letters,
+        rendered,
+        rendered_tokens,
+        conversation,
+    )
+}
+
+
+@cache
+def _samples() -> list[list[int]]:
+    records = map(json.loads, SAMPLES.read_bytes().splitlines())
+    return [
+        record["tokens"]
+        for record in records
+        if record.get("tokens", [0])[0] == CHANNEL and record["tokens"][-1] in STOPS and record["id"] not in OURS_ALONE
+    ]
+
+
+def _completions(length: int) -> Iterator[list[int]]:
+    """Samples in an order that is always the same, joined until they have the length."""
+    order = random.Random(1)
+    while True:
+        tokens = list(order.choice(_samples()))
+        while len(tokens) < length:
+            tokens += [START, _ASSISTANT, *order.choice(_samples())]
+        yield tokens
+
+
+def _messages() -> Iterator[list[int]]:
+    """The messages of all completions, the first without the `<|start|>assistant` that the prompt has."""
+    start = 2
+    for tokens in _completions(_LENGTH):
+        whole = [START, _ASSISTANT, *tokens]
+        for place, token in enumerate(whole, 1):
+            if token in STOPS:
+                yield whole[start:place]
+                start = place
+        start = 0
+
+
+@cache
+def _content() -> list[int]:
+    return [token for tokens in completions(50) for token in tokens if token < FIRST_SPECIAL]
+
+
+def _header(name: list[int]) -> list[int]:
+    call = [CHANNEL, _COMMENTARY, *_TO_FUNCTIONS, *name, 220, CONSTRAIN, _JSON, MESSAGE, CALL]
+    return [START, _ASSISTANT, *call]
+
+
+def _is_word(token: int) -> bool:
+    written = vocabulary.load().token_bytes(token)
+    return len(written) > 2 and written.isalpha()
+
+
+def _turns() -> Iterator[dict[str, Any]]:
+    """Messages of turns that call one tool each; their texts are those of completions, each numbered."""
+    token_bytes = vocabulary.load().token_bytes
+    tokens = next(_completions(40_000))
+    bodies = b"".join(map(token_bytes, tokens)).decode().split("<|message|>")[1:]
+    distinct = sorted({body.partition("<|")[0] for body in bodies if len(body) > 160})
+    random.Random(2).shuffle(distinct)
+    texts = (f"{number}. {body}" for number, body in enumerate(cycle(distinct), 1))
+    for tool in cycle(TOOLS):
         called = f"functions.{tool['name']}"
         call = {"recipient": called, "content_type": "<|constrain|>json"}
         turn: list[dict[str, Any]] = [
@@ -214,5 +202,4 @@ def conversation() -> str:
             {"role": "assistant", "channel": "analysis"},
             {"role": "assistant", "channel": "final"},
         ]
-        messages += [{**message, "content": bodies.pop()} for message in turn]
-    return json.dumps({"messages": messages})
+        yield from ({**message, "content": next(texts)} for message in turn)

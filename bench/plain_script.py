@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from openai_harmony import HarmonyEncodingName, Role, load_harmony_encoding
+from openai_harmony import HarmonyEncodingName, Role, load_harmony_encoding  # type: ignore[import-untyped]
 
 encoding = load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
 with Path(sys.argv[1]).open() as source, Path(sys.argv[2]).open("w") as target:

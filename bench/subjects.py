@@ -1,93 +1,132 @@
-"""The libraries that are measured, one small class each, all with the same methods."""
+"""The libraries that are measured, one small class each, all with the same methods.
+
+A method is given an input of `corpus.py`, prepares it, and gives back the function that is timed. What a library cannot
+do it has no method for. Imports no library before its class is made, so that each process holds its own alone.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import os
-from typing import Any, ClassVar
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeAlias
 
-from bench import corpus
+Run: TypeAlias = Callable[[], object]
+Completions: TypeAlias = list[list[int]]
 
 
 class Subject:
-    """A library, imported when it is made; its methods but `version` are what can be timed."""
+    """A library with the names of openai-harmony, imported when this is made. ImportError where it is missing."""
 
-    distribution: str
-    module: str
+    distribution: ClassVar[str]
+    module: ClassVar[str]
+    install: ClassVar[str] = "pip install -e '.[bench]'"
     environment: ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
-        self.library = importlib.import_module(self.module)
+        try:
+            found = importlib.metadata.distribution(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            raise ImportError(f"{self.distribution} is not installed: {self.install}") from None
+        self.version = found.version
+        self.library: Any = importlib.import_module(self.module)
+        self._check(found)
         self.encoding = self.library.load_harmony_encoding("HarmonyGptOss")
-        self.parser = self.library.StreamableParser
         self.role = self.library.Role.ASSISTANT
-        self.conversation = self.library.Conversation.from_json(corpus.conversation())
         self.count = 0
 
-    @classmethod
-    def version(cls) -> str:
-        return importlib.metadata.version(cls.distribution)
+    def _check(self, found: importlib.metadata.Distribution) -> None:
+        # Two of the subjects have one import name, and only the first on the path is imported.
+        folder = Path(self.library.__file__).parent.resolve()
+        expected = Path(str(found.locate_file(self.module))).resolve()
+        if folder != expected:
+            raise ImportError(f"expected `{self.module}` of {self.distribution} in {expected}, found it in {folder}")
 
-    def parse(self, corpus: list[list[int]]) -> None:
-        for tokens in corpus:
-            self.encoding.parse_messages_from_completion_tokens(tokens, self.role)
+    def parse(self, completions: Completions) -> Run:
+        return self._parse(completions, self.role)
 
-    def parse_lenient(self, corpus: list[list[int]]) -> None:
-        for tokens in corpus:
-            self.encoding.parse_messages_from_completion_tokens(tokens, self.role, strict=False)
+    def parse_lenient(self, completions: Completions) -> Run:
+        return self._parse(completions, self.role, strict=False)
 
-    def stream(self, corpus: list[list[int]], *, strict: bool = True) -> None:
-        for tokens in corpus:
-            parser = self.parser(self.encoding, self.role, strict=strict)
-            for token in tokens:
-                parser.process(token)
-                parser.last_content_delta  # noqa: B018
-                parser.current_channel  # noqa: B018
-                parser.current_recipient  # noqa: B018
+    def parse_whole(self, conversations: Completions) -> Run:
+        """As `parse`, of tokens that begin with a `<|start|>`."""
+        return self._parse(conversations, None)
 
-    stream_many = stream
+    def _parse(self, completions: Completions, role: Any, **options: bool) -> Run:
+        parse = self.encoding.parse_messages_from_completion_tokens
 
-    def stream_lenient(self, corpus: list[list[int]]) -> None:
-        self.stream(corpus, strict=False)
+        def run() -> None:
+            for tokens in completions:
+                parse(tokens, role, **options)
 
-    def content(self, corpus: list[list[int]]) -> None:
-        for tokens in corpus:
-            parser = self.parser(self.encoding, self.role)
-            for token in tokens:
-                parser.process(token)
-                parser.current_content  # noqa: B018
+        return run
 
-    def state(self, corpus: list[list[int]]) -> None:
-        for tokens in corpus:
-            parser = self.parser(self.encoding, self.role)
-            for token in tokens:
-                parser.process(token)
-                parser.state  # noqa: B018
-                parser.messages  # noqa: B018
+    columns = parse  # it has no columns, and gives messages
 
-    def headers(self, corpus: list[list[int]]) -> None:
-        for tokens in corpus:
-            self.encoding.parse_messages_from_completion_tokens(tokens, None)
+    def stream(self, completions: Completions, *, strict: bool = True) -> Run:
+        def run() -> None:
+            for tokens in completions:
+                parser = self.library.StreamableParser(self.encoding, self.role, strict=strict)
+                for token in tokens:
+                    parser.process(token)
+                    parser.last_content_delta  # noqa: B018
+                    parser.current_channel  # noqa: B018
+                    parser.current_recipient  # noqa: B018
 
-    def render(self, _: list[list[int]]) -> None:
-        self.encoding.render_conversation_for_completion(self.conversation, self.role)
+        return run
 
-    def render_longer(self, _: list[list[int]]) -> None:
-        self.count += 1
-        said = (
-            f"This is what number {self.count} says, for the first time: nobody has said it before, not in these words."
-        )
-        messages = [*self.conversation.messages, self.library.Message.from_role_and_content("user", said)]
-        longer = self.library.Conversation.from_messages(messages)
-        self.encoding.render_conversation_for_completion(longer, self.role)
+    stream_steps = stream  # it takes a token at a time
 
-    def json(self, _: list[list[int]]) -> None:
-        self.library.Conversation.from_json(self.conversation.to_json())
+    def stream_lenient(self, completions: Completions) -> Run:
+        return Subject.stream(self, completions, strict=False)
 
-    def letters(self, counts: list[list[int]]) -> None:
-        message = self.library.Message.from_role_and_content("user", "a" * len(counts[0]))
-        self.encoding.render(message)
+    def stream_content(self, completions: Completions) -> Run:
+        def run() -> None:
+            for tokens in completions:
+                parser = self.library.StreamableParser(self.encoding, self.role)
+                for token in tokens:
+                    parser.process(token)
+                    parser.current_content  # noqa: B018
+
+        return run
+
+    def stream_state(self, completions: Completions) -> Run:
+        def run() -> None:
+            for tokens in completions:
+                parser = self.library.StreamableParser(self.encoding, self.role)
+                for token in tokens:
+                    parser.process(token)
+                    parser.state  # noqa: B018
+                    parser.messages  # noqa: B018
+
+        return run
+
+    def render(self, conversation: str) -> Run:
+        read = self.library.Conversation.from_json(conversation)
+        return lambda: self.encoding.render_conversation_for_completion(read, self.role)
+
+    def render_longer(self, conversation: str) -> Run:
+        """The conversation and one message more, which is another each time."""
+        read = self.library.Conversation.from_json(conversation)
+
+        def run() -> None:
+            self.count += 1
+            said = f"This is what number {self.count} says, for the first time: nobody said it before in these words."
+            last = self.library.Message.from_role_and_content("user", said)
+            longer = self.library.Conversation.from_messages([*read.messages, last])
+            self.encoding.render_conversation_for_completion(longer, self.role)
+
+        return run
+
+    def render_text(self, text: str) -> Run:
+        message = self.library.Message.from_role_and_content("user", text)
+        return lambda: self.encoding.render(message)
+
+    def json(self, conversation: str) -> Run:
+        read = self.library.Conversation.from_json(conversation)
+        return lambda: self.library.Conversation.from_json(read.to_json())
 
 
 class Harmony(Subject):
@@ -97,31 +136,55 @@ class Harmony(Subject):
     module = "harmony"
     environment: ClassVar = {"HARMONY_EXTENSION": "yes"}
 
-    def parse(self, corpus: list[list[int]]) -> None:
-        for tokens in corpus:
-            self.encoding.parse(tokens, self.role)
+    def _check(self, found: importlib.metadata.Distribution) -> None:
+        pass  # its import name is its own, and a clone that is changed is imported from elsewhere
 
-    def parse_lenient(self, corpus: list[list[int]]) -> None:
-        for tokens in corpus:
-            self.encoding.parse(tokens, self.role, strict=False)
+    def _parse(self, completions: Completions, role: Any, **options: bool) -> Run:
+        parse = self.encoding.parse
 
-    def stream_many(self, corpus: list[list[int]]) -> None:
-        for tokens in corpus:
-            parser = self.parser(self.encoding, self.role)
-            for start in range(0, len(tokens), 16):
-                parser.process_many(tokens[start : start + 16])
+        def run() -> None:
+            for tokens in completions:
+                parse(tokens, role, **options)
 
-    def render(self, inputs: list[list[int]]) -> None:
-        self.encoding.resize_cache(0)  # the first time, every time
-        super().render(inputs)
+        return run
 
-    def render_longer(self, inputs: list[list[int]]) -> None:
+    def columns(self, completions: Completions, threads: int = 1) -> Run:
+        parse_batch = importlib.import_module("harmony.batch").parse_batch
+        tokens, offsets = array("I"), array("q", [0])
+        for each in completions:
+            tokens.extend(each)
+            offsets.append(len(tokens))
+        return lambda: parse_batch(tokens, offsets, threads=threads)
+
+    def columns_two(self, completions: Completions) -> Run:
+        return self.columns(completions, threads=2)
+
+    def stream_steps(self, completions: Completions) -> Run:  # type: ignore[override]  # strict alone
+        def run() -> None:
+            for tokens in completions:
+                parser = self.library.StreamableParser(self.encoding, self.role)
+                for start in range(0, len(tokens), 16):
+                    parser.process_many(tokens[start : start + 16])
+
+        return run
+
+    def render(self, conversation: str) -> Run:
+        self.encoding.resize_cache(0)  # every time is the first time
+        return super().render(conversation)
+
+    def render_longer(self, conversation: str) -> Run:
         self.encoding.resize_cache(self.library.rendering.CACHE_BYTES)
-        super().render_longer(inputs)
+        return super().render_longer(conversation)
 
-    def letters(self, counts: list[list[int]]) -> None:
+    def render_text(self, text: str) -> Run:
         self.encoding.resize_cache(0)
-        super().letters(counts)
+        return super().render_text(text)
+
+    def validate(self, rendered: str | list[int]) -> Run:
+        return lambda: self.library.validate(rendered)
+
+    def is_valid(self, rendered: str | list[int]) -> Run:
+        return lambda: self.library.is_valid(rendered)
 
 
 class HarmonyPython(Harmony):
@@ -137,17 +200,21 @@ class OpenaiHarmony(Subject):
     module = "openai_harmony"
 
 
-SUBJECTS: dict[str, type[Subject]] = {
-    "harmony": Harmony,
-    "harmony in Python": HarmonyPython,
-    "openai-harmony": OpenaiHarmony,
+class OssHarmony(Subject):
+    """A fork of the reference, with the same import name: its process is given the folder that it is in."""
+
+    distribution = "oss-harmony"
+    module = "openai_harmony"
+    install = "pip install --target FOLDER oss-harmony, and python -m bench --oss-harmony FOLDER"
+
+
+OURS: Final = "harmony"
+PYTHON: Final = "harmony in Python"
+PEER: Final = "openai-harmony"
+FORK: Final = "oss-harmony"
+SUBJECTS: Final[dict[str, type[Subject]]] = {
+    OURS: Harmony,
+    PYTHON: HarmonyPython,
+    PEER: OpenaiHarmony,
+    FORK: OssHarmony,
 }
-
-
-def environment(subject: str, vocabulary_folder: str) -> dict[str, Any]:
-    """The environment of a process for one subject; only openai-harmony needs the vocabulary on disk."""
-    found = {key: value for key, value in os.environ.items() if key != "TIKTOKEN_ENCODINGS_BASE"}
-    found |= SUBJECTS[subject].environment
-    if subject == "openai-harmony":
-        found["TIKTOKEN_ENCODINGS_BASE"] = vocabulary_folder
-    return found

@@ -1,0 +1,72 @@
+"""What a run prints: each measure as it is there, and at the end every target with what came of it."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from bench.results import Curve, Facts, Measure, Verdict, exponents
+
+
+def facts_text(facts: Facts) -> str:
+    """Versions, who is missing, Python and the machine."""
+    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    lines = [versions, f"Python {facts.python}, {facts.system}, {facts.processor}, {facts.cores} cores, {facts.date}"]
+    return "\n".join([*lines, *(f"missing: {name}: {reason}" for name, reason in facts.missing.items())])
+
+
+def measure_text(measure: Measure) -> str:
+    """The median of each subject, and the least and the most of its repeats."""
+    lines = [f"{measure.title}, {measure.unit}"]
+    for name, figures in measure.figures.items():
+        spread = f"({_short(min(figures))} to {_short(max(figures))})" if len(figures) > 1 else ""
+        lines.append(f"    {name:28} {_short(median(figures)):>10}  {spread}")
+    return "\n".join(lines + [f"    {name:28}  failed: {reason}" for name, reason in measure.failed.items()])
+
+
+def curve_text(curve: Curve) -> str:
+    """What one token or message costs each subject at the sizes of a curve."""
+    sizes = sorted({size for points in curve.points.values() for size, _ in points})
+    shown = [size for size in sizes if str(size)[0] == "1"]
+    lines = [f"growth: {curve.title}, µs for one of so many {curve.unit}", " " * 30]
+    lines[-1] += "".join(f"{size:>11,}" for size in shown) + "   exponent at the end"
+    for name, points in curve.points.items():
+        costs = {size: _short(seconds * 1e6 / size) for size, seconds in points}
+        row = "".join(f"{costs.get(size, '-'):>11}" for size in shown)
+        lines.append(f"    {name:26}{row}" + "".join(f"   {slope:.2f}" for slope in exponents(points)[:1]))
+    return "\n".join(lines + [f"    {name} stops: {reason}" for name, reason in curve.stopped.items()])
+
+
+def verdicts_text(verdicts: list[Verdict]) -> str:
+    """Every target, one a line, in columns."""
+    rows = [("target", "ours", "theirs", "unit", "ratio", "lowest to highest", "target", "")]
+    for found in verdicts:
+        growth = found.unit == "exponent"
+        unit = "" if growth else found.unit
+        rows.append(
+            (
+                found.title,
+                "" if found.ours is None else _short(found.ours),
+                "" if found.theirs is None else _short(found.theirs),
+                "exponent" if growth else found.cost_unit,
+                f"{_short(found.ratio)}{unit}",
+                f"{_short(found.low)} to {_short(found.high)}",
+                f"{'≤' if growth else '≥'} {found.least:g}{unit}",
+                "met" if found.met else "NOT MET",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            f"{cell:<{width}}" if column in (0, 3, 7) else f"{cell:>{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _short(figure: float) -> str:
+    """Three digits, or all that stand before the point."""
+    if figure >= 100:
+        return f"{figure:,.0f}"
+    return f"{figure:.1f}" if figure >= 10 else f"{figure:.2f}" if figure >= 0.095 else f"{figure:.2g}"

@@ -1,0 +1,157 @@
+"""What one run of the benchmark found, as it is written to JSON; medians, ratios and verdicts are reckoned here.
+
+All figures are costs: less is better. Knows neither how they were measured nor how they are shown.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+import msgspec
+
+
+class Measure(msgspec.Struct):
+    """What one thing costs, in `unit`: the figures of each subject, one a repeat, in the order of the repeats."""
+
+    name: str
+    title: str
+    unit: str
+    figures: dict[str, list[float]]
+    failed: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Curve(msgspec.Struct):
+    """How seconds grow with a size, by subject; `stopped` says where one was not asked for more, and why."""
+
+    name: str
+    title: str
+    unit: str
+    points: dict[str, list[tuple[int, float]]]
+    stopped: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Target(msgspec.Struct):
+    """What is to hold: ours costs so many times less than theirs.
+
+    Both are the name of a measure and of a subject. Without theirs, `least` is a rate, in 1000 of ours' unit.
+    """
+
+    title: str
+    ours: tuple[str, str]
+    theirs: tuple[str, str] | None
+    least: float
+    unit: str = "×"
+
+
+class Verdict(msgspec.Struct):
+    """What came of a target: medians, their ratio, and the range of the ratios of single repeats.
+
+    Of a curve's target, the ratio is the exponent of its growth, and `least` the most that it may be.
+    """
+
+    title: str
+    subject: str
+    against: str
+    ours: float | None
+    theirs: float | None
+    cost_unit: str
+    ratio: float
+    low: float
+    high: float
+    least: float
+    unit: str
+    met: bool
+
+
+class Facts(msgspec.Struct):
+    """Where and with what a run was made."""
+
+    date: str
+    seconds: float
+    quick: bool
+    python: str
+    system: str
+    processor: str
+    cores: int
+    versions: dict[str, str]
+    missing: dict[str, str]
+
+
+class Result(msgspec.Struct):
+    facts: Facts
+    verdicts: list[Verdict]
+    measures: list[Measure]
+    curves: list[Curve]
+
+
+def judge(target: Target, measures: list[Measure]) -> Verdict | None:
+    """The verdict on a target; None where one of its sides was not measured."""
+    named = {measure.name: measure for measure in measures}
+    (name, subject), against = target.ours, target.theirs
+    if name not in named or not (ours := named[name].figures.get(subject)):
+        return None
+    if against is None:
+        rates = [1000 / figure for figure in ours]
+        ratio, theirs = 1000 / median(ours), None
+    elif against[0] not in named or not (theirs := named[against[0]].figures.get(against[1])):
+        return None
+    else:
+        rates, ratio = _ratios(ours, theirs), median(theirs) / median(ours)
+    return Verdict(
+        title=target.title,
+        subject=subject,
+        against=against[1] if against else "",
+        ours=median(ours),
+        theirs=median(theirs) if theirs else None,
+        cost_unit=named[name].unit,
+        ratio=ratio,
+        low=min(rates),
+        high=max(rates),
+        least=target.least,
+        unit=target.unit,
+        met=ratio >= target.least,
+    )
+
+
+def judge_growth(curve: Curve, subject: str, most: float) -> Verdict | None:
+    """The verdict on a curve that is to be a line; None where it has too few points to tell."""
+    points = curve.points.get(subject, [])
+    slopes = exponents(points)
+    if not slopes:
+        return None
+    ratio = slopes[0]
+    return Verdict(
+        title=f"growth of {subject}: {curve.title}, to {points[-1][0]:,} {curve.unit}",
+        subject=subject,
+        against="",
+        ours=None,
+        theirs=None,
+        cost_unit="s",
+        ratio=ratio,
+        low=min(slopes),
+        high=max(slopes),
+        least=most,
+        unit="exponent",
+        met=ratio <= most,
+    )
+
+
+def exponents(points: list[tuple[int, float]]) -> list[float]:
+    """How steep the end of a curve is, both scales logarithmic: 1 is linear, 2 quadratic; [] where it is too short.
+
+    From the sizes a hundredth of the last, a thirtieth and a tenth to the last one. At smaller ones a call itself, not
+    its size, is what costs.
+    """
+    if len(points) < 2:
+        return []
+    size, seconds = points[-1]
+    starts = [point for point in points[:-1] if size / 101 <= point[0] <= size / 9]
+    return [math.log(seconds / time) / math.log(size / start) for start, time in starts]
+
+
+def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
+    """The ratios of the repeats; of all that are possible, the least and the greatest where there are not as many."""
+    if len(ours) == len(theirs):
+        return [their / our for our, their in zip(ours, theirs, strict=True)]
+    return [min(theirs) / max(ours), max(theirs) / min(ours)]
