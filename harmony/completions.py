@@ -28,6 +28,7 @@ from harmony.jsonl import (
     record_error,
     source_field,
 )
+from harmony.messages import Role
 from harmony.parser import COMPILED
 from harmony.results import RecordError
 
@@ -45,7 +46,7 @@ else:
 Kind: TypeAlias = Literal["string", "boolean", "integer", "number", "json"]
 Kinds: TypeAlias = Mapping[str, Kind]
 
-_ASSISTANT: Final = GIVEN.index(as_role("assistant"))
+_ASSISTANT: Final = GIVEN.index(Role.ASSISTANT)
 
 
 class Tally(msgspec.Struct):

@@ -151,8 +151,7 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
         kept = 0.0
         try:
             for made, tally, place in _in_order(pool, task, inputs, reader, state):
-                for part in written(made, state.tally.records):
-                    target.write(part)
+                write(target, made, state.tally.records)
                 state.place, state.tally = place, state.tally + tally
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
                     target.keep(msgspec.to_builtins(state))
@@ -161,10 +160,7 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
         except Unreadable:
             target.keep(msgspec.to_builtins(state))
             raise
-        if task.to == "rows" and state.tally.records == 0:  # a table has columns all the same
-            for part in written(task.do(b"", 1, {})[0], 0):
-                target.write(part)
-        target.finish()
+        finish(target, task, state.tally)
     return state.tally
 
 
@@ -196,6 +192,19 @@ def written(made: Any, before: int) -> Iterable[Any]:
     """What is written of what a piece became, one after the other; there were so many records before."""
     made_of: Iterable[Any] = made.batches(before) if isinstance(made, Rows) else [made]
     return made_of
+
+
+def write(target: Output, made: Any, before: int) -> None:
+    """Writes what a piece became; there were so many records before."""
+    for part in written(made, before):
+        target.write(part)
+
+
+def finish(target: Output, task: Task, tally: Tally) -> None:
+    """Gives the output its name, when all that there was is in it."""
+    if task.to == "rows" and tally.records == 0:  # a table has columns all the same
+        write(target, task.do(b"", 1, {})[0], 0)
+    target.finish()
 
 
 def _in_order(

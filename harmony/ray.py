@@ -354,18 +354,14 @@ def _into_file(
         try:
             for row in _given(_mapped(pieces, _parse_block, task=task, kinds=kinds or {})):
                 made = row["data"] if task.to == "lines" else pickle.loads(row["data"])
-                for part in logs.written(made, state.tally.records):
-                    target.write(part)
+                logs.write(target, made, state.tally.records)
                 state.place = msgspec.msgpack.decode(row["after"], type=Place)
                 state.tally += _tally(row)
                 watch(row["taken"], state.tally)
         except Unreadable:
             target.keep(msgspec.to_builtins(state))
             raise
-        if task.to == "rows" and state.tally.records == 0:  # a table has columns all the same
-            for part in logs.written(task.do(b"", 1, {})[0], 0):
-                target.write(part)
-        target.finish()
+        logs.finish(target, task, state.tally)
     return state.tally
 
 
