@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ctypes import CDLL
 from mmap import mmap
 from multiprocessing import get_context, parent_process
@@ -50,7 +50,8 @@ class Workers:
         self._free = list(self._slots)
         context = get_context("fork" if _FORKS else "spawn")
         self._pool = ProcessPoolExecutor(count, context, _begin, (work, self._slots))
-        self._pool.submit(_ready).result()
+        with _without_broken_pipes():
+            self._pool.submit(_ready).result()
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +102,23 @@ def _begin(work: Work, slots: list[mmap]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process is interrupted, and ends this one
     _keep_memory()
     Thread(target=_end_with_parent, daemon=True).start()
+
+
+@contextmanager
+def _without_broken_pipes() -> Iterator[None]:
+    """Has the threads that begin here not end the command, whose signals are the system's own, when a worker is lost.
+
+    They write to a pipe that nobody reads any more, and are to find that out by an error: a thread inherits what is
+    blocked in the one that begins it.
+    """
+    if not hasattr(signal, "SIGPIPE"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _keep_memory() -> None:

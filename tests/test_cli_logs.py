@@ -401,14 +401,16 @@ def test_an_interruption_and_the_loss_of_a_worker(tmp_path: Path) -> None:
     assert harmony("parse", str(log), "-o", str(output), "--resume").returncode == 1
     assert output.read_bytes() == whole.read_bytes()
 
-    output.unlink()
-    process = begun(log, output)
-    child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
-    os.kill(int(child), signal.SIGKILL)
-    said = process.communicate(timeout=60)[1].decode()
-    assert process.returncode == 2
-    assert said.endswith(kept)
-    assert "Traceback" not in said
+    for _ in range(8):  # one time in six the pool's own thread writes to a pipe that nobody reads any more
+        for made in tmp_path.glob("out.jsonl*"):
+            made.unlink()
+        process = begun(log, output)
+        child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+        os.kill(int(child), signal.SIGKILL)
+        said = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == 2
+        assert said.endswith(kept)
+        assert "Traceback" not in said
     assert harmony("parse", str(log), "-o", str(output), "--resume").returncode == 1
     assert output.read_bytes() == whole.read_bytes()
 
