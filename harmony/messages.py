@@ -370,7 +370,7 @@ def _is_nested(message: object) -> bool:
     return isinstance(message, Message) or (isinstance(message, Mapping) and "author" in message)
 
 
-class Message(_Exchanged):
+class Message(_Exchanged, gc=False):  # a log has millions, none of which refers to itself
     """One message: its author, its content in parts, and what its header says beside the author."""
 
     author: Author

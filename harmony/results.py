@@ -40,7 +40,7 @@ ENDS: Final[dict[int, Literal["end", "call", "return"]]] = {
 }
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """Where a message stands in the input: token indices, or character offsets where the input was text.
 
     `start` is that of its `<|start|>`, or of the input where the caller gave the role. Its content is
@@ -57,7 +57,7 @@ class Span(msgspec.Struct, frozen=True):
     end: Literal["end", "call", "return"] | None
 
 
-class RenderedSpan(Span, frozen=True):
+class RenderedSpan(Span, frozen=True, gc=False):
     """Where a message stands in what was rendered, with what one selects by: its role and its channel.
 
     `index` is its place in the conversation, in which dropped messages count too. The spans of a conversation follow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import subprocess
@@ -426,6 +427,14 @@ def test_data_that_contains_itself_is_a_value_error() -> None:
 
 
 # What they stand on.
+
+
+def test_messages_and_spans_are_no_work_for_the_garbage_collector() -> None:
+    result = ours.load_harmony_encoding("HarmonyGptOss").parse([200008, 12194, 200002], Role.ASSISTANT)
+    (message,), (span,) = result.messages, result.spans
+    read, built = Message.from_json(message.to_json()), Message.from_role_and_content(Role.USER, "")
+    made = [message, message.author, message.content[0], span, read, read.author, built]
+    assert not any(map(gc.is_tracked, made))
 
 
 def test_importing_messages_loads_no_library_that_messages_do_not_need() -> None:
