@@ -18,10 +18,10 @@ extensions = [
     Extension(
         f"harmony.{name}",
         [f"harmony/{name}.pyx"],
-        depends=["harmony/_content.pxd", "harmony/_memory.pxd", "harmony/_moves.pxd"],
+        depends=[f"harmony/{name}.pxd" for name in ("_column_rows", "_content", "_memory", "_moves")],
         extra_compile_args=flags,
         optional=choice != "yes",
     )
-    for name in ("_moves", "_parser", "_scan", "_columns", "_lines")
+    for name in ("_moves", "_parser", "_scan", "_column_rows", "_columns", "_lines")
 ]
 setup(ext_modules=[] if choice == "no" else extensions)

@@ -94,7 +94,7 @@ def _measured(workers: Workers, setting: Setting, options: argparse.Namespace) -
     names = list(workers)
     for case in cases(quick=quick):
         if wanted(case.title) or wanted(case.name):
-            if case.name == "columns":
+            if case.name == "threads":
                 yield commands.cores(effort.repeats)
             yield timing.time_case(case, workers, setting, effort)
     if wanted("fresh process"):

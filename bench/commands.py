@@ -30,16 +30,15 @@ _COUNT: Final = "for number in range(5_000_000): pass"
 
 
 class Sizes(NamedTuple):
-    """How long the logs are, and how often each command is run; and the tokens of the message that memory is for."""
+    """How long the log is, and how often each command is run; and the tokens of the message that memory is for."""
 
     records: int
-    fewer: int
     repeats: int
     tokens: int
 
 
-WHOLE: Final = Sizes(60_000, 6000, 3, 1_000_000)
-QUICK: Final = Sizes(6000, 300, 2, 100_000)
+WHOLE: Final = Sizes(20_000, 3, 1_000_000)
+QUICK: Final = Sizes(600, 2, 100_000)
 
 
 def cores(repeats: int) -> Measure:
@@ -78,26 +77,20 @@ def fresh(names: list[str], setting: Setting, repeats: int) -> list[Measure]:
 
 
 def logs(names: list[str], setting: Setting, sizes: Sizes) -> list[Measure]:
-    """The whole command on a log, and a plain script on a tenth of it, which takes long enough."""
-    whole, short = setting.folder / "whole.jsonl", setting.folder / "short.jsonl"
-    corpus.log(whole, sizes.records)
-    corpus.log(short, sizes.fewer)
-    output = setting.folder / "output.jsonl"
-    script = [sys.executable, "-P", str(_SCRIPT_FILE), str(short), str(output)]
-    on_short = f"{OURS}, {sizes.fewer:,} records"
+    """The whole command on a log, and a plain script on the same."""
+    log, output = setting.folder / "log.jsonl", setting.folder / "output.jsonl"
+    corpus.log(log, sizes.records)
     runs: dict[str, Run] = {}
     if OURS in names:
-        runs[OURS] = partial(parse_log, OURS, setting, whole, output, 1)
-        runs[TWO_WORKERS] = partial(parse_log, OURS, setting, whole, output, 2)
-        runs[on_short] = partial(parse_log, OURS, setting, short, output, 1)
+        runs[OURS] = partial(parse_log, OURS, setting, log, output, 1)
+        runs[TWO_WORKERS] = partial(parse_log, OURS, setting, log, output, 2)
     if PEER in names:
+        script = [sys.executable, "-P", str(_SCRIPT_FILE), str(log), str(output)]
         runs[SCRIPT] = partial(timed, script, setting.environment(PEER))
     seconds, peaks, failed = _in_turn(runs, sizes.repeats)
-    counts = {OURS: sizes.records, TWO_WORKERS: sizes.records, on_short: sizes.fewer, SCRIPT: sizes.fewer}
-    costs = {name: [second * 1e6 / counts[name] for second in found] for name, found in seconds.items()}
-    title = f"log of {sizes.records:,} records; of {sizes.fewer:,} by the script"
+    title = f"log of {sizes.records:,} records"
     return [
-        Measure("log", title, "µs a record", costs, failed),
+        Measure("log", title, "s", seconds, failed),
         Measure("log_memory", f"{title}, peak of memory", "MB", peaks, failed),
     ]
 

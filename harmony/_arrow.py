@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harmony._rows import END_VALUES, Columns
+from harmony.columns import validity
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -67,7 +68,7 @@ NESTED_SCHEMA: Final = pa.schema(
 def flat(columns: Columns) -> pa.RecordBatch:
     """One row a message, as SCHEMA says."""
     conversation = _numbers(columns.conversation, pa.int64())
-    message = _with_nulls(_numbers(columns.message, pa.int32()))
+    message = _with_nulls(columns.message)
     arrays = [conversation, message, *_of_message(columns, message), *_of_rows(columns, conversation, message)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
@@ -129,14 +130,14 @@ def _of_message(columns: Columns, message: pa.Array) -> list[pa.Array]:
     return [
         *(_coded(codes, values) for codes, values in zip(coded, columns.values, strict=True)),
         pa.Array.from_buffers(pa.large_string(), len(message), [message.buffers()[0], offsets, content]),
-        _with_nulls(_numbers(columns.content_tokens, pa.int32())),
+        _with_nulls(columns.content_tokens),
         _coded(columns.end, END_VALUES),
     ]
 
 
 def _of_conversation(columns: Columns) -> list[pa.Array]:
     """What belongs to a conversation, for each of them."""
-    complete = pc.not_equal(_numbers(columns.complete, pa.uint8()), 0)
+    complete = _numbers(columns.complete, pa.uint8()).cast(pa.bool_())
     return [complete, *(_sparse(*found, _as_they_are, len(complete)) for found in _found(columns))]
 
 
@@ -144,16 +145,16 @@ def _of_rows(columns: Columns, conversation: pa.Array, message: pa.Array) -> lis
     """What belongs to a conversation, for its rows; diagnostics, of which there can be many, for the first one."""
 
     def of_all(places: pa.Array) -> pa.Array:
-        return places.take(conversation)
+        return pc.take(places, conversation, boundscheck=False)
 
     def of_first(places: pa.Array) -> pa.Array:
         is_later = pc.greater(message, 0).fill_null(False)
         return pc.if_else(is_later, pa.scalar(0, pa.int32()), of_all(places))
 
-    complete = pc.not_equal(_numbers(columns.complete, pa.uint8()), 0)
+    complete = _numbers(columns.complete, pa.uint8())
     diagnostics, errors = _found(columns)
     return [
-        of_all(complete),
+        of_all(complete).cast(pa.bool_()),  # the other way round, bit by bit, takes longer
         _sparse(*diagnostics, of_first, len(complete), len(message)),
         _sparse(*errors, of_all, len(complete), len(message)),
     ]
@@ -199,12 +200,11 @@ def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
 
 
 def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(_with_nulls(_numbers(codes, pa.int32())), pa.array(values, pa.string()))
+    # To ask whether each code has a value would take as long as all else here.
+    return pa.DictionaryArray.from_arrays(_with_nulls(codes), pa.array(values, pa.string()), safe=False)
 
 
-def _with_nulls(numbers: pa.Array) -> pa.Array:
-    """The numbers, -1 as null."""
-    valid = pc.greater_equal(numbers, 0)
-    if valid.true_count == len(valid):
-        return numbers
-    return pa.Array.from_buffers(numbers.type, len(numbers), [valid.buffers()[1], numbers.buffers()[1]])
+def _with_nulls(numbers: Buffer) -> pa.Array:
+    """Numbers of 32 bits, -1 as null."""
+    bits, data = validity(numbers), pa.py_buffer(numbers)
+    return pa.Array.from_buffers(pa.int32(), data.size // 4, [bits and pa.py_buffer(bits), data])

@@ -8,20 +8,19 @@ because something in it is illegal or very long, is taken back and left to the e
 """
 
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.mem cimport PyMem_RawFree
-from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
+from harmony._column_rows cimport END, FIELDS, ROOM, Rows, give_rows, take_rows
 from harmony._memory cimport is_utf_8, resize
 
 from array import array
-from bisect import bisect_left
 from concurrent.futures import ThreadPoolExecutor
+from os import getpid
 from threading import Lock
 
 from harmony import machine, vocabulary
-from harmony._rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, Columns, Values, read_conversation
+from harmony._rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, MOST_THREADS, Values, read_conversation
 from harmony.errors import Fault
 from harmony.header import REMEMBERED_HEADERS, REMEMBERED_LENGTH, open_role, read_header
 
@@ -39,24 +38,10 @@ cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] MOVES = machine.MOVES[True]
 
 cdef enum:
-    # The columns of one integer a row, in the order of `Columns`: two of int64, the others of int32.
-    CONVERSATION = 0
-    OFFSETS = 1
-    MESSAGE = 2
-    CODES = 3
-    FIELDS = 5
-    CONTENT_TOKENS = 8
-    END = 9
-    COLUMNS = 10
-    ROW_WIDTH = 48  # bytes
-
     INLINE = 15  # bytes of a token that stand at its entry
     BROKEN = 0x80  # in an entry's length: the token's bytes are no whole text
-    ROOM = 160  # more than the longest token, 128 bytes, and one entry
     SLOTS = 8192
-    PART = 1 << 17  # tokens that a thread reads at a time: what comes of them stays near the processor
-    MOST_SPARE = 16
-    LARGEST_SPARE = 1 << 21  # bytes of content
+    PART = 1 << 16  # tokens that a thread reads at a time: what comes of them stays near the processor
     AT_END = 8  # beside the code of a given role: the input ends in this header
 
 cdef struct Entry:  # one line of memory holds four
@@ -80,10 +65,6 @@ cdef const uint32_t[::1] RANK_OFFSETS
 cdef const uint8_t[::1] RANK_BYTES
 cdef Entry *ENTRIES = NULL
 loading = Lock()
-
-
-cdef inline size_t width_of(int column) noexcept nogil:
-    return 8 if column < MESSAGE else 4
 
 
 cdef inline int kind_of(uint32_t token) noexcept nogil:
@@ -115,181 +96,37 @@ cdef int load_entries() except -1:
     return 0
 
 
-cdef class Memory:
-    """A part of the memory that another object owns, which Arrow reads where it is."""
-    cdef object owner
-    cdef void *data
-    cdef Py_ssize_t size
-
-    def __getbuffer__(self, Py_buffer *buffer, int flags):
-        PyBuffer_FillInfo(buffer, self, self.data if self.size else <char *>b"", self.size, 1, flags)
-
-
-cdef Memory memory(object owner, void *data, Py_ssize_t size):
-    cdef Memory part = Memory.__new__(Memory)
-    part.owner, part.data, part.size = owner, data, size
-    return part
-
-
-@cython.final
-cdef class Rows:
-    """The columns of neighbouring conversations, as far as they are built."""
-    cdef Py_ssize_t first, conversations  # of which they are
-    cdef Py_ssize_t row_count, row_capacity
-    cdef Py_ssize_t content_size, content_capacity
-    cdef Py_ssize_t conversation_capacity
-    cdef void *block  # holds all columns, for few large pieces of memory cost less than many
-    cdef void *columns[COLUMNS]
-    cdef int64_t *starts  # the row with which each conversation begins
-    cdef uint8_t *complete
-    cdef char *content
-    cdef dict diagnostics, errors
-
-    def __dealloc__(self):
-        PyMem_RawFree(self.block)
-        PyMem_RawFree(self.starts)
-        PyMem_RawFree(self.complete)
-        PyMem_RawFree(self.content)
-
-    cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens) except -1:
-        """Begins anew; memory for so many tokens is asked for, but none is taken until it is written to."""
-        self.first, self.conversations = first, conversations
-        self.row_count = self.content_size = 0
-        self.diagnostics, self.errors = {}, {}
-        self.reserve_rows(conversations + tokens // 32)
-        self.reserve_content(5 * tokens)
-        if conversations >= self.conversation_capacity:
-            self.conversation_capacity = conversations + 1
-            resize(<void **>&self.starts, self.conversation_capacity * sizeof(int64_t))
-            resize(<void **>&self.complete, self.conversation_capacity)
-        self.starts[0] = (<int64_t *>self.columns[OFFSETS])[0] = 0
-        return 0
-
-    cdef int reserve_rows(self, Py_ssize_t count) except -1 nogil:
-        cdef Py_ssize_t capacity = self.row_count + count
-        cdef void *block = NULL
-        cdef char *place
-        cdef int column
-        if self.block is not NULL and capacity <= self.row_capacity:
-            return 0
-        capacity = (capacity + self.row_capacity // 2 + 63) & ~<Py_ssize_t>63
-        resize(&block, (capacity + 64) * ROW_WIDTH)
-        place = <char *>block
-        for column in range(COLUMNS):
-            if self.block is not NULL:
-                memcpy(place, self.columns[column], (self.row_count + (column == OFFSETS)) * width_of(column))
-            self.columns[column] = place
-            place += (capacity + 64) * width_of(column)
-        PyMem_RawFree(self.block)
-        self.block = block
-        self.row_capacity = capacity
-        return 0
-
-    cdef int reserve_content(self, Py_ssize_t size) except -1 nogil:
-        if self.content_size + size + ROOM > self.content_capacity:
-            self.content_capacity = self.content_size + size + ROOM + self.content_capacity // 2
-            resize(<void **>&self.content, self.content_capacity)
-        return 0
-
-    cdef int append(self, bytes text) except -1:
-        self.reserve_content(len(text))
-        memcpy(self.content + self.content_size, <const char *>text, len(text))
-        self.content_size += len(text)
-        return 0
-
-    cdef int add(self, Py_ssize_t index, int number, const int32_t *codes, int length, int end) except -1 nogil:
-        """Adds a row, whose content has been appended; without codes they are null."""
-        cdef Py_ssize_t row = self.row_count
-        cdef int field
-        self.reserve_rows(1)
-        (<int64_t *>self.columns[CONVERSATION])[row] = index
-        (<int64_t *>self.columns[OFFSETS])[row + 1] = self.content_size
-        (<int32_t *>self.columns[MESSAGE])[row] = number
-        for field in range(FIELDS):
-            (<int32_t *>self.columns[CODES + field])[row] = -1 if codes is NULL else codes[field]
-        (<int32_t *>self.columns[CONTENT_TOKENS])[row] = length
-        (<int32_t *>self.columns[END])[row] = end
-        self.row_count = row + 1
-        return 0
-
-    cdef Py_ssize_t add_text(self, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t stop) except -1 nogil:
-        """Appends the bytes of tokens to the content, up to the first that is no rank; its place."""
-        cdef const Entry *entries = ENTRIES
-        cdef char *out = self.content + self.content_size
-        cdef char *limit = self.content + self.content_capacity - ROOM
-        cdef Py_ssize_t begin = self.content_size
-        cdef uint32_t token, length
-        cdef uint32_t seen = 0
-        while place < stop:
-            token = tokens[place]
-            if token >= FIRST_SPECIAL:
-                break
-            if out > limit:
-                self.content_size = out - self.content
-                self.reserve_content(ROOM)
-                out = self.content + self.content_size
-                limit = self.content + self.content_capacity - ROOM
-            memcpy(out, &entries[token], sizeof(Entry))
-            length = entries[token].length
-            seen |= length
-            length &= ~BROKEN
-            if length > INLINE:
-                length = RANK_OFFSETS[token + 1] - RANK_OFFSETS[token]
-                memcpy(out, &RANK_BYTES[RANK_OFFSETS[token]], length)
-            out += length
-            place += 1
-        self.content_size = out - self.content
-        if seen & BROKEN and not is_utf_8(<uint8_t *>self.content + begin, self.content_size - begin):
-            with gil:
-                self.replace(begin)
-        return place
-
-    cdef int replace(self, Py_ssize_t begin) except -1:
-        """Makes UTF-8 of the content from `begin` on, with U+FFFD for bytes that are none."""
-        text = PyUnicode_DecodeUTF8(self.content + begin, self.content_size - begin, "replace")
-        self.content_size = begin
-        return self.append(text.encode())
-
-    cdef bint has_room(self, Rows other) noexcept:
-        return (
-            self.row_count + other.row_count <= self.row_capacity
-            and self.content_size + other.content_size <= self.content_capacity
-        )
-
-    cdef int claim(self, Rows other) except -1:
-        """Keeps a place behind all there is for what another has."""
-        self.row_count += other.row_count
-        self.content_size += other.content_size
-        self.diagnostics |= other.diagnostics
-        self.errors |= other.errors
-        return 0
-
-    cdef void copy(self, Rows other, Py_ssize_t row, Py_ssize_t content) noexcept nogil:
-        """Copies what another has to the place that was claimed for it."""
-        cdef Py_ssize_t place, conversation = other.first - self.first
-        cdef size_t width
-        cdef int column
-        memcpy(self.content + content, other.content, other.content_size)
-        for column in range(COLUMNS):
-            if column != OFFSETS:
-                width = width_of(column)
-                memcpy(<char *>self.columns[column] + row * width, other.columns[column], other.row_count * width)
-        for place in range(1, other.row_count + 1):
-            (<int64_t *>self.columns[OFFSETS])[row + place] = (<int64_t *>other.columns[OFFSETS])[place] + content
-        for place in range(1, other.conversations + 1):
-            self.starts[conversation + place] = other.starts[place] + row
-        memcpy(self.complete + conversation, other.complete, other.conversations)
-
-    cdef object finished(self, values):
-        cdef int column
-        arrays = [
-            memory(self, self.columns[column], (self.row_count + (column == OFFSETS)) * width_of(column))
-            for column in range(COLUMNS)
-        ]
-        starts = memory(self, self.starts, (self.conversations + 1) * sizeof(int64_t))
-        complete = memory(self, self.complete, self.conversations)
-        content = memory(self, self.content, self.content_size)
-        return Columns(starts, complete, *arrays, content, values, self.diagnostics, self.errors)
+cdef Py_ssize_t add_text(Rows rows, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t stop) except -1 nogil:
+    """Appends the bytes of tokens to the content of rows, up to the first that is no rank; its place."""
+    cdef const Entry *entries = ENTRIES
+    cdef char *out = rows.content + rows.content_size
+    cdef char *limit = rows.content + rows.content_capacity - ROOM
+    cdef Py_ssize_t begin = rows.content_size
+    cdef uint32_t token, length
+    cdef uint32_t seen = 0
+    while place < stop:
+        token = tokens[place]
+        if token >= FIRST_SPECIAL:
+            break
+        if out > limit:
+            rows.content_size = out - rows.content
+            rows.reserve_content(ROOM)
+            out = rows.content + rows.content_size
+            limit = rows.content + rows.content_capacity - ROOM
+        memcpy(out, &entries[token], sizeof(Entry))
+        length = entries[token].length
+        seen |= length
+        length &= ~BROKEN
+        if length > INLINE:
+            length = RANK_OFFSETS[token + 1] - RANK_OFFSETS[token]
+            memcpy(out, &RANK_BYTES[RANK_OFFSETS[token]], length)
+        out += length
+        place += 1
+    rows.content_size = out - rows.content
+    if seen & BROKEN and not is_utf_8(<uint8_t *>rows.content + begin, rows.content_size - begin):
+        with gil:
+            rows.replace(begin)
+    return place
 
 
 @cython.final
@@ -312,7 +149,6 @@ cdef class Reader:
         self.tokens, self.offsets, self.roles = &tokens[0], &offsets[0], &roles[0]
         self.values, self.elsewhere = values, elsewhere
         self.strict, self.bare = strict, bare
-        self.rows = Rows()
         resize(<void **>&self.known, MOST_HEADERS * sizeof(Known))
         resize(<void **>&self.kept, MOST_HEADERS * LONGEST_HEADER * sizeof(uint32_t))
         resize(<void **>&self.slots, SLOTS * sizeof(uint16_t))
@@ -325,9 +161,10 @@ cdef class Reader:
 
     cdef int run(self, Py_ssize_t first, Py_ssize_t stop) except -1:
         """Reads the conversations from `first` to `stop`."""
-        cdef Rows rows = self.rows
-        cdef Py_ssize_t index, row, content_size
-        rows.begin(first, stop - first, self.offsets[stop] - self.offsets[first])
+        cdef Py_ssize_t index, row, content_size, tokens = self.offsets[stop] - self.offsets[first]
+        cdef Rows rows = take_rows(tokens)
+        self.rows = rows
+        rows.begin(first, stop - first, tokens)
         with nogil:
             for index in range(first, stop):
                 row, content_size = rows.row_count, rows.content_size
@@ -371,7 +208,7 @@ cdef class Reader:
             if not header.legal:
                 return False
             begin = place
-            place = self.rows.add_text(self.tokens, place, stop)
+            place = add_text(self.rows, self.tokens, place, stop)
             self.rows.add(index, number, header.codes, <int32_t>(place - begin), -1)
             number += 1
             if place == stop:
@@ -458,28 +295,7 @@ cdef class Reader:
         return 0
 
 
-cdef class Spare:
-    """Rows that parts were read to, and others can be: memory that was touched before costs nothing to touch."""
-    cdef list rows
-    cdef object lock
-
-    def __cinit__(self):
-        self.rows = []
-        self.lock = Lock()
-
-    cdef Rows take(self):
-        with self.lock:
-            return self.rows.pop() if self.rows else Rows()
-
-    cdef int give(self, Rows rows) except -1:
-        with self.lock:
-            if len(self.rows) < MOST_SPARE and rows.content_capacity <= LARGEST_SPARE:
-                rows.diagnostics = rows.errors = None
-                self.rows.append(rows)
-        return 0
-
-
-cdef Spare SPARE = Spare()
+cdef object POOL = None
 
 
 cdef class Whole:
@@ -493,7 +309,7 @@ cdef class Whole:
 
     def __cinit__(self, list bounds, Py_ssize_t conversations, Py_ssize_t tokens):
         self.bounds = [*bounds, conversations]
-        self.rows = Rows()
+        self.rows = take_rows(tokens)
         self.rows.begin(0, conversations, tokens)
         self.ready = {}
         self.lock = Lock()
@@ -501,42 +317,62 @@ cdef class Whole:
     def work(self, Reader reader):
         """Reads parts until there are none left."""
         cdef Py_ssize_t part
-        while True:
-            with self.lock:
-                part = self.taken
-                self.taken += 1
-            if part >= len(self.bounds) - 1:
-                return
-            reader.rows = SPARE.take()
+        cdef Rows rows
+        with self.lock:
+            part = self.take()
+        while part < len(self.bounds) - 1:
             reader.run(self.bounds[part], self.bounds[part + 1])
             with self.lock:
                 self.ready[part] = reader.rows
-            self.place()
+                part = self.take()
+                rows = self.place()
+            while rows is not None:
+                with nogil:
+                    self.rows.copy(rows)
+                give_rows(rows)
+                with self.lock:
+                    self.copying -= 1
+                    rows = self.place()
 
-    cdef int place(self) except -1:
-        """Copies what is ready to its place, as long as the next part in order is."""
-        cdef Rows rows
-        cdef Py_ssize_t row = 0, content = 0
-        while True:
-            with self.lock:
-                rows = self.ready.get(self.placed)
-                if rows is None:
-                    return 0
-                if not self.rows.has_room(rows):
-                    if self.copying:  # as memory grows, it moves; the last thread that copies goes on here
-                        return 0
-                    self.rows.reserve_rows(rows.row_count)
-                    self.rows.reserve_content(rows.content_size)
-                row, content = self.rows.row_count, self.rows.content_size
-                self.rows.claim(rows)
-                del self.ready[self.placed]
-                self.placed += 1
-                self.copying += 1
-            with nogil:
-                self.rows.copy(rows, row, content)
-            SPARE.give(rows)
-            with self.lock:
-                self.copying -= 1
+    cdef Py_ssize_t take(self) noexcept:
+        self.taken += 1
+        return self.taken - 1
+
+    cdef Rows place(self):
+        """Rows to be copied, which get their place: those of the next part in order, or None as long as it lacks."""
+        cdef Rows rows = self.ready.get(self.placed)
+        if rows is None:
+            return None
+        if not self.rows.has_room(rows):
+            if self.copying:  # as memory grows, it moves; the last thread that copies goes on here
+                return None
+            self.rows.reserve_rows(rows.row_count)
+            self.rows.reserve_content(rows.content_size)
+        self.rows.claim(rows)
+        del self.ready[self.placed]
+        self.placed += 1
+        self.copying += 1
+        return rows
+
+
+cdef Py_ssize_t first_from(int64_t token, const int64_t *offsets, Py_ssize_t count) noexcept nogil:
+    """The first conversation that begins at a token or behind it."""
+    cdef Py_ssize_t first = 0, middle
+    while first < count:
+        middle = (first + count) // 2
+        if offsets[middle] < token:
+            first = middle + 1
+        else:
+            count = middle
+    return first
+
+
+cdef object pool():
+    """Threads that wait for work, for to begin one takes as long as to read 100,000 tokens; a fork has none of them."""
+    global POOL
+    if POOL is None or POOL[0] != getpid():
+        POOL = getpid(), ThreadPoolExecutor(MOST_THREADS)
+    return POOL[1]
 
 
 def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
@@ -552,12 +388,13 @@ def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[
         reader = readers[0]
         reader.run(0, count)
         return reader.rows.finished(values.lists())
-    view = memoryview(offsets)
     begins = range(first, first + max(total, 1), size)
-    whole = Whole([bisect_left(view, begin, 0, count) for begin in begins], count, total)
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(whole.work, reader) for reader in readers[1:]]
+    whole = Whole([first_from(begin, &offsets[0], count) for begin in begins], count, total)
+    others = [pool().submit(whole.work, reader) for reader in readers[1:]]
+    try:
         whole.work(readers[0])
+    finally:
         for other in others:
-            other.result()
+            if not other.cancel():  # if it has not even begun, all is done without it
+                other.result()
     return whole.rows.finished(values.lists())

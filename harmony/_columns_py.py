@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from harmony import vocabulary
 from harmony._rows import ELSEWHERE, GIVEN, Columns, Source, Values, read_conversation
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 def build(
@@ -76,4 +80,15 @@ def build(
         values=values.lists(),
         diagnostics=diagnostics,
         errors=errors,
+    )
+
+
+def validity(buffer: Buffer) -> bytes | None:
+    """Which of some int32 are not negative, as Arrow has it: a bit each, the first the lowest; None where all are."""
+    numbers = memoryview(buffer).cast("B").cast("i")
+    valid = [number >= 0 for number in numbers]
+    if all(valid):
+        return None
+    return bytes(
+        sum(bit << place for place, bit in enumerate(valid[start : start + 8])) for start in range(0, len(valid), 8)
     )

@@ -1,24 +1,64 @@
 # cython: language_level=3
-"""Memory that grows without the GIL, and whether what stands in it is UTF-8. It knows no format."""
+"""Memory that grows without the GIL, is copied, and may hold UTF-8. It knows no format."""
 
 from cpython.mem cimport PyMem_RawRealloc
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int32_t, uint8_t
 
 cdef extern from *:
     """
     #ifdef __linux__
-    #include <stdint.h>
     #include <sys/mman.h>
     #endif
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    #endif
+    #include <stdint.h>
+    #include <string.h>
+
     /* Asks for large pages, as numpy does: to touch memory for the first time can cost more than to fill it. */
-    static void advise_large_pages(void *data, size_t size) {
+    static inline void advise_large_pages(void *data, size_t size) {
     #if defined(__linux__) && defined(MADV_HUGEPAGE)
         uintptr_t start = ((uintptr_t)data + 4095) & ~(uintptr_t)4095;
         if (size >= ((size_t)1 << 22)) madvise((void *)start, (uintptr_t)data + size - start, MADV_HUGEPAGE);
     #endif
     }
+
+    /* Copies to memory that is not read soon: past the cache, which else would fetch all that is written over. */
+    static inline void copy_past_cache(char *to, const char *from, size_t size) {
+    #ifdef __SSE2__
+        size_t at = (0 - (size_t)to) & 15;
+        if (size >= 4096) {
+            memcpy(to, from, at);
+            for (; at + 16 <= size; at += 16)
+                _mm_stream_si128((__m128i *)(to + at), _mm_loadu_si128((const __m128i *)(from + at)));
+            _mm_sfence();
+            to += at, from += at, size -= at;
+        }
+    #endif
+        memcpy(to, from, size);
+    }
+
+    /* Which of up to eight numbers are negative, a bit each. */
+    static inline uint8_t signs(const int32_t *numbers, int count) {
+        unsigned found = 0;
+        for (int place = 0; place < count; ++place)
+            found |= (unsigned)(numbers[place] < 0) << place;
+        return (uint8_t)found;
+    }
+
+    static inline uint8_t signs_of_eight(const int32_t *numbers) {
+    #ifdef __SSE2__
+        return (uint8_t)(_mm_movemask_ps(_mm_loadu_ps((const float *)numbers))
+                         | _mm_movemask_ps(_mm_loadu_ps((const float *)(numbers + 4))) << 4);
+    #else
+        return signs(numbers, 8);
+    #endif
+    }
     """
     void advise_large_pages(void *data, size_t size) noexcept nogil
+    void copy_past_cache(char *target, const char *source, size_t size) noexcept nogil
+    uint8_t signs(const int32_t *numbers, int count) noexcept nogil
+    uint8_t signs_of_eight(const int32_t *numbers) noexcept nogil
 
 
 cdef inline int resize(void **data, size_t size) except -1 nogil:

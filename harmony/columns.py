@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from harmony.parser import COMPILED
 
 if TYPE_CHECKING or not COMPILED:
-    from harmony._columns_py import build
+    from harmony._columns_py import build, validity
 else:
+    from harmony._column_rows import validity
     from harmony._columns import build
 
-__all__ = ["build"]
+__all__ = ["build", "validity"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import random
+import subprocess
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -353,6 +356,25 @@ def test_columns_outlive_what_they_were_made_of() -> None:
     assert checked(copied) == checked(parse_batch(TALK * 1000, range(0, len(TALK) * 1000 + 1, len(TALK)), strict=True))
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_memory_that_is_used_again_is_nobodys_any_more(threads: int) -> None:
+    chance = random.Random(29)
+    kept: list[tuple[pa.RecordBatch, list[dict[str, Any]]]] = []
+    for _ in range(120):
+        streams = [stream(chance, Role.ASSISTANT) for _ in range(chance.choice([0, 3, 4, 5, 40]))]
+        batch = parse_batch(*joined(streams), threads=threads)
+        kept.append((batch, in_rows([conversation(one, Role.ASSISTANT, strict=False) for one in streams])))
+        if chance.random() < 0.3:
+            place = chance.randrange(len(kept))
+            batch, rows = kept[place]
+            first = chance.randint(0, len(rows))
+            kept[place] = batch.slice(first), rows[first:]  # what is sliced is kept by its slice alone
+        while len(kept) > 6:
+            del kept[chance.randrange(6)]
+            for batch, rows in kept:
+                assert checked(batch) == rows
+
+
 def test_what_conversations_share_is_not_multiplied() -> None:
     """The size of what comes out is in proportion to the input, also where one conversation has many repairs."""
     sizes = [parse_batch([MESSAGE, 64] * count, [0, 2 * count]).nbytes for count in (100, 800)]
@@ -442,3 +464,22 @@ def test_calls_at_the_same_time() -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(parsed, range(48)))
     assert together == alone * 6
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    program = (
+        "import os, warnings\n"
+        "from harmony.batch import parse_batch\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)  # that a process with threads is forked\n"
+        "def parsed():\n"
+        "    return parse_batch([200008, 12194, 200002] * 50_000, range(0, 150_001, 3), threads=3).num_rows\n"
+        "before = parsed()\n"
+        "child = os.fork()\n"
+        "if child:\n"
+        "    print(os.waitpid(child, 0)[1], parsed() == before)\n"
+        "else:\n"
+        "    os._exit(parsed() != before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "0 True\n"

@@ -104,6 +104,14 @@ def test_both_builders(sources: list[tuple[Any, Role | None]], strict: bool, bar
 # --- tokens and texts in tables
 
 
+@pytest.mark.parametrize("module", ["harmony._columns_py", "harmony._column_rows"][: len(BUILDERS)])
+@given(numbers=st.lists(st.integers(-1, 1) | st.integers(-(1 << 31), (1 << 31) - 1), max_size=100))
+def test_which_numbers_are_valid(module: str, numbers: list[int]) -> None:
+    bits = import_module(module).validity(array("i", numbers))
+    expected = "".join(str(int(number >= 0)) for number in reversed(numbers))
+    assert bits == (int(expected, 2).to_bytes((len(numbers) + 7) // 8, "little") if "0" in expected else None)
+
+
 def wrong(message: str) -> RecordError:
     return RecordError("invalid-record", message, None)
 

@@ -1,0 +1,249 @@
+# cython: language_level=3, freethreading_compatible=True
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
+"""Rows that the compiled builder of columns fills: memory that grows, is copied together, and is used again.
+
+What stands in the columns `_rows.py` says. This knows neither tokens nor headers.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_RawFree
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.string cimport memcpy
+from harmony._memory cimport copy_past_cache, resize, signs, signs_of_eight
+
+from threading import Lock
+
+from harmony._rows import Columns
+
+cdef enum:
+    MOST_BYTES = 5  # a token, mostly: for so many there is room from the beginning
+    MOST_SPARE = 1 << 27  # bytes of content
+
+
+cdef inline size_t width_of(int column) noexcept nogil:
+    return 8 if column < MESSAGE else 4
+
+
+cdef class Memory:
+    """A part of the memory that another object owns, which Arrow reads where it is."""
+    cdef object owner
+    cdef void *data
+    cdef Py_ssize_t size
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.data if self.size else <char *>b"", self.size, 1, flags)
+
+
+cdef Memory memory(object owner, void *data, Py_ssize_t size):
+    cdef Memory part = Memory.__new__(Memory)
+    part.owner, part.data, part.size = owner, data, size
+    return part
+
+
+@cython.no_gc
+cdef class Lease:
+    """Has the memory of rows used again once the last of the columns that are in it is forgotten."""
+    cdef Rows rows
+
+    def __dealloc__(self):
+        SPARE.give(self.rows)
+
+
+@cython.final
+cdef class Rows:
+    def __dealloc__(self):
+        PyMem_RawFree(self.block)
+        PyMem_RawFree(self.starts)
+        PyMem_RawFree(self.complete)
+        PyMem_RawFree(self.content)
+
+    cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens) except -1:
+        """Begins anew; memory for so many tokens is asked for, but none is taken until it is written to."""
+        self.first, self.conversations = first, conversations
+        self.row_count = self.content_size = 0
+        self.diagnostics, self.errors = {}, {}
+        self.reserve_rows(conversations + tokens // 32)
+        self.reserve_content(MOST_BYTES * tokens)
+        if conversations >= self.conversation_capacity:
+            self.conversation_capacity = conversations + 1
+            resize(<void **>&self.starts, self.conversation_capacity * sizeof(int64_t))
+            resize(<void **>&self.complete, self.conversation_capacity)
+        self.starts[0] = (<int64_t *>self.columns[OFFSETS])[0] = 0
+        return 0
+
+    cdef int reserve_rows(self, Py_ssize_t count) except -1 nogil:
+        cdef Py_ssize_t capacity = self.row_count + count
+        cdef void *block = NULL
+        cdef char *place
+        cdef int column
+        if self.block is not NULL and capacity <= self.row_capacity:
+            return 0
+        capacity = (capacity + self.row_capacity // 2 + 63) & ~<Py_ssize_t>63
+        resize(&block, (capacity + 64) * ROW_WIDTH)
+        place = <char *>block
+        for column in range(COLUMNS):
+            if self.block is not NULL:
+                memcpy(place, self.columns[column], (self.row_count + (column == OFFSETS)) * width_of(column))
+            self.columns[column] = place
+            place += (capacity + 64) * width_of(column)
+        PyMem_RawFree(self.block)
+        self.block = block
+        self.row_capacity = capacity
+        return 0
+
+    cdef int reserve_content(self, Py_ssize_t size) except -1 nogil:
+        if self.content_size + size + ROOM > self.content_capacity:
+            self.content_capacity = self.content_size + size + ROOM + self.content_capacity // 2
+            resize(<void **>&self.content, self.content_capacity)
+        return 0
+
+    cdef int append(self, bytes text) except -1:
+        self.reserve_content(len(text))
+        memcpy(self.content + self.content_size, <const char *>text, len(text))
+        self.content_size += len(text)
+        return 0
+
+    cdef int add(self, Py_ssize_t index, int number, const int32_t *codes, int length, int end) except -1 nogil:
+        """Adds a row, whose content has been appended; without codes they are null."""
+        cdef Py_ssize_t row = self.row_count
+        cdef int field
+        self.reserve_rows(1)
+        (<int64_t *>self.columns[CONVERSATION])[row] = index
+        (<int64_t *>self.columns[OFFSETS])[row + 1] = self.content_size
+        (<int32_t *>self.columns[MESSAGE])[row] = number
+        for field in range(FIELDS):
+            (<int32_t *>self.columns[CODES + field])[row] = -1 if codes is NULL else codes[field]
+        (<int32_t *>self.columns[CONTENT_TOKENS])[row] = length
+        (<int32_t *>self.columns[END])[row] = end
+        self.row_count = row + 1
+        return 0
+
+    cdef int replace(self, Py_ssize_t begin) except -1:
+        """Makes UTF-8 of the content from `begin` on, with U+FFFD for bytes that are none."""
+        text = PyUnicode_DecodeUTF8(self.content + begin, self.content_size - begin, "replace")
+        self.content_size = begin
+        return self.append(text.encode())
+
+    cdef bint has_room(self, Rows other) noexcept:
+        return (
+            self.row_count + other.row_count <= self.row_capacity
+            and self.content_size + other.content_size <= self.content_capacity
+        )
+
+    cdef int claim(self, Rows other) except -1:
+        """Keeps a place behind all there is for what another has."""
+        other.to_row, other.to_content = self.row_count, self.content_size
+        self.row_count += other.row_count
+        self.content_size += other.content_size
+        self.diagnostics |= other.diagnostics
+        self.errors |= other.errors
+        return 0
+
+    cdef void copy(self, Rows other) noexcept nogil:
+        """Copies what another has to the place that was claimed for it."""
+        cdef Py_ssize_t place, row = other.to_row, conversation = other.first - self.first
+        cdef int64_t *offsets = <int64_t *>self.columns[OFFSETS] + row
+        cdef size_t width
+        cdef int column
+        copy_past_cache(self.content + other.to_content, other.content, other.content_size)
+        for column in range(COLUMNS):
+            if column != OFFSETS:
+                width = width_of(column)
+                memcpy(<char *>self.columns[column] + row * width, other.columns[column], other.row_count * width)
+        for place in range(1, other.row_count + 1):
+            offsets[place] = (<int64_t *>other.columns[OFFSETS])[place] + other.to_content
+        for place in range(1, other.conversations + 1):
+            self.starts[conversation + place] = other.starts[place] + row
+        memcpy(self.complete + conversation, other.complete, other.conversations)
+
+    cdef object finished(self, values):
+        cdef int column
+        cdef Lease lease = Lease.__new__(Lease)
+        lease.rows = self
+        arrays = [
+            memory(lease, self.columns[column], (self.row_count + (column == OFFSETS)) * width_of(column))
+            for column in range(COLUMNS)
+        ]
+        starts = memory(lease, self.starts, (self.conversations + 1) * sizeof(int64_t))
+        complete = memory(lease, self.complete, self.conversations)
+        content = memory(lease, self.content, self.content_size)
+        return Columns(starts, complete, *arrays, content, values, self.diagnostics, self.errors)
+
+
+cdef class Spare:
+    """Rows that nobody needs any more, whose memory others can have: to touch it was what cost most."""
+    cdef list rows  # the last ones last
+    cdef Py_ssize_t kept  # bytes of content
+    cdef object lock
+
+    def __cinit__(self):
+        self.rows = []
+        self.lock = Lock()
+
+    cdef Rows take(self, Py_ssize_t tokens):
+        cdef Py_ssize_t size = MOST_BYTES * tokens + ROOM, place
+        cdef Rows rows
+        if self.lock.acquire(blocking=False):  # no process that is forked meanwhile waits for it forever
+            try:
+                for place in range(len(self.rows) - 1, -1, -1):
+                    rows = self.rows[place]
+                    if size // 2 <= rows.content_capacity <= 2 * size:
+                        del self.rows[place]
+                        self.kept -= rows.content_capacity
+                        return rows
+            finally:
+                self.lock.release()
+        return Rows()
+
+    cdef int give(self, Rows rows) except -1:
+        cdef list ended = []  # which end when the lock is free again
+        cdef Rows oldest
+        rows.diagnostics = rows.errors = None
+        if rows.content_capacity > MOST_SPARE or not self.lock.acquire(blocking=False):
+            return 0  # a column can be forgotten while this very thread is in here
+        try:
+            self.rows.append(rows)
+            self.kept += rows.content_capacity
+            while self.kept > MOST_SPARE:
+                oldest = self.rows.pop(0)
+                self.kept -= oldest.content_capacity
+                ended.append(oldest)
+        finally:
+            self.lock.release()
+        return 0
+
+
+cdef Spare SPARE = Spare()
+
+
+cdef Rows take_rows(Py_ssize_t tokens):
+    """Rows with room for so many tokens; new ones where all that are kept have far too much room, or too little."""
+    return SPARE.take(tokens)
+
+
+cdef int give_rows(Rows rows) except -1:
+    """Keeps rows that nobody needs any more, if it is not too much."""
+    return SPARE.give(rows)
+
+
+def validity(buffer):
+    cdef const int32_t[::1] numbers = memoryview(buffer).cast("B").cast("i")
+    cdef Py_ssize_t count = numbers.shape[0], place
+    cdef bytes bits = PyBytes_FromStringAndSize(NULL, (count + 7) // 8)
+    cdef uint8_t *out = <uint8_t *><char *>bits
+    cdef uint8_t eight, any_negative = 0
+    if count == 0:
+        return None
+    with nogil:
+        for place in range(0, count - 7, 8):
+            eight = signs_of_eight(&numbers[place])
+            any_negative |= eight
+            out[place >> 3] = ~eight
+        if count & 7:
+            eight = signs(&numbers[count & ~<Py_ssize_t>7], count & 7)
+            any_negative |= eight
+            out[count >> 3] = ~eight & ((1 << (count & 7)) - 1)
+    return bits if any_negative else None
