@@ -20,7 +20,15 @@ from harmony._rows import Columns
 
 cdef enum:
     MOST_BYTES = 5  # a token, mostly: for so many there is room from the beginning
-    MOST_SPARE = 1 << 27  # bytes of content
+    MOST_SPARE = 1 << 27  # bytes
+
+
+cdef inline Py_ssize_t bytes_of(Py_ssize_t rows, Py_ssize_t conversations, Py_ssize_t content) noexcept:
+    return rows * ROW_WIDTH + conversations * <Py_ssize_t>(sizeof(int64_t) + 1) + content
+
+
+cdef inline Py_ssize_t expected_rows(Py_ssize_t conversations, Py_ssize_t tokens) noexcept:
+    return conversations + tokens // 32
 
 
 cdef inline size_t width_of(int column) noexcept nogil:
@@ -60,12 +68,15 @@ cdef class Rows:
         PyMem_RawFree(self.complete)
         PyMem_RawFree(self.content)
 
+    cdef Py_ssize_t capacity(self) noexcept:
+        return bytes_of(self.row_capacity, self.conversation_capacity, self.content_capacity)
+
     cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens) except -1:
         """Begins anew; memory for so many tokens is asked for, but none is taken until it is written to."""
         self.first, self.conversations = first, conversations
         self.row_count = self.content_size = 0
         self.diagnostics, self.errors = {}, {}
-        self.reserve_rows(conversations + tokens // 32)
+        self.reserve_rows(expected_rows(conversations, tokens))
         self.reserve_content(MOST_BYTES * tokens)
         if conversations >= self.conversation_capacity:
             self.conversation_capacity = conversations + 1
@@ -176,23 +187,23 @@ cdef class Rows:
 cdef class Spare:
     """Rows that nobody needs any more, whose memory others can have: to touch it was what cost most."""
     cdef list rows  # the last ones last
-    cdef Py_ssize_t kept  # bytes of content
+    cdef Py_ssize_t kept  # bytes
     cdef object lock
 
     def __cinit__(self):
         self.rows = []
         self.lock = Lock()
 
-    cdef Rows take(self, Py_ssize_t tokens):
-        cdef Py_ssize_t size = MOST_BYTES * tokens + ROOM, place
+    cdef Rows take(self, Py_ssize_t size):
+        cdef Py_ssize_t place
         cdef Rows rows
         if self.lock.acquire(blocking=False):  # no process that is forked meanwhile waits for it forever
             try:
                 for place in range(len(self.rows) - 1, -1, -1):
                     rows = self.rows[place]
-                    if size // 2 <= rows.content_capacity <= 2 * size:
+                    if size // 2 <= rows.capacity() <= 2 * size:
                         del self.rows[place]
-                        self.kept -= rows.content_capacity
+                        self.kept -= rows.capacity()
                         return rows
             finally:
                 self.lock.release()
@@ -202,14 +213,14 @@ cdef class Spare:
         cdef list ended = []  # which end when the lock is free again
         cdef Rows oldest
         rows.diagnostics = rows.errors = None
-        if rows.content_capacity > MOST_SPARE or not self.lock.acquire(blocking=False):
+        if rows.capacity() > MOST_SPARE or not self.lock.acquire(blocking=False):
             return 0  # a column can be forgotten while this very thread is in here
         try:
             self.rows.append(rows)
-            self.kept += rows.content_capacity
+            self.kept += rows.capacity()
             while self.kept > MOST_SPARE:
                 oldest = self.rows.pop(0)
-                self.kept -= oldest.content_capacity
+                self.kept -= oldest.capacity()
                 ended.append(oldest)
         finally:
             self.lock.release()
@@ -219,9 +230,9 @@ cdef class Spare:
 cdef Spare SPARE = Spare()
 
 
-cdef Rows take_rows(Py_ssize_t tokens):
-    """Rows with room for so many tokens; new ones where all that are kept have far too much room, or too little."""
-    return SPARE.take(tokens)
+cdef Rows take_rows(Py_ssize_t conversations, Py_ssize_t tokens):
+    """Rows with room for so much; new ones where all that are kept have far too much room, or too little."""
+    return SPARE.take(bytes_of(expected_rows(conversations, tokens), conversations, MOST_BYTES * tokens + ROOM))
 
 
 cdef int give_rows(Rows rows) except -1:

@@ -162,7 +162,7 @@ cdef class Reader:
     cdef int run(self, Py_ssize_t first, Py_ssize_t stop) except -1:
         """Reads the conversations from `first` to `stop`."""
         cdef Py_ssize_t index, row, content_size, tokens = self.offsets[stop] - self.offsets[first]
-        cdef Rows rows = take_rows(tokens)
+        cdef Rows rows = take_rows(stop - first, tokens)
         self.rows = rows
         rows.begin(first, stop - first, tokens)
         with nogil:
@@ -309,7 +309,7 @@ cdef class Whole:
 
     def __cinit__(self, list bounds, Py_ssize_t conversations, Py_ssize_t tokens):
         self.bounds = [*bounds, conversations]
-        self.rows = take_rows(tokens)
+        self.rows = take_rows(conversations, tokens)
         self.rows.begin(0, conversations, tokens)
         self.ready = {}
         self.lock = Lock()
