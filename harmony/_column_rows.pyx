@@ -20,7 +20,7 @@ from harmony._rows import Columns
 
 cdef enum:
     MOST_BYTES = 5  # a token, mostly: for so many there is room from the beginning
-    MOST_SPARE = 1 << 27  # bytes
+    MOST_SPARE = 1 << 28  # bytes
 
 
 cdef inline Py_ssize_t bytes_of(Py_ssize_t rows, Py_ssize_t conversations, Py_ssize_t content) noexcept:
