@@ -25,6 +25,7 @@ cdef class Rows:
     cdef Py_ssize_t row_count, row_capacity
     cdef Py_ssize_t content_size, content_capacity
     cdef Py_ssize_t conversation_capacity
+    cdef Py_ssize_t asked  # bytes, for all of them
     cdef void *block  # holds all columns, for few large pieces of memory cost less than many
     cdef void *columns[COLUMNS]
     cdef int64_t *starts  # the row with which each conversation begins

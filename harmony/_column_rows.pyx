@@ -19,16 +19,11 @@ from threading import Lock
 from harmony._rows import Columns
 
 cdef enum:
-    MOST_BYTES = 5  # a token, mostly: for so many there is room from the beginning
+    MOST_BYTES = 5  # of a token, mostly, and its share of a row: for so much there is room from the beginning
+    TOKENS_A_ROW = 32
+    ROW_ROOM = 64  # rows, behind each column
     MOST_SPARE = 1 << 28  # bytes
-
-
-cdef inline Py_ssize_t bytes_of(Py_ssize_t rows, Py_ssize_t conversations, Py_ssize_t content) noexcept:
-    return rows * ROW_WIDTH + conversations * <Py_ssize_t>(sizeof(int64_t) + 1) + content
-
-
-cdef inline Py_ssize_t expected_rows(Py_ssize_t conversations, Py_ssize_t tokens) noexcept:
-    return conversations + tokens // 32
+    LEAST_SPARE = 1 << 18  # of what is less, the C library keeps enough itself
 
 
 cdef inline size_t width_of(int column) noexcept nogil:
@@ -69,19 +64,22 @@ cdef class Rows:
         PyMem_RawFree(self.content)
 
     cdef Py_ssize_t capacity(self) noexcept:
-        return bytes_of(self.row_capacity, self.conversation_capacity, self.content_capacity)
+        """How many bytes of memory there are."""
+        cdef Py_ssize_t of_conversations = self.conversation_capacity * <Py_ssize_t>(sizeof(int64_t) + 1)
+        return (self.row_capacity + ROW_ROOM) * ROW_WIDTH + of_conversations + self.content_capacity
 
     cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens) except -1:
-        """Begins anew; memory for so many tokens is asked for, but none is taken until it is written to."""
+        """Begins anew; memory for so many tokens is asked for, and new memory is not taken until it is written to."""
+        self.asked = asked_for(conversations, tokens)
         self.first, self.conversations = first, conversations
         self.row_count = self.content_size = 0
         self.diagnostics, self.errors = {}, {}
-        self.reserve_rows(expected_rows(conversations, tokens))
+        self.reserve_rows(conversations + tokens // TOKENS_A_ROW)
         self.reserve_content(MOST_BYTES * tokens)
         if conversations >= self.conversation_capacity:
+            resize(<void **>&self.starts, (conversations + 1) * sizeof(int64_t))
+            resize(<void **>&self.complete, conversations + 1)
             self.conversation_capacity = conversations + 1
-            resize(<void **>&self.starts, self.conversation_capacity * sizeof(int64_t))
-            resize(<void **>&self.complete, self.conversation_capacity)
         self.starts[0] = (<int64_t *>self.columns[OFFSETS])[0] = 0
         return 0
 
@@ -93,22 +91,24 @@ cdef class Rows:
         if self.block is not NULL and capacity <= self.row_capacity:
             return 0
         capacity = (capacity + self.row_capacity // 2 + 63) & ~<Py_ssize_t>63
-        resize(&block, (capacity + 64) * ROW_WIDTH)
+        resize(&block, (capacity + ROW_ROOM) * ROW_WIDTH)
         place = <char *>block
         for column in range(COLUMNS):
             if self.block is not NULL:
                 memcpy(place, self.columns[column], (self.row_count + (column == OFFSETS)) * width_of(column))
             self.columns[column] = place
-            place += (capacity + 64) * width_of(column)
+            place += (capacity + ROW_ROOM) * width_of(column)
         PyMem_RawFree(self.block)
         self.block = block
         self.row_capacity = capacity
         return 0
 
     cdef int reserve_content(self, Py_ssize_t size) except -1 nogil:
-        if self.content_size + size + ROOM > self.content_capacity:
-            self.content_capacity = self.content_size + size + ROOM + self.content_capacity // 2
-            resize(<void **>&self.content, self.content_capacity)
+        cdef Py_ssize_t capacity = self.content_size + size + ROOM
+        if capacity > self.content_capacity:
+            capacity += self.content_capacity // 2
+            resize(<void **>&self.content, capacity)
+            self.content_capacity = capacity
         return 0
 
     cdef int append(self, bytes text) except -1:
@@ -194,14 +194,15 @@ cdef class Spare:
         self.rows = []
         self.lock = Lock()
 
-    cdef Rows take(self, Py_ssize_t size):
+    cdef Rows take(self, Py_ssize_t asked):
+        """Rows that were asked for as much, more or less; new ones where there are none."""
         cdef Py_ssize_t place
         cdef Rows rows
-        if self.lock.acquire(blocking=False):  # no process that is forked meanwhile waits for it forever
+        if asked >= LEAST_SPARE and self.lock.acquire(blocking=False):  # no forked process waits for it forever
             try:
                 for place in range(len(self.rows) - 1, -1, -1):
                     rows = self.rows[place]
-                    if size // 2 <= rows.capacity() <= 2 * size:
+                    if asked // 2 <= rows.asked <= 2 * asked:
                         del self.rows[place]
                         self.kept -= rows.capacity()
                         return rows
@@ -210,14 +211,18 @@ cdef class Spare:
         return Rows()
 
     cdef int give(self, Rows rows) except -1:
+        """Keeps rows, unless they are small, or grew to far more than was asked for, or are too much in all."""
+        cdef Py_ssize_t capacity = rows.capacity()
         cdef list ended = []  # which end when the lock is free again
         cdef Rows oldest
         rows.diagnostics = rows.errors = None
-        if rows.capacity() > MOST_SPARE or not self.lock.acquire(blocking=False):
-            return 0  # a column can be forgotten while this very thread is in here
+        if rows.asked < LEAST_SPARE or capacity > min(2 * rows.asked, <Py_ssize_t>MOST_SPARE):
+            return 0
+        if not self.lock.acquire(blocking=False):  # a column can be forgotten while this very thread is in here
+            return 0
         try:
             self.rows.append(rows)
-            self.kept += rows.capacity()
+            self.kept += capacity
             while self.kept > MOST_SPARE:
                 oldest = self.rows.pop(0)
                 self.kept -= oldest.capacity()
@@ -230,13 +235,18 @@ cdef class Spare:
 cdef Spare SPARE = Spare()
 
 
+cdef inline Py_ssize_t asked_for(Py_ssize_t conversations, Py_ssize_t tokens) noexcept:
+    """The bytes that so many conversations and tokens will need, mostly."""
+    return (conversations + tokens // TOKENS_A_ROW) * ROW_WIDTH + MOST_BYTES * tokens
+
+
 cdef Rows take_rows(Py_ssize_t conversations, Py_ssize_t tokens):
-    """Rows with room for so much; new ones where all that are kept have far too much room, or too little."""
-    return SPARE.take(bytes_of(expected_rows(conversations, tokens), conversations, MOST_BYTES * tokens + ROOM))
+    """Rows for so much, in memory that was used before if there is some."""
+    return SPARE.take(asked_for(conversations, tokens))
 
 
 cdef int give_rows(Rows rows) except -1:
-    """Keeps rows that nobody needs any more, if it is not too much."""
+    """Has the memory of rows used again."""
     return SPARE.give(rows)
 
 

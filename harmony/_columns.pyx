@@ -16,11 +16,10 @@ from harmony._memory cimport is_utf_8, resize
 
 from array import array
 from concurrent.futures import ThreadPoolExecutor
-from os import getpid
 from threading import Lock
 
 from harmony import machine, vocabulary
-from harmony._rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, MOST_THREADS, Values, read_conversation
+from harmony._rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, Values, read_conversation
 from harmony.errors import Fault
 from harmony.header import REMEMBERED_HEADERS, REMEMBERED_LENGTH, open_role, read_header
 
@@ -295,9 +294,6 @@ cdef class Reader:
         return 0
 
 
-cdef object POOL = None
-
-
 cdef class Whole:
     """The rows of all conversations. Each thread reads the next part as it is done with one, and waits for nobody."""
     cdef Rows rows
@@ -367,14 +363,6 @@ cdef Py_ssize_t first_from(int64_t token, const int64_t *offsets, Py_ssize_t cou
     return first
 
 
-cdef object pool():
-    """Threads that wait for work, for to begin one takes as long as to read 100,000 tokens; a fork has none of them."""
-    global POOL
-    if POOL is None or POOL[0] != getpid():
-        POOL = getpid(), ThreadPoolExecutor(MOST_THREADS)
-    return POOL[1]
-
-
 def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
           strict, bare=True, Py_ssize_t threads=1, elsewhere=None):
     cdef Reader reader
@@ -390,11 +378,9 @@ def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[
         return reader.rows.finished(values.lists())
     begins = range(first, first + max(total, 1), size)
     whole = Whole([first_from(begin, &offsets[0], count) for begin in begins], count, total)
-    others = [pool().submit(whole.work, reader) for reader in readers[1:]]
-    try:
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(whole.work, reader) for reader in readers[1:]]
         whole.work(readers[0])
-    finally:
         for other in others:
-            if not other.cancel():  # if it has not even begun, all is done without it
-                other.result()
+            other.result()
     return whole.rows.finished(values.lists())

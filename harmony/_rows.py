@@ -28,9 +28,6 @@ END_CODES: Final = {token: END_VALUES.index(end) for token, end in ENDS.items()}
 #: Beside the code of a given role: the conversation is not in the buffer of tokens.
 ELSEWHERE: Final = 0x40
 
-#: How many threads may share the work: more have nothing to do, and each has a table of headers.
-MOST_THREADS: Final = 256
-
 #: What a conversation is read from: token ids, a text, or nothing, because its record is wrong.
 Source: TypeAlias = memoryview | list[int] | str | RecordError
 

@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
 
 from harmony._arrow import NESTED_SCHEMA, SCHEMA, flat
 from harmony._engine import as_role
-from harmony._rows import ELSEWHERE, GIVEN, MOST_THREADS, Source
+from harmony._rows import ELSEWHERE, GIVEN, Source
 from harmony._tables import TableParser, buffer_of
 from harmony.columns import build
 from harmony.messages import Role
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NESTED_SCHEMA", "SCHEMA", "parse_batch", "parse_table"]
 
+_MOST_THREADS: Final = 256  # more have nothing to do, and each has a table of headers
 _NO_ID: Final = (1 << 32) - 1  # what `as_buffer` has for integers that are no ids
 
 
@@ -163,4 +164,4 @@ def _checked_threads(threads: int) -> int:
         raise TypeError(f"Expected `int`, got `{type(threads).__name__}` - at `threads`")
     if threads < 1:
         raise ValueError(f"Expected `int` >= 1, got {threads} - at `threads`")
-    return min(threads, MOST_THREADS)
+    return min(threads, _MOST_THREADS)
