@@ -24,6 +24,7 @@ class Subject:
     module: ClassVar[str]
     install: ClassVar[str] = "pip install -e '.[bench]'"
     environment: ClassVar[dict[str, str]] = {}
+    parses: ClassVar[str] = "parse_messages_from_completion_tokens"  # the encoding's method
 
     def __init__(self) -> None:
         try:
@@ -55,7 +56,7 @@ class Subject:
         return self._parse(conversations, None)
 
     def _parse(self, completions: Completions, role: Any, **options: bool) -> Run:
-        parse = self.encoding.parse_messages_from_completion_tokens
+        parse = getattr(self.encoding, self.parses)
 
         def run() -> None:
             for tokens in completions:
@@ -135,18 +136,10 @@ class Harmony(Subject):
     distribution = "harmony-codec"
     module = "harmony"
     environment: ClassVar = {"HARMONY_EXTENSION": "yes"}
+    parses = "parse"
 
     def _check(self, found: importlib.metadata.Distribution) -> None:
         pass  # its import name is its own, and a clone that is changed is imported from elsewhere
-
-    def _parse(self, completions: Completions, role: Any, **options: bool) -> Run:
-        parse = self.encoding.parse
-
-        def run() -> None:
-            for tokens in completions:
-                parse(tokens, role, **options)
-
-        return run
 
     def columns(self, completions: Completions, threads: int = 1) -> Run:
         parse_batch = importlib.import_module("harmony.batch").parse_batch

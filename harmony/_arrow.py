@@ -83,21 +83,24 @@ def nested(columns: Columns) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([messages, *_of_conversation(columns)], schema=NESTED_SCHEMA)
 
 
-def beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
+def _beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
     """The columns of both, of which those that are kept come first."""
     schema = pa.schema([*kept.schema, *added.schema])
     return pa.RecordBatch.from_arrays([*kept.columns, *added.columns], schema=schema)
 
 
 def repeated(kept: pa.RecordBatch, rows: pa.RecordBatch, before: int = 0) -> Iterator[pa.RecordBatch]:
-    """Rows of messages, and beside each what is kept of its conversation; some rows at a time, for it can be much.
+    """Rows, and beside each what is kept of its conversation; of messages some at a time, for it can be much.
 
     There were so many conversations before these.
     """
+    if "conversation" not in rows.schema.names:  # they are nested, one each
+        yield _beside(kept, rows)
+        return
     conversation = rows.column("conversation")
     for start, stop in _bounded(kept, conversation):
         some = rows.slice(start, stop - start)
-        yield numbered_from(before, beside(kept.take(conversation.slice(start, stop - start)), some))
+        yield _numbered_from(before, _beside(kept.take(conversation.slice(start, stop - start)), some))
 
 
 def _bounded(kept: pa.RecordBatch, conversation: pa.Array) -> Iterator[tuple[int, int]]:
@@ -113,7 +116,7 @@ def _bounded(kept: pa.RecordBatch, conversation: pa.Array) -> Iterator[tuple[int
     yield start, len(conversation)
 
 
-def numbered_from(before: int, rows: pa.RecordBatch) -> pa.RecordBatch:
+def _numbered_from(before: int, rows: pa.RecordBatch) -> pa.RecordBatch:
     """The rows, their conversations behind so many others."""
     place = rows.schema.get_field_index("conversation")
     return rows.set_column(place, "conversation", pc.add(rows.column(place), before)) if before else rows

@@ -34,7 +34,7 @@ cdef class Rows:
     cdef dict diagnostics, errors
 
     cdef Py_ssize_t capacity(self) noexcept
-    cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens) except -1
+    cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t rows, Py_ssize_t content) except -1
     cdef int reserve_rows(self, Py_ssize_t count) except -1 nogil
     cdef int reserve_content(self, Py_ssize_t size) except -1 nogil
     cdef int append(self, bytes text) except -1
@@ -46,5 +46,5 @@ cdef class Rows:
     cdef object finished(self, values)
 
 
-cdef Rows take_rows(Py_ssize_t conversations, Py_ssize_t tokens)
+cdef Rows take_rows(Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens)
 cdef int give_rows(Rows rows) except -1

@@ -10,9 +10,9 @@ from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
-from harmony._memory cimport copy_past_cache, resize, signs, signs_of_eight
+from harmony._memory cimport copy_past_cache, resize
 
 from threading import Lock
 
@@ -52,7 +52,7 @@ cdef class Lease:
     cdef Rows rows
 
     def __dealloc__(self):
-        SPARE.give(self.rows)
+        give_rows(self.rows)
 
 
 @cython.final
@@ -68,14 +68,13 @@ cdef class Rows:
         cdef Py_ssize_t of_conversations = self.conversation_capacity * <Py_ssize_t>(sizeof(int64_t) + 1)
         return (self.row_capacity + ROW_ROOM) * ROW_WIDTH + of_conversations + self.content_capacity
 
-    cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens) except -1:
-        """Begins anew; memory for so many tokens is asked for, and new memory is not taken until it is written to."""
-        self.asked = asked_for(conversations, tokens)
+    cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t rows, Py_ssize_t content) except -1:
+        """Begins anew, with memory for so many rows and bytes; new memory is not taken until it is written to."""
         self.first, self.conversations = first, conversations
         self.row_count = self.content_size = 0
         self.diagnostics, self.errors = {}, {}
-        self.reserve_rows(conversations + tokens // TOKENS_A_ROW)
-        self.reserve_content(MOST_BYTES * tokens)
+        self.reserve_rows(rows)
+        self.reserve_content(content)
         if conversations >= self.conversation_capacity:
             resize(<void **>&self.starts, (conversations + 1) * sizeof(int64_t))
             resize(<void **>&self.complete, conversations + 1)
@@ -184,70 +183,70 @@ cdef class Rows:
         return Columns(starts, complete, *arrays, content, values, self.diagnostics, self.errors)
 
 
-cdef class Spare:
-    """Rows that nobody needs any more, whose memory others can have: to touch it was what cost most."""
-    cdef list rows  # the last ones last
-    cdef Py_ssize_t kept  # bytes
-    cdef object lock
+# Rows that nobody needs any more, the last ones last: to touch their memory for the first time was what cost most.
+cdef list SPARE = []
+cdef Py_ssize_t SPARE_BYTES = 0
+LOCK = Lock()  # nobody waits for it, and so no forked process waits forever
 
-    def __cinit__(self):
-        self.rows = []
-        self.lock = Lock()
 
-    cdef Rows take(self, Py_ssize_t asked):
-        """Rows that were asked for as much, more or less; new ones where there are none."""
-        cdef Py_ssize_t place
-        cdef Rows rows
-        if asked >= LEAST_SPARE and self.lock.acquire(blocking=False):  # no forked process waits for it forever
-            try:
-                for place in range(len(self.rows) - 1, -1, -1):
-                    rows = self.rows[place]
-                    if asked // 2 <= rows.asked <= 2 * asked:
-                        del self.rows[place]
-                        self.kept -= rows.capacity()
-                        return rows
-            finally:
-                self.lock.release()
-        return Rows()
-
-    cdef int give(self, Rows rows) except -1:
-        """Keeps rows, unless they are small, or grew to far more than was asked for, or are too much in all."""
-        cdef Py_ssize_t capacity = rows.capacity()
-        cdef list ended = []  # which end when the lock is free again
-        cdef Rows oldest
-        rows.diagnostics = rows.errors = None
-        if rows.asked < LEAST_SPARE or capacity > min(2 * rows.asked, <Py_ssize_t>MOST_SPARE):
-            return 0
-        if not self.lock.acquire(blocking=False):  # a column can be forgotten while this very thread is in here
-            return 0
+cdef Rows spare_rows(Py_ssize_t asked):
+    """Rows that were asked for as many bytes, more or less; new ones where there are none."""
+    global SPARE_BYTES
+    cdef Py_ssize_t place
+    cdef Rows rows
+    if asked >= LEAST_SPARE and LOCK.acquire(blocking=False):
         try:
-            self.rows.append(rows)
-            self.kept += capacity
-            while self.kept > MOST_SPARE:
-                oldest = self.rows.pop(0)
-                self.kept -= oldest.capacity()
-                ended.append(oldest)
+            for place in range(len(SPARE) - 1, -1, -1):
+                rows = SPARE[place]
+                if asked // 2 <= rows.asked <= 2 * asked:
+                    del SPARE[place]
+                    SPARE_BYTES -= rows.capacity()
+                    return rows
         finally:
-            self.lock.release()
-        return 0
+            LOCK.release()
+    return Rows()
 
 
-cdef Spare SPARE = Spare()
-
-
-cdef inline Py_ssize_t asked_for(Py_ssize_t conversations, Py_ssize_t tokens) noexcept:
-    """The bytes that so many conversations and tokens will need, mostly."""
-    return (conversations + tokens // TOKENS_A_ROW) * ROW_WIDTH + MOST_BYTES * tokens
-
-
-cdef Rows take_rows(Py_ssize_t conversations, Py_ssize_t tokens):
-    """Rows for so much, in memory that was used before if there is some."""
-    return SPARE.take(asked_for(conversations, tokens))
+cdef Rows take_rows(Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens):
+    """Rows for so much from a conversation on, begun, in memory that was used before if there is some."""
+    cdef Py_ssize_t count = conversations + tokens // TOKENS_A_ROW, content = MOST_BYTES * tokens
+    cdef Py_ssize_t asked = count * ROW_WIDTH + content
+    cdef Rows rows = spare_rows(asked)
+    rows.asked = asked
+    rows.begin(first, conversations, count, content)
+    return rows
 
 
 cdef int give_rows(Rows rows) except -1:
-    """Has the memory of rows used again."""
-    return SPARE.give(rows)
+    """Has the memory used again, unless it is small, or grew to far more than was asked for, or is too much in all."""
+    global SPARE_BYTES
+    cdef Py_ssize_t capacity = rows.capacity()
+    cdef list ended = []  # which end when the lock is free again
+    cdef Rows oldest
+    rows.diagnostics = rows.errors = None
+    if rows.asked < LEAST_SPARE or capacity > min(2 * rows.asked, <Py_ssize_t>MOST_SPARE):
+        return 0
+    if not LOCK.acquire(blocking=False):  # a column can be forgotten while this very thread is in here
+        return 0
+    try:
+        SPARE.append(rows)
+        SPARE_BYTES += capacity
+        while SPARE_BYTES > MOST_SPARE:
+            oldest = SPARE.pop(0)
+            SPARE_BYTES -= oldest.capacity()
+            ended.append(oldest)
+    finally:
+        LOCK.release()
+    return 0
+
+
+cdef inline uint8_t signs(const int32_t *numbers, Py_ssize_t count) noexcept nogil:
+    """Which of up to eight numbers are negative, a bit each."""
+    cdef uint32_t found = 0
+    cdef Py_ssize_t place
+    for place in range(count):
+        found |= (<uint32_t>numbers[place] >> 31) << place
+    return <uint8_t>found
 
 
 def validity(buffer):
@@ -260,7 +259,7 @@ def validity(buffer):
         return None
     with nogil:
         for place in range(0, count - 7, 8):
-            eight = signs_of_eight(&numbers[place])
+            eight = signs(&numbers[place], 8)
             any_negative |= eight
             out[place >> 3] = ~eight
         if count & 7:

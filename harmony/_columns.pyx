@@ -15,6 +15,7 @@ from harmony._column_rows cimport END, FIELDS, ROOM, Rows, give_rows, take_rows
 from harmony._memory cimport is_utf_8, resize
 
 from array import array
+from bisect import bisect_left
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
@@ -160,10 +161,9 @@ cdef class Reader:
 
     cdef int run(self, Py_ssize_t first, Py_ssize_t stop) except -1:
         """Reads the conversations from `first` to `stop`."""
-        cdef Py_ssize_t index, row, content_size, tokens = self.offsets[stop] - self.offsets[first]
-        cdef Rows rows = take_rows(stop - first, tokens)
+        cdef Py_ssize_t index, row, content_size
+        cdef Rows rows = take_rows(first, stop - first, self.offsets[stop] - self.offsets[first])
         self.rows = rows
-        rows.begin(first, stop - first, tokens)
         with nogil:
             for index in range(first, stop):
                 row, content_size = rows.row_count, rows.content_size
@@ -305,8 +305,7 @@ cdef class Whole:
 
     def __cinit__(self, list bounds, Py_ssize_t conversations, Py_ssize_t tokens):
         self.bounds = [*bounds, conversations]
-        self.rows = take_rows(conversations, tokens)
-        self.rows.begin(0, conversations, tokens)
+        self.rows = take_rows(0, conversations, tokens)
         self.ready = {}
         self.lock = Lock()
 
@@ -351,18 +350,6 @@ cdef class Whole:
         return rows
 
 
-cdef Py_ssize_t first_from(int64_t token, const int64_t *offsets, Py_ssize_t count) noexcept nogil:
-    """The first conversation that begins at a token or behind it."""
-    cdef Py_ssize_t first = 0, middle
-    while first < count:
-        middle = (first + count) // 2
-        if offsets[middle] < token:
-            first = middle + 1
-        else:
-            count = middle
-    return first
-
-
 def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
           strict, bare=True, Py_ssize_t threads=1, elsewhere=None):
     cdef Reader reader
@@ -376,8 +363,9 @@ def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[
         reader = readers[0]
         reader.run(0, count)
         return reader.rows.finished(values.lists())
+    view = memoryview(offsets)
     begins = range(first, first + max(total, 1), size)
-    whole = Whole([first_from(begin, &offsets[0], count) for begin in begins], count, total)
+    whole = Whole([bisect_left(view, begin, 0, count) for begin in begins], count, total)
     with ThreadPoolExecutor(threads - 1) as pool:
         others = [pool.submit(whole.work, reader) for reader in readers[1:]]
         whole.work(readers[0])

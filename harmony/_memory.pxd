@@ -2,7 +2,7 @@
 """Memory that grows without the GIL, is copied, and may hold UTF-8. It knows no format."""
 
 from cpython.mem cimport PyMem_RawRealloc
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport uint8_t
 
 cdef extern from *:
     """
@@ -37,28 +37,9 @@ cdef extern from *:
     #endif
         memcpy(to, from, size);
     }
-
-    /* Which of up to eight numbers are negative, a bit each. */
-    static inline uint8_t signs(const int32_t *numbers, int count) {
-        unsigned found = 0;
-        for (int place = 0; place < count; ++place)
-            found |= (unsigned)(numbers[place] < 0) << place;
-        return (uint8_t)found;
-    }
-
-    static inline uint8_t signs_of_eight(const int32_t *numbers) {
-    #ifdef __SSE2__
-        return (uint8_t)(_mm_movemask_ps(_mm_loadu_ps((const float *)numbers))
-                         | _mm_movemask_ps(_mm_loadu_ps((const float *)(numbers + 4))) << 4);
-    #else
-        return signs(numbers, 8);
-    #endif
-    }
     """
     void advise_large_pages(void *data, size_t size) noexcept nogil
     void copy_past_cache(char *target, const char *source, size_t size) noexcept nogil
-    uint8_t signs(const int32_t *numbers, int count) noexcept nogil
-    uint8_t signs_of_eight(const int32_t *numbers) noexcept nogil
 
 
 cdef inline int resize(void **data, size_t size) except -1 nogil:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harmony import vocabulary
-from harmony._arrow import NESTED_SCHEMA, SCHEMA, beside, changed, flat, nested, repeated
+from harmony._arrow import NESTED_SCHEMA, SCHEMA, changed, flat, nested, repeated
 from harmony._engine import as_role
 from harmony._rows import ELSEWHERE, GIVEN, Columns, Source
 from harmony.columns import build
@@ -79,10 +79,7 @@ class TableParser:
             for start in range(0, len(batch), size):
                 piece = batch.slice(start, size)
                 kept, columns = self.kept_of(piece), self.columns(piece, bare=not self._nested)
-                if self._nested:
-                    yield beside(kept, nested(columns))
-                else:
-                    yield from repeated(kept, flat(columns), before)
+                yield from repeated(kept, nested(columns) if self._nested else flat(columns), before)
                 before += len(piece)
 
     def _added(self) -> pa.Schema:

@@ -107,12 +107,9 @@ class Rows(NamedTuple):
 
     def batches(self, before: int) -> Iterator[pa.RecordBatch]:
         """Both side by side, some rows at a time; there were so many records before."""
-        from harmony import _arrow
+        from harmony._arrow import repeated
 
-        if "conversation" in self.rows.schema.names:
-            yield from _arrow.repeated(self.kept, self.rows, before)
-        else:
-            yield _arrow.beside(self.kept, self.rows)
+        return repeated(self.kept, self.rows, before)
 
 
 def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
