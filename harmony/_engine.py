@@ -16,7 +16,7 @@ from harmony import machine, vocabulary
 from harmony.errors import Diagnostic, Fault
 from harmony.header import Header
 from harmony.messages import Message, Role
-from harmony.results import STREAM_STATES
+from harmony.results import STREAM_STATES, Snapshot
 
 #: By what the diagnostics of a whole input are sorted.
 POSITION: Final = attrgetter("position")
@@ -90,9 +90,9 @@ def state_data(
             stop -= 1
             pending -= len(token_bytes(content_tokens[stop]))
         data["header"] = header.to_dict()
-        data["content_tokens"] = content_tokens[:stop]
+        data["content_tokens"] = Snapshot(content_tokens, stop)
     elif state != machine.State.EXPECT_START:
-        data["header_tokens"] = header_tokens[:]
+        data["header_tokens"] = Snapshot(header_tokens, len(header_tokens))
     return data
 
 

@@ -48,7 +48,6 @@ cdef class Moves:
     cdef int _forget_header(self) except -1
     cdef int _close_message(self, object end) except -1
     cdef int _add_to_content(self, int64_t rank) except -1
-    cdef list _own_tokens(self)
     cdef int _look_before(self, int kind) except -1
     cdef bint _is_short(self, int marker) except -1
     cdef bint _look(self, int marker) except -1

@@ -104,7 +104,7 @@ class Moves:
                 token = as_id(token, self._position)
                 adding = self._is_adding()  # its `__index__` may have used this parser
             if streaming:
-                self._own_tokens().append(token)
+                self._tokens.append(token)
             if adding and 0 <= token < vocabulary.FIRST_SPECIAL:
                 self._content += vocabulary.TOKEN_BYTES[token]
                 if streaming:
@@ -277,11 +277,6 @@ class Moves:
         self._settled += used
         return text or None
 
-    def _own_tokens(self) -> list[int]:
-        if sys.getrefcount(self._tokens) > 2:  # as in `_close_message`
-            self._tokens = self._tokens[:]
-        return self._tokens
-
     # --- lenient parsing
 
     def _look_before(self, kind: int) -> None:
@@ -369,8 +364,6 @@ class Moves:
         self._note(placed(faults, self._header_tokens, self._header_start, self._unit))
 
     def _note(self, diagnostics: list[Diagnostic]) -> None:
-        if sys.getrefcount(self._diagnostics) > 2:  # as in `_close_message`
-            self._diagnostics = self._diagnostics[:]
         self._diagnostics += diagnostics
 
     def _refuse(self, fault: Fault) -> NoReturn:
