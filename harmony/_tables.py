@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
@@ -30,6 +31,26 @@ def buffer_of(values: pa.Array, item: Literal["I", "q"]) -> memoryview:
         return memoryview(b"").cast(item)
     width = values.type.bit_width // 8
     return memoryview(data).cast("B")[values.offset * width : (values.offset + len(values)) * width].cast(item)
+
+
+def checked_offsets(offsets: pa.Array, size: int) -> memoryview:
+    """A copy of the offsets as int64, which ascend within `size` tokens. ValueError where they do not.
+
+    They are copied before they are checked: the memory of an array can be that of a file that others write.
+    """
+    if len(offsets) == 0:
+        raise ValueError("Expected one offset more than completions, found none - at `offsets`")
+    copied = buffer_of(offsets.cast(pa.int64()), "q").tobytes()
+    bounds = pa.Array.from_buffers(pa.int64(), len(offsets), [None, pa.py_buffer(copied)])
+    descending = pc.less(bounds[1:], bounds[:-1])
+    if pc.any(descending).as_py():
+        place = pc.index(descending, True).as_py() + 1
+        raise ValueError(
+            f"Expected offsets that ascend, found {bounds[place]} behind {bounds[place - 1]} - at `offsets[{place}]`"
+        )
+    if bounds[0].as_py() < 0 or bounds[-1].as_py() > size:
+        raise ValueError(f"Expected offsets in 0..{size}, found {bounds[0]} to {bounds[-1]} - at `offsets`")
+    return memoryview(copied).cast("q")
 
 
 class TableParser:
@@ -174,9 +195,10 @@ def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, di
     """The ids of all lists, where each begins and ends among them, and the rows that no uint32 can hold."""
     kind = column.type.value_type
     lists = column.cast(pa.large_list(kind))
-    first = lists.offsets[0].as_py()
-    offsets = buffer_of(pc.subtract(lists.offsets, first), "q")
-    values = lists.values.slice(first, offsets[len(column)])
+    bounds = checked_offsets(lists.offsets, len(lists.values))
+    first, stop = bounds[0], bounds[-1]
+    values = lists.values.slice(first, stop - first)
+    offsets = memoryview(array("q", [bound - first for bound in bounds])) if first else bounds
     elsewhere: dict[int, Source] = {}
     for row in _rows_where(_outside(values), offsets):
         elsewhere[row] = column[row].as_py()

@@ -100,7 +100,7 @@ def test_a_truncated_packed_file() -> None:
 def test_a_packed_file_with_a_bit_that_flipped(place: int) -> None:
     packed = bytearray((Path(harmony.__file__).parent / "data" / vocabulary.PACKED_NAME).read_bytes())
     packed[place] ^= 0x10
-    with pytest.raises(harmony.HarmonyError, match="its CRC-32 is [0-9a-f]{8}, not 8e0f5a1a; install harmony-codec"):
+    with pytest.raises(harmony.HarmonyError, match=r"its CRC-32 is [0-9a-f]{8}, not 8e0f5a1a; install harmony-codec"):
         vocabulary.Vocabulary(bytes(packed))
 
 
