@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard, TypeVar
 
 from harmony._record import Record
-from harmony._schemas import Schema, TooManySteps, load_jsonschema, misfit, read_json, read_schema, reason
+from harmony._schemas import Schema, TooManySteps, load_jsonschema, misfit, of_schema, read_json, read_schema, reason
 from harmony.errors import Diagnostic, quote
 from harmony.header import CONSTRAINED
 from harmony.messages import (
@@ -468,7 +468,7 @@ def _schema_findings(view: View) -> Iterator[tuple[str, int, str]]:
             schemas[line.call] = None
             try:
                 schemas[line.call], fault = read_schema(tool.parameters)
-            except Exception as error:  # a schema can hold anything, and Python objects can raise anything
+            except of_schema() as error:
                 yield "unusable-schema", tool.position, f"{unfit}: {reason(error)}"
             else:
                 if fault:
@@ -478,7 +478,7 @@ def _schema_findings(view: View) -> Iterator[tuple[str, int, str]]:
             continue
         try:
             problem = misfit(schema, quote(line.call), text, is_json=line.content_type in _JSON)
-        except Exception as error:  # there is no end to them: references, numbers, regular expressions
+        except of_schema() as error:
             if isinstance(error, TooManySteps):
                 schemas[line.call] = None  # else many calls could make it many times too many
             yield "unusable-schema", line.position, f"{unfit}: {reason(error)}"

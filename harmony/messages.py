@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from harmony._record import Record, check_finite, checked, converted, guarded, unchecked, written
+from harmony._record import Record, check_finite, check_repeats, checked, converted, guarded, unchecked, written
 from harmony.tools import BROWSER, PYTHON
 
 if TYPE_CHECKING:
@@ -285,7 +285,9 @@ def _flat_content(content: list[_Part], finite: bool) -> Any:
     flat: list[_Part] = []
     tools = False
     for part in content:
-        tools = tools or (not isinstance(part, TextContent) and bool(part.tools))
+        if not isinstance(part, TextContent) and part.tools:
+            check_repeats(part)
+            tools = True
         system = isinstance(part, SystemContent)
         flat.append(unchecked(_FlatSystemContent, *msgspec.structs.astuple(part)) if system else part)
     if not finite or not tools:
@@ -350,7 +352,7 @@ class _Exchanged(Record):
 
     def to_msgpack(self) -> bytes:
         """The flat form as msgpack. Raises ValueError for integers beyond 64 bits and for lone surrogates."""
-        encoded: bytes = guarded(written, msgspec.msgpack.encode, self._to_flat(finite=False))
+        encoded: bytes = guarded(written, msgspec.msgpack.encode, guarded(self._to_flat, finite=False))
         return encoded
 
     @classmethod

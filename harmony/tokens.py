@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from operator import index
 from struct import iter_unpack
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -40,8 +39,11 @@ def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
         except TypeError:
             pass
         else:
-            with suppress(NotImplementedError):  # of a memoryview whose items Python does not know
+            try:
                 return list(integers)
+            except NotImplementedError:
+                if not isinstance(tokens, memoryview):  # whose items Python need not know
+                    raise
     raise TypeError(f"Expected a sequence of token ids, got `{type(tokens).__name__}`")
 
 
