@@ -25,7 +25,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import Diagnostic, HarmonyError
+from harmony.errors import Diagnostic, HarmonyError, printable
 from harmony.jsonl import (
     Line,
     LogRecord,
@@ -75,7 +75,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def to_text(self) -> str:
         """The problem as a line to be read, and its excerpt below."""
-        line = f"{self.file}:{self.line}:{self.column}: {self.code} {self.message}".replace("\n", "\\n")
+        line = printable(f"{self.file}:{self.line}:{self.column}: {self.code} {self.message}")
         return line if self.excerpt is None else "\n    ".join([line, *self.excerpt.split("\n")])
 
     def to_json(self) -> str:

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from harmony import logs
-from harmony._show import without_commands
 from harmony.completions import Tally
+from harmony.errors import printable
 from harmony.files import BLOCK, TABLES, Unreadable, expand, format_of
 from harmony.outputs import CannotResume, is_finished
 
@@ -142,7 +142,7 @@ def _counted(number: int, name: str) -> str:
 
 def _codes(counts: dict[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"{code} {number:,}" for code, number in ordered[:_CODES_SHOWN])
+    shown = ", ".join(f"{printable(code)} {number:,}" for code, number in ordered[:_CODES_SHOWN])
     return shown + f", and {len(ordered) - _CODES_SHOWN} other codes" * (len(ordered) > _CODES_SHOWN)
 
 
@@ -186,7 +186,7 @@ def refusing(output: str | None) -> Iterator[None]:
         raise Refused(f"{name} cannot be written: {error.strerror or error}{go_on()}") from error
     except KeyboardInterrupt:
         if go_on():
-            sys.stderr.write(f"harmony: interrupted{go_on()}\n")
+            sys.stderr.write(f"harmony: interrupted{printable(go_on())}\n")
         raise
 
 
@@ -203,7 +203,7 @@ class _Shown:
 
     def print(self, line: str) -> None:
         console = self._bar.console if self._bar is not None else Console(stderr=True, highlight=False)
-        console.print(f"harmony: {without_commands(line)}", markup=False, soft_wrap=True)
+        console.print(f"harmony: {printable(line)}", markup=False, soft_wrap=True)
 
     def watcher(self, before: Tally) -> logs.Watcher:
         def watch(taken: int, size: int | None, tally: Tally) -> None:

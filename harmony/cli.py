@@ -22,9 +22,9 @@ import typer
 import harmony
 from harmony import _runs, vocabulary
 from harmony._checking import Unreadable, linter_of, problems
-from harmony._show import console, show, show_tokens, without_commands
+from harmony._show import console, readable, show, show_tokens
 from harmony.completions import Tally
-from harmony.errors import HarmonyError, quote
+from harmony.errors import HarmonyError, printable, quote
 from harmony.files import TABLES, Reader, expand, format_of
 from harmony.files import Unreadable as UnreadableLog
 from harmony.header import Style
@@ -305,10 +305,10 @@ def validate(
                 if output_format == "json":
                     typer.echo(("," if count else "[") + problem.to_json())
                 else:
-                    typer.echo(without_commands(problem.to_text() if output_format == "text" else problem.to_github()))
+                    typer.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
                 count += 1
         except Unreadable as error:
-            typer.echo(f"harmony: {without_commands(str(error))}", err=True)
+            typer.echo(f"harmony: {printable(str(error))}", err=True)
             unread = True
         bad_files += count > before
     if output_format == "json":
@@ -374,7 +374,7 @@ def info() -> None:
     }
     width = max(map(len, facts))
     for name, fact in facts.items():
-        typer.echo(f"{name:{width}}  {fact}")
+        typer.echo(f"{name:{width}}  {printable(fact)}")
 
 
 @vocab.command(epilog="Example: [bold]harmony vocab export ~/encodings[/bold]")
@@ -395,11 +395,11 @@ def export(
         partial.replace(path)
     except OSError as error:
         _refuse(f"{path} cannot be written: {error.strerror}")
-    typer.echo(f"{path}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
+    typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
 
 
 def _refuse(reason: str) -> NoReturn:
-    typer.echo(f"harmony: {without_commands(reason)}", err=True)
+    typer.echo(f"harmony: {printable(reason)}", err=True)
     raise SystemExit(2)
 
 
