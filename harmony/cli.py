@@ -219,7 +219,11 @@ def render(
         ),
     ] = "openai",
     text: Annotated[
-        bool, typer.Option("--text", help="Give `text`, markers written out, in place of `tokens`.")
+        bool,
+        typer.Option(
+            "--text",
+            help="Give `text`, markers written out, in place of `tokens`; not safe where messages spell markers.",
+        ),
     ] = False,
 ) -> None:
     """Render conversations into tokens.
@@ -230,8 +234,9 @@ def render(
 
     Each line gives one line, in order: its other fields, with `tokens`
     (ids) or `text`, or with `error`. Their `role` is null, so that
-    `harmony parse` reads them back; but where messages spell markers, a
-    text reads as if they were markers, and only tokens are safe.
+    `harmony parse` reads them back. Where messages spell markers, the
+    `text` reads as if these were markers, and one message as several; only
+    `tokens` are safe then.
 
     Where no --output is named, a terminal shows the text to be read, and
     the number of tokens.
@@ -329,7 +334,9 @@ def tokens(
 ) -> None:
     """Show a text, or token ids, as tokens, special tokens marked.
 
-    Special tokens written out in a text are those tokens.
+    Special tokens written out in a text are those tokens, whoever wrote
+    them: where messages spell markers, their rendered text gives other
+    tokens than the messages do.
     """
     encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
     if items == ["-"]:

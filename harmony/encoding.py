@@ -74,6 +74,10 @@ class HarmonyEncoding:
         Special tokens written out in it become those tokens where `allowed_special` names them ("all": all of them).
         Any that `disallowed_special` names raises HarmonyError; "all" means all that are not allowed, so nothing is
         encoded as special unasked. With `disallowed_special=()` what is not allowed is encoded as ordinary text.
+
+        Do not encode rendered or decoded text again with `allowed_special="all"`: markers that the content of a
+        message spells become special tokens, and one message becomes several. Keep the ids that rendering gave.
+
         Single surrogates are encoded as U+FFFD. A run of a million spaces is more than the encoder can take, and a
         HarmonyError too.
         """
