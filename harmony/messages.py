@@ -136,6 +136,16 @@ class Content(Record):
         """A part from its data, `type` optional and unknown keys ignored. Raises what `model_validate` raises."""
         return cls.model_validate(raw)
 
+    def _data(self) -> list[Any] | None:
+        tools = getattr(self, "tools", None)
+        data: list[Any] = []
+        for space in dict.values(tools) if type(tools) is dict else [tools]:
+            if type(space) is ToolNamespaceConfig and type(space.tools) is list:
+                data += space.tools
+            else:
+                data.append(space)
+        return [item.parameters if type(item) is ToolDescription else item for item in data]
+
 
 class TextContent(Content, tag="text", gc=False):
     """Text, which is all that most messages have."""
