@@ -344,9 +344,10 @@ def arguments_break_schema(view: View) -> Iterator[Problem]:
 def unusable_schema(view: View) -> Iterator[Problem]:
     """The schema of a tool that is called is a JSON schema that arguments can be checked by.
 
-    What is no JSON schema is found at the message that declares it. A reference that leads nowhere or round in
-    circles, and a schema that takes too many steps, are found at the call; references are never fetched. A schema is
-    of draft 2020-12, unless its `$schema` says otherwise. Needs jsonschema. Trips: a parameter of the type `any`.
+    What is no JSON schema, or has objects in too many places, is found at the message that declares it. A reference
+    that leads nowhere or round in circles, and a schema that takes too many steps, are found at the call; references
+    are never fetched. A schema is of draft 2020-12, unless its `$schema` says otherwise. Needs jsonschema. Trips: a
+    parameter of the type `any`.
     """
     return ((position, text) for code, position, text in view.schema_findings if code == "unusable-schema")
 

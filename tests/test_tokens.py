@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow
 import pytest
 
 from harmony import batch, is_valid, load_harmony_encoding
+from harmony.tokens import as_sequence
 from harmony.vocabulary import END, MESSAGE, START
 
 
@@ -92,3 +94,12 @@ def test_ids_at_any_address(engine: ModuleType) -> None:
         assert batch.parse_batch(given, [0, 50, 100], role=None) == batch.parse_batch(ids, [0, 50, 100], role=None)
         assert is_valid(given)
         assert not is_valid(given[:-1])
+
+
+def test_what_an_iterable_raises_comes_out() -> None:
+    def unfinished() -> Iterator[int]:
+        yield 1
+        raise NotImplementedError("mine")
+
+    with pytest.raises(NotImplementedError, match="mine"):
+        as_sequence(unfinished())
