@@ -75,6 +75,8 @@ MOST_REPEATED: Final = 1_048_576
 _VALUE_LENGTH: Final = 128
 # Data of so few values is written out without a closer look.
 _FEW: Final = 10_000
+# So many objects are looked into at once, for one large list may stand in all of these places.
+_AT_ONCE: Final = 16
 _STEPS_SHOWN: Final = 7  # of a path: from a message's content to a property of a tool
 
 
@@ -153,13 +155,18 @@ def check_repeats(value: Any, most: int = MOST_REPEATED) -> None:
 
 
 def _has_few_values(data: list[Any]) -> bool:
-    """Whether there are certainly few values in JSON's types; it costs a tenth of counting them."""
+    """Whether there are certainly few values in JSON's types; it costs a fifth of counting them."""
     layer, count = data, 0
-    while layer and count <= _FEW:
-        # Of an object of another class, its class is one of the referents, and all that the class refers to: too many.
-        layer = gc.get_referents(*layer)
-        count += len(layer)
-    return not layer
+    while layer:
+        inner: list[Any] = []
+        for start in range(0, len(layer), _AT_ONCE):
+            # Of an object of another class, its class is a referent, and all that the class refers to: too many.
+            inner += gc.get_referents(*layer[start : start + _AT_ONCE])
+            if count + len(inner) > _FEW:
+                return False
+        count += len(inner)
+        layer = inner
+    return True
 
 
 def _size(value: Any, sizes: dict[int, int], once: list[int]) -> int:

@@ -175,6 +175,11 @@ def test_only_what_stands_in_several_places_counts() -> None:
         check_repeats([inner] * 22, limit)
 
 
+def test_looking_at_repetition_takes_no_memory_for_it() -> None:
+    with pytest.raises(ValueError, match=f"{MOST_REPEATED:,}"):
+        check_repeats([[None] * 1_000_000] * 9_000)  # 72 GB of references, if they were all listed
+
+
 def test_long_texts_count_by_their_length() -> None:
     text = "x" * 1_280_000
     check_repeats([text] * 100)
