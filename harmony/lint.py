@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cached_property
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard, TypeVar
 
@@ -131,11 +130,14 @@ class View:
         self.tools: dict[str, Tool] = {}
         self.answers: dict[int, int] = {}
         self.turns = 0
+        self._schema_findings: list[tuple[str, int, str]] | None = None
 
-    @cached_property
+    @property
     def schema_findings(self) -> list[tuple[str, int, str]]:
         """What two rules find in one go: the code, the index of a message, and what is wrong."""
-        return list(_schema_findings(self))
+        if self._schema_findings is None:  # cached_property of Python 3.11 has a lock, which a forked child would keep
+            self._schema_findings = list(_schema_findings(self))
+        return self._schema_findings
 
 
 def _view(messages: list[Message]) -> View:
