@@ -20,7 +20,7 @@ from harmony import logs
 from harmony.completions import Tally
 from harmony.errors import printable
 from harmony.files import BLOCK, TABLES, Unreadable, expand, format_of
-from harmony.outputs import CannotResume, is_finished
+from harmony.outputs import CannotResume, Paths, check_apart, is_finished
 
 if TYPE_CHECKING:
     from harmony.stats import Stats
@@ -52,14 +52,7 @@ def runs(files: Sequence[str], output: str) -> list[Run]:
         made = [Run([name], str(Path(output, relative)), in_folder=True) for name, relative in named]
     else:
         made = [Run([name for name, _ in named], output)]
-    written: set[str] = set()
-    read = {_identity(name) for name, _ in named}
-    for run in made:
-        if run.output in written:
-            raise Refused(f"{run.output} would be written twice, for two inputs have that name")
-        written.add(run.output)
-        if run.output != "-" and (found := _identity(run.output)) is not None and found in read:
-            raise Refused(f"{run.output} is the file that is read")
+    check_apart((name for name, _ in named), (run.output for run in made))
     return made
 
 
@@ -107,13 +100,15 @@ def parse_on_cluster(task: logs.Task, files: Sequence[str], output: str) -> Tall
             return ray.run(msgspec.structs.replace(task, to=into), files, output, watch=shown.watcher(Tally()))
 
 
-def count(task: logs.Task, files: Sequence[str], *, workers: int | None) -> tuple[Stats, Tally]:
-    """Counts what is in logs, with a bar on a terminal. Raises as `parse` does."""
+def count(task: logs.Task, files: Sequence[str], outputs: Sequence[str], *, workers: int | None) -> tuple[Stats, Tally]:
+    """Counts what is in logs, with a bar on a terminal, to be written to some outputs. Raises as `parse` does."""
     try:
         import pyarrow  # noqa: F401  which counting needs whatever the logs are
     except ImportError:
         raise Refused("to count needs pyarrow: pip install 'harmony-codec[cli]'") from None
     run = Run([name for name, _ in expand(files)], "")
+    with refusing(None):
+        check_apart(run.inputs, outputs)
     with _progress([_size_of(run)]) as shown, refusing(None):
         task = msgspec.structs.replace(task, to="stats", threads=workers or cores())
         return logs.count(task, run.inputs, workers=_workers(run, workers), watch=shown.watcher(Tally()))
@@ -146,15 +141,6 @@ def _codes(counts: dict[str, int]) -> str:
     return shown + f", and {len(ordered) - _CODES_SHOWN} other codes" * (len(ordered) > _CODES_SHOWN)
 
 
-def _identity(name: str) -> tuple[int, int] | None:
-    """What tells a regular file from all others, under any name; None for what is none, or is not there."""
-    try:
-        found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
-
-
 def _workers(run: Run, asked: int | None) -> int:
     """How many processes are worth their start: none where lines are to come out as they come in, or there are few."""
     sizes = [Path(name).stat() for name in run.inputs if name != "-" and format_of(name) not in TABLES]
@@ -169,7 +155,7 @@ def refusing(output: str | None) -> Iterator[None]:
     """Says what went wrong, and that what came before it is kept."""
 
     def go_on() -> str:
-        if output is None or output == "-" or not Path(f"{os.path.realpath(output)}.partial.state").exists():
+        if output is None or output == "-" or not Paths.of(output).state.exists():
             return ""
         return f"; what came before is kept in {output}.partial, and --resume goes on from there"
 

@@ -30,7 +30,7 @@ from harmony.files import Unreadable as UnreadableLog
 from harmony.header import Style
 from harmony.jsonl import Batch, LogRecord, Names, RecordError, batch_of, parse_batch, render_batch
 from harmony.logs import Task
-from harmony.outputs import Output
+from harmony.outputs import Output, check_apart
 from harmony.parser import COMPILED
 from harmony.rendering import Purpose, RenderConversationConfig
 from harmony.validation import Start
@@ -179,7 +179,8 @@ def stats(
             from harmony import plots  # which says what is missing
 
             plots.check(plot)  # before the work is done
-        found, tally = _runs.count(Task(names=Names(tokens, text, role), strict=strict), files, workers=workers)
+        task, outputs = Task(names=Names(tokens, text, role), strict=strict), ["-", *([plot] if plot else [])]
+        found, tally = _runs.count(task, files, outputs, workers=workers)
         summed = found.summary()
         if plot is not None:
             plots.save(summed, plot)
@@ -296,6 +297,8 @@ def validate(
             _refuse(f"{file}: expected JSON Lines, text or token ids, uncompressed")
     if not lint and (select or ignore):
         _refuse("--select and --ignore need --lint")
+    with _refused():
+        check_apart(files, ["-"])
     try:
         linter = linter_of(select, ignore) if lint else None
     except (ValueError, ImportError) as error:
@@ -340,6 +343,8 @@ def tokens(
     """
     encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
     if items == ["-"]:
+        with _refused():
+            check_apart(items, ["-"])
         items = [sys.stdin.buffer.read().decode(errors="surrogateescape")]
     text = " ".join(items)
     show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
@@ -395,13 +400,11 @@ def export(
     openai-harmony and others read it there with TIKTOKEN_ENCODINGS_BASE=FOLDER.
     """
     path = folder / vocabulary.FILE_NAME
-    partial = path.with_suffix(".partial")
-    try:
+    with _refused(), _runs.refusing(str(path)):
         folder.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(vocabulary.shipped().official_file())
-        partial.replace(path)
-    except OSError as error:
-        _refuse(f"{path} cannot be written: {error.strerror}")
+        with Output(str(path), {}, resume=False) as output:
+            output.write(vocabulary.shipped().official_file())
+            output.finish()
     typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
 
 

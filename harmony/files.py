@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from io import BufferedReader, FileIO
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_ISDIR
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+from xxhash import xxh3_64
 
-from harmony.errors import printable
+from harmony._places import Changed, Place, Stamp, describe, stamp_of
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
@@ -42,7 +43,6 @@ _FORMATS: Final[dict[str, Format]] = {".gz": "gzip", ".zst": "zstd", ".parquet":
 #: The logs that are looked for in a folder.
 LOG_SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
 _LIBRARIES: Final = {"zstd": "zstandard", "parquet": "pyarrow.parquet", "arrow": "pyarrow"}
-_TAIL: Final = 64
 _BUFFER: Final = 1 << 16
 # A step of inflation: it reads little, for what follows a member's end is copied, and gives no more than it may.
 _COMPRESSED_STEP: Final = 1 << 14
@@ -54,19 +54,6 @@ _ZSTD_SKIPPED: Final = 0x184D2A50 >> 4  # the last four bits are free
 
 class Unreadable(Exception):  # noqa: N818  nothing is known to be wrong with what the file holds
     """Raised for a file that cannot be read, or not to its end; it says which, why, and how far it was read."""
-
-
-class Place(msgspec.Struct, frozen=True):
-    """How far files were read.
-
-    `file` is the index of the file, `offset` the uncompressed bytes (for a table: the batches) taken from it, `number`
-    that of the next line or row, from 1, and `tail` the last bytes before it: at most 64, and none for tables.
-    """
-
-    file: int = 0
-    offset: int = 0
-    number: int = 1
-    tail: bytes = b""
 
 
 class Piece(NamedTuple):
@@ -136,19 +123,30 @@ def _inside(folder: Path) -> list[tuple[str, str]]:
 class Reader:
     """The pieces of some files, one after the other; `-` is standard input.
 
-    It begins at a place that an earlier piece was followed by. With `full`, a piece of lines is as large as it may be;
-    without, it is given as soon as there are some whole lines, for a reader who waits. Raises Unreadable, and
-    ImportError where a library is missing. `size` is the bytes of all files as they are stored, None if not known.
+    It begins at a place that an earlier piece was followed by; `before` are the last places in the files before that
+    one. With `full`, a piece of lines is as large as it may be; without, it is given as soon as there are some whole
+    lines, for a reader who waits. Raises Unreadable; Changed, before the first piece, where a file is not the one that
+    an earlier reader read; and ImportError where a library is missing. `size` is the bytes of all files as they are
+    stored, None if not known.
     """
 
-    def __init__(self, names: Sequence[str], place: Place = Place(), *, full: bool = True) -> None:  # noqa: B008
+    def __init__(
+        self,
+        names: Sequence[str],
+        place: Place = Place(),  # noqa: B008
+        before: Sequence[Place] = (),
+        *,
+        full: bool = True,
+    ) -> None:
         for name in names:
             if (file_format := format_of(name)) in _LIBRARIES:
                 library_of(file_format)
         self._names = list(names)
         self._begin = place
+        self._before = before
         self._full = full
-        self._sizes = [_size(name) for name in names]
+        self._stamps = [_stamp(name) for name in names]
+        self._sizes = [stamp and stamp[0] for stamp in self._stamps]
         self.size = None if None in self._sizes else sum(size or 0 for size in self._sizes)
         self._done = sum(size or 0 for size in self._sizes[: place.file])
         self._file: _Counted | None = None
@@ -163,16 +161,26 @@ class Reader:
         return self._done + (self._file.taken if size is None else min(self._file.taken, size))
 
     def __iter__(self) -> Iterator[Piece]:
+        for place in self._before:
+            if place.stamp is None or place.stamp != self._stamps[place.file]:
+                for _ in self._rest(place):
+                    raise _changed(self._names[place.file], "expected nothing behind what was read, found more")
         for index in range(self._begin.file, len(self._names)):
-            place = self._begin if index == self._begin.file else Place(index)
-            name, self._index = self._names[index], index
-            try:
-                self._file = _Counted(sys.stdin.fileno(), closefd=False) if name == "-" else _Counted(name)
-            except OSError as error:
-                raise unread(name, error) from None
-            with BufferedReader(self._file, _BUFFER) as source:
-                yield from pieces(name, source, place, full=self._full)
-                self._done, self._file = self.taken, None
+            yield from self._rest(self._begin if index == self._begin.file else Place(index))
+            self._done, self._file = self.taken, None
+
+    def _rest(self, place: Place) -> Iterator[Piece]:
+        """The pieces of a file that follow a place in it."""
+        self._index = place.file
+        name, stamp = self._names[place.file], self._stamps[place.file]
+        if place.offset and format_of(name) in TABLES and place.stamp != stamp:
+            raise _changed(name, f"expected {describe(place.stamp)}, found {describe(stamp)}")
+        try:
+            self._file = _Counted(sys.stdin.fileno(), closefd=False) if name == "-" else _Counted(name)
+        except OSError as error:
+            raise unread(name, error) from None
+        with BufferedReader(self._file, _BUFFER) as source:
+            yield from pieces(name, source, msgspec.structs.replace(place, stamp=stamp), full=self._full)
 
 
 class _Counted(FileIO):
@@ -192,12 +200,11 @@ class _Fault(Exception):  # noqa: N818  it becomes an Unreadable where its place
     """What is wrong with compressed data."""
 
 
-def _size(name: str) -> int | None:
+def _stamp(name: str) -> Stamp | None:
     try:
-        found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
+        return stamp_of(name)
     except OSError as error:
         raise unread(name, error) from None
-    return found.st_size if S_ISREG(found.st_mode) else None
 
 
 def pieces(name: str, source: BufferedReader[Any], place: Place, *, full: bool = True) -> Iterator[Piece]:
@@ -213,8 +220,8 @@ def unread(name: str, error: Exception, read: int = 0, unit: str = "line") -> Un
     return Unreadable(f"{_shown(name)} cannot be read{after}: {reason}")
 
 
-def _other_file(name: str, fact: str) -> Unreadable:
-    return Unreadable(f"{_shown(name)} is not the file that was read before: {fact}")
+def _changed(name: str, fact: str) -> Changed:
+    return Changed(f"{_shown(name)} is not the file that was read before: {fact}")
 
 
 def _shown(name: str) -> str:
@@ -223,30 +230,28 @@ def _shown(name: str) -> str:
 
 def _lines(name: str, source: BufferedReader[_Counted], place: Place, full: bool) -> Iterator[Piece]:
     """The rest of a file of lines, from a place in it."""
-    index, offset, number, tail = place.file, place.offset, place.number, place.tail
-    if offset and format_of(name) == "lines" and name != "-" and S_ISREG(os.fstat(source.fileno()).st_mode):
-        source.raw.taken = source.seek(max(offset - len(tail), 0))
-    skipped = offset - source.raw.taken
+    offset, number, digest = place.offset, place.number, xxh3_64()
     chunks = _Chunks(_DECODERS[format_of(name)](source))
-    found = chunks.skip(skipped)
+    size, last = 0, b""
+    for data in chunks.first(offset):
+        size, last = size + len(data), data[-1:]
+        digest.update(data)
     if chunks.fault is not None:
         raise unread(name, chunks.fault)
-    if found != tail:
-        raise _other_file(name, f"expected {_quoted(tail)} before byte {offset:,}, found {_quoted(found)}")
-    if tail and not tail.endswith(b"\n") and chunks.take():
-        raise _other_file(name, f"expected its end at byte {offset:,}, found more")
+    if size < offset:
+        raise _changed(name, f"expected at least {offset:,} bytes, found {size:,}")
+    if digest.intdigest() != place.digest:
+        raise _changed(name, f"expected the {offset:,} bytes that were read, found others")
+    if last not in (b"", b"\n") and chunks.take():
+        raise _changed(name, f"expected its end at byte {offset:,}, found more")
     for data in _cut(chunks, full):
         first = number
         number += data.count(b"\n") + (not data.endswith(b"\n"))
         offset += len(data)
-        tail = (tail + data[-_TAIL:])[-_TAIL:]
-        yield Piece(data, first, Place(index, offset, number, tail))
+        digest.update(data)
+        yield Piece(data, first, Place(place.file, offset, number, digest.intdigest(), place.stamp))
     if chunks.fault is not None:
         raise unread(name, chunks.fault, number - 1)
-
-
-def _quoted(data: bytes) -> str:
-    return f"`{printable(data.decode(errors='backslashreplace'))}`" if data else "nothing"
 
 
 class _Chunks:
@@ -270,15 +275,12 @@ class _Chunks:
         self.ended = not chunk
         return chunk
 
-    def skip(self, size: int) -> bytes:
-        """Drops so many bytes, and gives the last of them; none if there are fewer."""
-        last = b""
+    def first(self, size: int) -> Iterator[bytes]:
+        """So many bytes, or all if there are fewer."""
         while size > 0 and (chunk := self.take()):
-            dropped = chunk[:size]
-            size -= len(dropped)
-            last = (last + dropped[-_TAIL:])[-_TAIL:]
-            self._returned = chunk[len(dropped) :]
-        return b"" if size > 0 else last
+            self._returned = chunk[size:]
+            yield chunk[:size]
+            size -= len(chunk)
 
 
 def _cut(chunks: _Chunks, full: bool) -> Iterator[bytes]:
@@ -431,13 +433,13 @@ def _rows(name: str, source: BufferedReader[_Counted], place: Place, full: bool)
             if end <= done:
                 continue
             if start < done:
-                raise _other_file(name, f"expected rows up to {done:,} in the batches read before, found {end:,}")
+                raise _changed(name, f"expected rows up to {done:,} in the batches read before, found {end:,}")
             offset += 1
-            yield Piece(batch, start + 1, Place(place.file, offset, end + 1))
+            yield Piece(batch, start + 1, Place(place.file, offset, end + 1, stamp=place.stamp))
     except (OSError, ValueError, MemoryError, arrow.ArrowException) as error:
         raise unread(name, error, max(end, done), "row") from None
     if end < done:
-        raise _other_file(name, f"expected at least {done:,} rows, found {end:,}")
+        raise _changed(name, f"expected at least {done:,} rows, found {end:,}")
 
 
 def _parquet_batches(source: BufferedReader[_Counted], done: int) -> Iterator[tuple[int, pa.RecordBatch | None]]:

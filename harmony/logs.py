@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 import harmony
+from harmony._places import Changed, Place
 from harmony._workers import Pending, Workers
 from harmony.completions import Kind, Kinds, Tally, parse_lines, parse_rows, tally_of
-from harmony.files import TABLES, Piece, Place, Reader, Unreadable, format_of, library_of
+from harmony.files import TABLES, Piece, Reader, Unreadable, format_of, library_of
 from harmony.jsonl import Names
 from harmony.messages import Role
 from harmony.outputs import Output
@@ -122,11 +123,21 @@ def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
 
 
 class State(msgspec.Struct):
-    """How far a log was worked on: where to go on, what there was so far, and the columns of its fields."""
+    """How far a log was worked on: where to go on, what there was so far, and the columns of its fields.
+
+    `before` are the last places in the inputs before the one that was being read.
+    """
 
     place: Place = Place()
+    before: list[Place] = []
     tally: Tally = msgspec.field(default_factory=Tally)
     kinds: dict[str, Kind] | None = None
+
+    def add(self, tally: Tally, place: Place) -> None:
+        """Takes in what there was in a piece, and the place after it."""
+        if place.file > self.place.file:  # what is in between holds nothing
+            self.before += [self.place, *map(Place, range(self.place.file + 1, place.file))]
+        self.tally, self.place = self.tally + tally, place
 
 
 #: Is told after each piece: the bytes taken of all inputs, how many there are or None, and what there was so far.
@@ -136,27 +147,33 @@ Watcher: TypeAlias = Callable[[int, int | None, Tally], None]
 def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, resume: bool, watch: Watcher) -> Tally:
     """Parses all inputs into one output, which gets its name when it is whole; what there was in them.
 
-    With `resume` it goes on where an earlier run of the same inputs and task was interrupted. Raises Unreadable where
-    an input ends in a fault, after what comes before it has been written and kept; CannotResume; OSError for what
-    cannot be written; TypeError and ValueError for tables without the columns that they should have.
+    With `resume` it goes on where an earlier run of the same inputs and task was interrupted. What that run read must
+    be as it was: an input that was read to its end, all of it; the one that was being read, up to where it was read to.
+    So a log of lines may have grown there in the meantime, and what is new of it is parsed too. Later inputs may have
+    changed. Raises CannotResume where that is not so, before anything is written.
+
+    Raises Unreadable where an input ends in a fault, after what comes before it has been written and kept; OSError for
+    what cannot be written; TypeError and ValueError for tables without the columns that they should have.
     """
     if format_of(output) in TABLES:
         library_of(format_of(output))  # says what is missing, which the work would not
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
         state = State() if target.state is None else msgspec.convert(target.state, State)
-        reader = Reader(inputs, state.place, full=output != "-" or pool is not None)
+        reader = Reader(inputs, state.place, state.before, full=output != "-" or pool is not None)
         kept = 0.0
         try:
             for made, tally, place in _in_order(pool, task, inputs, reader, state):
                 write(target, made, state.tally.records)
-                state.place, state.tally = place, state.tally + tally
+                state.add(tally, place)
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
-                    target.keep(msgspec.to_builtins(state))
+                    target.keep(state)
                     kept = monotonic()
                 watch(reader.taken, reader.size, state.tally)
         except Unreadable:
-            target.keep(msgspec.to_builtins(state))
+            target.keep(state)
             raise
+        except Changed as error:
+            raise target.refusal(str(error)) from None
         finish(target, task, state.tally)
     return state.tally
 

@@ -33,13 +33,14 @@ from ray.data.expressions import monotonically_increasing_id
 from harmony import logs
 from harmony._arrow import without_dictionaries
 from harmony._engine import as_role
+from harmony._places import Place
 from harmony._remote import Folder, Source, cut, find, folder_of
 from harmony._tables import TableParser
 from harmony.completions import Kinds, Tally
 from harmony.errors import printable
-from harmony.files import TABLES, Place, Unreadable, format_of
+from harmony.files import TABLES, Unreadable, format_of
 from harmony.messages import Role
-from harmony.outputs import Output, TableWriter, check_columns
+from harmony.outputs import Output, TableWriter, check_apart, check_columns
 
 __all__ = ["parse", "read_lines", "run"]
 
@@ -143,6 +144,10 @@ def run(
     task = msgspec.structs.replace(task, threads=1)
     sources = find(inputs, filesystem)
     folder = folder_of(output, ".jsonl" if task.to == "lines" else ".parquet", filesystem)
+    if folder is None:
+        check_apart((source.path for source in sources if source.stamp is not None), [output])
+    else:
+        folder.check(sources)
     kinds = _kinds(task, sources)
     size = sum(source.size for source in sources)
     told = watch or _nobody
@@ -355,11 +360,10 @@ def _into_file(
             for row in _given(_mapped(pieces, _parse_block, task=task, kinds=kinds or {})):
                 made = row["data"] if task.to == "lines" else pickle.loads(row["data"])
                 logs.write(target, made, state.tally.records)
-                state.place = msgspec.msgpack.decode(row["after"], type=Place)
-                state.tally += _tally(row)
+                state.add(_tally(row), msgspec.msgpack.decode(row["after"], type=Place))
                 watch(row["taken"], state.tally)
         except Unreadable:
-            target.keep(msgspec.to_builtins(state))
+            target.keep(state)
             raise
         logs.finish(target, task, state.tally)
     return state.tally
