@@ -2,6 +2,8 @@
 
 Of lines, the bytes that were read decide, by their hash: a log may have grown behind them, have been copied, or been
 compressed anew. A table is read from its end, so that it cannot grow; its size and the time of its last change decide.
+A file that was read to its end must still end there. It is not read again where its size and time are the same.
+Standard input has to be given again from its beginning.
 """
 
 from __future__ import annotations
