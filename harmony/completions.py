@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -118,9 +117,9 @@ class Completions(NamedTuple):
         return as_columns(list(self.passed()), kinds, taken)
 
 
-def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bool) -> Completions:
-    """Parses the lines of JSON that are not blank; `first` is the number of the first line. As `build`, for `bare`."""
-    batch = batch_of(BytesIO(data), first)
+def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bool, too_long: int = 0) -> Completions:
+    """Parses the lines of JSON that are not blank, which are as in `batch_of`; `bare` is as in `build`."""
+    batch = batch_of(data, first, too_long)
     ids, offsets, roles = Ids(), [0], bytearray()
     elsewhere: dict[int, Source] = {}
     left_out: list[tuple[str, ...]] = []

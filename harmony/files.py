@@ -1,8 +1,9 @@
 """Files of records, read in pieces: some whole lines, or some rows of a table, so that memory need not hold a file.
 
 Decides by its suffix what a file is, how it is cut into pieces, and where reading goes on after an interruption. How
-lines are cut depends on nothing but the file and the offset at which a piece begins. So a run that goes on where
-another stopped cuts as that one would have. What is good before a fault is given first, and then the fault is told.
+lines are cut depends on nothing but the file, the longest line that is allowed, and the offset at which a piece begins.
+So a run that goes on where another stopped cuts as that one would have. What is good before a fault is given first, and
+then the fault is told.
 
 Does not know what a record is. The strings of a Parquet file are not checked to be UTF-8; all else in a table is.
 """
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from harmony._cutting import TAIL, Chunks, Fault, cut
 from harmony.errors import printable
 
 if TYPE_CHECKING:
@@ -37,12 +39,13 @@ TABLES: Final = ("parquet", "arrow")
 BLOCK: Final = 1 << 20
 #: The most rows in a piece of a table.
 ROWS: Final = 16_384
+#: The most bytes in a line, where nobody says otherwise.
+MAX_LINE: Final = 256_000_000
 
 _FORMATS: Final[dict[str, Format]] = {".gz": "gzip", ".zst": "zstd", ".parquet": "parquet", ".arrow": "arrow"}
 #: The logs that are looked for in a folder.
 LOG_SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
 _LIBRARIES: Final = {"zstd": "zstandard", "parquet": "pyarrow.parquet", "arrow": "pyarrow"}
-_TAIL: Final = 64
 _BUFFER: Final = 1 << 16
 # A step of inflation: it reads little, for what follows a member's end is copied, and gives no more than it may.
 _COMPRESSED_STEP: Final = 1 << 14
@@ -70,11 +73,16 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Piece(NamedTuple):
-    """Whole lines (bytes), or rows (RecordBatch), the number of the first of them in its file, and the place after."""
+    """Whole lines (bytes), or rows (RecordBatch), the number of the first of them in its file, and the place after.
+
+    `too_long` is 0, or the size in bytes of the first line where that is longer than is allowed. An empty line stands
+    in its place.
+    """
 
     data: bytes | pa.RecordBatch
     first: int
     after: Place
+    too_long: int = 0
 
 
 def format_of(name: str) -> Format:
@@ -139,15 +147,24 @@ class Reader:
     It begins at a place that an earlier piece was followed by. With `full`, a piece of lines is as large as it may be;
     without, it is given as soon as there are some whole lines, for a reader who waits. Raises Unreadable, and
     ImportError where a library is missing. `size` is the bytes of all files as they are stored, None if not known.
+    Of a line of more than `most` bytes nothing is kept but its size.
     """
 
-    def __init__(self, names: Sequence[str], place: Place = Place(), *, full: bool = True) -> None:  # noqa: B008
+    def __init__(
+        self,
+        names: Sequence[str],
+        place: Place = Place(),  # noqa: B008
+        *,
+        full: bool = True,
+        most: int = MAX_LINE,
+    ) -> None:
         for name in names:
             if (file_format := format_of(name)) in _LIBRARIES:
                 library_of(file_format)
         self._names = list(names)
         self._begin = place
         self._full = full
+        self._most = most
         self._sizes = [_size(name) for name in names]
         self.size = None if None in self._sizes else sum(size or 0 for size in self._sizes)
         self._done = sum(size or 0 for size in self._sizes[: place.file])
@@ -171,7 +188,7 @@ class Reader:
             except OSError as error:
                 raise unread(name, error) from None
             with BufferedReader(self._file, _BUFFER) as source:
-                yield from pieces(name, source, place, full=self._full)
+                yield from pieces(name, source, place, self._most, full=self._full)
                 self._done, self._file = self.taken, None
 
 
@@ -188,10 +205,6 @@ class _Counted(FileIO):
         return count
 
 
-class _Fault(Exception):  # noqa: N818  it becomes an Unreadable where its place is known
-    """What is wrong with compressed data."""
-
-
 def _size(name: str) -> int | None:
     try:
         found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
@@ -200,9 +213,12 @@ def _size(name: str) -> int | None:
     return found.st_size if S_ISREG(found.st_mode) else None
 
 
-def pieces(name: str, source: BufferedReader[Any], place: Place, *, full: bool = True) -> Iterator[Piece]:
+def pieces(name: str, source: BufferedReader[Any], place: Place, most: int, *, full: bool = True) -> Iterator[Piece]:
     """The pieces of an open file, from a place in it; `source.raw.taken` is how many bytes were taken of it."""
-    yield from (_rows if format_of(name) in TABLES else _lines)(name, source, place, full)
+    if format_of(name) in TABLES:
+        yield from _rows(name, source, place)
+    else:
+        yield from _lines(name, source, place, most, full)
 
 
 def unread(name: str, error: Exception, read: int = 0, unit: str = "line") -> Unreadable:
@@ -221,13 +237,13 @@ def _shown(name: str) -> str:
     return "standard input" if name == "-" else name
 
 
-def _lines(name: str, source: BufferedReader[_Counted], place: Place, full: bool) -> Iterator[Piece]:
+def _lines(name: str, source: BufferedReader[_Counted], place: Place, most: int, full: bool) -> Iterator[Piece]:
     """The rest of a file of lines, from a place in it."""
     index, offset, number, tail = place.file, place.offset, place.number, place.tail
     if offset and format_of(name) == "lines" and name != "-" and S_ISREG(os.fstat(source.fileno()).st_mode):
         source.raw.taken = source.seek(max(offset - len(tail), 0))
     skipped = offset - source.raw.taken
-    chunks = _Chunks(_DECODERS[format_of(name)](source))
+    chunks = Chunks(_DECODERS[format_of(name)](source))
     found = chunks.skip(skipped)
     if chunks.fault is not None:
         raise unread(name, chunks.fault)
@@ -235,88 +251,18 @@ def _lines(name: str, source: BufferedReader[_Counted], place: Place, full: bool
         raise _other_file(name, f"expected {_quoted(tail)} before byte {offset:,}, found {_quoted(found)}")
     if tail and not tail.endswith(b"\n") and chunks.take():
         raise _other_file(name, f"expected its end at byte {offset:,}, found more")
-    for data in _cut(chunks, full):
+    for lines in cut(chunks, BLOCK, most, full):
         first = number
-        number += data.count(b"\n") + (not data.endswith(b"\n"))
-        offset += len(data)
-        tail = (tail + data[-_TAIL:])[-_TAIL:]
-        yield Piece(data, first, Place(index, offset, number, tail))
+        number += lines.data.count(b"\n") + (not lines.data.endswith(b"\n"))
+        offset += lines.size
+        tail = (tail + lines.tail)[-TAIL:]
+        yield Piece(lines.data, first, Place(index, offset, number, tail), lines.too_long)
     if chunks.fault is not None:
         raise unread(name, chunks.fault, number - 1)
 
 
 def _quoted(data: bytes) -> str:
     return f"`{printable(data.decode(errors='backslashreplace'))}`" if data else "nothing"
-
-
-class _Chunks:
-    """Uncompressed bytes as they come. Where a fault interrupts them they end, and `fault` is why."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._returned = b""
-        self.ended = False
-        self.fault: Exception | None = None
-
-    def take(self) -> bytes:
-        """The next of them; b"" at the end."""
-        if self._returned:
-            chunk, self._returned = self._returned, b""
-            return chunk
-        try:
-            chunk = next(self._chunks, b"")
-        except (_Fault, OSError) as error:
-            self.fault, chunk = error, b""
-        self.ended = not chunk
-        return chunk
-
-    def skip(self, size: int) -> bytes:
-        """Drops so many bytes, and gives the last of them; none if there are fewer."""
-        last = b""
-        while size > 0 and (chunk := self.take()):
-            dropped = chunk[:size]
-            size -= len(dropped)
-            last = (last + dropped[-_TAIL:])[-_TAIL:]
-            self._returned = chunk[len(dropped) :]
-        return b"" if size > 0 else last
-
-
-def _cut(chunks: _Chunks, full: bool) -> Iterator[bytes]:
-    """The whole lines in each BLOCK, which begins where the last of them ended; or one line that is longer.
-
-    The last line of a file may lack its end. Where a fault comes before its end, it is no whole line.
-    """
-    held = b""
-    while True:
-        parts, size, waits = [held], len(held), full or b"\n" not in held
-        while waits and size <= BLOCK and (chunk := chunks.take()):
-            parts.append(chunk)
-            size += len(chunk)
-            waits = full or b"\n" not in chunk
-        data = b"".join(parts)
-        end = data.rfind(b"\n", 0, BLOCK) + 1
-        if size <= BLOCK and chunks.ended:
-            if last := data if chunks.fault is None else data[:end]:
-                yield last
-            return
-        if end:
-            yield data[:end]
-            held = data[end:]
-        else:
-            line, held = _long_line(data, chunks)
-            if line:
-                yield line
-
-
-def _long_line(begin: bytes, chunks: _Chunks) -> tuple[bytes, bytes]:
-    """The line that begins so, and what came after it; no line if a fault comes before its end."""
-    parts, chunk, end = [], begin, 0
-    while chunk and not (end := chunk.find(b"\n") + 1):
-        parts.append(chunk)
-        chunk = chunks.take()
-    if not end and chunks.fault is not None:
-        return b"", b""
-    return b"".join([*parts, chunk[:end]]), chunk[end:]
 
 
 def _plain(file: BufferedReader[_Counted]) -> Iterator[bytes]:
@@ -336,7 +282,7 @@ def _gunzipped(file: BufferedReader[_Counted]) -> Iterator[bytes]:
             except zlib.error as error:
                 if chunk := _inflated_before_fault(before, data):
                     yield chunk
-                raise _Fault(f"expected gzip data, found a fault: {error}") from None
+                raise Fault(f"expected gzip data, found a fault: {error}") from None
             if chunk:
                 yield chunk
             data = inflater.unconsumed_tail
@@ -344,7 +290,7 @@ def _gunzipped(file: BufferedReader[_Counted]) -> Iterator[bytes]:
             if not data and len(chunk) < _INFLATED_STEP and not inflater.eof:
                 data = file.read1(_COMPRESSED_STEP)
                 if not data:
-                    raise _Fault("expected the rest of a gzip member, found the end of the file")
+                    raise Fault("expected the rest of a gzip member, found the end of the file")
         data = inflater.unused_data.lstrip(b"\0")
         while not data and (more := file.read1(_COMPRESSED_STEP)):
             data = more.lstrip(b"\0")
@@ -373,7 +319,7 @@ def _unzstd(file: BufferedReader[_Counted]) -> Iterator[bytes]:
         try:
             chunk = decompressor.decompress(block)
         except zstandard.ZstdError as error:
-            raise _Fault(f"expected zstd data, found a fault: {error}") from None
+            raise Fault(f"expected zstd data, found a fault: {error}") from None
         if chunk:
             yield chunk
 
@@ -388,7 +334,7 @@ def _zstd_blocks(file: BufferedReader[_Counted]) -> Iterator[bytes]:
                 size -= len(_whole(file.read(min(size, BLOCK)), min(size, BLOCK)))
             continue
         if number != _ZSTD_FRAME:
-            raise _Fault(f"expected a zstd frame, found the bytes {magic.hex(' ')}")
+            raise Fault(f"expected a zstd frame, found the bytes {magic.hex(' ')}")
         descriptor = _whole(file.read(1), 1)
         flags = descriptor[0]
         one_segment, has_checksum = flags >> 5 & 1, flags >> 2 & 1
@@ -409,7 +355,7 @@ def _zstd_blocks(file: BufferedReader[_Counted]) -> Iterator[bytes]:
 
 def _whole(data: bytes, size: int) -> bytes:
     if len(data) < size:
-        raise _Fault("expected the rest of a zstd frame, found the end of the file")
+        raise Fault("expected the rest of a zstd frame, found the end of the file")
     return data
 
 
@@ -420,8 +366,8 @@ _DECODERS: Final[dict[str, Callable[[BufferedReader[_Counted]], Iterator[bytes]]
 }
 
 
-def _rows(name: str, source: BufferedReader[_Counted], place: Place, full: bool) -> Iterator[Piece]:
-    """The rest of a table, from a place in it; batches are as large as they may be, whether `full` or not."""
+def _rows(name: str, source: BufferedReader[_Counted], place: Place) -> Iterator[Piece]:
+    """The rest of a table, from a place in it."""
     arrow = library_of("arrow")
     done, offset, end = place.number - 1, place.offset, 0
     batches = _parquet_batches if format_of(name) == "parquet" else _arrow_batches

@@ -19,7 +19,7 @@ import msgspec
 import harmony
 from harmony._workers import Pending, Workers
 from harmony.completions import Kind, Kinds, Tally, parse_lines, parse_rows, tally_of
-from harmony.files import TABLES, Piece, Place, Reader, Unreadable, format_of, library_of
+from harmony.files import MAX_LINE, TABLES, Piece, Place, Reader, Unreadable, format_of, library_of
 from harmony.jsonl import Names
 from harmony.messages import Role
 from harmony.outputs import Output
@@ -44,15 +44,16 @@ class Task(msgspec.Struct, frozen=True):
     to: Literal["lines", "rows", "stats"] = "lines"
     nested: bool = False
     threads: int = 1  # for tables, which one process parses
+    max_record_size: int = MAX_LINE  # bytes
 
-    def do(self, data: bytes | pa.RecordBatch, first: int, kinds: Kinds) -> tuple[Any, Tally]:
-        """What a piece becomes, and what was in it.
+    def do(self, data: bytes | pa.RecordBatch, first: int, kinds: Kinds, too_long: int = 0) -> tuple[Any, Tally]:
+        """What a piece becomes, and what was in it; `data`, `first` and `too_long` are those of the piece.
 
-        `first` is the number of its first line or row, `kinds` are those of the columns that fields of JSON become.
+        `kinds` are those of the columns that fields of JSON become.
         """
         bare = self.to == "stats" or (self.to == "rows" and not self.nested)
         if isinstance(data, bytes):
-            parsed = parse_lines(data, first, self.names, strict=self.strict, bare=bare)
+            parsed = parse_lines(data, first, self.names, strict=self.strict, bare=bare, too_long=too_long)
         else:
             parser = self._table_parser(data.schema)
             if self.to == "lines":
@@ -86,6 +87,7 @@ class Task(msgspec.Struct, frozen=True):
             strict=self.strict,
             nested=self.nested,
             threads=self.threads,
+            most=self.max_record_size,
         )
         parser.schema(schema)  # tells what is wrong with it
         return parser
@@ -144,7 +146,8 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
         library_of(format_of(output))  # says what is missing, which the work would not
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
         state = State() if target.state is None else msgspec.convert(target.state, State)
-        reader = Reader(inputs, state.place, full=output != "-" or pool is not None)
+        full = output != "-" or pool is not None
+        reader = Reader(inputs, state.place, full=full, most=task.max_record_size)
         kept = 0.0
         try:
             for made, tally, place in _in_order(pool, task, inputs, reader, state):
@@ -167,7 +170,7 @@ def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) ->
 
     stats, state = Stats(), State()
     with _workers(task, workers) as pool:
-        reader = Reader(inputs)
+        reader = Reader(inputs, most=task.max_record_size)
         for made, tally, _ in _in_order(pool, task, inputs, reader, state):
             stats, state.tally = stats + made, state.tally + tally
             watch(reader.taken, reader.size, state.tally)
@@ -231,7 +234,8 @@ def kinds_in(task: Task, piece: Piece) -> dict[str, Kind]:
     """The columns for the fields of a piece of lines, which are those of all later pieces too."""
     from harmony._fields import kinds_of
 
-    kinds = kinds_of(parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False).passed())
+    parsed = parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False, too_long=piece.too_long)
+    kinds = kinds_of(parsed.passed())
     # Of a bad record they pass through, too; whether the first piece has one is chance.
     return {name: kind for name, kind in kinds.items() if name not in (task.names.tokens, task.names.text)}
 
@@ -239,10 +243,10 @@ def kinds_in(task: Task, piece: Piece) -> dict[str, Kind]:
 def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, kinds: Kinds) -> Pending:
     """The work on a piece: that of lines is done by another process, if there are any."""
     if workers is not None and isinstance(piece.data, bytes):
-        return workers.begin(piece.data, piece.first, kinds)
+        return workers.begin(piece.data, piece.first, kinds, piece.too_long)
     done: Future[tuple[Any, Tally]] = Future()
     try:
-        done.set_result(task.do(piece.data, piece.first, kinds))
+        done.set_result(task.do(piece.data, piece.first, kinds, piece.too_long))
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from error
     return done
