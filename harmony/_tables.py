@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from harmony import vocabulary
 from harmony._arrow import NESTED_SCHEMA, SCHEMA, changed, flat, nested, repeated
 from harmony._engine import as_role
+from harmony._passed import text_error
 from harmony._rows import ELSEWHERE, GIVEN, Columns, Source
 from harmony.columns import build
 from harmony.jsonl import too_large
@@ -150,11 +151,11 @@ class TableParser:
     def _given_roles(self, batch: pa.RecordBatch) -> list[Role | RecordError | None]:
         if self._roles is None:
             return [GIVEN[self._given]] * len(batch)
-        codes: dict[str | None, Role | RecordError | None] = {}
-        column = batch.column(self._roles).to_pylist()
+        codes: dict[str | RecordError | None, Role | RecordError | None] = {}
+        column = _texts(batch.column(self._roles), self._roles)
         for name in dict.fromkeys(column):
             try:
-                codes[name] = as_role(name)
+                codes[name] = name if isinstance(name, RecordError) else as_role(name)
             except ValueError as error:
                 codes[name] = RecordError("invalid-record", f"{error} - at `{self._roles}`", None)
         return [codes[name] for name in column]
@@ -242,13 +243,23 @@ def _rows_where(mask: pa.Array, offsets: memoryview) -> list[int]:
 
 
 def _read_text(text: pa.Scalar, expected: str, name: str) -> str | RecordError:
+    found = _text(text, name)
+    return RecordError("invalid-record", f"expected {expected}, found null", None) if found is None else found
+
+
+def _text(text: pa.Scalar, name: str) -> str | RecordError | None:
     try:
         found: str | None = text.as_py()
     except UnicodeDecodeError as error:
-        byte = f"0x{error.object[error.start]:02x} at byte {error.start:,}"
-        return RecordError("invalid-utf-8", f"expected UTF-8, found the byte {byte} - at `{name}`", None)
-    if found is None:
-        return RecordError("invalid-record", f"expected {expected}, found null", None)
+        return text_error(error, name)
+    return found
+
+
+def _texts(column: pa.Array, name: str) -> list[str | RecordError | None]:
+    try:
+        found: list[str | RecordError | None] = column.to_pylist()
+    except UnicodeDecodeError:
+        return [_text(text, name) for text in column]
     return found
 
 

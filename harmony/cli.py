@@ -23,13 +23,13 @@ import typer
 import harmony
 from harmony import _runs, vocabulary
 from harmony._checking import Unreadable, linter_of, problems
-from harmony._show import console, show, show_tokens, without_commands
+from harmony._show import console, show, show_logs, show_tokens, without_commands
 from harmony.completions import Tally
 from harmony.errors import HarmonyError, quote
-from harmony.files import MAX_LINE, TABLES, Reader, expand, format_of
+from harmony.files import MAX_LINE, TABLES, Reader, format_of
 from harmony.files import Unreadable as UnreadableLog
 from harmony.header import Style
-from harmony.jsonl import Batch, LogRecord, Names, RecordError, batch_of, parse_batch, render_batch
+from harmony.jsonl import Batch, LogRecord, Names, RecordError, batch_of, render_batch
 from harmony.logs import Task
 from harmony.outputs import Output
 from harmony.parser import COMPILED
@@ -69,6 +69,8 @@ _SizeOption: TypeAlias = Annotated[
     ),
 ]
 _SIZE: Final[Any] = f"{MAX_LINE // 10**6}MB"  # which is parsed, as what is given is
+
+_MOST_SHOWN: Final = 16_000_000  # bytes; to encode them as tokens takes thirty times as many
 
 
 def run() -> None:
@@ -156,7 +158,7 @@ def parse(
         _refuse(f"{'--resume' if resume else '--workers'} is not for --engine ray")
     with _refused():
         if output is None and sys.stdout.isatty():
-            bad = _shown(files, names, max_record_size, strict=strict)
+            bad = show_logs(files, names, max_record_size, strict=strict)
             _summary_of_bad(bad)
             return
         task = Task(names=names, strict=strict, nested=nested, max_record_size=max_record_size)
@@ -352,9 +354,9 @@ def tokens(
     """
     encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
     if items == ["-"]:
-        data = sys.stdin.buffer.read(MAX_LINE + 1)
-        if len(data) > MAX_LINE:
-            _refuse(f"expected no more than {MAX_LINE:,} bytes on standard input, found more")
+        data = sys.stdin.buffer.read(_MOST_SHOWN + 1)
+        if len(data) > _MOST_SHOWN:
+            _refuse(f"expected no more than {_MOST_SHOWN:,} bytes on standard input, found more")
         items = [data.decode(errors="surrogateescape")]
     text = " ".join(items)
     show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
@@ -449,20 +451,6 @@ def _summary_of_bad(bad: int) -> None:
         record = "bad record, with its error" if bad == 1 else "bad records, each with its error"
         typer.echo(f"harmony: {bad:,} {record}", err=True)
         raise typer.Exit(1)
-
-
-def _shown(files: list[str], names: Names, most: int, *, strict: bool) -> int:
-    """Prints what records are parsed to, one by one; how many are bad."""
-    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
-    screen, bad = console(), 0
-    for piece in Reader([name for name, _ in expand(files)], full=False, most=most):
-        data = piece.data
-        if not isinstance(data, bytes):
-            data = b"".join(msgspec.json.encode(row) + b"\n" for row in data.to_pylist())
-        for record in parse_batch(batch_of(data, piece.first, piece.too_long), encoding, names, strict=strict):
-            show(screen, record)
-            bad += isinstance(record.outcome, RecordError)
-    return bad
 
 
 def _rendered(file: str, output: str | None, most: int, render: Callable[[Batch], Iterable[LogRecord]]) -> None:

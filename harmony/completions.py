@@ -155,24 +155,11 @@ def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bo
 
 def parse_rows(batch: pa.RecordBatch, parser: TableParser, *, bare: bool) -> Completions:
     """Parses the rows of a table. One with an error keeps its completion, as a record of JSON does."""
+    from harmony._passed import values_of  # lines of JSON need no Arrow
+
     columns = parser.columns(batch, bare=bare)
-    fields = _values(batch.select(parser.kept(batch.schema)))
+    fields, errors = values_of(batch.select(parser.kept(batch.schema)))
+    columns = columns.with_errors(errors)
     for index in columns.errors:
-        fields[index] = _values(batch.slice(index, 1))[0]
-    return Completions(fields, [()] * len(fields), parser.lengths(batch), columns)
-
-
-def _values(batch: pa.RecordBatch) -> list[Mapping[str, Any]]:
-    """Rows as values that JSON can hold; of nanoseconds, which no type of Python has, it gets the text."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for place, field in enumerate(batch.schema):
-        if getattr(field.type, "unit", None) == "ns":
-            column = batch.column(place)
-            if getattr(field.type, "tz", None) is not None:
-                column = column.cast(pa.timestamp("ns", "UTC"))
-            text = pc.replace_substring(column.cast(pa.string()), " ", "T")
-            batch = batch.set_column(place, field.name, text)
-    values: list[Mapping[str, Any]] = batch.to_pylist()
-    return values
+        [fields[index]], _ = values_of(batch.slice(index, 1))
+    return Completions(list(fields), [()] * len(fields), parser.lengths(batch), columns)

@@ -408,12 +408,9 @@ def _parquet_batches(source: BufferedReader[_Counted], done: int) -> Iterator[tu
 
 def _arrow_batches(source: BufferedReader[_Counted], done: int) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The batches of an Arrow file or stream, each with its number of rows."""
-    ipc = library_of("arrow").ipc
-    if source.peek(len(_ARROW_FILE)).startswith(_ARROW_FILE):
-        table = ipc.open_file(source)
+    batches = table = _arrow_table(source)
+    if isinstance(table, library_of("arrow").ipc.RecordBatchFileReader):
         batches = map(table.get_batch, range(table.num_record_batches))
-    else:
-        batches = table = ipc.open_stream(source)
     _check_names(table.schema)
     end = 0
     for batch in batches:
@@ -423,6 +420,25 @@ def _arrow_batches(source: BufferedReader[_Counted], done: int) -> Iterator[tupl
         for begin in range(0, batch.num_rows, ROWS):
             rows = batch.slice(begin, ROWS)
             yield rows.num_rows, rows
+
+
+def no_rows(name: str) -> pa.RecordBatch:
+    """The columns of a table, without its rows. Raises Unreadable."""
+    arrow = library_of("arrow")
+    try:
+        with BufferedReader(FileIO(name)) as source:
+            table = library_of("parquet").ParquetFile(source) if format_of(name) == "parquet" else _arrow_table(source)
+            schema = table.schema_arrow if format_of(name) == "parquet" else table.schema
+            return arrow.RecordBatch.from_pylist([], schema=schema)
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        raise unread(name, error) from None
+
+
+def _arrow_table(source: BufferedReader[Any]) -> Any:
+    """What reads an Arrow file, or a stream."""
+    ipc = library_of("arrow").ipc
+    is_file = source.peek(len(_ARROW_FILE)).startswith(_ARROW_FILE)
+    return ipc.open_file(source) if is_file else ipc.open_stream(source)
 
 
 def _check_names(schema: pa.Schema) -> None:

@@ -19,7 +19,7 @@ import msgspec
 import harmony
 from harmony._workers import Pending, Workers
 from harmony.completions import Kind, Kinds, Tally, parse_lines, parse_rows, tally_of
-from harmony.files import MAX_LINE, TABLES, Piece, Place, Reader, Unreadable, format_of, library_of
+from harmony.files import MAX_LINE, TABLES, Piece, Place, Reader, Unreadable, format_of, library_of, no_rows
 from harmony.jsonl import Names
 from harmony.messages import Role
 from harmony.outputs import Output
@@ -55,15 +55,19 @@ class Task(msgspec.Struct, frozen=True):
         if isinstance(data, bytes):
             parsed = parse_lines(data, first, self.names, strict=self.strict, bare=bare, too_long=too_long)
         else:
+            from harmony._arrow import without_dictionaries  # lines of JSON need no Arrow
+            from harmony._passed import checked
+
             parser = self._table_parser(data.schema)
             if self.to == "lines":
                 parsed = parse_rows(data, parser, bare=bare)
             else:
                 columns, lengths = parser.columns(data, bare=bare), parser.lengths(data)
-                tally = tally_of(columns, lengths)
                 if self.to == "stats":
-                    return _stats(columns, lengths), tally
-                return Rows.of(parser.kept_of(data), columns, nested=self.nested), tally
+                    return _stats(columns, lengths), tally_of(columns, lengths)
+                kept, errors = checked(without_dictionaries(parser.kept_of(data)))
+                columns = columns.with_errors(errors)
+                return Rows.of(kept, columns, nested=self.nested), tally_of(columns, lengths)
         if self.to == "lines":
             return parsed.to_json(), parsed.tally()
         if self.to == "stats":
@@ -105,7 +109,7 @@ class Rows(NamedTuple):
         from harmony import _arrow  # lines of JSON need no Arrow
 
         rows = _arrow.nested(columns) if nested else _arrow.flat(columns)
-        return cls(_arrow.without_dictionaries(kept), _arrow.without_dictionaries(rows))
+        return cls(kept, _arrow.without_dictionaries(rows))
 
     def batches(self, before: int) -> Iterator[pa.RecordBatch]:
         """Both side by side, some rows at a time; there were so many records before."""
@@ -160,7 +164,7 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
         except Unreadable:
             target.keep(msgspec.to_builtins(state))
             raise
-        finish(target, task, state.tally)
+        finish(target, task, state.tally, inputs)
     return state.tally
 
 
@@ -200,10 +204,14 @@ def write(target: Output, made: Any, before: int) -> None:
         target.write(part)
 
 
-def finish(target: Output, task: Task, tally: Tally) -> None:
-    """Gives the output its name, when all that there was is in it."""
-    if task.to == "rows" and tally.records == 0:  # a table has columns all the same
-        write(target, task.do(b"", 1, {})[0], 0)
+def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ()) -> None:
+    """Gives the output its name, when all that there was is in it.
+
+    A table has columns also without a row: those of the first table of the inputs.
+    """
+    if task.to == "rows" and tally.records == 0:
+        table = next((name for name in inputs if format_of(name) in TABLES), None)
+        write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0)
     target.finish()
 
 
