@@ -176,12 +176,13 @@ def is_content(tokens: Sequence[int], run: int, slot: Slot, marker: int) -> bool
     """
     if len(tokens) == run + 1 and slot not in _OPEN_SLOTS and _text_bytes(tokens[run]).isalpha():
         return False  # by far the most are the one word that their slot is for
-    found = _is_content if len(tokens) - run > REMEMBERED_LENGTH else _remembered
-    return found(tuple(tokens[run:]), slot, marker)
+    if len(tokens) - run > REMEMBERED_LENGTH:
+        return _is_content(tokens, slot, marker, run)
+    return _remembered(tuple(tokens[run:]), slot, marker)
 
 
-def _is_content(tokens: tuple[int, ...], slot: Slot, marker: int) -> bool:
-    text = Run(tokens, 0, len(tokens)).text
+def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run: int = 0) -> bool:
+    text = Run(tokens, run, len(tokens)).text
     ended = marker != Kind.TEXT
     if not ended:
         text = _UNFINISHED.sub("", text)
