@@ -60,6 +60,7 @@ cdef int KIND_COUNT = len(machine.Kind)
 cdef int LONGEST_WORD = 0
 cdef int WORDS_THAT_DECIDE = 0
 cdef Py_ssize_t LONG_RUN = 0
+cdef Py_ssize_t FIRST_LOOK = 0
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
@@ -88,12 +89,13 @@ cdef const uint8_t[::1] BYTES  # of `bare_content.py`
 
 cdef int load_lenient() except -1:
     """Imports what lenient parsing alone needs: without it, a process starts a tenth sooner."""
-    global bare_content, mending, BYTES, LONG_RUN, LONGEST_WORD, WORDS_THAT_DECIDE
+    global bare_content, mending, BYTES, LONG_RUN, FIRST_LOOK, LONGEST_WORD, WORDS_THAT_DECIDE
     if bare_content is None:
         import harmony.bare_content
         import harmony.mending
         BYTES = harmony.bare_content.BYTES
         LONG_RUN = harmony.bare_content.REMEMBERED_LENGTH
+        FIRST_LOOK = harmony.bare_content.FIRST_LOOK
         LONGEST_WORD = harmony.bare_content.LONGEST_WORD
         WORDS_THAT_DECIDE = harmony.bare_content.WORDS_THAT_DECIDE
         mending = harmony.mending
@@ -235,6 +237,7 @@ cdef class Moves:
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes one token, `width` positions wide; `integer` is it as it was given, for errors."""
         cdef int kind, move, action
+        cdef Py_ssize_t size
         if token == NO_ID:
             kind = INVALID
         elif token < FIRST_SPECIAL:
@@ -255,6 +258,10 @@ cdef class Moves:
         else:
             self._act(action, kind, token, integer, width)
         self._state = move & 15
+        if kind == TEXT and self._header is None and not self._strict:
+            size = len(self._header_tokens) - self._run_start
+            if size >= FIRST_LOOK and size & (size - 1) == 0:
+                self._look(kind)
         return 0
 
     cdef int _act(self, int action, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
@@ -286,6 +293,15 @@ cdef class Moves:
 
     cdef int _take_text(self, str text) except -1:
         """Takes a piece of ordinary text, as a run of tokens would be taken."""
+        cdef Py_ssize_t start = 0
+        cdef Py_ssize_t size = 0 if self._strict else FIRST_LOOK
+        while self._header is None and 0 < size < len(text) - start:
+            self._add_text(text[start:start + size])
+            self._look(TEXT)
+            start, size = start + size, 2 * size
+        return self._add_text(text[start:])
+
+    cdef int _add_text(self, str text) except -1:
         cdef int move = self._moves[self._state * KIND_COUNT + TEXT]
         if move == ILLEGAL:
             if self._strict:
