@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -218,3 +219,33 @@ def test_reading_begins_at_a_place_behind_a_line_that_was_too_long(tmp_path: Pat
     [piece] = Reader([str(log)], most=100)
     assert (piece.data, piece.too_long, piece.after) == (b"\n{}\n", 5_000, Place(0, 5_004, 3, b"x" * 60 + b"\n{}\n"))
     assert list(Reader([str(log)], piece.after, most=100)) == []
+
+
+# What a record takes beside the program and its own line, as a multiple of that line.
+SHARE = """
+import resource, sys
+from harmony.completions import parse_lines
+from harmony.jsonl import Names
+
+def parse(data):
+    return parse_lines(data, 1, Names(), strict=False, bare=False).to_json()
+
+kind, size = sys.argv[1], 3_000_000
+parse(b'{"text":"Hi there."}\\n{"tokens":[1,2,3]}\\n')
+if kind == "tokens":
+    data = b'{"tokens":[%s13225]}\\n' % (b"13225,1354," * (size // 11))
+else:
+    data = b'{"text":"%s"}\\n' % (kind.encode() * (size // len(kind)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+parse(data)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / len(data))
+"""
+
+
+@pytest.mark.parametrize("kind", ["What is up today? ", " ", "tokens"])
+@pytest.mark.parametrize("compiled", ["yes", "no"])
+def test_a_record_without_markers_takes_ten_times_its_size_at_most(kind: str, compiled: str) -> None:
+    environment = {**os.environ, "HARMONY_EXTENSION": compiled}
+    command = [sys.executable, "-c", SHARE, kind]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert float(done.stdout) < 12  # ten, and what the allocator rounds up in three megabytes
