@@ -19,7 +19,7 @@ cdef extern from "Python.h":
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
 
 from harmony import machine, vocabulary
-from harmony._engine import characters, placed, repaired
+from harmony._engine import characters, not_in_pair, placed, repaired
 from harmony._locks import Once
 from harmony.errors import Fault, quote
 from harmony.header import NO_HEADER as _NO_HEADER, open_role, read_header
@@ -62,6 +62,7 @@ cdef int KIND_COUNT = len(machine.Kind)
 cdef int LONGEST_WORD = 0
 cdef int WORDS_THAT_DECIDE = 0
 cdef Py_ssize_t LONG_RUN = 0
+cdef Py_ssize_t FIRST_LOOK = 0
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
@@ -107,12 +108,13 @@ cdef int load_lenient() except -1:
 
 
 def _take_modules():
-    global bare_content, mending, BYTES, LONG_RUN, LONGEST_WORD, WORDS_THAT_DECIDE
+    global bare_content, mending, BYTES, LONG_RUN, FIRST_LOOK, LONGEST_WORD, WORDS_THAT_DECIDE
     import harmony.bare_content
     import harmony.mending
     if not is_set(&lenient_is_loaded):
         BYTES = harmony.bare_content.BYTES
         LONG_RUN = harmony.bare_content.REMEMBERED_LENGTH
+        FIRST_LOOK = harmony.bare_content.FIRST_LOOK
         LONGEST_WORD = harmony.bare_content.LONGEST_WORD
         WORDS_THAT_DECIDE = harmony.bare_content.WORDS_THAT_DECIDE
         mending = harmony.mending
@@ -259,6 +261,7 @@ cdef class Moves:
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes one token, `width` positions wide; `integer` is it as it was given, for errors."""
         cdef int kind, move, action
+        cdef Py_ssize_t size
         if token == NO_ID:
             kind = INVALID
         elif token < FIRST_SPECIAL:
@@ -279,6 +282,10 @@ cdef class Moves:
         else:
             self._act(action, kind, token, integer, width)
         self._state = move & 15
+        if kind == TEXT and self._header is None and not self._strict:
+            size = len(self._header_tokens) - self._run_start
+            if size >= FIRST_LOOK and size & (size - 1) == 0:
+                self._look(kind)
         return 0
 
     cdef int _act(self, int action, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
@@ -310,6 +317,17 @@ cdef class Moves:
 
     cdef int _take_text(self, str text) except -1:
         """Takes a piece of ordinary text, as a run of tokens would be taken."""
+        cdef Py_ssize_t start = 0
+        cdef Py_ssize_t size = 0 if self._strict else FIRST_LOOK
+        cdef Py_ssize_t stop
+        while self._header is None and 0 < size < len(text) - start:
+            stop = not_in_pair(text, start + size)
+            self._add_text(text[start:stop])
+            self._look(TEXT)
+            start, size = stop, 2 * size
+        return self._add_text(text[start:])
+
+    cdef int _add_text(self, str text) except -1:
         cdef int move = self._moves[self._state * KIND_COUNT + TEXT]
         if move == ILLEGAL:
             if self._strict:

@@ -19,7 +19,18 @@ import pyarrow as pa
 from pyarrow import fs
 
 from harmony._places import Place, Stamp, stamp_of
-from harmony.files import BLOCK, LOG_SUFFIXES, TABLES, Piece, Unreadable, expand, format_of, pieces, unread
+from harmony.files import (
+    BLOCK,
+    LOG_SUFFIXES,
+    MAX_LINE,
+    TABLES,
+    Piece,
+    Unreadable,
+    expand,
+    format_of,
+    pieces,
+    unread,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -136,7 +147,7 @@ class _Stream(RawIOBase):
         super().close()
 
 
-def cut(source: Source) -> Generator[tuple[Piece, int], None, None]:
+def cut(source: Source, most: int = MAX_LINE) -> Generator[tuple[Piece, int], None, None]:
     """The pieces of a file as one machine cuts it, each with the bytes taken of all files so far. Raises Unreadable."""
     is_table = format_of(source.name) in TABLES
     try:
@@ -148,7 +159,7 @@ def cut(source: Source) -> Generator[tuple[Piece, int], None, None]:
         raise unread(source.name, error) from None
     stream: Any = _Stream(file)
     with BufferedReader(stream, BLOCK) as reader:
-        for piece in pieces(source.name, reader, Place(source.file, stamp=source.stamp)):
+        for piece in pieces(source.name, reader, Place(source.file, stamp=source.stamp), most):
             yield piece, source.before + min(stream.taken, source.size)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,12 +15,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from harmony import logs
 from harmony.completions import Tally
-from harmony.errors import printable
+from harmony.errors import printable, quote
 from harmony.files import BLOCK, TABLES, Unreadable, expand, format_of
 from harmony.outputs import CannotResume, Paths, check_apart, is_finished
 
@@ -29,6 +32,11 @@ Engine: TypeAlias = Literal["local", "ray"]
 
 _CODES_SHOWN: Final = 12
 _SECONDS_BETWEEN: Final = 0.1  # the bar's pictures
+
+
+#: What is said where memory runs out.
+NO_MEMORY: Final = "there is not enough memory: fewer --workers and a smaller --max-record-size need less"
+_SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
 
 
 class Refused(Exception):  # noqa: N818  it says why to people
@@ -114,6 +122,18 @@ def count(task: logs.Task, files: Sequence[str], outputs: Sequence[str], *, work
         return logs.count(task, run.inputs, workers=_workers(run, workers), watch=shown.watcher(Tally()))
 
 
+def size_of(text: str) -> int:
+    """The bytes that are meant by a size such as 256MB (millions), 256MiB (1024 times 1024) or 4096."""
+    found = _SIZE.fullmatch(text.strip())
+    size = 0
+    if found is not None:
+        number, unit, binary = found.groups()
+        size = int(number[:18]) * (1024 if binary else 1000) ** (" KMG".index((unit or " ").upper()))
+    if size == 0:
+        raise typer.BadParameter(f"expected a size such as 64MB or 1GiB, found {quote(text)}")
+    return size
+
+
 def cores() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -165,9 +185,13 @@ def refusing(output: str | None) -> Iterator[None]:
         raise Refused(f"{error}{go_on()}") from error
     except BrokenProcessPool as error:  # which is a RuntimeError too
         raise Refused(f"a worker process was ended, for lack of memory perhaps{go_on()}") from error
+    except MemoryError as error:
+        raise Refused(f"{NO_MEMORY}{go_on()}") from error
     except (CannotResume, ImportError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise Refused(str(error)) from error
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise Refused(f"{NO_MEMORY}{go_on()}") from error
         name = error.filename or output or "the output"
         raise Refused(f"{name} cannot be written: {error.strerror or error}{go_on()}") from error
     except KeyboardInterrupt:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
+import msgspec
 import typer
 from rich import box
 from rich.console import Console
@@ -19,7 +21,8 @@ from rich.text import Text
 import harmony
 from harmony import vocabulary
 from harmony.errors import UNSEEN, printable
-from harmony.jsonl import LogRecord, Rendered
+from harmony.files import Reader, expand
+from harmony.jsonl import LogRecord, Names, Rendered, batch_of, parse_batch
 from harmony.messages import Message, TextContent
 from harmony.results import ParseResult, RecordError
 
@@ -39,6 +42,26 @@ def console() -> Console:
     """A console as wide as the terminal, also where the terminal says that it has no width."""
     console = Console(highlight=False)
     return console if console.width > 0 else Console(highlight=False, width=80)
+
+
+def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) -> int:
+    """Prints what records are parsed to, one by one; how many are bad."""
+    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+    screen, bad = console(), 0
+    for piece in Reader([name for name, _ in expand(files)], full=False, most=most):
+        data = piece.data
+        errors: dict[int, RecordError] = {}
+        if not isinstance(data, bytes):
+            from harmony._passed import values_of  # lines of JSON need no Arrow
+
+            rows, errors = values_of(data)
+            data = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+        for record in parse_batch(batch_of(data, piece.first, piece.too_long), encoding, names, strict=strict):
+            if record.line - piece.first in errors:
+                record = LogRecord(record.line, record.fields, errors[record.line - piece.first])
+            show(screen, record)
+            bad += isinstance(record.outcome, RecordError)
+    return bad
 
 
 def show(console: Console, record: LogRecord) -> None:

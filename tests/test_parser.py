@@ -461,6 +461,9 @@ def test_text_with_surrogates_is_read_as_it_is_encoded(engine: ModuleType, encod
     assert engine.parse_text(text, "user", strict=True).messages[0].content == [TextContent("a🤷 \ufffdb")]
     tokens = encoding.encode(text, allowed_special="all")
     assert engine.parse(tokens, "user", strict=True).messages[0].content == [TextContent("a🤷 \ufffdb")]
+    for length in range(4090, 4100):  # a long text without a marker is looked at in pieces
+        found = engine.parse_text("a" * length + "\ud83e\udd37 b", "user", strict=False)
+        assert found.messages[0].content == [TextContent("a" * length + "🤷 b")]
     with pytest.raises(HarmonyError) as caught:
         engine.parse_text(text + "\ud83e\udd37<|end|>", "user", strict=True)
     assert caught.value.position == len(text)
