@@ -4,8 +4,9 @@ Parses many inputs with both libraries, as a whole and token by token, and expla
 `docs/differences.md`. Prints how many differences each row explains, and ends with status 1 if one is left.
 
 An input is walked message by message. A header is given to both libraries by itself, and where they differ the rows of
-`rows.py` are asked for the fewest that together make them agree. What is found must add up to what each library makes
-of the whole input, so that a difference that depends on more than one header cannot hide.
+`rows.py` are asked for the fewest that together make them agree. Two checks keep the rows from explaining a fault of
+ours: the grammar must accept just the headers that our parser accepts, and what is found for each part must add up to
+what each library makes of the whole input.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from fuzz.marked import END, MARKS, MESSAGE, NO_TOKEN, START, STOPS, content, shown, spelled_out, to_tokens
 from fuzz.oracle_inputs import Input, inputs
 from fuzz.rows import HEADER_ROWS, TRANSLATIONS
-from harmony import HarmonyError, load_harmony_encoding, parser, vocabulary
+from harmony import HarmonyError, load_harmony_encoding, parser, validate, vocabulary
 
 Message: TypeAlias = tuple[str | None, ...]  # role, name, channel, recipient, content type, text
 
@@ -93,8 +94,8 @@ class Judge:
         try:
             messages = self._engine.parse(tokens, role, strict=True).messages
         except HarmonyError as error:
-            return Outcome(False, _flat(error.messages))
-        return Outcome(True, _flat(messages))
+            return Outcome(False, flat(error.messages))
+        return Outcome(True, flat(messages))
 
     def theirs(self, tokens: Sequence[int], role: str | None) -> Outcome:
         stream = self._oracle.StreamableParser(self._oracle.encoding, role and self._oracle.Role(role))
@@ -103,14 +104,14 @@ class Judge:
                 stream.process(token)
             stream.process_eos()
         except self._oracle.HarmonyError:
-            return Outcome(False, _flat(stream.messages))
-        return Outcome(True, _flat(stream.messages))
+            return Outcome(False, flat(stream.messages))
+        return Outcome(True, flat(stream.messages))
 
     def theirs_whole(self, given: Input, *, strict: bool) -> Outcome:
         """As `theirs`, in one call: the messages before an error are not known."""
         parse, role = self._oracle.encoding.parse_messages_from_completion_tokens, given.role
         try:
-            return Outcome(True, _flat(parse(given.tokens, role and self._oracle.Role(role), strict=strict)))
+            return Outcome(True, flat(parse(given.tokens, role and self._oracle.Role(role), strict=strict)))
         except self._oracle.HarmonyError:
             return Outcome(False, ())
 
@@ -142,7 +143,7 @@ class Judge:
     def _lenient(self, given: Input, ours: Outcome, theirs: Outcome) -> list[Difference]:
         """`strict=False` may change only what is refused, and theirs only where a stop stands in a header."""
         read = self._engine.parse(given.tokens, given.role, strict=False)
-        repaired, rescued = Outcome(True, _flat(read.messages)), self.theirs_whole(given, strict=False)
+        repaired, rescued = Outcome(True, flat(read.messages)), self.theirs_whole(given, strict=False)
         if rescued != theirs and not _STOP_IN_HEADER.match(given.marked):
             raise Unexplained(f"openai-harmony reads this as {theirs}, with `strict=False` as {rescued}")
         if ours.accepted == bool(read.diagnostics) or (ours.accepted and repaired != ours):
@@ -179,7 +180,14 @@ class Judge:
         if (key := (header, given)) not in self._headers:
             tokens = to_tokens((START if given is None else "") + header + MESSAGE + END)
             read = self.ours(tokens, given), self.theirs(tokens, given)
-            self._headers[key] = tuple(outcome.messages[0] if outcome.accepted else None for outcome in read)
+            if any(outcome.accepted and len(outcome.messages) != 1 for outcome in read):
+                raise Unexplained(f"a header: {read}")
+            if start := {None: "conversation", "assistant": "completion"}.get(given):
+                broken = validate(tokens, start)
+                if read[0].accepted == bool(broken):
+                    raise Unexplained(f"harmony reads a header as {read[0]}, and the grammar finds {broken} in it")
+            ours, theirs = (outcome.messages[0] if outcome.accepted else None for outcome in read)
+            self._headers[key] = ours, theirs
         return self._headers[key]
 
     def explain_header(self, header: str, given: str | None) -> tuple[str, ...]:
@@ -279,7 +287,8 @@ class Walk:
         self.differences.append(Difference(rows, self._marked[self._start : self._at], self._role))
 
 
-def _flat(messages: Sequence[Any]) -> tuple[Message, ...]:
+def flat(messages: Sequence[Any]) -> tuple[Message, ...]:
+    """Messages of either library, as tuples that can be compared."""
     return tuple(
         (
             message.author.role.value,
@@ -321,9 +330,9 @@ def main() -> int:
         try:
             for difference in judge.differences(given):
                 explained[difference.rows[0]].append(difference)
-        except Unexplained as error:
+        except Exception as error:  # a crash too is a finding
             left += 1
-            print(f"not explained: {shown(given.marked)} (role {given.role}): {error}")
+            print(f"not explained: {shown(given.marked)} (role {given.role}): {error!r}")
     print(f"{'row':28}{'alone':>8}{'with others':>13}  shortest input")
     for row, differences in sorted(explained.items(), key=lambda item: -len(item[1])):
         alone = sum(len(difference.rows) == 1 for difference in differences)

@@ -67,21 +67,7 @@ STEPS: Final = (
 #: What else stands in headers: names, and characters that no name holds.
 ODD: Final = (
     *("user", "developer:x", "user:alice", "user:", "assistant:", "system:a.b", "tool:x", "assistantassistant"),
-    *(
-        "to=a.b",
-        "to=all",
-        "to=to=x",
-        "to=x:y",
-        "to=f.",
-        "to=.f",
-        "to",
-        "=",
-        "to=日本",
-        "functions.",
-        ".f",
-        "...",
-        "Sure.",
-    ),
+    *("to=a.b", "to=all", "to=to=x", "to=x:y", "to=f.", "to=.f", "to", "=", "to=日本", "functions.", ".f", "..."),
     *("Sure.", "assistant.", "commentaryto=functions.f", "commentary?", "Kanal-7", "分析", "a.b.c", "a..b", "x" * 70),
     *("code", "text", "markdown", "csv", "jsonl", "JSON", "sh", "42", "-", "analysis", "commentary"),
     *("\u00a0", "\u200b", "\v", "\u0085", "\u2028", "\u3000", "\u001c", "\ufeff", "\t", "\n", "\r\n", "\f", "  "),
@@ -119,19 +105,18 @@ def inputs(seed: int, count: int) -> Iterator[Input]:
         at = (seed * count + number) // 5
         match number % 5:
             case 0:
-                marked = message("".join(numbered(ITEMS, at)), rng)
+                tokens = to_tokens(message("".join(numbered(ITEMS, at)), rng), rng)
             case 1:
-                marked = "".join(numbered(STEPS, at))
+                tokens = to_tokens("".join(numbered(STEPS, at)), rng)
             case 2:
-                marked = mutated(rng.choice(cases) if rng.random() < 0.5 else stream(rng), rng)
+                tokens = to_tokens(mutated(rng.choice(cases) if rng.random() < 0.5 else stream(rng), rng), rng)
             case 3:
-                marked = "".join(rng.choice(rng.choice((ITEMS, ODD, MARKERS))) for _ in range(rng.randint(0, 12)))
+                pieces = (rng.choice(rng.choice((ITEMS, ODD, MARKERS))) for _ in range(rng.randint(0, 12)))
+                tokens = to_tokens("".join(pieces), rng)
             case _:
-                opening = to_tokens(f"{START}user{MESSAGE}" if role is None else MESSAGE)
-                tokens = [*opening, *ranks(rng), vocabulary.END]
-                yield Input(from_tokens(tokens), tokens, role)
-                continue
-        yield Input(marked, to_tokens(marked, rng), role)
+                opening = f"{START}user{MESSAGE}" if role is None else MESSAGE
+                tokens = [*to_tokens(opening), *ranks(rng), vocabulary.END]
+        yield Input(from_tokens(tokens), tokens, role)  # by way of the ids, for bytes may have become a character
 
 
 def numbered(pieces: Sequence[str], number: int) -> list[str]:
