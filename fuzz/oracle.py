@@ -18,14 +18,17 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
+from unittest.mock import patch
 
 from fuzz.marked import END, MARKS, MESSAGE, NO_TOKEN, START, STOPS, content, shown, spelled_out, to_tokens
 from fuzz.oracle_inputs import Input, inputs
 from fuzz.rows import HEADER_ROWS, TRANSLATIONS
 from harmony import HarmonyError, load_harmony_encoding, parser, validate, vocabulary
+from harmony.validation import Start
 
 Message: TypeAlias = tuple[str | None, ...]  # role, name, channel, recipient, content type, text
 
@@ -34,6 +37,8 @@ _CONTENT: Final = re.compile(f"([^{STOPS}]*)([{STOPS}]?)")
 _STOP_IN_HEADER: Final = re.compile(
     f"(?:[^{MESSAGE}{STOPS}]*{MESSAGE}[^{STOPS}]*[{STOPS}])*[^{MESSAGE}{STOPS}]*[{STOPS}]"
 )
+#: What the grammar calls an input, by the role that the caller gives; it has no name for the others.
+_STARTS: Final[dict[str | None, Start]] = {None: "conversation", "assistant": "completion"}
 _MOST_ROWS: Final = 5  # for one header
 #: The rows that are not about a header by itself; that of misplaced markers is about contents too.
 MISPLACED_MARKER: Final = "misplaced-marker"
@@ -68,17 +73,9 @@ class Unexplained(Exception):  # noqa: N818  it is a finding, not an error
 def load_oracle(folder: Path) -> Any:
     """openai-harmony, with its encoding as `encoding`; it reads the vocabulary from a file in `folder`."""
     (folder / vocabulary.FILE_NAME).write_bytes(vocabulary.load().official_file())
-    before = os.environ.get(vocabulary.FOLDER_VARIABLE)
-    os.environ[vocabulary.FOLDER_VARIABLE] = str(folder)
-    try:
-        import openai_harmony
-
+    with patch.dict(os.environ, {vocabulary.FOLDER_VARIABLE: str(folder)}):
+        openai_harmony: Any = import_module("openai_harmony")
         openai_harmony.encoding = openai_harmony.load_harmony_encoding("HarmonyGptOss")
-    finally:
-        if before is None:
-            del os.environ[vocabulary.FOLDER_VARIABLE]
-        else:
-            os.environ[vocabulary.FOLDER_VARIABLE] = before
     return openai_harmony
 
 
@@ -182,7 +179,7 @@ class Judge:
             read = self.ours(tokens, given), self.theirs(tokens, given)
             if any(outcome.accepted and len(outcome.messages) != 1 for outcome in read):
                 raise Unexplained(f"a header: {read}")
-            if start := {None: "conversation", "assistant": "completion"}.get(given):
+            if start := _STARTS.get(given):
                 broken = validate(tokens, start)
                 if read[0].accepted == bool(broken):
                     raise Unexplained(f"harmony reads a header as {read[0]}, and the grammar finds {broken} in it")
@@ -270,10 +267,8 @@ class Walk:
         if wrong := re.search(f"[{MARKS}]", text):
             self._explain(NO_TOKEN_ROW if wrong[0] == NO_TOKEN else MISPLACED_MARKER)
             before, no_token, _ = text.partition(NO_TOKEN)
-            return (None, content(spelled_out(before)) + ("\ufffd" if no_token else "")), (
-                False,
-                None if stop else True,
-            )
+            theirs = content(spelled_out(before)) + ("\ufffd" if no_token else "")
+            return (None, theirs), (False, None if stop else True)
         read = content(text)
         return (read, read), None if stop else (True, True)
 

@@ -15,22 +15,23 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 from fuzz.marked import CHANNEL, CONSTRAIN, MARKS
+from harmony.header import KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE
+from harmony.messages import ROLES
 
 Row: TypeAlias = Callable[[str, str | None], Iterator[str]]
 
 _SPACE: Final = r"[ \t\n\f\r]"
 _IN_WORD: Final = rf"[^ \t\n\f\r{MARKS}]"
 _WORD: Final = f"{_IN_WORD}+"
-_OTHER_SPACE: Final = "\v\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_NAME_CHARACTER: Final = rf"[^ \t\n\f\r{MARKS}<>{{}}\"\u200b{_OTHER_SPACE}]"
 _WORD_START: Final = f"(?<!{_IN_WORD})"
 _WORD_END: Final = f"(?!{_IN_WORD})"
-_BARE: Final = rf"(?<![^ \t\n\f\r{MARKS}{CHANNEL}{CONSTRAIN}])(?<![{CHANNEL}{CONSTRAIN}])"
-_KNOWN_TYPE: Final = f"(?:json|code|text|markdown|yaml|xml|html|csv){_WORD_END}"
+_BARE: Final = f"{_WORD_START}(?<![{CHANNEL}{CONSTRAIN}])"  # a word that is no channel and no constrained type begins
+_OTHER_SPACE: Final = rf"(?![ \t\n\f\r\u200b])[{SPACE}]"
+_NAME_CHARACTER: Final = f"[^{SPACE}{OUTSIDE_NAMES}{MARKS}]"
+_KNOWN_TYPE: Final = f"(?:{'|'.join(KNOWN_CONTENT_TYPES)}){_WORD_END}"
 _CHANNEL_ITEM: Final = f"{CHANNEL}{_WORD}"
 #: A header's first word where it is the author.
 _AUTHOR: Final = re.compile(f"{_SPACE}*(?P<author>{_WORD})")
-_ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 
 
 def _each(pattern: str, replacement: str, header: str) -> Iterator[str]:
@@ -100,7 +101,7 @@ def unknown_word(header: str, given: str | None) -> Iterator[str]:
 def unknown_author_calls(header: str, given: str | None) -> Iterator[str]:
     """`lookup to=functions.f`: the unknown author answers the assistant."""
     author = _AUTHOR.match(header)
-    if given is None and author and "." not in author["author"] and author["author"] not in _ROLES:
+    if given is None and author and "." not in author["author"] and author["author"] not in ROLES:
         rest = header[author.end() :]
         recipient = rf"{_BARE}(?:to={_NAME_CHARACTER}+|(?=[^\s.]*\.){_NAME_CHARACTER}+){_WORD_END}"
         for answering in _each(recipient, "to=assistant", rest):
@@ -125,8 +126,8 @@ def channel_that_is_no_word(header: str, given: str | None) -> Iterator[str]:
 
 def other_white_space(header: str, given: str | None) -> Iterator[str]:
     """U+00A0 and other white space that is not ASCII, and U+000B: it is left out, or a space."""
-    yield from _all(f"[{_OTHER_SPACE}]+", "", header)
-    yield from _all(f"[{_OTHER_SPACE}]+", " ", header)
+    yield from _all(f"(?:{_OTHER_SPACE})+", "", header)
+    yield from _all(f"(?:{_OTHER_SPACE})+", " ", header)
 
 
 def no_name_character(header: str, given: str | None) -> Iterator[str]:
@@ -188,8 +189,9 @@ def author_that_is_no_name(header: str, given: str | None) -> Iterator[str]:
 def tool_behind_a_tool(header: str, given: str | None) -> Iterator[str]:
     """`lookup tool`, which openai-harmony reads as `lookup`: `tool` is left out, or a recipient is in its place."""
     if given is None:
-        author = f"(?!(?:{'|'.join(_ROLES)}){_WORD_END}){_WORD}"
-        found = f"^({_SPACE}*{author}{_SPACE}*(?:{_CHANNEL_ITEM})?{_SPACE}+)tool{_WORD_END}"
+        channel = f"(?:{_SPACE}*{_CHANNEL_ITEM})?"
+        author = rf"(?!(?:{'|'.join(ROLES)}){channel}{_SPACE})[^ \t\n\f\r{CONSTRAIN}]+{channel}"  # with stray markers
+        found = f"^({_SPACE}*{author}{_SPACE}+)tool{_WORD_END}"
         yield from _all(found, r"\1", header)
         yield from _all(found, r"\1to=assistant", header)
 

@@ -251,6 +251,26 @@ def test_every_difference_is_explained(engine: ModuleType, openai_harmony: Any) 
     assert not found & UNUSED_ROWS
 
 
+@pytest.mark.parametrize(
+    ("header", "role", "rows"),
+    [
+        ("<|channel|>final<|constrain|> json", "assistant", {"spaced-constrain", "type-as-recipient"}),
+        ("user:alice json", None, {"named-role", "type-as-recipient"}),
+        ("lookup<|end|>", "user", {"misplaced-marker", "unknown-word"}),
+        (
+            "assistant<|channel|>final<|channel|>final tool to=assistant",
+            None,
+            {"misplaced-marker", "tool-behind-a-tool"},
+        ),
+        ("to=\\u00a0 <|constrain|>", "tool", {"other-white-space", "empty-recipient", "empty-type"}),
+    ],
+)
+def test_a_header_may_differ_in_several_ways(
+    header: str, role: str | None, rows: set[str], engine: ModuleType, openai_harmony: Any
+) -> None:
+    assert set(oracle.Judge(engine, openai_harmony).explain_header(from_shown(header), role)) == rows
+
+
 def changed(message: Message, **fields: Any) -> Message:
     """A copy of the message with other fields."""
     copy = Message.from_dict(message.to_dict())
