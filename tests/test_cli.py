@@ -48,7 +48,7 @@ BAD = [
     (b"[1]", "invalid-json", "Expected `object`, got `array`"),
     (b'{"id":"\xff"}', "invalid-utf-8", "found the byte 0xff at byte 7 of line 8"),
     (b"[" * 100_000, "invalid-json", "Expected `object`, got `array`"),
-    (b'{"tokens":' + b"[" * 100_000, "invalid-json", "recursion"),
+    (b'{"tokens":' + b"[" * 100_000, "too-deep", "nested less deeply"),
     (b"{}", "invalid-record", "expected a field `tokens` or `text`, found neither"),
     (b'{"tokens":null}', "invalid-record", "expected a field `tokens` or `text`, found neither"),
     (b'{"tokens":"a"}', "invalid-record", "Expected `array`, got `str` - at `$.tokens`"),
@@ -124,9 +124,10 @@ def test_bad_records_are_reported_and_their_neighbours_kept(engine: str, options
     found = records(done.stdout)
     assert done.returncode == 1
     good = len(BAD) + 1
+    codes = "invalid-record 9, invalid-json 4, invalid-utf-8 1, too-deep 1"
     assert done.stderr.decode().splitlines() == [
         f"harmony: {len(BAD) + good} records, {good} messages, {3 * good} tokens",
-        f"harmony: {len(BAD)} bad records, each with its error: invalid-record 9, invalid-json 5, invalid-utf-8 1",
+        f"harmony: {len(BAD)} bad records, each with its error: {codes}",
     ]
     assert [record for record in found[::2] if "messages" in record] == [found[0]] * (len(BAD) + 1)
     for (_, code, text), record in zip(BAD, found[1::2], strict=True):
@@ -283,7 +284,7 @@ NOT_RENDERED = [
     (b'{"messages":[', "invalid-json", None, "truncated"),
     (b'\xef\xbb\xbf{"messages":[]}', "invalid-json", None, "invalid character (byte 0)"),
     (b'{"id":"\xff"}', "invalid-utf-8", None, "found the byte 0xff at byte 7"),
-    (b'{"messages":' + b"[" * 100_000, "invalid-json", None, "recursion"),
+    (b'{"messages":' + b"[" * 100_000, "too-deep", None, "nested less deeply"),
     (b"{}", "invalid-record", None, "Object missing required field `messages` - in line 14"),
     (b'{"messages":null}', "invalid-record", None, "Expected `array`, got `null` - at `$.messages`"),
     (b'{"messages":{}}', "invalid-record", None, "Expected `array`, got `object` - at `$.messages`"),
@@ -326,7 +327,7 @@ def test_records_that_cannot_be_rendered_keep_their_fields(options: tuple[str, .
         found = json.loads(error[:-1])
         assert (found["code"], found["position"]) == (code, position), text
         assert text in found["message"]
-        if code in ("invalid-json", "invalid-utf-8"):
+        if code in ("invalid-json", "invalid-utf-8", "too-deep"):
             assert fields == b"{"
         elif b"\\u" not in bad:
             assert fields.removesuffix(b",") == bad.removesuffix(b"}")

@@ -188,8 +188,8 @@ BAD = [
     (b"[1]", "invalid-json", "Expected `object`, got `array`"),
     (b'{"tokens":[1,2', "invalid-json", "truncated"),
     (b'{"id":"\xff"}', "invalid-utf-8", "found the byte 0xff at byte 7"),
-    (b'{"tokens":' + b"[" * 100_000, "invalid-json", "recursion"),
-    (b'{"messages":' + b"[" * 100_000, "invalid-json", "recursion"),
+    (b'{"tokens":' + b"[" * 100_000, "too-deep", "nested less deeply"),
+    (b'{"messages":' + b"[" * 100_000, "too-deep", "nested less deeply"),
     (b"{}", "invalid-record", "expected a field `tokens`, `text` or `messages`, found none of them"),
     (b'{"tokens":null,"text":null}', "invalid-record", "found none of them"),
     (b'{"tokens":"a"}', "invalid-record", "Expected `array`, got `str` - at `$.tokens`"),
@@ -217,7 +217,7 @@ def test_bad_records_are_all_told(tmp_path: Path) -> None:
     for (_, code, text), problem in zip(BAD, found, strict=True):
         assert text in problem["message"]
         assert " - in line " not in problem["message"]
-        is_record = code in ("invalid-json", "invalid-utf-8", "invalid-record")
+        is_record = code in ("invalid-json", "invalid-utf-8", "invalid-record", "too-deep")
         assert (problem["position"] is None) == is_record == (problem["unit"] is None)
         assert problem["column"] == 1
     status, lines, said = validate(file)
