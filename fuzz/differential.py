@@ -13,7 +13,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
-from itertools import cycle
+from itertools import chain, cycle
 from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -255,9 +255,9 @@ def _contents(tokens: list[int]) -> Iterator[str]:
 # --- columns
 
 
-def rows(index: int, case: Case, *, strict: bool) -> list[dict[str, Any]]:
-    """The rows of one case, which is conversation `index`, by the reference."""
-    kind, found = whole(ENGINES[0], case.tokens, case.role, strict=strict)
+def rows_of(engine: ModuleType, index: int, case: Case, *, strict: bool) -> list[dict[str, Any]]:
+    """The rows of one case, which is conversation `index`, as an engine reads it."""
+    kind, found = whole(engine, case.tokens, case.role, strict=strict)
     shared: dict[str, Any] = {"complete": False, "diagnostics": [], "error": None}
     diagnostics: list[Diagnostic] = []
     if kind == "read":
@@ -266,8 +266,8 @@ def rows(index: int, case: Case, *, strict: bool) -> list[dict[str, Any]]:
         code, position, text, messages = found
         shared["error"] = {"code": code, "message": text, "position": position}
         # What stands before the fault is legal, so lenient parsing knows where it stands.
-        spans = whole(ENGINES[0], case.tokens, case.role, strict=False)[1][4]
-    made: list[dict[str, Any]] = [
+        spans = whole(engine, case.tokens, case.role, strict=False)[1][4]
+    rows: list[dict[str, Any]] = [
         {
             "conversation": index,
             "message": number,
@@ -283,10 +283,10 @@ def rows(index: int, case: Case, *, strict: bool) -> list[dict[str, Any]]:
         }
         for number, (message, span) in enumerate(zip(messages, spans, strict=kind == "read"))
     ] or [{**dict.fromkeys(SCHEMA.names), "conversation": index, **shared}]
-    made[0]["diagnostics"] = [
+    rows[0]["diagnostics"] = [
         {"code": found.code, "message": found.message, "position": found.position} for found in diagnostics
     ]
-    return made
+    return rows
 
 
 def column_checks(cases: list[Case], *, strict: bool) -> Iterator[Check]:
@@ -295,7 +295,8 @@ def column_checks(cases: list[Case], *, strict: bool) -> Iterator[Check]:
     mode = "strict" if strict else "lenient"
     fitting = [case for case in cases if in_buffer(case.tokens)]
     for kind, some in (("a list", cases), ("a buffer", fitting)):
-        expected = ("read", [row for index, case in enumerate(some) for row in rows(index, case, strict=strict)])
+        rows = [rows_of(ENGINES[0], index, case, strict=strict) for index, case in enumerate(some)]
+        expected = "read", list(chain.from_iterable(rows))
         tokens, offsets = _joined(some)
         given = array("I", tokens) if kind == "a buffer" else tokens
         for threads in (1, 2):
@@ -368,12 +369,12 @@ class Difference(NamedTuple):
     def _fails(self, cases: list[Case]) -> bool:
         return self._again(cases) is not None
 
-    def text(self, seed: int) -> str:
+    def text(self) -> str:
         lines = [f"difference - {self.check.what}"]
         for case in self.cases:
             given = "none" if case.role is None else case.role.value
             written = ENCODING.decode([token for token in case.tokens if 0 <= token <= LAST_TOKEN])
-            lines += [f"  stream {case.number} of seed {seed}, role {given}: {case.tokens}", f"    {written!r}"]
+            lines += [f"  stream {case.number}, role {given}: {case.tokens}", f"    {written!r}"]
         expected, found = repr(self.check.expected), repr(self.check.found)
         differ = (place for place, (one, other) in enumerate(zip(expected, found, strict=False)) if one != other)
         begin = max(0, next(differ, 0) - _SHOWN // 3)
@@ -401,7 +402,7 @@ def run(seed: int, first: int, count: int) -> bool:
         numbers = range(max(start, first), min(start + _BATCH, first + count))
         cases = [Case(number, stream(seed, number, role), role) for number in numbers]
         if found := first_difference(cases):
-            print(found.smallest().text(seed))
+            print(f"seed {seed}: {found.smallest().text()}")
             return False
         done += len(cases)
         tokens += sum(len(case.tokens) for case in cases)

@@ -82,9 +82,10 @@ HEADERS: Final = [
     " to=functions.get_weather<|channel|>commentary code",
     " to=browser.search<|channel|>analysis code",
     "<|channel|>commentary functions.get_weather json",
-    f" to=functions.{'a_long_' * 40}name<|channel|>commentary",
     "",
 ]
+#: One that columns do not remember.
+LONG_HEADER: Final = f" to=functions.{'a_long_' * 40}name<|channel|>commentary"
 #: What may stand there in place of `assistant`, with what follows it up to the channel.
 AUTHORS: Final = ["user", "user:alice", "developer", "system", "functions.get_weather to=assistant"]
 
@@ -94,7 +95,7 @@ def stream(seed: int, number: int, role: Role | None) -> list[int]:
     chance = random.Random(f"{seed} {number}")
     if number % 2:
         return [token for _ in range(chance.randrange(20)) for token in _piece(chance)]
-    return _with_faults(chance, _well_formed(chance, role))
+    return with_faults(chance, well_formed(chance, role))
 
 
 def smallest(items: list[T], fails: Callable[[list[T]], bool]) -> list[T]:
@@ -155,7 +156,7 @@ def _content(chance: random.Random) -> list[int]:
     return ENCODING.encode(chance.choice(_TEXTS), disallowed_special=())
 
 
-def _well_formed(chance: random.Random, role: Role | None) -> list[int]:
+def well_formed(chance: random.Random, role: Role | None) -> list[int]:
     """Whole messages, of which the first one lacks the author that is given; some end in an open `<|start|>role`."""
     if role is Role.ASSISTANT and chance.random() < 0.2:
         return list(chance.choice(_samples()))
@@ -164,7 +165,7 @@ def _well_formed(chance: random.Random, role: Role | None) -> list[int]:
         given = number == 0 and role is not None
         author = "" if given else chance.choice(["assistant", "assistant", *AUTHORS])
         calls = author == "assistant" or (given and role is Role.ASSISTANT)
-        header = chance.choice(HEADERS if calls else ["", "<|channel|>final"])
+        header = chance.choice([*HEADERS, LONG_HEADER] if calls else ["", "<|channel|>final"])
         tokens += [] if given else [START]
         tokens += [*encoded(author), *encoded(header), MESSAGE, *_content(chance), chance.choice(STOPS)]
     if chance.random() < 0.1:
@@ -172,7 +173,7 @@ def _well_formed(chance: random.Random, role: Role | None) -> list[int]:
     return tokens
 
 
-def _with_faults(chance: random.Random, tokens: list[int]) -> list[int]:
+def with_faults(chance: random.Random, tokens: list[int]) -> list[int]:
     """The tokens with up to six faults: something put in, left out, doubled, moved, replaced, or cut off."""
     for _ in range(chance.choice([0, 1, 1, 2, 3, 6])):
         start = chance.randint(0, len(tokens))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fuzz import differential, streams
+from fuzz import differential, streams, volume
 from harmony import Role
 from harmony.vocabulary import CALL, END
 
@@ -54,3 +54,25 @@ def test_a_fault_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert "difference - lenient, faulty: a list" in told
     (tokens,) = re.findall(r"^  stream .*: \[(.*)\]$", told, re.MULTILINE)
     assert set(tokens.split(", ")) == {str(CALL), str(END)}
+
+
+def test_columns_against_the_engine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(volume, "_BATCH", 300)
+    assert volume.run(seed=4, first=0, tokens=100_000, faults=0.1)
+    tokens, completions, faulty = map(int, re.findall(r"\b\d+\b", capsys.readouterr().out.replace(",", ""))[:3])
+    assert tokens >= 100_000
+    assert completions > 2 * faulty > 0
+
+
+def test_a_row_that_differs_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    right = volume.by_columns
+
+    def without_the_last(batch: volume.Batch, threads: int) -> Any:
+        return right(batch, threads).slice(0, 299 if threads == 2 else 300)
+
+    monkeypatch.setattr(volume, "_BATCH", 300)
+    monkeypatch.setattr(volume, "by_columns", without_the_last)
+    assert not volume.run(seed=4, first=0, tokens=1, faults=0)
+    told = capsys.readouterr().out
+    assert "difference - columns, 2 threads: row 299" in told
+    assert "by itself it is read alike" in told
