@@ -19,9 +19,9 @@ SAMPLES: Final = Path(__file__).parent.parent / "examples" / "completions.jsonl"
 
 #: Integers that are no ids; those that fit into uint32 are among those that buffers can hold.
 NO_IDS: Final = [LAST_TOKEN + 1, 1 << 31, (1 << 32) - 1, 1 << 32, 1 << 63, 1 << 70, -1, -(1 << 63), -(1 << 70)]
-_MARKERS: Final = [START, CHANNEL, CONSTRAIN, MESSAGE, END, CALL, RETURN]
+MARKERS: Final = [START, CHANNEL, CONSTRAIN, MESSAGE, END, CALL, RETURN]
 _OTHER_SPECIALS: Final = [vocabulary.START_OF_TEXT, vocabulary.END_OF_TEXT, 200_000, 200_013, LAST_TOKEN]
-_WORDS: Final = [
+WORDS: Final = [
     *[
         "assistant",
         "user",
@@ -61,8 +61,8 @@ _WORDS: Final = [
     ],
     *["{", "}", '"a"', "[1]", '{"a":1}', "Hello", "world", "Sure.", "x", "é", "日本", "🌤", "\u200b", "\u00a0", "\x00"],
 ]
-_SPACES: Final = ["", "", "", " ", " ", "  ", "\n", "\t\r\n\f", "\u2003"]
-_TEXTS: Final = [
+SPACES: Final = ["", "", "", " ", " ", "  ", "\n", "\t\r\n\f", "\u2003"]
+TEXTS: Final = [
     "",
     " ",
     "Hm, the sky.",
@@ -135,9 +135,9 @@ def _samples() -> list[list[int]]:
 def _piece(chance: random.Random) -> list[int]:
     match chance.randrange(12):
         case 0 | 1 | 2 | 3:
-            return [chance.choice(_MARKERS)]
+            return [chance.choice(MARKERS)]
         case 4 | 5 | 6 | 7:
-            return ENCODING.encode(chance.choice(_SPACES) + chance.choice(_WORDS), disallowed_special=())
+            return ENCODING.encode(chance.choice(SPACES) + chance.choice(WORDS), disallowed_special=())
         case 8:
             return encoded(chance.choice(HEADERS))
         case 9:
@@ -153,7 +153,7 @@ def _content(chance: random.Random) -> list[int]:
             return [chance.randrange(FIRST_SPECIAL) for _ in range(chance.randrange(12))]
         case 1:
             return chance.choices(partial_tokens(), k=chance.randrange(4))
-    return ENCODING.encode(chance.choice(_TEXTS), disallowed_special=())
+    return ENCODING.encode(chance.choice(TEXTS), disallowed_special=())
 
 
 def well_formed(chance: random.Random, role: Role | None) -> list[int]:

@@ -25,8 +25,8 @@ from harmony.vocabulary import CALL, END, FIRST_SPECIAL, MESSAGE, RETURN, START
 
 Ids: TypeAlias = numpy.ndarray[Any, numpy.dtype[numpy.uint32]]
 
-_BATCH: Final = 20_000  # messages that are parsed to columns at a time
-_CONTENT: Final = 200  # tokens of a content, on average
+_BATCH: Final = 10_000  # messages that are parsed to columns at a time
+_CONTENT: Final = 400  # tokens of a content, on average
 _SECONDS: Final = 10  # between two lines that tell how far it is
 _PLAIN: Final = pa.schema([field.with_type(plain(field.type)) for field in SCHEMA])
 
