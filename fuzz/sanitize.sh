@@ -46,7 +46,7 @@ LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.s
 export LD_PRELOAD
 
 if [ $# -eq 0 ]; then
-    set -- -m pytest -x -k "not _py" \
+    set -- -m pytest -x -k "not _py and not one_verdict" \
         tests/test_parser.py tests/test_lenient.py tests/test_columns.py tests/test_batch.py \
         tests/test_validation.py tests/test_completions.py tests/test_fuzz.py
 fi
