@@ -249,6 +249,8 @@ def _placeless(result: Seen) -> Seen:
 def _promises(case: Case, lenient: Seen) -> Iterator[Check]:
     """What holds for any input: it is read, as strict parsing reads it if it does, and nothing of it is lost."""
     yield Check("any input is read", "read", lenient[0])
+    if lenient[0] != "read":
+        return
     messages, _, diagnostics = lenient[1][:3]
     strict = whole(ENGINES[0], case.tokens, case.role, strict=True)
     if strict[0] == "read":
@@ -327,9 +329,9 @@ def column_checks(cases: list[Case], *, strict: bool) -> Iterator[Check]:
         expected = "read", list(chain.from_iterable(rows))
         tokens, offsets = _joined(some)
         given = at_odd_address(tokens) if kind == "a buffer" else tokens
-        for threads in (1, 2):
+        for threads, count in ((1, "one thread"), (2, "two threads")):
             found = seen(_parsed, given, offsets, role=role, strict=strict, threads=threads)
-            yield Check(f"{mode}: columns of {kind}, {threads} threads", expected, found)
+            yield Check(f"{mode}: columns of {kind}, {count}", expected, found)
         if kind == "a list":
             for builder in BUILDERS:
                 found = seen(_built, builder, cases, strict=strict)

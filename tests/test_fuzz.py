@@ -12,6 +12,7 @@ import pytest
 
 from fuzz import differential, streams, targets, volume
 from harmony import Role
+from harmony.batch import SCHEMA
 
 
 def without_diagnostics(read: Any) -> Any:
@@ -67,14 +68,11 @@ def test_a_fault_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def test_a_fault_in_columns_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(differential, "parse_batch", lambda *_, **__: SCHEMA_WITHOUT_ROWS)
+    monkeypatch.setattr(differential, "parse_batch", lambda *_, **__: SCHEMA.empty_table())
     assert not differential.run(seed=4, first=0, count=3)
     told = capsys.readouterr().out
-    assert "difference - lenient: columns of a list, 1 threads" in told
+    assert "difference - lenient: columns of a list, one thread" in told
     assert len(re.findall(r"^  stream .*: \[\]$", told, re.MULTILINE)) == 1  # one completion without a token is enough
-
-
-SCHEMA_WITHOUT_ROWS = differential.SCHEMA.empty_table()
 
 
 # --- very many tokens
