@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import OrderedDict
-from threading import RLock
 from typing import Final, NamedTuple, TypeAlias
-from weakref import WeakSet
+
+from harmony._locks import Locked
 
 #: A text, a record in msgpack, or the fields of a header.
 Key: TypeAlias = str | bytes | tuple[object, ...]
@@ -27,27 +26,23 @@ class CacheInfo(NamedTuple):
     entries: int
 
 
-_caches: Final[WeakSet[Cache]] = WeakSet()
-
-
-class Cache:
+class Cache(Locked):
     """Token ids by what they were made from; all entries together take at most `max_bytes` bytes."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._hits = self._misses = 0
-        self.begin_anew()
-        _caches.add(self)
+        super().__init__()
 
     def begin_anew(self) -> None:
-        """Forgets everything, with a lock that nobody holds."""
+        """Forgets everything: another thread may have been at work on the entries when the process forked."""
+        super().begin_anew()
         self._entries: OrderedDict[Key, tuple[tuple[int, ...], int]] = OrderedDict()
         self._bytes = 0
-        self._lock = RLock()  # a signal's handler may render while its thread is in here
 
     def get(self, key: Key) -> tuple[int, ...] | None:
         """The tokens that were put under the key, if they are still there."""
-        with self._lock:
+        with self.lock:
             entry = self._entries.get(key)
             if entry is None:
                 self._misses += 1
@@ -60,7 +55,7 @@ class Cache:
         """Keeps the tokens, and lets go of others to make room; what is larger than the whole cache is not kept."""
         parts = key if isinstance(key, tuple) else (key,)
         size = sum(map(sys.getsizeof, parts)) + _TOKEN_BYTES * len(tokens) + _ENTRY_BYTES
-        with self._lock:
+        with self.lock:
             if size <= self._max_bytes and key not in self._entries:
                 self._entries[key] = tokens, size
                 self._bytes += size
@@ -68,25 +63,15 @@ class Cache:
 
     def resize(self, max_bytes: int) -> None:
         """Sets the bound, and lets go of what is over it."""
-        with self._lock:
+        with self.lock:
             self._max_bytes = max_bytes
             self._shrink()
 
     def info(self) -> CacheInfo:
         """How the cache is doing."""
-        with self._lock:
+        with self.lock:
             return CacheInfo(self._hits, self._misses, self._max_bytes, self._bytes, len(self._entries))
 
     def _shrink(self) -> None:
         while self._bytes > self._max_bytes:
             self._bytes -= self._entries.popitem(last=False)[1][1]
-
-
-def _after_fork() -> None:
-    """In a child process: another thread of the parent's may have held a lock, and been at work on the entries."""
-    for cache in _caches:
-        cache.begin_anew()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)

@@ -23,19 +23,24 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+from xxhash import xxh3_64
 
+from harmony._cutting import Chunks, cut
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import Diagnostic, HarmonyError
+from harmony.errors import Diagnostic, HarmonyError, printable
+from harmony.files import BLOCK, MAX_LINE
 from harmony.jsonl import (
     Line,
     LogRecord,
     RecordError,
-    read_batches,
+    batch_of,
+    fault_of,
     read_blocks,
     read_conversation,
     read_role,
     read_source,
     source_field,
+    too_large,
 )
 from harmony.messages import Conversation, Role
 from harmony.rendering import RenderConversationConfig
@@ -75,7 +80,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def to_text(self) -> str:
         """The problem as a line to be read, and its excerpt below."""
-        line = f"{self.file}:{self.line}:{self.column}: {self.code} {self.message}".replace("\n", "\\n")
+        line = printable(f"{self.file}:{self.line}:{self.column}: {self.code} {self.message}")
         return line if self.excerpt is None else "\n    ".join([line, *self.excerpt.split("\n")])
 
     def to_json(self) -> str:
@@ -107,11 +112,14 @@ def linter_of(select: Iterable[str] | None, ignore: Iterable[str] | None) -> Lin
     return linter
 
 
-def problems(name: str, encoding: HarmonyEncoding, start: Start, linter: Linter | None = None) -> Iterator[Problem]:
+def problems(
+    name: str, encoding: HarmonyEncoding, start: Start, linter: Linter | None = None, most: int = MAX_LINE
+) -> Iterator[Problem]:
     """What is wrong with a file, or with standard input for `-`, as soon as it is found. Raises Unreadable.
 
     `start` is what texts and tokens are to be. Where they are to be completions, a record can have a `role`: None where
-    they begin with a `<|start|>` of their own. The linter gets whatever the grammar finds no fault with.
+    they begin with a `<|start|>` of their own. The linter gets whatever the grammar finds no fault with. A record, or a
+    file that is one text, may have `most` bytes.
     """
     check = _Check(name, encoding, start, linter)
     try:
@@ -121,13 +129,32 @@ def problems(name: str, encoding: HarmonyEncoding, start: Start, linter: Linter 
             if name == "-":
                 are_lines, blocks = _begins_with_object(blocks)
             if are_lines:
-                for batch in read_batches(blocks):
-                    for line in batch:
-                        yield from check.record(line)
+                for line in _records(blocks, most):
+                    yield from check.record(line)
             else:
-                yield from check.whole(b"".join(blocks))
+                yield from check.whole(_whole(name, blocks, most))
     except OSError as error:
         raise Unreadable(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _records(blocks: Iterator[bytes], most: int) -> Iterator[Line | LogRecord]:
+    """The lines that are not blank, as soon as they are there."""
+    chunks, number = Chunks(blocks), 1
+    for lines in cut(chunks, xxh3_64(), BLOCK, most, full=False):
+        yield from batch_of(lines.data, number, lines.too_long)
+        number += lines.data.count(b"\n")
+    if chunks.fault is not None:
+        raise chunks.fault
+
+
+def _whole(name: str, blocks: Iterator[bytes], most: int) -> bytes:
+    """All that there is, unless that is too much."""
+    read = bytearray()
+    for block in blocks:
+        read += block
+        if len(read) > most:
+            raise Unreadable(f"{name} cannot be read: {too_large(len(read))} or more in one text")
+    return bytes(read)
 
 
 def _begins_with_object(blocks: Iterator[bytes]) -> tuple[bool, Iterator[bytes]]:
@@ -211,7 +238,7 @@ class _Check:
                 written = read_role(line.fields)
                 start, role = ("conversation", None) if written is None else (start, Role(written))
         except (ValueError, RecursionError) as error:
-            yield _Fault("invalid-record", str(error))
+            yield _Fault(*fault_of(error))
             return
         if source is not None:
             yield from self._in_source(source, start, role)

@@ -43,7 +43,8 @@ cdef class Rows:
     cdef bint has_room(self, Rows other) noexcept
     cdef int claim(self, Rows other) except -1
     cdef void copy(self, Rows other) noexcept nogil
-    cdef object finished(self, values)
+    cdef int number_values(self, list values) except -1
+    cdef object finished(self, list values)
 
 
 cdef Rows take_rows(Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens)

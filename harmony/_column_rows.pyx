@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from harmony._memory cimport copy_past_cache, resize
 
 from threading import Lock
@@ -169,10 +169,44 @@ cdef class Rows:
             self.starts[conversation + place] = other.starts[place] + row
         memcpy(self.complete + conversation, other.complete, other.conversations)
 
-    cdef object finished(self, values):
+    cdef int number_values(self, list values) except -1:
+        """Gives the values of each field their codes anew: in the order of the rows in which they first stand.
+
+        Threads meet them in any order, and some of them in conversations that were taken back. The roles keep theirs.
+        """
+        cdef Py_ssize_t row, count
+        cdef int32_t *codes
+        cdef int32_t *new = NULL
+        cdef int32_t code, used
+        cdef int field
+        for field in range(1, FIELDS):
+            count, used = len(<list>values[field]), 0
+            codes = <int32_t *>self.columns[CODES + field]
+            resize(<void **>&new, (count + 1) * sizeof(int32_t))
+            memset(new, 0xFF, count * sizeof(int32_t))  # -1: not met yet
+            with nogil:
+                for row in range(self.row_count):
+                    code = codes[row]
+                    if code >= 0 and new[code] < 0:
+                        new[code] = used
+                        used += 1
+                        if used == count:
+                            break
+            met = [(new[old], old) for old in range(count) if new[old] >= 0]
+            if any([place != old for place, old in met]):
+                with nogil:
+                    for row in range(self.row_count):
+                        if codes[row] >= 0:
+                            codes[row] = new[codes[row]]
+            values[field] = [(<list>values[field])[old] for _, old in sorted(met)]
+        PyMem_RawFree(new)
+        return 0
+
+    cdef object finished(self, list values):
         cdef int column
         cdef Lease lease = Lease.__new__(Lease)
         lease.rows = self
+        self.number_values(values)
         arrays = [
             memory(lease, self.columns[column], (self.row_count + (column == OFFSETS)) * width_of(column))
             for column in range(COLUMNS)

@@ -5,14 +5,18 @@
 One pass over the tokens, without the GIL and without an object a token or message. It follows the strict table of
 `machine.py`; `header.py` reads the headers, each different one once. A conversation that it cannot read to its end,
 because something in it is illegal or very long, is taken back and left to the engine, with the GIL.
+
+The tokens belong to the caller, and another thread or process may change them meanwhile. So each of them is read once,
+by `read_once`, and only that copy of it is judged, used as an index and remembered. Offsets and roles belong to us.
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from harmony._column_rows cimport END, FIELDS, ROOM, Rows, give_rows, take_rows
-from harmony._memory cimport is_utf_8, resize
+from harmony._memory cimport is_utf_8, read_once, resize
 
 from array import array
 from bisect import bisect_left
@@ -20,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from harmony import machine, vocabulary
+from harmony._locks import Once
 from harmony._rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, Values, read_conversation
 from harmony.errors import Fault
 from harmony.header import REMEMBERED_HEADERS, REMEMBERED_LENGTH, open_role, read_header
@@ -64,7 +69,6 @@ cdef const int32_t[::1] ENDS = array("i", [END_CODES.get(token, -1) for token in
 cdef const uint32_t[::1] RANK_OFFSETS
 cdef const uint8_t[::1] RANK_BYTES
 cdef Entry *ENTRIES = NULL
-loading = Lock()
 
 
 cdef inline int kind_of(uint32_t token) noexcept nogil:
@@ -73,31 +77,35 @@ cdef inline int kind_of(uint32_t token) noexcept nogil:
     return KINDS[token - FIRST_SPECIAL] if token <= LAST_TOKEN else INVALID
 
 
-cdef int load_entries() except -1:
+def _take_entries():
     """Lays the vocabulary out by entries; all that follows only reads them."""
     global ENTRIES, RANK_OFFSETS, RANK_BYTES
     cdef Entry *entries = NULL
     cdef uint32_t rank, start, length
-    with loading:
-        if ENTRIES is not NULL:
-            return 0
-        loaded = vocabulary.load()
-        RANK_OFFSETS = loaded.offsets
-        RANK_BYTES = loaded.data
-        resize(<void **>&entries, FIRST_SPECIAL * sizeof(Entry))
-        for rank in range(FIRST_SPECIAL):
-            start = RANK_OFFSETS[rank]
-            length = RANK_OFFSETS[rank + 1] - start
-            memcpy(entries[rank].data, &RANK_BYTES[start], INLINE)  # the file has zeros at its end
-            entries[rank].length = <uint8_t>min(length, <uint32_t>INLINE + 1)
-            if not is_utf_8(&RANK_BYTES[start], length):
-                entries[rank].length |= BROKEN
-        ENTRIES = entries
-    return 0
+    loaded = vocabulary.load()
+    if ENTRIES is not NULL:  # a signal's handler may have been here
+        return True
+    RANK_OFFSETS = loaded.offsets
+    RANK_BYTES = loaded.data
+    resize(<void **>&entries, FIRST_SPECIAL * sizeof(Entry))
+    for rank in range(FIRST_SPECIAL):
+        start = RANK_OFFSETS[rank]
+        length = RANK_OFFSETS[rank + 1] - start
+        memcpy(entries[rank].data, &RANK_BYTES[start], INLINE)  # the file has zeros at its end
+        entries[rank].length = <uint8_t>min(length, <uint32_t>INLINE + 1)
+        if not is_utf_8(&RANK_BYTES[start], length):
+            entries[rank].length |= BROKEN
+    ENTRIES = entries
+    return True
 
 
-cdef Py_ssize_t add_text(Rows rows, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t stop) except -1 nogil:
-    """Appends the bytes of tokens to the content of rows, up to the first that is no rank; its place."""
+load_entries = Once(_take_entries)
+
+
+cdef Py_ssize_t add_text(
+    Rows rows, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t stop, uint32_t *found
+) except -1 nogil:
+    """Appends the bytes of tokens to the content of rows, up to the first that is no rank; its place, and itself."""
     cdef const Entry *entries = ENTRIES
     cdef char *out = rows.content + rows.content_size
     cdef char *limit = rows.content + rows.content_capacity - ROOM
@@ -105,8 +113,9 @@ cdef Py_ssize_t add_text(Rows rows, const uint32_t *tokens, Py_ssize_t place, Py
     cdef uint32_t token, length
     cdef uint32_t seen = 0
     while place < stop:
-        token = tokens[place]
+        token = read_once(&tokens[place])
         if token >= FIRST_SPECIAL:
+            found[0] = token
             break
         if out > limit:
             rows.content_size = out - rows.content
@@ -132,29 +141,31 @@ cdef Py_ssize_t add_text(Rows rows, const uint32_t *tokens, Py_ssize_t place, Py
 @cython.final
 cdef class Reader:
     """Reads conversations to rows; remembers the headers that it has met."""
-    cdef object token_view, offset_view, role_view, values, elsewhere
-    cdef const uint32_t *tokens
+    cdef object values, elsewhere
+    cdef const uint32_t *tokens  # these three belong to whoever calls `build`, which returns when all is read
     cdef const int64_t *offsets
     cdef const uint8_t *roles
     cdef bint strict, bare
     cdef Rows rows
     cdef Known *known
+    cdef uint32_t *open  # the tokens of the header that is being read, with the `<|message|>` that ends it
     cdef uint32_t *kept  # the tokens of known headers, one after another
     cdef uint16_t *slots  # a hash table: 1 + the index of a known header, or 0
     cdef Py_ssize_t known_count, kept_count
 
     def __cinit__(self, const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles,
                   values, elsewhere, bint strict, bint bare):
-        self.token_view, self.offset_view, self.role_view = tokens, offsets, roles
         self.tokens, self.offsets, self.roles = &tokens[0], &offsets[0], &roles[0]
         self.values, self.elsewhere = values, elsewhere
         self.strict, self.bare = strict, bare
+        resize(<void **>&self.open, (LONGEST_HEADER + 1) * sizeof(uint32_t))
         resize(<void **>&self.known, MOST_HEADERS * sizeof(Known))
         resize(<void **>&self.kept, MOST_HEADERS * LONGEST_HEADER * sizeof(uint32_t))
         resize(<void **>&self.slots, SLOTS * sizeof(uint16_t))
         memset(self.slots, 0, SLOTS * sizeof(uint16_t))
 
     def __dealloc__(self):
+        PyMem_RawFree(self.open)
         PyMem_RawFree(self.known)
         PyMem_RawFree(self.kept)
         PyMem_RawFree(self.slots)
@@ -178,42 +189,46 @@ cdef class Reader:
 
     cdef bint read(self, Py_ssize_t index) except -1 nogil:
         """Reads one conversation; False where it is not read to its end."""
-        cdef Py_ssize_t place = self.offsets[index], stop = self.offsets[index + 1], begin
+        cdef Py_ssize_t place = self.offsets[index], stop = self.offsets[index + 1], begin, length
         cdef int given = self.roles[index], state = EXPECT_START if given == GIVEN_NONE else HEADER
         cdef int number = 0
         cdef uint8_t move
         cdef uint64_t key
         cdef Known *header
-        cdef uint32_t token
+        cdef uint32_t token = 0
         if given & ELSEWHERE:
             return False
         while True:
-            begin = place
+            length = 0
             key = given
             while state != CONTENT:
-                move = MOVES[state * KIND_COUNT + (kind_of(self.tokens[place]) if place < stop else END_OF_INPUT)]
+                if place < stop:
+                    token = read_once(&self.tokens[place])
+                    move = MOVES[state * KIND_COUNT + kind_of(token)]
+                else:
+                    move = MOVES[state * KIND_COUNT + END_OF_INPUT]
                 if move == ILLEGAL:
                     return False
                 if place == stop:
                     self.rows.complete[index - self.rows.first] = state == EXPECT_START
-                    return state == EXPECT_START or self.header(begin, stop, given | AT_END, key).legal
-                if state == EXPECT_START:
-                    begin = place + 1
-                else:
-                    key = (key ^ self.tokens[place]) * <uint64_t>0x9E3779B97F4A7C15
+                    return state == EXPECT_START or self.header(length, given | AT_END, key).legal
+                if state != EXPECT_START:
+                    key = (key ^ token) * <uint64_t>0x9E3779B97F4A7C15
+                    if length <= LONGEST_HEADER:
+                        self.open[length] = token
+                    length += 1
                 place += 1
                 state = move & 15
-            header = self.header(begin, place - 1, given, key)
+            header = self.header(length - 1, given, key)
             if not header.legal:
                 return False
             begin = place
-            place = add_text(self.rows, self.tokens, place, stop)
+            place = add_text(self.rows, self.tokens, place, stop, &token)
             self.rows.add(index, number, header.codes, <int32_t>(place - begin), -1)
             number += 1
             if place == stop:
                 self.rows.complete[index - self.rows.first] = 0
                 return True
-            token = self.tokens[place]
             move = MOVES[CONTENT * KIND_COUNT + kind_of(token)]
             if move == ILLEGAL:
                 return False
@@ -222,24 +237,24 @@ cdef class Reader:
             state = move & 15
             given = GIVEN_NONE
 
-    cdef Known *header(self, Py_ssize_t start, Py_ssize_t stop, int given, uint64_t key) except NULL nogil:
-        """What is known of the header with these tokens."""
-        cdef Py_ssize_t slot, length = stop - start
+    cdef Known *header(self, Py_ssize_t length, int given, uint64_t key) except NULL nogil:
+        """What is known of the header whose tokens are in `open`; `length` is how many they are."""
+        cdef Py_ssize_t slot
         cdef Known *known
         key = (key ^ given) * <uint64_t>0x9E3779B97F4A7C15
         slot = key >> 51
         while self.slots[slot] != 0:
             known = &self.known[self.slots[slot] - 1]
             if known.hash == key and known.given == given and known.length == length and not memcmp(
-                &self.kept[known.start], &self.tokens[start], length * sizeof(uint32_t)
+                &self.kept[known.start], self.open, length * sizeof(uint32_t)
             ):
                 return known
             slot = (slot + 1) & (SLOTS - 1)
         with gil:
-            return self.learn(start, stop, given, key)
+            return self.learn(length, given, key)
 
-    cdef Known *learn(self, Py_ssize_t start, Py_ssize_t stop, int given, uint64_t key) except NULL:
-        cdef Py_ssize_t slot, length = stop - start
+    cdef Known *learn(self, Py_ssize_t length, int given, uint64_t key) except NULL:
+        cdef Py_ssize_t slot
         cdef Known *known
         cdef int field
         if self.known_count == MOST_HEADERS:
@@ -251,7 +266,7 @@ cdef class Reader:
         known.legal = False
         if length > LONGEST_HEADER:
             return known  # which is not kept
-        tokens = [self.tokens[place] for place in range(start, stop)]
+        tokens = [self.open[place] for place in range(length)]
         if given & AT_END:
             known.legal = open_role(tokens, GIVEN[given ^ AT_END]) is not None
         else:
@@ -262,7 +277,7 @@ cdef class Reader:
                 known.legal = True
             except Fault:
                 pass
-        memcpy(&self.kept[known.start], &self.tokens[start], length * sizeof(uint32_t))
+        memcpy(&self.kept[known.start], self.open, length * sizeof(uint32_t))
         slot = key >> 51
         while self.slots[slot] != 0:
             slot = (slot + 1) & (SLOTS - 1)
@@ -275,11 +290,14 @@ cdef class Reader:
         """Reads one conversation by the engine."""
         cdef int32_t codes[FIELDS]
         cdef int field
+        cdef Py_ssize_t start = self.offsets[index], stop = self.offsets[index + 1]
         given = GIVEN[self.roles[index] & ~ELSEWHERE]
         if self.roles[index] & ELSEWHERE:
             source = self.elsewhere[index]
         else:
-            source = self.token_view[self.offsets[index]:self.offsets[index + 1]]
+            # A copy: the engine and whoever tells what it found have to see the same tokens.
+            copied = PyBytes_FromStringAndSize(<const char *>(self.tokens + start), (stop - start) * sizeof(uint32_t))
+            source = memoryview(copied).cast("I")
         found = read_conversation(source, given, self.values, strict=self.strict)
         for number, row in enumerate(found.rows):
             for field in range(FIELDS):

@@ -5,7 +5,8 @@ What a caller passes is checked here, and here is what a parser keeps in a pickl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from typing import Annotated, Any, Final
@@ -16,7 +17,7 @@ from harmony import machine, vocabulary
 from harmony.errors import Diagnostic, Fault
 from harmony.header import Header
 from harmony.messages import Message, Role
-from harmony.results import STREAM_STATES
+from harmony.results import STREAM_STATES, Snapshot
 
 #: By what the diagnostics of a whole input are sorted.
 POSITION: Final = attrgetter("position")
@@ -52,11 +53,13 @@ def characters(tokens: Sequence[int]) -> int:
     )
 
 
-def placed(faults: Iterable[Fault], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
+def placed(faults: Sequence[Fault], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
     """The diagnostics of what was mended in a header of these tokens, which begins at the position `start`."""
+    if not faults:
+        return []
     places: Sequence[int] = range(len(tokens) + 1)
     if unit == "character":
-        places = [0, *accumulate(characters([token]) for token in tokens)]
+        places = array("q", accumulate((characters([token]) for token in tokens), initial=0))
     return [fault.diagnostic(start + places[fault.position or 0]) for fault in faults]
 
 
@@ -67,6 +70,11 @@ def markers_in(text: str, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
     from harmony import stripped as guessing  # seldom asked for
 
     return guessing.markers_in(text)
+
+
+def not_in_pair(text: str, place: int) -> int:
+    """The place, or the next one where it would part a pair of surrogates, which stand for one character."""
+    return place + ("\ud800" <= text[place - 1] <= "\udbff")
 
 
 def repaired(code: str, position: int, token: int) -> Diagnostic:
@@ -90,9 +98,9 @@ def state_data(
             stop -= 1
             pending -= len(token_bytes(content_tokens[stop]))
         data["header"] = header.to_dict()
-        data["content_tokens"] = content_tokens[:stop]
+        data["content_tokens"] = Snapshot(content_tokens, stop)
     elif state != machine.State.EXPECT_START:
-        data["header_tokens"] = header_tokens[:]
+        data["header_tokens"] = Snapshot(header_tokens, len(header_tokens))
     return data
 
 

@@ -1,8 +1,8 @@
 # cython: language_level=3
-"""Memory that grows without the GIL, is copied, and may hold UTF-8. It knows no format."""
+"""Memory that grows without the GIL, is read once, is copied, and may hold UTF-8. It knows no format."""
 
 from cpython.mem cimport PyMem_RawRealloc
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 cdef extern from *:
     """
@@ -37,9 +37,43 @@ cdef extern from *:
     #endif
         memcpy(to, from, size);
     }
+
+    /* Reads a number from memory that belongs to the caller: at any address, and exactly once.
+       Another thread or process may write there meanwhile. The compiler may read twice what it takes for unchanged,
+       and then the number that was checked is not the number that is used as an index. */
+    static inline uint32_t read_once(const void *from) {
+    #ifdef _MSC_VER
+        return *(const volatile uint32_t __unaligned *)from;
+    #else
+        uint32_t number;
+        memcpy(&number, from, sizeof(number));
+        __asm__("" : "+r"(number));
+        return number;
+    #endif
+    }
+
+    /* Whether another thread has set a flag, and with it all that it wrote before. */
+    static inline int is_set(const int *flag) {
+    #ifdef _MSC_VER
+        return *(const volatile int *)flag;
+    #else
+        return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+    #endif
+    }
+
+    static inline void set(int *flag) {
+    #ifdef _MSC_VER
+        *(volatile int *)flag = 1;
+    #else
+        __atomic_store_n(flag, 1, __ATOMIC_RELEASE);
+    #endif
+    }
     """
     void advise_large_pages(void *data, size_t size) noexcept nogil
     void copy_past_cache(char *target, const char *source, size_t size) noexcept nogil
+    uint32_t read_once(const void *source) noexcept nogil
+    bint is_set(const int *flag) noexcept nogil
+    void set(int *flag) noexcept nogil
 
 
 cdef inline int resize(void **data, size_t size) except -1 nogil:

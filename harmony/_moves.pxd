@@ -37,6 +37,7 @@ cdef class Moves:
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1
     cdef int _act(self, int action, int kind, int64_t token, object integer, Py_ssize_t width) except -1
     cdef int _take_text(self, str text) except -1
+    cdef int _add_text(self, str text) except -1
     cdef object _end(self)
     cdef int _imply_start(self) except -1
     cdef int _close_header(self, Py_ssize_t width) except -1
@@ -48,7 +49,6 @@ cdef class Moves:
     cdef int _forget_header(self) except -1
     cdef int _close_message(self, object end) except -1
     cdef int _add_to_content(self, int64_t rank) except -1
-    cdef list _own_tokens(self)
     cdef int _look_before(self, int kind) except -1
     cdef bint _is_short(self, int marker) except -1
     cdef bint _look(self, int marker) except -1

@@ -12,13 +12,15 @@ from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from harmony._content cimport all_bytes, append, append_rank, clear, last_bytes, settle, text_between
+from harmony._memory cimport is_set, read_once, set
 
 cdef extern from "Python.h":
     # As it is declared in cpython.ref it would count the reference that the call itself holds.
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
 
 from harmony import machine, vocabulary
-from harmony._engine import characters, placed, repaired
+from harmony._engine import characters, not_in_pair, placed, repaired
+from harmony._locks import Once
 from harmony.errors import Fault, quote
 from harmony.header import NO_HEADER as _NO_HEADER, open_role, read_header
 from harmony.messages import Role
@@ -60,45 +62,68 @@ cdef int KIND_COUNT = len(machine.Kind)
 cdef int LONGEST_WORD = 0
 cdef int WORDS_THAT_DECIDE = 0
 cdef Py_ssize_t LONG_RUN = 0
+cdef Py_ssize_t FIRST_LOOK = 0
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
 
 cdef const uint32_t[::1] RANK_OFFSETS
 cdef const uint8_t[::1] RANK_BYTES
-RANKS.offsets = NULL
 
 # The text of each rank that has been a delta: None where it has not been yet, False where it is no whole text.
 cdef list TEXTS = [None] * vocabulary.FIRST_SPECIAL
 
+cdef int ranks_are_loaded = 0
+
 cdef int load_vocabulary() except -1:
+    if not is_set(&ranks_are_loaded):
+        load_ranks()
+    return 0
+
+
+def _take_ranks():
     global RANK_OFFSETS, RANK_BYTES
-    if RANKS.offsets is NULL:
+    if not is_set(&ranks_are_loaded):  # a signal's handler may have been here
         loaded = vocabulary.load()
         RANK_OFFSETS = loaded.offsets
         RANK_BYTES = loaded.data
         RANKS.data = &RANK_BYTES[0]
         RANKS.offsets = &RANK_OFFSETS[0]
-    return 0
+        set(&ranks_are_loaded)
+    return True
 
+
+load_ranks = Once(_take_ranks)
 
 cdef object bare_content = None
 cdef object mending = None
 cdef const uint8_t[::1] BYTES  # of `bare_content.py`
+cdef int lenient_is_loaded = 0
 
 cdef int load_lenient() except -1:
     """Imports what lenient parsing alone needs: without it, a process starts a tenth sooner."""
-    global bare_content, mending, BYTES, LONG_RUN, LONGEST_WORD, WORDS_THAT_DECIDE
-    if bare_content is None:
-        import harmony.bare_content
-        import harmony.mending
+    if not is_set(&lenient_is_loaded):
+        load_modules()
+    return 0
+
+
+def _take_modules():
+    global bare_content, mending, BYTES, LONG_RUN, FIRST_LOOK, LONGEST_WORD, WORDS_THAT_DECIDE
+    import harmony.bare_content
+    import harmony.mending
+    if not is_set(&lenient_is_loaded):
         BYTES = harmony.bare_content.BYTES
         LONG_RUN = harmony.bare_content.REMEMBERED_LENGTH
+        FIRST_LOOK = harmony.bare_content.FIRST_LOOK
         LONGEST_WORD = harmony.bare_content.LONGEST_WORD
         WORDS_THAT_DECIDE = harmony.bare_content.WORDS_THAT_DECIDE
         mending = harmony.mending
         bare_content = harmony.bare_content
-    return 0
+        set(&lenient_is_loaded)
+    return True
+
+
+load_modules = Once(_take_modules)
 
 
 cdef bint is_short(list tokens, Py_ssize_t start, int marker) except -1:
@@ -195,7 +220,7 @@ cdef class Moves:
                 integer = as_id(integer, self._position)
                 adding = is_adding(self)  # or may have used this parser
             if streaming:
-                self._own_tokens().append(integer)
+                self._tokens.append(integer)
             token = token_id(integer)
             if adding and 0 <= token < FIRST_SPECIAL:
                 append_rank(&self._content, &RANKS, token)
@@ -211,14 +236,15 @@ cdef class Moves:
         return 0
 
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1:
-        cdef Py_ssize_t place
+        cdef Py_ssize_t place, count = tokens.shape[0]
+        cdef const uint32_t *begin = &tokens[0] if count else NULL
         cdef int64_t token
         cdef bint streaming = self._spans is None
         cdef bint adding = is_adding(self)
-        for place in range(tokens.shape[0]):
-            token = tokens[place]
+        for place in range(count):
+            token = read_once(begin + place)
             if streaming:
-                self._own_tokens().append(token)
+                self._tokens.append(token)
             if adding and token < FIRST_SPECIAL:
                 append_rank(&self._content, &RANKS, token)
                 if streaming:
@@ -235,6 +261,7 @@ cdef class Moves:
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes one token, `width` positions wide; `integer` is it as it was given, for errors."""
         cdef int kind, move, action
+        cdef Py_ssize_t size
         if token == NO_ID:
             kind = INVALID
         elif token < FIRST_SPECIAL:
@@ -255,6 +282,10 @@ cdef class Moves:
         else:
             self._act(action, kind, token, integer, width)
         self._state = move & 15
+        if kind == TEXT and self._header is None and not self._strict:
+            size = len(self._header_tokens) - self._run_start
+            if size >= FIRST_LOOK and size & (size - 1) == 0:
+                self._look(kind)
         return 0
 
     cdef int _act(self, int action, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
@@ -286,6 +317,17 @@ cdef class Moves:
 
     cdef int _take_text(self, str text) except -1:
         """Takes a piece of ordinary text, as a run of tokens would be taken."""
+        cdef Py_ssize_t start = 0
+        cdef Py_ssize_t size = 0 if self._strict else FIRST_LOOK
+        cdef Py_ssize_t stop
+        while self._header is None and 0 < size < len(text) - start:
+            stop = not_in_pair(text, start + size)
+            self._add_text(text[start:stop])
+            self._look(TEXT)
+            start, size = stop, 2 * size
+        return self._add_text(text[start:])
+
+    cdef int _add_text(self, str text) except -1:
         cdef int move = self._moves[self._state * KIND_COUNT + TEXT]
         if move == ILLEGAL:
             if self._strict:
@@ -383,7 +425,9 @@ cdef class Moves:
         if self._spans is not None:
             self._spans.append(Span(self._start, self._content_start, self._position, end))
         if self._segments is not None:
-            self._segments.append(Segment(self._channel, self._recipient, self._role, self._delta or "", message))
+            # Made before the list is asked for: another thread may set `_segments` to None while it is made.
+            segment = Segment(self._channel, self._recipient, self._role, self._delta or "", message)
+            self._segments.append(segment)
         self._forget_header()
         clear(&self._content)
         if self._spans is None:
@@ -403,11 +447,6 @@ cdef class Moves:
                 return 0
         self._delta = settle(&self._content, False)
         return 0
-
-    cdef list _own_tokens(self):
-        if reference_count(<PyObject *>self._tokens) > 1:  # as in `_close_message`
-            self._tokens = self._tokens[:]
-        return self._tokens
 
     # --- lenient parsing
 
@@ -507,8 +546,6 @@ cdef class Moves:
         return self._note(placed(faults, self._header_tokens, self._header_start, self._unit))
 
     cdef int _note(self, list diagnostics) except -1:
-        if reference_count(<PyObject *>self._diagnostics) > 1:  # as in `_close_message`
-            self._diagnostics = self._diagnostics[:]
         self._diagnostics += diagnostics
         return 0
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from codecs import utf_8_decode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
 from harmony import machine, vocabulary
-from harmony._engine import characters, placed, repaired
+from harmony._engine import characters, not_in_pair, placed, repaired
 from harmony.errors import Diagnostic, Fault, quote
 from harmony.header import NO_HEADER, Header, open_role, read_header
 from harmony.messages import Message, Role
@@ -104,7 +104,7 @@ class Moves:
                 token = as_id(token, self._position)
                 adding = self._is_adding()  # its `__index__` may have used this parser
             if streaming:
-                self._own_tokens().append(token)
+                self._tokens.append(token)
             if adding and 0 <= token < vocabulary.FIRST_SPECIAL:
                 self._content += vocabulary.TOKEN_BYTES[token]
                 if streaming:
@@ -145,6 +145,10 @@ class Moves:
         else:
             self._act(move >> 4, kind, token, width)
         self._state = move & 15
+        if kind == machine.Kind.TEXT and self._header is None and not self._strict:
+            size = len(self._header_tokens) - self._run_start
+            if size >= bare_content.FIRST_LOOK and size & (size - 1) == 0:
+                self._look(kind)
 
     def _act(self, action: int, kind: int, token: int, width: int) -> None:
         """What a move does, or one of the things that a repair does."""
@@ -175,6 +179,16 @@ class Moves:
 
     def _take_text(self, text: str) -> None:
         """Takes a piece of ordinary text, as a run of tokens would be taken."""
+        size = 0 if self._strict else bare_content.FIRST_LOOK
+        start = 0
+        while self._header is None and 0 < size < len(text) - start:
+            stop = not_in_pair(text, start + size)
+            self._add_text(text[start:stop])
+            self._look(machine.Kind.TEXT)
+            start, size = stop, 2 * size
+        self._add_text(text[start:])
+
+    def _add_text(self, text: str) -> None:
         move = self._moves[self._state * _KIND_COUNT + machine.Kind.TEXT]
         if move == machine.ILLEGAL:
             if self._strict:
@@ -277,11 +291,6 @@ class Moves:
         self._settled += used
         return text or None
 
-    def _own_tokens(self) -> list[int]:
-        if sys.getrefcount(self._tokens) > 2:  # as in `_close_message`
-            self._tokens = self._tokens[:]
-        return self._tokens
-
     # --- lenient parsing
 
     def _look_before(self, kind: int) -> None:
@@ -364,13 +373,11 @@ class Moves:
             self._header = header if bare else NO_HEADER
             self._content_start = self._position + width
 
-    def _note_in_header(self, faults: Iterable[Fault]) -> None:
+    def _note_in_header(self, faults: Sequence[Fault]) -> None:
         """Remembers what was mended in the open header."""
         self._note(placed(faults, self._header_tokens, self._header_start, self._unit))
 
     def _note(self, diagnostics: list[Diagnostic]) -> None:
-        if sys.getrefcount(self._diagnostics) > 2:  # as in `_close_message`
-            self._diagnostics = self._diagnostics[:]
         self._diagnostics += diagnostics
 
     def _refuse(self, fault: Fault) -> NoReturn:

@@ -9,7 +9,7 @@ from harmony._moves cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, token_id
 
 from harmony import machine, vocabulary
 from harmony._engine import POSITION, SavedParser, as_role, check_encoding, markers_in, state_data
-from harmony.results import STREAM_STATES, ParseResult, Segment
+from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot
 from harmony.tokens import as_id, as_sequence
 
 cdef int EXPECT_START = machine.State.EXPECT_START
@@ -22,7 +22,9 @@ cdef class StreamableParser(Moves):
 
     def __init__(self, encoding, role, *, strict=True):
         check_encoding(encoding)
-        self._begin(as_role(role), strict)
+        given = as_role(role)
+        with cython.critical_section(self):  # another thread may be using it
+            self._begin(given, strict)
 
     # --- input
 
@@ -31,7 +33,7 @@ cdef class StreamableParser(Moves):
         """Takes the next token; returns the parser itself."""
         if type(token) is not int:
             token = as_id(token, self._position)
-        self._own_tokens().append(token)
+        self._tokens.append(token)
         self._delta = None
         try:
             self._step(token_id(token), token, 1)
@@ -79,14 +81,14 @@ cdef class StreamableParser(Moves):
     @property
     @cython.critical_section
     def tokens(self):
-        """All tokens that came, those that raised a HarmonyError among them; as `messages`, not to be changed."""
-        return self._tokens
+        """All tokens that came, those that raised a HarmonyError among them: read-only, and made without a copy."""
+        return Snapshot(self._tokens, len(self._tokens))
 
     @property
     @cython.critical_section
     def diagnostics(self):
         """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises."""
-        return self._diagnostics
+        return Snapshot(self._diagnostics, len(self._diagnostics))
 
     @property
     @cython.critical_section
@@ -102,7 +104,7 @@ cdef class StreamableParser(Moves):
     @property
     @cython.critical_section
     def state_data(self):
-        """The state as openai-harmony lays it out, with the tokens of the open header or content."""
+        """The state as openai-harmony lays it out, with the tokens of the open header or content as a Snapshot."""
         cdef Py_ssize_t pending = self._content.size - self._content.settled
         return state_data(self._state, self._header, self._header_tokens, self._content_tokens, pending)
 
@@ -174,6 +176,12 @@ cdef class StreamableParser(Moves):
 
     def __setstate__(self, state):
         saved = SavedParser.checked(state[0])
+        with cython.critical_section(self):  # as in `__init__`
+            self._restore(saved)
+        for name, value in state[1].items():
+            setattr(self, name, value)
+
+    cdef int _restore(self, saved) except -1:
         self._begin(saved.given, saved.strict)
         self._state = saved.state
         self._position = saved.position
@@ -190,8 +198,7 @@ cdef class StreamableParser(Moves):
         self._run_start = saved.run_start
         self._cut = saved.cut
         self._diagnostics = saved.diagnostics
-        for name, value in state[1].items():
-            setattr(self, name, value)
+        return 0
 
 
 cdef StreamableParser whole_input(object role, bint strict):

@@ -14,7 +14,7 @@ from harmony._engine import POSITION, SavedParser, as_role, check_encoding, mark
 from harmony._moves_py import Moves
 from harmony.errors import Diagnostic
 from harmony.messages import Message, Role
-from harmony.results import STREAM_STATES, ParseResult, Segment, StreamState
+from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot, StreamState
 from harmony.tokens import Tokens, as_id, as_sequence
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class StreamableParser(Moves):
         """Takes the next token; returns the parser itself."""
         if type(token) is not int:
             token = as_id(token, self._position)
-        self._own_tokens().append(token)
+        self._tokens.append(token)
         self._delta = None
         try:
             self._step(token, 1)
@@ -91,22 +91,25 @@ class StreamableParser(Moves):
 
     @property
     def messages(self) -> list[Message]:
-        """The messages that are finished; not to be changed. A list that was read stays as it is."""
+        """The messages that are finished; not to be changed.
+
+        A list that was read stays as it is: where somebody still has it, the end of the next message copies it.
+        """
         return self._messages
 
     @property
-    def tokens(self) -> list[int]:
-        """All tokens that came, those that raised a HarmonyError among them; as `messages`, not to be changed."""
-        return self._tokens
+    def tokens(self) -> Snapshot[int]:
+        """All tokens that came, those that raised a HarmonyError among them: read-only, and made without a copy."""
+        return Snapshot(self._tokens, len(self._tokens))
 
     @property
-    def diagnostics(self) -> list[Diagnostic]:
+    def diagnostics(self) -> Snapshot[Diagnostic]:
         """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises.
 
-        They are in the order in which they were found, which is not always that of their positions. As `messages`, not
-        to be changed.
+        They are in the order in which they were found, which is not always that of their positions. As `tokens`, they
+        are read-only, and made without a copy.
         """
-        return self._diagnostics
+        return Snapshot(self._diagnostics, len(self._diagnostics))
 
     @property
     def complete(self) -> bool:
@@ -120,7 +123,7 @@ class StreamableParser(Moves):
 
     @property
     def state_data(self) -> dict[str, Any]:
-        """The state as openai-harmony lays it out, with the tokens of the open header or content."""
+        """The state as openai-harmony lays it out, with the tokens of the open header or content as a Snapshot."""
         pending = len(self._content) - self._settled
         return state_data(self._state, self._header, self._header_tokens, self._content_tokens, pending)
 

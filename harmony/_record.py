@@ -5,6 +5,7 @@ Decides what a wrong value in a field raises and what the nested form looks like
 
 from __future__ import annotations
 
+import gc
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,8 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, Union, cast, get_args, get_origin
 
 import msgspec
+
+from harmony.errors import quote
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -65,6 +68,16 @@ def checked(record: _Checked, name: str, value: object) -> Any:
 
 
 _ATOMS: Final = frozenset({str, int, float, bool, NoneType})
+
+#: How many values may be written again, for what holds them stands in several places: as many as a model reads tokens.
+MOST_REPEATED: Final = 1_048_576
+# Characters of a text that count as one value: no token has more.
+_VALUE_LENGTH: Final = 128
+# Data of so few values is written out without a closer look.
+_FEW: Final = 10_000
+# So many objects are looked into at once, for one large list may stand in all of these places.
+_AT_ONCE: Final = 16
+_STEPS_SHOWN: Final = 7  # of a path: from a message's content to a property of a tool
 
 
 def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -121,6 +134,83 @@ def plain(value: Any, text: Callable[[str], str] = str) -> Any:
     except TypeError:
         raise TypeError(f"Expected data that JSON can hold, got `{type(value).__name__}`") from None
     return value
+
+
+def check_repeats(value: Any, most: int = MOST_REPEATED) -> None:
+    """Raises ValueError where more than `most` values are written again, for their objects stand in several places.
+
+    Each level of nesting can double what is written, though the objects take no more memory. Data whose objects stand
+    in one place each always passes. RecursionError is raised for what contains itself.
+    """
+    data = value._data() if issubclass(type(value), Record) else [value]
+    if data is not None and _has_few_values(data):
+        return
+    sizes: dict[int, int] = {}
+    once: list[int] = []
+    if _size(value, sizes, once) - sum(once) > most:
+        raise ValueError(
+            f"Expected at most {most:,} values that are written again, as their objects stand in several places, "
+            f"got more: use fewer objects in several places - at `${_largest(value, sizes)}`"
+        )
+
+
+def _has_few_values(data: list[Any]) -> bool:
+    """Whether there are certainly few values in JSON's types; it costs a fifth of counting them."""
+    layer, count = data, 0
+    while layer:
+        inner: list[Any] = []
+        for start in range(0, len(layer), _AT_ONCE):
+            # Of an object of another class, its class is a referent, and all that the class refers to: too many.
+            inner += gc.get_referents(*layer[start : start + _AT_ONCE])
+            if count + len(inner) > _FEW:
+                return False
+        count += len(inner)
+        layer = inner
+    return True
+
+
+def _size(value: Any, sizes: dict[int, int], once: list[int]) -> int:
+    """How many values are written inside a value. `sizes` are those of objects by id, `once` what each has itself."""
+    known = sizes.get(id(value))
+    if known is not None:
+        return known
+    items = _items(value)
+    own = len(items)
+    if isinstance(value, str):
+        own = len(value) // _VALUE_LENGTH
+    elif isinstance(value, dict):
+        own += sum(len(key) for key in list(value) if isinstance(key, str)) // _VALUE_LENGTH
+    size = own
+    for item in items:
+        if type(item) not in _ATOMS or (type(item) is str and len(item) >= _VALUE_LENGTH):
+            size += _size(item, sizes, once)
+    sizes[id(value)] = size
+    once.append(own)
+    return size
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(dict.values(value))
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value)
+    return list(msgspec.structs.astuple(value)) if issubclass(type(value), msgspec.Struct) else []
+
+
+def _largest(value: Any, sizes: dict[int, int]) -> str:
+    """The path to the largest part of a value, and to the largest part of that, and so on."""
+    path = ""
+    for _ in range(_STEPS_SHOWN):
+        items = _items(value)
+        if not items:
+            break
+        place = max(range(len(items)), key=lambda place: sizes.get(id(items[place]), 0))
+        if issubclass(type(value), msgspec.Struct):
+            path += f".{value.__struct_fields__[place]}"
+        else:
+            path += f".{quote(str(list(value)[place]))[1:-1]}" if isinstance(value, dict) else f"[{place}]"
+        value = items[place]
+    return path
 
 
 #: In msgpack, a float with all bits of its exponent set: infinity or NaN. No UTF-8 has these bytes, an integer may.
@@ -224,6 +314,10 @@ class Record(msgspec.Struct, metaclass=_Checked):
         setattr(self, name, value if quick else checked(type(self), name, value))
         return self
 
+    def _data(self) -> list[Any] | None:
+        """All data in it of which anything may be made, if it is known where it stands."""
+        return None
+
     @classmethod
     def _written_type(cls) -> type[msgspec.Struct]:
         """The shape of this record where it is written as data."""
@@ -236,6 +330,7 @@ class Record(msgspec.Struct, metaclass=_Checked):
         """
         if mode not in ("python", "json"):
             raise ValueError(f"Expected `python` or `json` as mode, got {mode!r}")
+        guarded(check_repeats, self)
         dumped: dict[str, Any] = guarded(_dumped, self, _as_json if mode == "json" else _as_is, exclude_none)
         return dumped
 

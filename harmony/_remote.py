@@ -18,7 +18,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pyarrow as pa
 from pyarrow import fs
 
-from harmony.files import BLOCK, LOG_SUFFIXES, TABLES, Piece, Place, Unreadable, expand, format_of, pieces, unread
+from harmony._places import Place, Stamp, stamp_of
+from harmony.files import (
+    BLOCK,
+    LOG_SUFFIXES,
+    MAX_LINE,
+    TABLES,
+    Piece,
+    Unreadable,
+    expand,
+    format_of,
+    pieces,
+    unread,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -35,6 +47,7 @@ class Source(NamedTuple):
     filesystem: fs.FileSystem
     size: int
     before: int  # the bytes of all files before it
+    stamp: Stamp | None  # of a local file
 
 
 def find(names: Sequence[str], filesystem: Any) -> list[Source]:
@@ -44,7 +57,8 @@ def find(names: Sequence[str], filesystem: Any) -> list[Source]:
     for name in names:
         is_local = filesystem is None and "://" not in name
         for shown, place, path, size in _local_files(name) if is_local else _other_files(name, filesystem):
-            found.append(Source(len(found), shown, path, place, size, before))
+            stamp = stamp_of(path) if isinstance(place, fs.LocalFileSystem) else None
+            found.append(Source(len(found), shown, path, place, size, before, stamp))
             before += size
     return found
 
@@ -133,7 +147,7 @@ class _Stream(RawIOBase):
         super().close()
 
 
-def cut(source: Source) -> Generator[tuple[Piece, int], None, None]:
+def cut(source: Source, most: int = MAX_LINE) -> Generator[tuple[Piece, int], None, None]:
     """The pieces of a file as one machine cuts it, each with the bytes taken of all files so far. Raises Unreadable."""
     is_table = format_of(source.name) in TABLES
     try:
@@ -145,7 +159,7 @@ def cut(source: Source) -> Generator[tuple[Piece, int], None, None]:
         raise unread(source.name, error) from None
     stream: Any = _Stream(file)
     with BufferedReader(stream, BLOCK) as reader:
-        for piece in pieces(source.name, reader, Place(source.file)):
+        for piece in pieces(source.name, reader, Place(source.file, stamp=source.stamp), most):
             yield piece, source.before + min(stream.taken, source.size)
 
 
@@ -160,6 +174,15 @@ class Folder(NamedTuple):
     @property
     def partial(self) -> str:
         return f"{self.path}/.partial"
+
+    def check(self, sources: Sequence[Source]) -> None:
+        """Raises ValueError where an input is in the hidden folder, which is removed."""
+        for source in sources:
+            paths = (source.path, self.partial)
+            path, partial = map(os.path.realpath, paths) if source.stamp is not None else paths
+            if source.filesystem == self.filesystem and Path(path).is_relative_to(partial):
+                clash = f"{self.partial}, which the output {self.name} needs, holds the input {source.name}"
+                raise ValueError(f"{clash}: write elsewhere")
 
     def begin(self) -> None:
         """Makes the folder. FileExistsError where it holds anything."""

@@ -56,6 +56,10 @@ class Columns(NamedTuple):
     diagnostics: Mapping[int, list[Diagnostic]]  # of the conversations that were repaired
     errors: Mapping[int, RecordError]  # of those that could not be parsed
 
+    def with_errors(self, errors: Mapping[int, RecordError]) -> Columns:
+        """The same with errors of more conversations; one that has an error keeps it."""
+        return self._replace(errors={**errors, **self.errors}) if errors else self
+
 
 class Values:
     """The different values of a header's fields, which get codes as they are met."""

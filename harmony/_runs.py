@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,14 +15,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from harmony import logs
-from harmony._show import without_commands
 from harmony.completions import Tally
+from harmony.errors import printable, quote
 from harmony.files import BLOCK, TABLES, Unreadable, expand, format_of
-from harmony.outputs import CannotResume, is_finished
+from harmony.outputs import CannotResume, Paths, check_apart, is_finished
 
 if TYPE_CHECKING:
     from harmony.stats import Stats
@@ -29,6 +32,11 @@ Engine: TypeAlias = Literal["local", "ray"]
 
 _CODES_SHOWN: Final = 12
 _SECONDS_BETWEEN: Final = 0.1  # the bar's pictures
+
+
+#: What is said where memory runs out.
+NO_MEMORY: Final = "there is not enough memory: fewer --workers and a smaller --max-record-size need less"
+_SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
 
 
 class Refused(Exception):  # noqa: N818  it says why to people
@@ -52,14 +60,7 @@ def runs(files: Sequence[str], output: str) -> list[Run]:
         made = [Run([name], str(Path(output, relative)), in_folder=True) for name, relative in named]
     else:
         made = [Run([name for name, _ in named], output)]
-    written: set[str] = set()
-    read = {_identity(name) for name, _ in named}
-    for run in made:
-        if run.output in written:
-            raise Refused(f"{run.output} would be written twice, for two inputs have that name")
-        written.add(run.output)
-        if run.output != "-" and (found := _identity(run.output)) is not None and found in read:
-            raise Refused(f"{run.output} is the file that is read")
+    check_apart((name for name, _ in named), (run.output for run in made))
     return made
 
 
@@ -107,16 +108,30 @@ def parse_on_cluster(task: logs.Task, files: Sequence[str], output: str) -> Tall
             return ray.run(msgspec.structs.replace(task, to=into), files, output, watch=shown.watcher(Tally()))
 
 
-def count(task: logs.Task, files: Sequence[str], *, workers: int | None) -> tuple[Stats, Tally]:
-    """Counts what is in logs, with a bar on a terminal. Raises as `parse` does."""
+def count(task: logs.Task, files: Sequence[str], outputs: Sequence[str], *, workers: int | None) -> tuple[Stats, Tally]:
+    """Counts what is in logs, with a bar on a terminal, to be written to some outputs. Raises as `parse` does."""
     try:
         import pyarrow  # noqa: F401  which counting needs whatever the logs are
     except ImportError:
         raise Refused("to count needs pyarrow: pip install 'harmony-codec[cli]'") from None
     run = Run([name for name, _ in expand(files)], "")
+    with refusing(None):
+        check_apart(run.inputs, outputs)
     with _progress([_size_of(run)]) as shown, refusing(None):
         task = msgspec.structs.replace(task, to="stats", threads=workers or cores())
         return logs.count(task, run.inputs, workers=_workers(run, workers), watch=shown.watcher(Tally()))
+
+
+def size_of(text: str) -> int:
+    """The bytes that are meant by a size such as 256MB (millions), 256MiB (1024 times 1024) or 4096."""
+    found = _SIZE.fullmatch(text.strip())
+    size = 0
+    if found is not None:
+        number, unit, binary = found.groups()
+        size = int(number[:18]) * (1024 if binary else 1000) ** (" KMG".index((unit or " ").upper()))
+    if size == 0:
+        raise typer.BadParameter(f"expected a size such as 64MB or 1GiB, found {quote(text)}")
+    return size
 
 
 def cores() -> int:
@@ -142,17 +157,8 @@ def _counted(number: int, name: str) -> str:
 
 def _codes(counts: dict[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"{code} {number:,}" for code, number in ordered[:_CODES_SHOWN])
+    shown = ", ".join(f"{printable(code)} {number:,}" for code, number in ordered[:_CODES_SHOWN])
     return shown + f", and {len(ordered) - _CODES_SHOWN} other codes" * (len(ordered) > _CODES_SHOWN)
-
-
-def _identity(name: str) -> tuple[int, int] | None:
-    """What tells a regular file from all others, under any name; None for what is none, or is not there."""
-    try:
-        found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
 def _workers(run: Run, asked: int | None) -> int:
@@ -169,7 +175,7 @@ def refusing(output: str | None) -> Iterator[None]:
     """Says what went wrong, and that what came before it is kept."""
 
     def go_on() -> str:
-        if output is None or output == "-" or not Path(f"{os.path.realpath(output)}.partial.state").exists():
+        if output is None or output == "-" or not Paths.of(output).state.exists():
             return ""
         return f"; what came before is kept in {output}.partial, and --resume goes on from there"
 
@@ -179,14 +185,18 @@ def refusing(output: str | None) -> Iterator[None]:
         raise Refused(f"{error}{go_on()}") from error
     except BrokenProcessPool as error:  # which is a RuntimeError too
         raise Refused(f"a worker process was ended, for lack of memory perhaps{go_on()}") from error
+    except MemoryError as error:
+        raise Refused(f"{NO_MEMORY}{go_on()}") from error
     except (CannotResume, ImportError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise Refused(str(error)) from error
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise Refused(f"{NO_MEMORY}{go_on()}") from error
         name = error.filename or output or "the output"
         raise Refused(f"{name} cannot be written: {error.strerror or error}{go_on()}") from error
     except KeyboardInterrupt:
         if go_on():
-            sys.stderr.write(f"harmony: interrupted{go_on()}\n")
+            sys.stderr.write(f"harmony: interrupted{printable(go_on())}\n")
         raise
 
 
@@ -203,7 +213,7 @@ class _Shown:
 
     def print(self, line: str) -> None:
         console = self._bar.console if self._bar is not None else Console(stderr=True, highlight=False)
-        console.print(f"harmony: {without_commands(line)}", markup=False, soft_wrap=True)
+        console.print(f"harmony: {printable(line)}", markup=False, soft_wrap=True)
 
     def watcher(self, before: Tally) -> logs.Watcher:
         def watch(taken: int, size: int | None, tally: Tally) -> None:

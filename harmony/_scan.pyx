@@ -4,6 +4,7 @@
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memcmp
+from harmony._memory cimport read_once
 
 from array import array
 
@@ -39,30 +40,42 @@ def as_buffer(sequence):
     return memoryview(buffer)
 
 
-cdef inline Py_ssize_t special_from(const uint32_t[::1] tokens, Py_ssize_t place) noexcept:
-    while place < tokens.shape[0] and tokens[place] < FIRST_SPECIAL:
+cdef inline Py_ssize_t special_from(
+    const uint32_t *tokens, Py_ssize_t size, Py_ssize_t place, uint32_t *found
+) noexcept:
+    """The index of the first token from a place on that is no byte-pair rank, and itself; `size` if all are."""
+    cdef uint32_t token
+    while place < size:
+        token = read_once(tokens + place)
+        if token >= FIRST_SPECIAL:
+            found[0] = token
+            return place
         place += 1
-    return place
+    return size
 
 
 def next_special(const uint32_t[::1] tokens, Py_ssize_t place):
-    return special_from(tokens, place)
+    cdef uint32_t found
+    cdef Py_ssize_t size = tokens.shape[0]
+    return special_from(&tokens[0] if size else NULL, size, place, &found)
 
 
 def skip_tokens(const uint32_t[::1] tokens, first, others):
     cdef Py_ssize_t size = tokens.shape[0], at = 0, end, stop, place
+    cdef const uint32_t *begin = &tokens[0] if size else NULL
+    cdef uint32_t found = 0
     cdef bint is_first = first is not None
     verdicts = others if first is None else first
     while is_first or at < size:
-        end = special_from(tokens, at if is_first else at + 1)
-        while end < size and tokens[end] != MESSAGE:
-            end = special_from(tokens, end + 1)
+        end = special_from(begin, size, at if is_first else at + 1, &found)
+        while end < size and found != MESSAGE:
+            end = special_from(begin, size, end + 1, &found)
         if end >= size:
             return at
-        if not verdicts[tuple([tokens[place] for place in range(at, end)])]:
+        if not verdicts[tuple([read_once(begin + place) for place in range(at, end)])]:
             return -1
-        stop = special_from(tokens, end + 1)
-        if stop == size or tokens[stop] not in (END, CALL, RETURN):
+        stop = special_from(begin, size, end + 1, &found)
+        if stop == size or found not in (END, CALL, RETURN):
             return -1
         at = stop + 1
         is_first = False

@@ -8,6 +8,7 @@ Knows no rule and no message; jsonschema, an extra, is loaded when it is needed.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
@@ -15,12 +16,16 @@ from importlib import import_module
 from threading import local
 from typing import Any, Final, NamedTuple
 
+from harmony._record import check_repeats
 from harmony.errors import quote
 
 # What a check may cost: so much, and so much more for each character of what is checked.
 _COST_OF_ARGUMENTS: Final = 100_000, 50
 _COST_OF_SCHEMA: Final = 200_000, 200
 _COST_OF_STEP: Final = 10
+
+# How many values of a schema may be read again, for their objects stand in several places.
+_MOST_REPEATED: Final = 10_000
 
 # How deep a check may go, and what each level of it, and whatever a level calls, takes of the interpreter's limit. The
 # limit itself must never be met: below jsonschema is code in Rust, which panics there.
@@ -94,6 +99,10 @@ class Schema(NamedTuple):
 def read_schema(parameters: object) -> tuple[Schema | None, str | None]:
     """A schema, or what is wrong with it. Raises whatever can go wrong with hostile ones."""
     _levels()
+    try:
+        check_repeats(parameters, _MOST_REPEATED)
+    except ValueError:
+        raise TooManySteps from None
     text = json.dumps(parameters, allow_nan=False)
     validator, fault = (_remembered if len(text) <= _REMEMBERED_LENGTH else _validator)(text)
     return (None if fault else Schema(validator, len(text))), fault
@@ -110,6 +119,18 @@ def misfit(schema: Schema, tool: str, text: str, *, is_json: bool) -> str | None
         return None if is_json else f"expected arguments of {tool} in JSON, as it has a schema, found {quote(text)}"
     problem = _problem(schema.validator, arguments, _COST_OF_ARGUMENTS, len(text), anchor=schema.length)
     return problem and f"expected arguments of {tool} with {problem}"
+
+
+@cache
+def of_schema() -> tuple[type[Exception], ...]:
+    """What checking raises because of a schema or of arguments.
+
+    Those of Python are for a schema that has other types than jsonschema expects. What else is raised, such as the
+    TimeoutError of a signal's handler, says nothing of the schema.
+    """
+    found = load_jsonschema().exceptions.UnknownType, import_module("referencing.exceptions").Unresolvable
+    built_in = ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError
+    return TooManySteps, re.error, *found, *built_in
 
 
 def reason(error: Exception) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
+import msgspec
 import typer
 from rich import box
 from rich.console import Console
@@ -17,16 +20,22 @@ from rich.text import Text
 
 import harmony
 from harmony import vocabulary
-from harmony.jsonl import LogRecord, Rendered
+from harmony.errors import UNSEEN, printable
+from harmony.files import Reader, expand
+from harmony.jsonl import LogRecord, Names, Rendered, batch_of, parse_batch
 from harmony.messages import Message, TextContent
 from harmony.results import ParseResult, RecordError
 
 _CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
 _SPECIAL_STYLE: Final = "bold magenta"
 _ASIDE_STYLE: Final = "italic dim"
-# Control characters, surrogates, and what turns the direction of text.
-_COMMANDS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-_COMMANDS_AND_BREAKS: Final = re.compile(f"{_COMMANDS.pattern}|[\t\n]")
+# What content keeps of what names do not: breaks, blanks, characters newer than Python, those that join letters and
+# emoji or vary them, and Arabic signs around numbers, which are format characters that can be seen.
+_KEPT: Final = UNSEEN | set("\t\n\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u0890\u0891\u08e2")
+_KEPT_CATEGORIES: Final = frozenset({"Zs", "Co", "Cn"})
+# But not those that Unicode keeps free for more characters that are nothing by themselves.
+_FREE: Final = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
+_UNUSUAL: Final = re.compile("[^\t\n -~]")
 
 
 def console() -> Console:
@@ -35,15 +44,33 @@ def console() -> Console:
     return console if console.width > 0 else Console(highlight=False, width=80)
 
 
+def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) -> int:
+    """Prints what records are parsed to, one by one; how many are bad."""
+    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+    screen, bad = console(), 0
+    for piece in Reader([name for name, _ in expand(files)], full=False, most=most):
+        data = piece.data
+        errors: dict[int, RecordError] = {}
+        if not isinstance(data, bytes):
+            from harmony._passed import values_of  # lines of JSON need no Arrow
+
+            rows, errors = values_of(data)
+            data = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+        for record in parse_batch(batch_of(data, piece.first, piece.too_long), encoding, names, strict=strict):
+            if record.line - piece.first in errors:
+                record = LogRecord(record.line, record.fields, errors[record.line - piece.first])
+            show(screen, record)
+            bad += isinstance(record.outcome, RecordError)
+    return bad
+
+
 def show(console: Console, record: LogRecord) -> None:
     """Prints one record to be read."""
     name = record.fields.get("id")
-    title = without_commands(bytes(name).decode().strip('"'), _COMMANDS_AND_BREAKS) if name else f"line {record.line:,}"
+    title = printable(bytes(name).decode().strip('"')) if name else f"line {record.line:,}"
     console.print(Rule(Text(title), style="dim", align="left"))
     if isinstance(record.outcome, RecordError):
-        console.print(
-            Text(f"error {record.outcome.code}: {without_commands(record.outcome.message)}", style="bold red")
-        )
+        console.print(Text(f"error {record.outcome.code}: {printable(record.outcome.message)}", style="bold red"))
     elif isinstance(record.outcome, Rendered):
         _show_rendered(console, record.outcome.tokens)
     else:
@@ -55,9 +82,9 @@ def _show_parsed(console: Console, result: ParseResult) -> None:
         console.print(_heading(message))
         for part in message.content:
             if isinstance(part, TextContent):
-                console.print(Padding(Text(without_commands(part.text)), (0, 0, 1, 2)))
+                console.print(Padding(Text(readable(part.text)), (0, 0, 1, 2)))
     for repair in result.diagnostics:
-        sentence = without_commands(repair.message)
+        sentence = printable(repair.message)
         console.print(Text(f"repaired {repair.code} at {repair.position}: {sentence}", style=_ASIDE_STYLE))
     if result.next_role is not None:
         console.print(Text(f"(ends in an open <|start|>{result.next_role.value})", style=_ASIDE_STYLE))
@@ -71,7 +98,7 @@ def _show_rendered(console: Console, numbers: list[int]) -> None:
     line = Text()
     for special, run in groupby(numbers, encoding.is_special_token):
         if not special:
-            line.append(without_commands(encoding.decode(run)))
+            line.append(readable(encoding.decode(run)))
             continue
         for token in run:
             line.append(encoding.decode([token]), _SPECIAL_STYLE)
@@ -86,13 +113,13 @@ def _show_rendered(console: Console, numbers: list[int]) -> None:
 def _heading(message: Message) -> Text:
     heading = Text(message.author.role.value, style="bold cyan")
     if message.author.name is not None:
-        heading.append(f" {without_commands(message.author.name)}", "cyan")
+        heading.append(f" {printable(message.author.name)}", "cyan")
     if message.channel is not None:
-        heading.append(f" · {without_commands(message.channel)}", _CHANNEL_STYLES.get(message.channel, "magenta"))
+        heading.append(f" · {printable(message.channel)}", _CHANNEL_STYLES.get(message.channel, "magenta"))
     if message.recipient is not None:
-        heading.append(f" → {without_commands(message.recipient)}", "blue")
+        heading.append(f" → {printable(message.recipient)}", "blue")
     if message.content_type is not None:
-        heading.append(f" {without_commands(message.content_type)}", "dim")
+        heading.append(f" {printable(message.content_type)}", "dim")
     return heading
 
 
@@ -102,7 +129,7 @@ def show_tokens(numbers: list[int]) -> None:
         (
             str(index),
             str(token),
-            without_commands(loaded.token_bytes(token).decode(errors="backslashreplace"), _COMMANDS_AND_BREAKS),
+            printable(loaded.token_bytes(token).decode(errors="backslashreplace")),
             "special" if token >= vocabulary.FIRST_SPECIAL else "",
         )
         for index, token in enumerate(numbers)
@@ -118,6 +145,14 @@ def show_tokens(numbers: list[int]) -> None:
     screen.print(table)
 
 
-def without_commands(text: str, commands: re.Pattern[str] = _COMMANDS) -> str:
-    """The text without what would command a terminal: control characters are written out."""
-    return commands.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+def readable(text: str) -> str:
+    """Content of any number of lines, in which what would command a terminal, or turn or hide text, is written out.
+
+    `printable` writes out more: it is for names and sentences.
+    """
+    return _UNUSUAL.sub(lambda found: found[0] if _is_kept(found[0]) else printable(found[0]), text)
+
+
+def _is_kept(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return character in _KEPT or (kind in _KEPT_CATEGORIES and not _FREE.match(character))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
@@ -12,8 +14,10 @@ import pyarrow.compute as pc
 from harmony import vocabulary
 from harmony._arrow import NESTED_SCHEMA, SCHEMA, changed, flat, nested, repeated
 from harmony._engine import as_role
+from harmony._passed import text_error
 from harmony._rows import ELSEWHERE, GIVEN, Columns, Source
 from harmony.columns import build
+from harmony.jsonl import too_large
 from harmony.messages import Role
 from harmony.results import RecordError
 
@@ -32,6 +36,26 @@ def buffer_of(values: pa.Array, item: Literal["I", "q"]) -> memoryview:
     return memoryview(data).cast("B")[values.offset * width : (values.offset + len(values)) * width].cast(item)
 
 
+def checked_offsets(offsets: pa.Array, size: int) -> memoryview:
+    """A copy of the offsets as int64, which ascend within `size` tokens. ValueError where they do not.
+
+    They are copied before they are checked: the memory of an array can be that of a file that others write.
+    """
+    if len(offsets) == 0:
+        raise ValueError("Expected one offset more than completions, found none - at `offsets`")
+    copied = buffer_of(offsets.cast(pa.int64()), "q").tobytes()
+    bounds = pa.Array.from_buffers(pa.int64(), len(offsets), [None, pa.py_buffer(copied)])
+    descending = pc.less(bounds[1:], bounds[:-1])
+    if pc.any(descending).as_py():
+        place = pc.index(descending, True).as_py() + 1
+        raise ValueError(
+            f"Expected offsets that ascend, found {bounds[place]} behind {bounds[place - 1]} - at `offsets[{place}]`"
+        )
+    if bounds[0].as_py() < 0 or bounds[-1].as_py() > size:
+        raise ValueError(f"Expected offsets in 0..{size}, found {bounds[0]} to {bounds[-1]} - at `offsets`")
+    return memoryview(copied).cast("q")
+
+
 class TableParser:
     """What `parse_table` was asked for, done to one batch after another."""
 
@@ -45,6 +69,7 @@ class TableParser:
         strict: bool,
         nested: bool,
         threads: int,
+        most: int = sys.maxsize,
     ) -> None:
         self._tokens = tokens
         self._text = text
@@ -53,6 +78,7 @@ class TableParser:
         self._strict = strict
         self._nested = nested
         self._threads = threads
+        self._most = most  # bytes of one completion
         self._read = [name for name in (tokens, text, roles) if name is not None]
 
     def schema(self, given: pa.Schema) -> pa.Schema:
@@ -101,12 +127,14 @@ class TableParser:
     def columns(self, batch: pa.RecordBatch, *, bare: bool) -> Columns:
         """The columns of a batch's completions, conversation `i` that of row `i`."""
         roles = self._given_roles(batch)
+        large = self._too_large(batch)
         elsewhere: dict[int, Source] = {}
         ids, bounds = memoryview(b"").cast("I"), memoryview(bytes(8 * len(batch) + 8)).cast("q")
         if self._tokens is not None:
             ids, bounds, elsewhere = _read_lists(batch.column(self._tokens), self._tokens)
         if self._text is not None:
-            elsewhere |= self._read_texts(batch)
+            elsewhere |= self._read_texts(batch, large)
+        elsewhere |= large
         for index, code in enumerate(roles):
             if isinstance(code, RecordError):
                 elsewhere[index] = code
@@ -129,27 +157,48 @@ class TableParser:
         found: list[int | None] = pc.list_value_length(batch.column(self._tokens)).to_pylist()
         return found
 
+    def _too_large(self, batch: pa.RecordBatch) -> dict[int, RecordError]:
+        """The rows whose completion has more bytes than are allowed."""
+        found: dict[int, RecordError] = {}
+        for name in (self._tokens, self._text):
+            if name is None or batch.nbytes <= self._most:
+                continue
+            sizes = _sizes(batch.column(name))
+            for index in pc.indices_nonzero(pc.greater(sizes, self._most)).to_pylist():
+                error = f"{too_large(sizes[index].as_py())} - at `{name}`"
+                found[index] = RecordError("record-too-large", error, None)
+        return found
+
     def _given_roles(self, batch: pa.RecordBatch) -> list[Role | RecordError | None]:
         if self._roles is None:
             return [GIVEN[self._given]] * len(batch)
-        codes: dict[str | None, Role | RecordError | None] = {}
-        column = batch.column(self._roles).to_pylist()
+        codes: dict[str | RecordError | None, Role | RecordError | None] = {}
+        column = _texts(batch.column(self._roles), self._roles)
         for name in dict.fromkeys(column):
             try:
-                codes[name] = as_role(name)
+                codes[name] = name if isinstance(name, RecordError) else as_role(name)
             except ValueError as error:
                 codes[name] = RecordError("invalid-record", f"{error} - at `{self._roles}`", None)
         return [codes[name] for name in column]
 
-    def _read_texts(self, batch: pa.RecordBatch) -> dict[int, Source]:
-        """The texts of rows that have no tokens."""
+    def _read_texts(self, batch: pa.RecordBatch, large: Mapping[int, Source]) -> dict[int, Source]:
+        """The texts of rows that have no tokens, without those that are too large."""
         empty = range(len(batch))
         expected = f"`{self._text}`"
         if self._tokens is not None:
             empty = pc.indices_nonzero(batch.column(self._tokens).is_null()).to_pylist()
             expected = f"`{self._tokens}` or `{self._text}`"
         texts = batch.column(self._text)
-        return {index: _read_text(texts[index], expected, str(self._text)) for index in empty}
+        return {index: _read_text(texts[index], expected, str(self._text)) for index in empty if index not in large}
+
+
+def _sizes(column: pa.Array) -> pa.Array:
+    """How many bytes each list of integers or each text has."""
+    if _is_list(column.type):
+        return pc.multiply(pc.list_value_length(column).cast(pa.int64()), column.type.value_type.bit_width // 8)
+    if pa.types.is_dictionary(column.type):
+        return _sizes(column.dictionary).take(column.indices)
+    return pc.binary_length(column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column)
 
 
 def _begins(index: int, ids: memoryview, bounds: memoryview, elsewhere: Mapping[int, Source]) -> bool:
@@ -174,9 +223,10 @@ def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, di
     """The ids of all lists, where each begins and ends among them, and the rows that no uint32 can hold."""
     kind = column.type.value_type
     lists = column.cast(pa.large_list(kind))
-    first = lists.offsets[0].as_py()
-    offsets = buffer_of(pc.subtract(lists.offsets, first), "q")
-    values = lists.values.slice(first, offsets[len(column)])
+    bounds = checked_offsets(lists.offsets, len(lists.values))
+    first, stop = bounds[0], bounds[-1]
+    values = lists.values.slice(first, stop - first)
+    offsets = memoryview(array("q", [bound - first for bound in bounds])) if first else bounds
     elsewhere: dict[int, Source] = {}
     for row in _rows_where(_outside(values), offsets):
         elsewhere[row] = column[row].as_py()
@@ -215,13 +265,23 @@ def _rows_where(mask: pa.Array, offsets: memoryview) -> list[int]:
 
 
 def _read_text(text: pa.Scalar, expected: str, name: str) -> str | RecordError:
+    found = _text(text, name)
+    return RecordError("invalid-record", f"expected {expected}, found null", None) if found is None else found
+
+
+def _text(text: pa.Scalar, name: str) -> str | RecordError | None:
     try:
         found: str | None = text.as_py()
     except UnicodeDecodeError as error:
-        byte = f"0x{error.object[error.start]:02x} at byte {error.start:,}"
-        return RecordError("invalid-utf-8", f"expected UTF-8, found the byte {byte} - at `{name}`", None)
-    if found is None:
-        return RecordError("invalid-record", f"expected {expected}, found null", None)
+        return text_error(error, name)
+    return found
+
+
+def _texts(column: pa.Array, name: str) -> list[str | RecordError | None]:
+    try:
+        found: list[str | RecordError | None] = column.to_pylist()
+    except UnicodeDecodeError:
+        return [_text(text, name) for text in column]
     return found
 
 

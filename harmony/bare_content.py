@@ -65,6 +65,10 @@ BYTES: Final = bytes(
     for byte in range(256)
 )
 
+#: When a run has so many tokens, and each time that it has twice as many, it is looked at before a marker ends it: what
+#: is content by then takes less memory than a header does.
+FIRST_LOOK: Final = 1 << 12
+
 # Where `<|start|>` is missing, so many tokens are looked at one by one: more than its first word mostly has.
 _FIRST_TOKENS: Final = 20
 
@@ -176,12 +180,13 @@ def is_content(tokens: Sequence[int], run: int, slot: Slot, marker: int) -> bool
     """
     if len(tokens) == run + 1 and slot not in _OPEN_SLOTS and _text_bytes(tokens[run]).isalpha():
         return False  # by far the most are the one word that their slot is for
-    found = _is_content if len(tokens) - run > REMEMBERED_LENGTH else _remembered
-    return found(tuple(tokens[run:]), slot, marker)
+    if len(tokens) - run > REMEMBERED_LENGTH:
+        return _is_content(tokens, slot, marker, run)
+    return _remembered(tuple(tokens[run:]), slot, marker)
 
 
-def _is_content(tokens: tuple[int, ...], slot: Slot, marker: int) -> bool:
-    text = Run(tokens, 0, len(tokens)).text
+def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run: int = 0) -> bool:
+    text = Run(tokens, run, len(tokens)).text
     ended = marker != Kind.TEXT
     if not ended:
         text = _UNFINISHED.sub("", text)

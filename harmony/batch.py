@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 from harmony._arrow import NESTED_SCHEMA, SCHEMA, flat
 from harmony._engine import as_role
 from harmony._rows import ELSEWHERE, GIVEN, Source
-from harmony._tables import TableParser, buffer_of
+from harmony._tables import TableParser, buffer_of, checked_offsets
 from harmony.columns import build
 from harmony.messages import Role
 from harmony.parser import as_buffer
@@ -123,22 +123,11 @@ def _ids(tokens: Tokens | pa.Array) -> tuple[memoryview, Sequence[int] | None]:
 
 
 def _bounds(offsets: Sequence[int] | Buffer | pa.Array, size: int) -> memoryview:
-    """The offsets as int64, in order and within the tokens."""
+    """The offsets as int64, ours alone, in order and within the tokens."""
     bounds = offsets if isinstance(offsets, pa.Array) else _integers(offsets)
     if not pa.types.is_integer(bounds.type) or bounds.null_count:
         raise TypeError(f"Expected integers without a null, got `{bounds.type}` - at `offsets`")
-    bounds = bounds.cast(pa.int64())
-    if len(bounds) == 0:
-        raise ValueError("Expected one offset more than completions, found none - at `offsets`")
-    descending = pc.less(bounds[1:], bounds[:-1])
-    if pc.any(descending).as_py():
-        place = pc.index(descending, True).as_py() + 1
-        raise ValueError(
-            f"Expected offsets that ascend, found {bounds[place]} behind {bounds[place - 1]} - at `offsets[{place}]`"
-        )
-    if bounds[0].as_py() < 0 or bounds[-1].as_py() > size:
-        raise ValueError(f"Expected offsets in 0..{size}, found {bounds[0]} to {bounds[-1]} - at `offsets`")
-    return buffer_of(bounds, "q")
+    return checked_offsets(bounds, size)
 
 
 def _integers(offsets: Sequence[int] | Buffer) -> pa.Array:
@@ -147,8 +136,7 @@ def _integers(offsets: Sequence[int] | Buffer) -> pa.Array:
     except TypeError:
         return _int64(offsets)  # type: ignore[arg-type]
     if view.ndim == 1 and view.contiguous and view.format in ("q", "l") and view.itemsize == 8:
-        # A copy, for they are checked here and read later, when somebody may have changed them.
-        return pa.Array.from_buffers(pa.int64(), len(view), [None, pa.py_buffer(view.tobytes())])
+        return pa.Array.from_buffers(pa.int64(), len(view), [None, pa.py_buffer(view)])
     return _int64(view.tolist())
 
 

@@ -12,9 +12,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from io import BytesIO, TextIOWrapper
+from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Final, Literal, NoReturn, TypeAlias
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeAlias
 
 import msgspec
 import typer
@@ -22,15 +23,15 @@ import typer
 import harmony
 from harmony import _runs, vocabulary
 from harmony._checking import Unreadable, linter_of, problems
-from harmony._show import console, show, show_tokens, without_commands
+from harmony._show import console, readable, show, show_logs, show_tokens
 from harmony.completions import Tally
-from harmony.errors import HarmonyError, quote
-from harmony.files import TABLES, Reader, expand, format_of
+from harmony.errors import HarmonyError, printable, quote
+from harmony.files import MAX_LINE, TABLES, Reader, format_of
 from harmony.files import Unreadable as UnreadableLog
 from harmony.header import Style
-from harmony.jsonl import Batch, LogRecord, Names, RecordError, batch_of, parse_batch, render_batch
+from harmony.jsonl import Batch, LogRecord, Names, RecordError, batch_of, render_batch
 from harmony.logs import Task
-from harmony.outputs import Output
+from harmony.outputs import Output, check_apart
 from harmony.parser import COMPILED
 from harmony.rendering import Purpose, RenderConversationConfig
 from harmony.validation import Start
@@ -58,6 +59,18 @@ _StrictOption: TypeAlias = Annotated[
 _WorkersOption: TypeAlias = Annotated[
     int | None, typer.Option("--workers", min=1, help="How many processes work; as many as there are cores by default.")
 ]
+_SizeOption: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--max-record-size",
+        metavar="SIZE",
+        parser=_runs.size_of,
+        help="The most bytes a record may have, such as 64MB or 1GiB; a larger one becomes an error in its place.",
+    ),
+]
+_SIZE: Final[Any] = f"{MAX_LINE // 10**6}MB"  # which is parsed, as what is given is
+
+_MOST_SHOWN: Final = 16_000_000  # bytes; to encode them as tokens takes thirty times as many
 
 
 def run() -> None:
@@ -72,6 +85,8 @@ def run() -> None:
         app()
     except HarmonyError as error:  # of the vocabulary, for those of records are reported one by one
         _refuse(str(error))
+    except MemoryError:
+        _refuse(_runs.NO_MEMORY)
     except OSError as error:  # such as a full disk
         reason = error.strerror or str(error)
         _refuse(f"{error.filename}: {reason}" if error.filename else reason)
@@ -107,6 +122,7 @@ def parse(
         bool, typer.Option("--nested", help="Into a table: one row a completion, rather than one a message.")
     ] = False,
     workers: _WorkersOption = None,
+    max_record_size: _SizeOption = _SIZE,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same command was interrupted; else begin.")
     ] = False,
@@ -142,10 +158,10 @@ def parse(
         _refuse(f"{'--resume' if resume else '--workers'} is not for --engine ray")
     with _refused():
         if output is None and sys.stdout.isatty():
-            bad = _shown(files, names, strict=strict)
+            bad = show_logs(files, names, max_record_size, strict=strict)
             _summary_of_bad(bad)
             return
-        task = Task(names=names, strict=strict, nested=nested)
+        task = Task(names=names, strict=strict, nested=nested, max_record_size=max_record_size)
         tally: Tally | None
         if engine == "ray":
             tally = _runs.parse_on_cluster(task, files, output or "-")
@@ -167,6 +183,7 @@ def stats(
     role: _RoleOption = "role",
     strict: _StrictOption = False,
     workers: _WorkersOption = None,
+    max_record_size: _SizeOption = _SIZE,
 ) -> None:
     """Count what is in completions.
 
@@ -179,7 +196,9 @@ def stats(
             from harmony import plots  # which says what is missing
 
             plots.check(plot)  # before the work is done
-        found, tally = _runs.count(Task(names=Names(tokens, text, role), strict=strict), files, workers=workers)
+        task = Task(names=Names(tokens, text, role), strict=strict, max_record_size=max_record_size)
+        outputs = ["-", *([plot] if plot else [])]
+        found, tally = _runs.count(task, files, outputs, workers=workers)
         summed = found.summary()
         if plot is not None:
             plots.save(summed, plot)
@@ -219,8 +238,13 @@ def render(
         ),
     ] = "openai",
     text: Annotated[
-        bool, typer.Option("--text", help="Give `text`, markers written out, in place of `tokens`.")
+        bool,
+        typer.Option(
+            "--text",
+            help="Give `text`, markers written out, in place of `tokens`; not safe where messages spell markers.",
+        ),
     ] = False,
+    max_record_size: _SizeOption = _SIZE,
 ) -> None:
     """Render conversations into tokens.
 
@@ -230,15 +254,17 @@ def render(
 
     Each line gives one line, in order: its other fields, with `tokens`
     (ids) or `text`, or with `error`. Their `role` is null, so that
-    `harmony parse` reads them back; but where messages spell markers, a
-    text reads as if they were markers, and only tokens are safe.
+    `harmony parse` reads them back. Where messages spell markers, the
+    `text` reads as if these were markers, and one message as several; only
+    `tokens` are safe then.
 
     Where no --output is named, a terminal shows the text to be read, and
     the number of tokens.
     """
     encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
     config = RenderConversationConfig(style=style)
-    _rendered(file, output, lambda batch: render_batch(batch, encoding, config, purpose, as_text=text))
+    render = partial(render_batch, encoding=encoding, config=config, purpose=purpose, as_text=text)
+    _rendered(file, output, max_record_size, render)
 
 
 @app.command(epilog="Example: [bold]harmony validate --lint conversations.jsonl[/bold]")
@@ -271,6 +297,7 @@ def validate(
             "--format", metavar="FORMAT", help="text, to be read; json, an array; or github, for GitHub Actions."
         ),
     ] = "text",
+    max_record_size: _SizeOption = _SIZE,
 ) -> None:
     """Check what is in files, and tell what is wrong as a linter does.
 
@@ -291,6 +318,8 @@ def validate(
             _refuse(f"{file}: expected JSON Lines, text or token ids, uncompressed")
     if not lint and (select or ignore):
         _refuse("--select and --ignore need --lint")
+    with _refused():
+        check_apart(files, ["-"])
     try:
         linter = linter_of(select, ignore) if lint else None
     except (ValueError, ImportError) as error:
@@ -301,14 +330,14 @@ def validate(
     for file in files:
         before = count
         try:
-            for problem in problems(file, encoding, start, linter):
+            for problem in problems(file, encoding, start, linter, max_record_size):
                 if output_format == "json":
                     typer.echo(("," if count else "[") + problem.to_json())
                 else:
-                    typer.echo(without_commands(problem.to_text() if output_format == "text" else problem.to_github()))
+                    typer.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
                 count += 1
         except Unreadable as error:
-            typer.echo(f"harmony: {without_commands(str(error))}", err=True)
+            typer.echo(f"harmony: {printable(str(error))}", err=True)
             unread = True
         bad_files += count > before
     if output_format == "json":
@@ -329,11 +358,18 @@ def tokens(
 ) -> None:
     """Show a text, or token ids, as tokens, special tokens marked.
 
-    Special tokens written out in a text are those tokens.
+    Special tokens written out in a text are those tokens, whoever wrote
+    them: where messages spell markers, their rendered text gives other
+    tokens than the messages do.
     """
     encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
     if items == ["-"]:
-        items = [sys.stdin.buffer.read().decode(errors="surrogateescape")]
+        with _refused():
+            check_apart(items, ["-"])
+        data = sys.stdin.buffer.read(_MOST_SHOWN + 1)
+        if len(data) > _MOST_SHOWN:
+            _refuse(f"expected no more than {_MOST_SHOWN:,} bytes on standard input, found more")
+        items = [data.decode(errors="surrogateescape")]
     text = " ".join(items)
     show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
 
@@ -374,7 +410,7 @@ def info() -> None:
     }
     width = max(map(len, facts))
     for name, fact in facts.items():
-        typer.echo(f"{name:{width}}  {fact}")
+        typer.echo(f"{name:{width}}  {printable(fact)}")
 
 
 @vocab.command(epilog="Example: [bold]harmony vocab export ~/encodings[/bold]")
@@ -388,18 +424,16 @@ def export(
     openai-harmony and others read it there with TIKTOKEN_ENCODINGS_BASE=FOLDER.
     """
     path = folder / vocabulary.FILE_NAME
-    partial = path.with_suffix(".partial")
-    try:
+    with _refused(), _runs.refusing(str(path)):
         folder.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(vocabulary.shipped().official_file())
-        partial.replace(path)
-    except OSError as error:
-        _refuse(f"{path} cannot be written: {error.strerror}")
-    typer.echo(f"{path}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
+        with Output(str(path), {}, resume=False) as output:
+            output.write(vocabulary.shipped().official_file())
+            output.finish()
+    typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
 
 
 def _refuse(reason: str) -> NoReturn:
-    typer.echo(f"harmony: {without_commands(reason)}", err=True)
+    typer.echo(f"harmony: {printable(reason)}", err=True)
     raise SystemExit(2)
 
 
@@ -429,21 +463,7 @@ def _summary_of_bad(bad: int) -> None:
         raise typer.Exit(1)
 
 
-def _shown(files: list[str], names: Names, *, strict: bool) -> int:
-    """Prints what records are parsed to, one by one; how many are bad."""
-    encoding = harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
-    screen, bad = console(), 0
-    for piece in Reader([name for name, _ in expand(files)], full=False):
-        data = piece.data
-        if not isinstance(data, bytes):
-            data = b"".join(msgspec.json.encode(row) + b"\n" for row in data.to_pylist())
-        for record in parse_batch(batch_of(BytesIO(data), piece.first), encoding, names, strict=strict):
-            show(screen, record)
-            bad += isinstance(record.outcome, RecordError)
-    return bad
-
-
-def _rendered(file: str, output: str | None, render: Callable[[Batch], Iterable[LogRecord]]) -> None:
+def _rendered(file: str, output: str | None, most: int, render: Callable[[Batch], Iterable[LogRecord]]) -> None:
     """Renders a log of conversations as it is read; tells how many records are bad."""
     for name in (file, output):
         if name is not None and format_of(name) in TABLES:
@@ -454,8 +474,8 @@ def _rendered(file: str, output: str | None, render: Callable[[Batch], Iterable[
     with _refused():
         run = _runs.one(file, output or "-")
         with _runs.refusing(run.output), nullcontext() if on_screen else Output(run.output, {}, resume=False) as target:
-            for piece in Reader(run.inputs, full=run.output != "-"):
-                records = list(render(batch_of(BytesIO(piece.data), piece.first)))
+            for piece in Reader(run.inputs, full=run.output != "-", most=most):
+                records = list(render(batch_of(piece.data, piece.first, piece.too_long)))
                 bad += sum(isinstance(record.outcome, RecordError) for record in records)
                 if target is None:
                     for record in records:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -118,9 +117,9 @@ class Completions(NamedTuple):
         return as_columns(list(self.passed()), kinds, taken)
 
 
-def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bool) -> Completions:
-    """Parses the lines of JSON that are not blank; `first` is the number of the first line. As `build`, for `bare`."""
-    batch = batch_of(BytesIO(data), first)
+def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bool, too_long: int = 0) -> Completions:
+    """Parses the lines of JSON that are not blank, which are as in `batch_of`; `bare` is as in `build`."""
+    batch = batch_of(data, first, too_long)
     ids, offsets, roles = Ids(), [0], bytearray()
     elsewhere: dict[int, Source] = {}
     left_out: list[tuple[str, ...]] = []
@@ -156,24 +155,11 @@ def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bo
 
 def parse_rows(batch: pa.RecordBatch, parser: TableParser, *, bare: bool) -> Completions:
     """Parses the rows of a table. One with an error keeps its completion, as a record of JSON does."""
+    from harmony._passed import values_of  # lines of JSON need no Arrow
+
     columns = parser.columns(batch, bare=bare)
-    fields = _values(batch.select(parser.kept(batch.schema)))
+    fields, errors = values_of(batch.select(parser.kept(batch.schema)))
+    columns = columns.with_errors(errors)
     for index in columns.errors:
-        fields[index] = _values(batch.slice(index, 1))[0]
-    return Completions(fields, [()] * len(fields), parser.lengths(batch), columns)
-
-
-def _values(batch: pa.RecordBatch) -> list[Mapping[str, Any]]:
-    """Rows as values that JSON can hold; of nanoseconds, which no type of Python has, it gets the text."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for place, field in enumerate(batch.schema):
-        if getattr(field.type, "unit", None) == "ns":
-            column = batch.column(place)
-            if getattr(field.type, "tz", None) is not None:
-                column = column.cast(pa.timestamp("ns", "UTC"))
-            text = pc.replace_substring(column.cast(pa.string()), " ", "T")
-            batch = batch.set_column(place, field.name, text)
-    values: list[Mapping[str, Any]] = batch.to_pylist()
-    return values
+        [fields[index]], _ = values_of(batch.slice(index, 1))
+    return Completions(list(fields), [()] * len(fields), parser.lengths(batch), columns)

@@ -6,9 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from functools import cache, cached_property
 from itertools import accumulate
-from threading import Lock
 from typing import Final, Literal, TypeVar, get_args
 
 import msgspec
@@ -16,6 +14,7 @@ import msgspec
 from harmony import parser, vocabulary
 from harmony._cache import CacheInfo
 from harmony._engine import as_role
+from harmony._locks import Once
 from harmony._record import unchecked
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.messages import Conversation, Message, Role
@@ -43,6 +42,7 @@ class HarmonyEncoding:
     def __init__(self) -> None:
         self._vocabulary = vocabulary.load()
         self._renderer = Renderer(self._vocabulary)
+        self._special_tokens_set = set(vocabulary.SPECIAL_TOKENS)
 
     @property
     def name(self) -> str:
@@ -57,10 +57,10 @@ class HarmonyEncoding:
 
     # --- text and token ids
 
-    @cached_property
+    @property
     def special_tokens_set(self) -> set[str]:
         """All special tokens as they are written out, the reserved ones among them."""
-        return set(vocabulary.SPECIAL_TOKENS)
+        return self._special_tokens_set
 
     def encode(
         self,
@@ -74,6 +74,10 @@ class HarmonyEncoding:
         Special tokens written out in it become those tokens where `allowed_special` names them ("all": all of them).
         Any that `disallowed_special` names raises HarmonyError; "all" means all that are not allowed, so nothing is
         encoded as special unasked. With `disallowed_special=()` what is not allowed is encoded as ordinary text.
+
+        Do not encode rendered or decoded text again with `allowed_special="all"`: markers that the content of a
+        message spells become special tokens, and one message becomes several. Keep the ids that rendering gave.
+
         Single surrogates are encoded as U+FFFD. A run of a million spaces is more than the encoder can take, and a
         HarmonyError too.
         """
@@ -300,8 +304,7 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
     """
     if str(name) != vocabulary.ENCODING_NAME:
         raise ValueError(f"Invalid HarmonyEncodingName: expected `{vocabulary.ENCODING_NAME}`, got {quote(str(name))}")
-    with _making:
-        return _made()
+    return _the_one()
 
 
 _OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # a check would cost all who only parse
@@ -315,12 +318,7 @@ def _checked(record: _AnyRecord, kind: type[_AnyRecord], name: str) -> _AnyRecor
     return kind(*msgspec.structs.astuple(record))  # its fields can have been set to anything
 
 
-_making: Final = Lock()
-
-
-@cache
-def _made() -> HarmonyEncoding:
-    return HarmonyEncoding()
+_the_one: Final = Once(HarmonyEncoding)
 
 
 def _plain(text: str) -> str:

@@ -14,6 +14,12 @@ import msgspec
 if TYPE_CHECKING:
     from harmony.messages import Message
 
+#: What is nothing by itself, though `isprintable` lets it through: Unicode's default ignorable letters and marks, such
+#: as variation selectors, and the empty pattern of Braille.
+UNSEEN: Final = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
 _SHOWN_LENGTH: Final = 60  # characters of the input in a sentence
 _IN_HEADER: Final = "unexpected tokens remaining in message header: "
 _A_NAME: Final = 'a name without white space, U+200B or any of `< > {{ }} "`'
@@ -204,5 +210,5 @@ def quote(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text on one line, in which what cannot be seen is written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """A text on one line, in which what cannot be seen, or would turn or hide other text, is written out."""
+    return "".join(c if c.isprintable() and c not in UNSEEN else c.encode("unicode_escape").decode() for c in text)

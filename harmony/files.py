@@ -1,8 +1,9 @@
 """Files of records, read in pieces: some whole lines, or some rows of a table, so that memory need not hold a file.
 
 Decides by its suffix what a file is, how it is cut into pieces, and where reading goes on after an interruption. How
-lines are cut depends on nothing but the file and the offset at which a piece begins. So a run that goes on where
-another stopped cuts as that one would have. What is good before a fault is given first, and then the fault is told.
+lines are cut depends on nothing but the file, the longest line that is allowed, and the offset at which a piece begins.
+So a run that goes on where another stopped cuts as that one would have. What is good before a fault is given first, and
+then the fault is told.
 
 Does not know what a record is. The strings of a Parquet file are not checked to be UTF-8; all else in a table is.
 """
@@ -17,13 +18,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from io import BufferedReader, FileIO
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_ISDIR
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+from xxhash import xxh3_64
 
-from harmony.errors import printable
+from harmony._cutting import Chunks, Fault, cut
+from harmony._places import Changed, Place, Stamp, describe, stamp_of
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
@@ -37,12 +40,13 @@ TABLES: Final = ("parquet", "arrow")
 BLOCK: Final = 1 << 20
 #: The most rows in a piece of a table.
 ROWS: Final = 16_384
+#: The most bytes in a line, where nobody says otherwise.
+MAX_LINE: Final = 256_000_000
 
 _FORMATS: Final[dict[str, Format]] = {".gz": "gzip", ".zst": "zstd", ".parquet": "parquet", ".arrow": "arrow"}
 #: The logs that are looked for in a folder.
 LOG_SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
 _LIBRARIES: Final = {"zstd": "zstandard", "parquet": "pyarrow.parquet", "arrow": "pyarrow"}
-_TAIL: Final = 64
 _BUFFER: Final = 1 << 16
 # A step of inflation: it reads little, for what follows a member's end is copied, and gives no more than it may.
 _COMPRESSED_STEP: Final = 1 << 14
@@ -56,25 +60,17 @@ class Unreadable(Exception):  # noqa: N818  nothing is known to be wrong with wh
     """Raised for a file that cannot be read, or not to its end; it says which, why, and how far it was read."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """How far files were read.
-
-    `file` is the index of the file, `offset` the uncompressed bytes (for a table: the batches) taken from it, `number`
-    that of the next line or row, from 1, and `tail` the last bytes before it: at most 64, and none for tables.
-    """
-
-    file: int = 0
-    offset: int = 0
-    number: int = 1
-    tail: bytes = b""
-
-
 class Piece(NamedTuple):
-    """Whole lines (bytes), or rows (RecordBatch), the number of the first of them in its file, and the place after."""
+    """Whole lines (bytes), or rows (RecordBatch), the number of the first of them in its file, and the place after.
+
+    `too_long` is 0, or the size in bytes of the first line where that is longer than is allowed. An empty line stands
+    in its place.
+    """
 
     data: bytes | pa.RecordBatch
     first: int
     after: Place
+    too_long: int = 0
 
 
 def format_of(name: str) -> Format:
@@ -136,19 +132,33 @@ def _inside(folder: Path) -> list[tuple[str, str]]:
 class Reader:
     """The pieces of some files, one after the other; `-` is standard input.
 
-    It begins at a place that an earlier piece was followed by. With `full`, a piece of lines is as large as it may be;
-    without, it is given as soon as there are some whole lines, for a reader who waits. Raises Unreadable, and
-    ImportError where a library is missing. `size` is the bytes of all files as they are stored, None if not known.
+    It begins at a place that an earlier piece was followed by; `before` are the last places in the files before that
+    one. With `full`, a piece of lines is as large as it may be; without, it is given as soon as there are some whole
+    lines, for a reader who waits. Raises Unreadable; Changed, before the first piece, where a file is not the one that
+    an earlier reader read; and ImportError where a library is missing. `size` is the bytes of all files as they are
+    stored, None if not known.
+    Of a line of more than `most` bytes nothing is kept but its size.
     """
 
-    def __init__(self, names: Sequence[str], place: Place = Place(), *, full: bool = True) -> None:  # noqa: B008
+    def __init__(
+        self,
+        names: Sequence[str],
+        place: Place = Place(),  # noqa: B008
+        before: Sequence[Place] = (),
+        *,
+        full: bool = True,
+        most: int = MAX_LINE,
+    ) -> None:
         for name in names:
             if (file_format := format_of(name)) in _LIBRARIES:
                 library_of(file_format)
         self._names = list(names)
         self._begin = place
+        self._before = before
         self._full = full
-        self._sizes = [_size(name) for name in names]
+        self._most = most
+        self._stamps = [_stamp(name) for name in names]
+        self._sizes = [stamp and stamp[0] for stamp in self._stamps]
         self.size = None if None in self._sizes else sum(size or 0 for size in self._sizes)
         self._done = sum(size or 0 for size in self._sizes[: place.file])
         self._file: _Counted | None = None
@@ -163,16 +173,26 @@ class Reader:
         return self._done + (self._file.taken if size is None else min(self._file.taken, size))
 
     def __iter__(self) -> Iterator[Piece]:
+        for place in self._before:
+            if place.stamp is None or place.stamp != self._stamps[place.file]:
+                for _ in self._rest(place):
+                    raise _changed(self._names[place.file], "expected nothing behind what was read, found more")
         for index in range(self._begin.file, len(self._names)):
-            place = self._begin if index == self._begin.file else Place(index)
-            name, self._index = self._names[index], index
-            try:
-                self._file = _Counted(sys.stdin.fileno(), closefd=False) if name == "-" else _Counted(name)
-            except OSError as error:
-                raise unread(name, error) from None
-            with BufferedReader(self._file, _BUFFER) as source:
-                yield from pieces(name, source, place, full=self._full)
-                self._done, self._file = self.taken, None
+            yield from self._rest(self._begin if index == self._begin.file else Place(index))
+            self._done, self._file = self.taken, None
+
+    def _rest(self, place: Place) -> Iterator[Piece]:
+        """The pieces of a file that follow a place in it."""
+        self._index = place.file
+        name, stamp = self._names[place.file], self._stamps[place.file]
+        if place.offset and format_of(name) in TABLES and place.stamp != stamp:
+            raise _changed(name, f"expected {describe(place.stamp)}, found {describe(stamp)}")
+        try:
+            self._file = _Counted(sys.stdin.fileno(), closefd=False) if name == "-" else _Counted(name)
+        except OSError as error:
+            raise unread(name, error) from None
+        with BufferedReader(self._file, _BUFFER) as source:
+            yield from pieces(name, source, msgspec.structs.replace(place, stamp=stamp), self._most, full=self._full)
 
 
 class _Counted(FileIO):
@@ -188,21 +208,19 @@ class _Counted(FileIO):
         return count
 
 
-class _Fault(Exception):  # noqa: N818  it becomes an Unreadable where its place is known
-    """What is wrong with compressed data."""
-
-
-def _size(name: str) -> int | None:
+def _stamp(name: str) -> Stamp | None:
     try:
-        found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
+        return stamp_of(name)
     except OSError as error:
         raise unread(name, error) from None
-    return found.st_size if S_ISREG(found.st_mode) else None
 
 
-def pieces(name: str, source: BufferedReader[Any], place: Place, *, full: bool = True) -> Iterator[Piece]:
+def pieces(name: str, source: BufferedReader[Any], place: Place, most: int, *, full: bool = True) -> Iterator[Piece]:
     """The pieces of an open file, from a place in it; `source.raw.taken` is how many bytes were taken of it."""
-    yield from (_rows if format_of(name) in TABLES else _lines)(name, source, place, full)
+    if format_of(name) in TABLES:
+        yield from _rows(name, source, place)
+    else:
+        yield from _lines(name, source, place, most, full)
 
 
 def unread(name: str, error: Exception, read: int = 0, unit: str = "line") -> Unreadable:
@@ -213,110 +231,38 @@ def unread(name: str, error: Exception, read: int = 0, unit: str = "line") -> Un
     return Unreadable(f"{_shown(name)} cannot be read{after}: {reason}")
 
 
-def _other_file(name: str, fact: str) -> Unreadable:
-    return Unreadable(f"{_shown(name)} is not the file that was read before: {fact}")
+def _changed(name: str, fact: str) -> Changed:
+    return Changed(f"{_shown(name)} is not the file that was read before: {fact}")
 
 
 def _shown(name: str) -> str:
     return "standard input" if name == "-" else name
 
 
-def _lines(name: str, source: BufferedReader[_Counted], place: Place, full: bool) -> Iterator[Piece]:
+def _lines(name: str, source: BufferedReader[_Counted], place: Place, most: int, full: bool) -> Iterator[Piece]:
     """The rest of a file of lines, from a place in it."""
-    index, offset, number, tail = place.file, place.offset, place.number, place.tail
-    if offset and format_of(name) == "lines" and name != "-" and S_ISREG(os.fstat(source.fileno()).st_mode):
-        source.raw.taken = source.seek(max(offset - len(tail), 0))
-    skipped = offset - source.raw.taken
-    chunks = _Chunks(_DECODERS[format_of(name)](source))
-    found = chunks.skip(skipped)
+    offset, number, digest = place.offset, place.number, xxh3_64()
+    chunks = Chunks(_DECODERS[format_of(name)](source))
+    size, last = 0, b""
+    for data in chunks.first(offset):
+        size, last = size + len(data), data[-1:]
+        digest.update(data)
     if chunks.fault is not None:
         raise unread(name, chunks.fault)
-    if found != tail:
-        raise _other_file(name, f"expected {_quoted(tail)} before byte {offset:,}, found {_quoted(found)}")
-    if tail and not tail.endswith(b"\n") and chunks.take():
-        raise _other_file(name, f"expected its end at byte {offset:,}, found more")
-    for data in _cut(chunks, full):
+    if size < offset:
+        raise _changed(name, f"expected at least {offset:,} bytes, found {size:,}")
+    if digest.intdigest() != place.digest:
+        raise _changed(name, f"expected the {offset:,} bytes that were read, found others")
+    if last not in (b"", b"\n") and chunks.take():
+        raise _changed(name, f"expected its end at byte {offset:,}, found more")
+    for lines in cut(chunks, digest, BLOCK, most, full):
         first = number
-        number += data.count(b"\n") + (not data.endswith(b"\n"))
-        offset += len(data)
-        tail = (tail + data[-_TAIL:])[-_TAIL:]
-        yield Piece(data, first, Place(index, offset, number, tail))
+        number += lines.data.count(b"\n") + (not lines.data.endswith(b"\n"))
+        offset += lines.size
+        after = Place(place.file, offset, number, digest.intdigest(), place.stamp)
+        yield Piece(lines.data, first, after, lines.too_long)
     if chunks.fault is not None:
         raise unread(name, chunks.fault, number - 1)
-
-
-def _quoted(data: bytes) -> str:
-    return f"`{printable(data.decode(errors='backslashreplace'))}`" if data else "nothing"
-
-
-class _Chunks:
-    """Uncompressed bytes as they come. Where a fault interrupts them they end, and `fault` is why."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._returned = b""
-        self.ended = False
-        self.fault: Exception | None = None
-
-    def take(self) -> bytes:
-        """The next of them; b"" at the end."""
-        if self._returned:
-            chunk, self._returned = self._returned, b""
-            return chunk
-        try:
-            chunk = next(self._chunks, b"")
-        except (_Fault, OSError) as error:
-            self.fault, chunk = error, b""
-        self.ended = not chunk
-        return chunk
-
-    def skip(self, size: int) -> bytes:
-        """Drops so many bytes, and gives the last of them; none if there are fewer."""
-        last = b""
-        while size > 0 and (chunk := self.take()):
-            dropped = chunk[:size]
-            size -= len(dropped)
-            last = (last + dropped[-_TAIL:])[-_TAIL:]
-            self._returned = chunk[len(dropped) :]
-        return b"" if size > 0 else last
-
-
-def _cut(chunks: _Chunks, full: bool) -> Iterator[bytes]:
-    """The whole lines in each BLOCK, which begins where the last of them ended; or one line that is longer.
-
-    The last line of a file may lack its end. Where a fault comes before its end, it is no whole line.
-    """
-    held = b""
-    while True:
-        parts, size, waits = [held], len(held), full or b"\n" not in held
-        while waits and size <= BLOCK and (chunk := chunks.take()):
-            parts.append(chunk)
-            size += len(chunk)
-            waits = full or b"\n" not in chunk
-        data = b"".join(parts)
-        end = data.rfind(b"\n", 0, BLOCK) + 1
-        if size <= BLOCK and chunks.ended:
-            if last := data if chunks.fault is None else data[:end]:
-                yield last
-            return
-        if end:
-            yield data[:end]
-            held = data[end:]
-        else:
-            line, held = _long_line(data, chunks)
-            if line:
-                yield line
-
-
-def _long_line(begin: bytes, chunks: _Chunks) -> tuple[bytes, bytes]:
-    """The line that begins so, and what came after it; no line if a fault comes before its end."""
-    parts, chunk, end = [], begin, 0
-    while chunk and not (end := chunk.find(b"\n") + 1):
-        parts.append(chunk)
-        chunk = chunks.take()
-    if not end and chunks.fault is not None:
-        return b"", b""
-    return b"".join([*parts, chunk[:end]]), chunk[end:]
 
 
 def _plain(file: BufferedReader[_Counted]) -> Iterator[bytes]:
@@ -336,7 +282,7 @@ def _gunzipped(file: BufferedReader[_Counted]) -> Iterator[bytes]:
             except zlib.error as error:
                 if chunk := _inflated_before_fault(before, data):
                     yield chunk
-                raise _Fault(f"expected gzip data, found a fault: {error}") from None
+                raise Fault(f"expected gzip data, found a fault: {error}") from None
             if chunk:
                 yield chunk
             data = inflater.unconsumed_tail
@@ -344,7 +290,7 @@ def _gunzipped(file: BufferedReader[_Counted]) -> Iterator[bytes]:
             if not data and len(chunk) < _INFLATED_STEP and not inflater.eof:
                 data = file.read1(_COMPRESSED_STEP)
                 if not data:
-                    raise _Fault("expected the rest of a gzip member, found the end of the file")
+                    raise Fault("expected the rest of a gzip member, found the end of the file")
         data = inflater.unused_data.lstrip(b"\0")
         while not data and (more := file.read1(_COMPRESSED_STEP)):
             data = more.lstrip(b"\0")
@@ -373,7 +319,7 @@ def _unzstd(file: BufferedReader[_Counted]) -> Iterator[bytes]:
         try:
             chunk = decompressor.decompress(block)
         except zstandard.ZstdError as error:
-            raise _Fault(f"expected zstd data, found a fault: {error}") from None
+            raise Fault(f"expected zstd data, found a fault: {error}") from None
         if chunk:
             yield chunk
 
@@ -388,7 +334,7 @@ def _zstd_blocks(file: BufferedReader[_Counted]) -> Iterator[bytes]:
                 size -= len(_whole(file.read(min(size, BLOCK)), min(size, BLOCK)))
             continue
         if number != _ZSTD_FRAME:
-            raise _Fault(f"expected a zstd frame, found the bytes {magic.hex(' ')}")
+            raise Fault(f"expected a zstd frame, found the bytes {magic.hex(' ')}")
         descriptor = _whole(file.read(1), 1)
         flags = descriptor[0]
         one_segment, has_checksum = flags >> 5 & 1, flags >> 2 & 1
@@ -409,7 +355,7 @@ def _zstd_blocks(file: BufferedReader[_Counted]) -> Iterator[bytes]:
 
 def _whole(data: bytes, size: int) -> bytes:
     if len(data) < size:
-        raise _Fault("expected the rest of a zstd frame, found the end of the file")
+        raise Fault("expected the rest of a zstd frame, found the end of the file")
     return data
 
 
@@ -420,8 +366,8 @@ _DECODERS: Final[dict[str, Callable[[BufferedReader[_Counted]], Iterator[bytes]]
 }
 
 
-def _rows(name: str, source: BufferedReader[_Counted], place: Place, full: bool) -> Iterator[Piece]:
-    """The rest of a table, from a place in it; batches are as large as they may be, whether `full` or not."""
+def _rows(name: str, source: BufferedReader[_Counted], place: Place) -> Iterator[Piece]:
+    """The rest of a table, from a place in it."""
     arrow = library_of("arrow")
     done, offset, end = place.number - 1, place.offset, 0
     batches = _parquet_batches if format_of(name) == "parquet" else _arrow_batches
@@ -431,13 +377,13 @@ def _rows(name: str, source: BufferedReader[_Counted], place: Place, full: bool)
             if end <= done:
                 continue
             if start < done:
-                raise _other_file(name, f"expected rows up to {done:,} in the batches read before, found {end:,}")
+                raise _changed(name, f"expected rows up to {done:,} in the batches read before, found {end:,}")
             offset += 1
-            yield Piece(batch, start + 1, Place(place.file, offset, end + 1))
+            yield Piece(batch, start + 1, Place(place.file, offset, end + 1, stamp=place.stamp))
     except (OSError, ValueError, MemoryError, arrow.ArrowException) as error:
         raise unread(name, error, max(end, done), "row") from None
     if end < done:
-        raise _other_file(name, f"expected at least {done:,} rows, found {end:,}")
+        raise _changed(name, f"expected at least {done:,} rows, found {end:,}")
 
 
 def _parquet_batches(source: BufferedReader[_Counted], done: int) -> Iterator[tuple[int, pa.RecordBatch | None]]:
@@ -462,12 +408,9 @@ def _parquet_batches(source: BufferedReader[_Counted], done: int) -> Iterator[tu
 
 def _arrow_batches(source: BufferedReader[_Counted], done: int) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The batches of an Arrow file or stream, each with its number of rows."""
-    ipc = library_of("arrow").ipc
-    if source.peek(len(_ARROW_FILE)).startswith(_ARROW_FILE):
-        table = ipc.open_file(source)
+    batches = table = _arrow_table(source)
+    if isinstance(table, library_of("arrow").ipc.RecordBatchFileReader):
         batches = map(table.get_batch, range(table.num_record_batches))
-    else:
-        batches = table = ipc.open_stream(source)
     _check_names(table.schema)
     end = 0
     for batch in batches:
@@ -477,6 +420,25 @@ def _arrow_batches(source: BufferedReader[_Counted], done: int) -> Iterator[tupl
         for begin in range(0, batch.num_rows, ROWS):
             rows = batch.slice(begin, ROWS)
             yield rows.num_rows, rows
+
+
+def no_rows(name: str) -> pa.RecordBatch:
+    """The columns of a table, without its rows. Raises Unreadable."""
+    arrow = library_of("arrow")
+    try:
+        with BufferedReader(FileIO(name)) as source:
+            table = library_of("parquet").ParquetFile(source) if format_of(name) == "parquet" else _arrow_table(source)
+            schema = table.schema_arrow if format_of(name) == "parquet" else table.schema
+            return arrow.RecordBatch.from_pylist([], schema=schema)
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        raise unread(name, error) from None
+
+
+def _arrow_table(source: BufferedReader[Any]) -> Any:
+    """What reads an Arrow file, or a stream."""
+    ipc = library_of("arrow").ipc
+    is_file = source.peek(len(_ARROW_FILE)).startswith(_ARROW_FILE)
+    return ipc.open_file(source) if is_file else ipc.open_stream(source)
 
 
 def _check_names(schema: pa.Schema) -> None:

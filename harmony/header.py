@@ -12,7 +12,6 @@ recipient `all` leaves no word behind, and a tool's name without a dot and a rec
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -108,23 +107,32 @@ def open_role(tokens: Sequence[int], given: Role | None) -> Role | None:
 class _Run:
     """Neighbouring tokens of ordinary text, decoded together, for a character may span several."""
 
-    __slots__ = ("bounds", "start", "text")
+    __slots__ = ("_stop", "_tokens", "start", "text")
 
     def __init__(self, tokens: Sequence[int], start: int, stop: int) -> None:
         token_bytes = vocabulary.load().token_bytes
-        pieces = [token_bytes(token) for token in tokens[start:stop]]
-        data = b"".join(pieces)
+        data = bytearray()
+        for index in range(start, stop):
+            data += token_bytes(tokens[index])
         self.start = start
-        self.bounds = list(accumulate(map(len, pieces)))
+        self._tokens = tokens
+        self._stop = stop
         try:
             self.text = data.decode()
         except UnicodeDecodeError as error:
-            place = start + bisect_right(self.bounds, error.start)
+            place = self._place_of_byte(error.start)
             raise Fault("header-not-utf-8", place, found=f"0x{data[error.start]:02x}") from None
 
     def place(self, offset: int) -> int:
         """The index of the token in which the character at `offset` begins."""
-        return self.start + bisect_right(self.bounds, len(self.text[:offset].encode()))
+        return self._place_of_byte(len(self.text[:offset].encode()))
+
+    def _place_of_byte(self, byte: int) -> int:
+        # Only a fault asks for it, so that no list of where tokens end is kept, which would be larger than the text.
+        token_bytes = vocabulary.load().token_bytes
+        indices = range(self.start, self._stop)
+        ends = accumulate(len(token_bytes(self._tokens[index])) for index in indices)
+        return next((index for index, end in zip(indices, ends, strict=True) if end > byte), self._stop)
 
 
 class _Item(NamedTuple):

@@ -20,7 +20,7 @@ import json
 import os
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO, FileIO
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -61,9 +61,13 @@ class LogRecord(msgspec.Struct, frozen=True):
 
 
 def as_line(fields: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
-    """A record's fields and what is added to them, as a line of JSON with its end; an `error` of old is left out."""
+    """A record's fields and what is added to them, as a line of JSON with its end; an `error` of old is left out.
+
+    A carriage return is white space between the parts of a value that passes through, for JSON escapes it in strings.
+    Some readers end a line there, so it becomes a space.
+    """
     passed = {name: value for name, value in fields.items() if name != "error"}
-    return _ENCODER.encode({**passed, **added}) + b"\n"
+    return _ENCODER.encode({**passed, **added}).replace(b"\r", b" ") + b"\n"
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -107,21 +111,6 @@ def read_blocks(file: FileIO) -> Iterator[bytes]:
         yield block
     if block is None:  # rather than take it for the end
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-
-def read_batches(blocks: Iterable[bytes]) -> Iterator[Batch]:
-    """All lines that are not blank; a batch holds those that one block has finished."""
-    number = 1
-    unfinished: list[bytes] = []
-    for block in blocks:
-        end = block.rfind(b"\n") + 1
-        if end:
-            lines = list(BytesIO(b"".join([*unfinished, block[:end]])))
-            yield batch_of(lines, number)
-            number += len(lines)
-            unfinished = []
-        unfinished.append(block[end:])
-    yield batch_of([b"".join(unfinished)], number)
 
 
 def parse_batch(batch: Batch, encoding: HarmonyEncoding, names: Names, *, strict: bool) -> Iterator[LogRecord]:
@@ -183,9 +172,21 @@ def read_conversation(line: Line) -> Conversation:
         return Conversation.from_dict(json.loads(line.written))
 
 
-def batch_of(lines: Iterable[bytes], first: int) -> Batch:
-    """Lines, of which the first has this number, without those that are blank."""
-    return [_line(number, line) for number, line in enumerate(lines, first) if line.strip()]
+def batch_of(lines: bytes, first: int, too_long: int = 0) -> Batch:
+    """Lines, of which the first has this number, without those that are blank.
+
+    Where the first was too long to be kept, `too_long` is the bytes that it had.
+    """
+    batch = [_line(number, line) for number, line in enumerate(BytesIO(lines), first) if line.strip()]
+    if too_long:
+        error = RecordError("record-too-large", f"{too_large(too_long)} - in line {first:,}", None)
+        batch.insert(0, LogRecord(first, {}, error))
+    return batch
+
+
+def too_large(size: int) -> str:
+    """What is wrong with a record of so many bytes."""
+    return f"expected no more bytes than `--max-record-size` allows, found {size:,}"
 
 
 def _line(number: int, written: bytes) -> Line | LogRecord:
@@ -197,7 +198,9 @@ def _line(number: int, written: bytes) -> Line | LogRecord:
     except UnicodeDecodeError as error:
         byte = f"0x{written[error.start]:02x} at byte {error.start:,} of line {number:,}"
         return LogRecord(number, {}, RecordError("invalid-utf-8", f"expected UTF-8, found the byte {byte}", None))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except RecursionError as error:
+        return LogRecord(number, {}, record_error(number, error))
+    except msgspec.DecodeError as error:
         return LogRecord(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
 
 
@@ -241,7 +244,15 @@ def record_error(number: int, error: Exception) -> RecordError:
     """What an error in the record of this line becomes."""
     if isinstance(error, HarmonyError):
         return RecordError(error.code, str(error), error.position)
-    return RecordError("invalid-record", f"{error} - in line {number:,}", None)
+    code, message = fault_of(error)
+    return RecordError(code, f"{message} - in line {number:,}", None)
+
+
+def fault_of(error: Exception) -> tuple[str, str]:
+    """The code and the sentence for an error in what a record holds."""
+    if isinstance(error, RecursionError):
+        return "too-deep", "expected arrays and objects that are nested less deeply, found more levels than can be read"
+    return "invalid-record", str(error)
 
 
 def _fields(line: bytes) -> dict[str, msgspec.Raw]:

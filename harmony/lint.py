@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cached_property
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard, TypeVar
 
 from harmony._record import Record
-from harmony._schemas import Schema, TooManySteps, load_jsonschema, misfit, read_json, read_schema, reason
+from harmony._schemas import Schema, TooManySteps, load_jsonschema, misfit, of_schema, read_json, read_schema, reason
 from harmony.errors import Diagnostic, quote
 from harmony.header import CONSTRAINED
 from harmony.messages import (
@@ -131,11 +130,14 @@ class View:
         self.tools: dict[str, Tool] = {}
         self.answers: dict[int, int] = {}
         self.turns = 0
+        self._schema_findings: list[tuple[str, int, str]] | None = None
 
-    @cached_property
+    @property
     def schema_findings(self) -> list[tuple[str, int, str]]:
         """What two rules find in one go: the code, the index of a message, and what is wrong."""
-        return list(_schema_findings(self))
+        if self._schema_findings is None:  # cached_property of Python 3.11 has a lock, which a forked child would keep
+            self._schema_findings = list(_schema_findings(self))
+        return self._schema_findings
 
 
 def _view(messages: list[Message]) -> View:
@@ -344,9 +346,10 @@ def arguments_break_schema(view: View) -> Iterator[Problem]:
 def unusable_schema(view: View) -> Iterator[Problem]:
     """The schema of a tool that is called is a JSON schema that arguments can be checked by.
 
-    What is no JSON schema is found at the message that declares it. A reference that leads nowhere or round in
-    circles, and a schema that takes too many steps, are found at the call; references are never fetched. A schema is
-    of draft 2020-12, unless its `$schema` says otherwise. Needs jsonschema. Trips: a parameter of the type `any`.
+    What is no JSON schema, or has objects in too many places, is found at the message that declares it. A reference
+    that leads nowhere or round in circles, and a schema that takes too many steps, are found at the call; references
+    are never fetched. A schema is of draft 2020-12, unless its `$schema` says otherwise. Needs jsonschema. Trips: a
+    parameter of the type `any`.
     """
     return ((position, text) for code, position, text in view.schema_findings if code == "unusable-schema")
 
@@ -468,7 +471,7 @@ def _schema_findings(view: View) -> Iterator[tuple[str, int, str]]:
             schemas[line.call] = None
             try:
                 schemas[line.call], fault = read_schema(tool.parameters)
-            except Exception as error:  # a schema can hold anything, and Python objects can raise anything
+            except of_schema() as error:
                 yield "unusable-schema", tool.position, f"{unfit}: {reason(error)}"
             else:
                 if fault:
@@ -478,7 +481,7 @@ def _schema_findings(view: View) -> Iterator[tuple[str, int, str]]:
             continue
         try:
             problem = misfit(schema, quote(line.call), text, is_json=line.content_type in _JSON)
-        except Exception as error:  # there is no end to them: references, numbers, regular expressions
+        except of_schema() as error:
             if isinstance(error, TooManySteps):
                 schemas[line.call] = None  # else many calls could make it many times too many
             yield "unusable-schema", line.position, f"{unfit}: {reason(error)}"

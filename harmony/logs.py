@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 import harmony
+from harmony._places import Changed, Place
 from harmony._workers import Pending, Workers
 from harmony.completions import Kind, Kinds, Tally, parse_lines, parse_rows, tally_of
-from harmony.files import TABLES, Piece, Place, Reader, Unreadable, format_of, library_of
+from harmony.files import MAX_LINE, TABLES, Piece, Reader, Unreadable, format_of, library_of, no_rows
 from harmony.jsonl import Names
 from harmony.messages import Role
 from harmony.outputs import Output
@@ -44,25 +45,30 @@ class Task(msgspec.Struct, frozen=True):
     to: Literal["lines", "rows", "stats"] = "lines"
     nested: bool = False
     threads: int = 1  # for tables, which one process parses
+    max_record_size: int = MAX_LINE  # bytes
 
-    def do(self, data: bytes | pa.RecordBatch, first: int, kinds: Kinds) -> tuple[Any, Tally]:
-        """What a piece becomes, and what was in it.
+    def do(self, data: bytes | pa.RecordBatch, first: int, kinds: Kinds, too_long: int = 0) -> tuple[Any, Tally]:
+        """What a piece becomes, and what was in it; `data`, `first` and `too_long` are those of the piece.
 
-        `first` is the number of its first line or row, `kinds` are those of the columns that fields of JSON become.
+        `kinds` are those of the columns that fields of JSON become.
         """
         bare = self.to == "stats" or (self.to == "rows" and not self.nested)
         if isinstance(data, bytes):
-            parsed = parse_lines(data, first, self.names, strict=self.strict, bare=bare)
+            parsed = parse_lines(data, first, self.names, strict=self.strict, bare=bare, too_long=too_long)
         else:
+            from harmony._arrow import without_dictionaries  # lines of JSON need no Arrow
+            from harmony._passed import checked
+
             parser = self._table_parser(data.schema)
             if self.to == "lines":
                 parsed = parse_rows(data, parser, bare=bare)
             else:
                 columns, lengths = parser.columns(data, bare=bare), parser.lengths(data)
-                tally = tally_of(columns, lengths)
                 if self.to == "stats":
-                    return _stats(columns, lengths), tally
-                return Rows.of(parser.kept_of(data), columns, nested=self.nested), tally
+                    return _stats(columns, lengths), tally_of(columns, lengths)
+                kept, errors = checked(without_dictionaries(parser.kept_of(data)))
+                columns = columns.with_errors(errors)
+                return Rows.of(kept, columns, nested=self.nested), tally_of(columns, lengths)
         if self.to == "lines":
             return parsed.to_json(), parsed.tally()
         if self.to == "stats":
@@ -86,6 +92,7 @@ class Task(msgspec.Struct, frozen=True):
             strict=self.strict,
             nested=self.nested,
             threads=self.threads,
+            most=self.max_record_size,
         )
         parser.schema(schema)  # tells what is wrong with it
         return parser
@@ -103,7 +110,7 @@ class Rows(NamedTuple):
         from harmony import _arrow  # lines of JSON need no Arrow
 
         rows = _arrow.nested(columns) if nested else _arrow.flat(columns)
-        return cls(_arrow.without_dictionaries(kept), _arrow.without_dictionaries(rows))
+        return cls(kept, _arrow.without_dictionaries(rows))
 
     def batches(self, before: int) -> Iterator[pa.RecordBatch]:
         """Both side by side, some rows at a time; there were so many records before."""
@@ -122,11 +129,21 @@ def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
 
 
 class State(msgspec.Struct):
-    """How far a log was worked on: where to go on, what there was so far, and the columns of its fields."""
+    """How far a log was worked on: where to go on, what there was so far, and the columns of its fields.
+
+    `before` are the last places in the inputs before the one that was being read.
+    """
 
     place: Place = Place()
+    before: list[Place] = []
     tally: Tally = msgspec.field(default_factory=Tally)
     kinds: dict[str, Kind] | None = None
+
+    def add(self, tally: Tally, place: Place) -> None:
+        """Takes in what there was in a piece, and the place after it."""
+        if place.file > self.place.file:  # what is in between holds nothing
+            self.before += [self.place, *map(Place, range(self.place.file + 1, place.file))]
+        self.tally, self.place = self.tally + tally, place
 
 
 #: Is told after each piece: the bytes taken of all inputs, how many there are or None, and what there was so far.
@@ -136,28 +153,35 @@ Watcher: TypeAlias = Callable[[int, int | None, Tally], None]
 def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, resume: bool, watch: Watcher) -> Tally:
     """Parses all inputs into one output, which gets its name when it is whole; what there was in them.
 
-    With `resume` it goes on where an earlier run of the same inputs and task was interrupted. Raises Unreadable where
-    an input ends in a fault, after what comes before it has been written and kept; CannotResume; OSError for what
-    cannot be written; TypeError and ValueError for tables without the columns that they should have.
+    With `resume` it goes on where an earlier run of the same inputs and task was interrupted. What that run read must
+    be as it was: an input that was read to its end, all of it; the one that was being read, up to where it was read to.
+    So a log of lines may have grown there in the meantime, and what is new of it is parsed too. Later inputs may have
+    changed. Raises CannotResume where that is not so, before anything is written.
+
+    Raises Unreadable where an input ends in a fault, after what comes before it has been written and kept; OSError for
+    what cannot be written; TypeError and ValueError for tables without the columns that they should have.
     """
     if format_of(output) in TABLES:
         library_of(format_of(output))  # says what is missing, which the work would not
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
         state = State() if target.state is None else msgspec.convert(target.state, State)
-        reader = Reader(inputs, state.place, full=output != "-" or pool is not None)
+        full = output != "-" or pool is not None
+        reader = Reader(inputs, state.place, state.before, full=full, most=task.max_record_size)
         kept = 0.0
         try:
             for made, tally, place in _in_order(pool, task, inputs, reader, state):
                 write(target, made, state.tally.records)
-                state.place, state.tally = place, state.tally + tally
+                state.add(tally, place)
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
-                    target.keep(msgspec.to_builtins(state))
+                    target.keep(state)
                     kept = monotonic()
                 watch(reader.taken, reader.size, state.tally)
         except Unreadable:
-            target.keep(msgspec.to_builtins(state))
+            target.keep(state)
             raise
-        finish(target, task, state.tally)
+        except Changed as error:
+            raise target.refusal(str(error)) from None
+        finish(target, task, state.tally, inputs)
     return state.tally
 
 
@@ -167,7 +191,7 @@ def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) ->
 
     stats, state = Stats(), State()
     with _workers(task, workers) as pool:
-        reader = Reader(inputs)
+        reader = Reader(inputs, most=task.max_record_size)
         for made, tally, _ in _in_order(pool, task, inputs, reader, state):
             stats, state.tally = stats + made, state.tally + tally
             watch(reader.taken, reader.size, state.tally)
@@ -197,10 +221,14 @@ def write(target: Output, made: Any, before: int) -> None:
         target.write(part)
 
 
-def finish(target: Output, task: Task, tally: Tally) -> None:
-    """Gives the output its name, when all that there was is in it."""
-    if task.to == "rows" and tally.records == 0:  # a table has columns all the same
-        write(target, task.do(b"", 1, {})[0], 0)
+def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ()) -> None:
+    """Gives the output its name, when all that there was is in it.
+
+    A table has columns also without a row: those of the first table of the inputs.
+    """
+    if task.to == "rows" and tally.records == 0:
+        table = next((name for name in inputs if format_of(name) in TABLES), None)
+        write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0)
     target.finish()
 
 
@@ -231,7 +259,8 @@ def kinds_in(task: Task, piece: Piece) -> dict[str, Kind]:
     """The columns for the fields of a piece of lines, which are those of all later pieces too."""
     from harmony._fields import kinds_of
 
-    kinds = kinds_of(parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False).passed())
+    parsed = parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False, too_long=piece.too_long)
+    kinds = kinds_of(parsed.passed())
     # Of a bad record they pass through, too; whether the first piece has one is chance.
     return {name: kind for name, kind in kinds.items() if name not in (task.names.tokens, task.names.text)}
 
@@ -239,10 +268,10 @@ def kinds_in(task: Task, piece: Piece) -> dict[str, Kind]:
 def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, kinds: Kinds) -> Pending:
     """The work on a piece: that of lines is done by another process, if there are any."""
     if workers is not None and isinstance(piece.data, bytes):
-        return workers.begin(piece.data, piece.first, kinds)
+        return workers.begin(piece.data, piece.first, kinds, piece.too_long)
     done: Future[tuple[Any, Tally]] = Future()
     try:
-        done.set_result(task.do(piece.data, piece.first, kinds))
+        done.set_result(task.do(piece.data, piece.first, kinds, piece.too_long))
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from error
     return done

@@ -8,7 +8,7 @@ example beside it. A header that is strictly right never comes here.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -73,29 +73,38 @@ def mend_header(
 class Run:
     """The text between two markers of a header; bytes that are not UTF-8 are surrogates in it."""
 
-    __slots__ = ("bounds", "data", "start", "text")
+    __slots__ = ("_stop", "_tokens", "data", "start", "text")
 
     def __init__(self, tokens: Sequence[int], start: int, stop: int) -> None:
-        token_bytes = vocabulary.load().token_bytes
         data = bytearray()
-        bounds = []
-        for token in tokens[start:stop]:
-            if token < vocabulary.FIRST_SPECIAL:
-                data += token_bytes(token)
-            else:
-                data += REPLACEMENT if token == vocabulary.NO_TOKEN else left_out(data)
-            bounds.append(len(data))
+        for _ in _ends(tokens, start, stop, data):
+            pass
         self.start = start
-        self.bounds = bounds
         self.data = bytes(data)
         self.text = self.data.decode(errors="surrogateescape")
+        self._tokens = tokens
+        self._stop = stop
 
     def bytes_before(self, offset: int) -> int:
         return len(self.text[:offset].encode(errors="surrogateescape"))
 
     def place(self, offset: int) -> int:
         """The index of the token in which the character at `offset` begins."""
-        return self.start + bisect_right(self.bounds, self.bytes_before(offset))
+        before = self.bytes_before(offset)
+        ends = enumerate(_ends(self._tokens, self.start, self._stop, bytearray()), self.start)
+        return next((index for index, end in ends if end > before), self._stop)
+
+
+def _ends(tokens: Sequence[int], start: int, stop: int, data: bytearray) -> Iterator[int]:
+    """Adds the bytes of each token to the data, and tells how many there are with it."""
+    token_bytes = vocabulary.load().token_bytes
+    for index in range(start, stop):
+        token = tokens[index]
+        if token < vocabulary.FIRST_SPECIAL:
+            data += token_bytes(token)
+        else:
+            data += REPLACEMENT if token == vocabulary.NO_TOKEN else left_out(data)
+        yield len(data)
 
 
 class _Item(NamedTuple):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from harmony._record import Record, check_finite, checked, converted, guarded, unchecked, written
+from harmony._record import Record, check_finite, check_repeats, checked, converted, guarded, unchecked, written
 from harmony.tools import BROWSER, PYTHON
 
 if TYPE_CHECKING:
@@ -135,6 +135,16 @@ class Content(Record):
     def from_dict(cls, raw: dict[str, Any]) -> Self:
         """A part from its data, `type` optional and unknown keys ignored. Raises what `model_validate` raises."""
         return cls.model_validate(raw)
+
+    def _data(self) -> list[Any] | None:
+        tools = getattr(self, "tools", None)
+        data: list[Any] = []
+        for space in dict.values(tools) if type(tools) is dict else [tools]:
+            if type(space) is ToolNamespaceConfig and type(space.tools) is list:
+                data += space.tools
+            else:
+                data.append(space)
+        return [item.parameters if type(item) is ToolDescription else item for item in data]
 
 
 class TextContent(Content, tag="text", gc=False):
@@ -285,7 +295,9 @@ def _flat_content(content: list[_Part], finite: bool) -> Any:
     flat: list[_Part] = []
     tools = False
     for part in content:
-        tools = tools or (not isinstance(part, TextContent) and bool(part.tools))
+        if not isinstance(part, TextContent) and part.tools:
+            check_repeats(part)
+            tools = True
         system = isinstance(part, SystemContent)
         flat.append(unchecked(_FlatSystemContent, *msgspec.structs.astuple(part)) if system else part)
     if not finite or not tools:
@@ -350,7 +362,7 @@ class _Exchanged(Record):
 
     def to_msgpack(self) -> bytes:
         """The flat form as msgpack. Raises ValueError for integers beyond 64 bits and for lone surrogates."""
-        encoded: bytes = guarded(written, msgspec.msgpack.encode, self._to_flat(finite=False))
+        encoded: bytes = guarded(written, msgspec.msgpack.encode, guarded(self._to_flat, finite=False))
         return encoded
 
     @classmethod

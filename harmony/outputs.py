@@ -3,6 +3,7 @@
 Decides what stands beside a file while it is written. `NAME.partial` holds what was written so far: lines, each write
 of them compressed by itself, or the journal of a table, an Arrow stream. `NAME.partial.state` says how much of it
 counts, and what the caller wants to find again. What was written after that is cut off, and is to be written anew.
+Both have checksums, the state of itself and of what counts of the partial file, so that nothing else is gone on with.
 
 Does not know what a state or a run is. It does not wait for the disk until the end: what was kept outlives the process,
 and not the machine.
@@ -13,17 +14,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 import zlib
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from io import BufferedWriter, FileIO
 from itertools import zip_longest
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self, TextIO
 
 import msgspec
+from xxhash import xxh3_64, xxh3_64_hexdigest
 
 from harmony.errors import quote
 from harmony.files import TABLES, Format, format_of, library_of
@@ -39,24 +43,91 @@ _GZIP_LEVEL: Final = 6
 _GROUP_ROWS: Final = 1 << 17
 _GROUP_BYTES: Final = 1 << 26
 _MISSING: Final = object()
+_LAYOUT: Final = 2  # of the state file
+_HEADER: Final = re.compile(rb"harmony state ([0-9]+) ([0-9a-f]{16})")
+_BLOCK: Final = 1 << 20
 
 
 class CannotResume(Exception):  # noqa: N818  nothing is wrong with what is to be written
     """Raised where an output cannot be gone on with, or another run is writing it; it says why, and what to do."""
 
 
+class Paths(NamedTuple):
+    """All files that are written for an output: itself, and beside it what there is until it is whole."""
+
+    output: Path
+    partial: Path
+    state: Path
+    new_state: Path
+    table: Path  # what the journal of a table is made to
+
+    @classmethod
+    def of(cls, name: str) -> Paths:
+        """The paths for the name of an output that is no pipe and no device; a link stays one."""
+        path = os.path.realpath(name)
+        beside = (".partial", ".partial.state", ".partial.state.new", ".partial.whole")
+        return cls(Path(path), *(Path(path + suffix) for suffix in beside))
+
+
+def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Raises ValueError where two outputs write one file, or one writes a file that is read, under any of its names.
+
+    To be called before anything is written. `-` is standard input, and standard output.
+    """
+    known: dict[object, str] = {}
+    for name in inputs:
+        known |= dict.fromkeys(_keys(name, sys.stdin), "standard input" if name == "-" else f"the input {name}")
+    written = set()
+    for name in outputs:
+        if name in written:
+            raise ValueError(f"{name} would be written twice, for two inputs have that name: rename one of them")
+        written.add(name)
+        whole = "standard output" if name == "-" else f"the output {name}"
+        paths = ["-"] if name == "-" else [] if _is_special(name) else map(str, Paths.of(name))
+        for index, path in enumerate(paths):
+            said = f"{path}, which {whole} needs," if index else whole
+            keys = _keys(path, sys.stdout)
+            for key in keys & known.keys():
+                raise ValueError(f"{said} is also {known[key].rstrip(',')}: write elsewhere, or rename the input")
+            known |= dict.fromkeys(keys, said)
+
+
+def _keys(name: str, standard: TextIO) -> set[object]:
+    """What tells a file from all others under any name: its path without links, and its number where it is there."""
+    keys: set[object] = set() if name == "-" else {os.path.realpath(name)}
+    with suppress(OSError, ValueError):  # it is not there, or has no number
+        found = os.fstat(standard.fileno()) if name == "-" else Path(name).stat()
+        if S_ISREG(found.st_mode):
+            keys.add((found.st_dev, found.st_ino))
+    return keys
+
+
 class _Kept(msgspec.Struct):
-    """What is in a state file: `size` is the bytes of the partial file that count."""
+    """What is in a state file: `size` is the bytes of the partial file that count, `digest` their XXH3 hash."""
 
     run: dict[str, Any]
-    size: Annotated[int, msgspec.Meta(ge=0)]
+    size: int
+    digest: int
     state: dict[str, Any]
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Reads a state file; ValueError where it is not as it was written."""
+        header, _, body = file.read_bytes().partition(b"\n")
+        found = _HEADER.fullmatch(header)
+        expected = f"expected `harmony state {_LAYOUT}` and a checksum in its first line"
+        if found is None or int(found[1]) != _LAYOUT:
+            what = quote(header.decode(errors="backslashreplace")) if header else "nothing"
+            raise ValueError(f"{expected}, found {what}: another version wrote it, or it was changed")
+        if found[2].decode() != xxh3_64_hexdigest(body):
+            raise ValueError("its content is not that of its checksum: it was changed, or cut off")
+        return msgspec.convert(json.loads(body), cls)
 
 
 def is_finished(name: str) -> bool:
     """Whether an output has its name already, and no other run has begun it anew."""
-    path = Path(os.path.realpath(name))
-    return name != "-" and path.is_file() and not _beside(path, ".partial").exists()
+    paths = Paths.of(name)
+    return name != "-" and paths.output.is_file() and not paths.partial.exists()
 
 
 class Output:
@@ -75,8 +146,9 @@ class Output:
         self._format = format_of(name)
         if self._format not in ("lines", "gzip"):
             library_of(self._format)
-        self._run: dict[str, Any] = _as_json(run)
+        self._run = json.dumps(run).encode("ascii")  # the name of a file need not be Unicode
         self._size = 0
+        self._digest = xxh3_64()  # of so many bytes
         self._schema: pa.Schema | None = None
         self._writer: TableWriter | None = None
         self._file: BinaryIO
@@ -85,16 +157,14 @@ class Output:
         if self._is_direct:
             self._file = sys.stdout.buffer if name == "-" else BufferedWriter(FileIO(name, "w"))
             return
-        self._path = Path(os.path.realpath(name))  # a link stays one
-        self._partial = _beside(self._path, ".partial")
-        self._state_file = _beside(self._partial, ".state")
-        is_there = self._partial.exists()
-        self._file = _locked(self._partial)
+        self._paths = Paths.of(name)
+        is_there = self._paths.partial.exists()
+        self._file = _locked(self._paths.partial)
         try:
-            if resume and is_there and self._state_file.exists():
+            if resume and is_there and self._paths.state.exists():
                 self._go_on()
             else:
-                self._state_file.unlink(missing_ok=True)
+                self._paths.state.unlink(missing_ok=True)
                 self._file.truncate(0)
         except BaseException:
             self._file.close()
@@ -107,20 +177,25 @@ class Output:
         elif data:
             self._append(_compressed(self._format, data))
 
-    def keep(self, state: dict[str, Any]) -> None:
+    def keep(self, state: Any) -> None:
         """All that was written so far, and this state, survive a kill from now on."""
         if self._is_direct:
             self._file.flush()
             return
-        kept = {"run": self._run, "size": self._size, "state": msgspec.to_builtins(state)}
-        new = _beside(self._state_file, ".new")
+        kept = (self._run, self._size, self._digest.intdigest(), msgspec.json.encode(state))
+        body = b'{"run":%b,"size":%d,"digest":%d,"state":%b}' % kept
+        header = f"harmony state {_LAYOUT} {xxh3_64_hexdigest(body)}\n"
         try:
-            new.write_text(json.dumps(kept), "ascii")  # the name of a file need not be Unicode
-            new.replace(self._state_file)
+            self._paths.new_state.write_bytes(header.encode() + body)
+            self._paths.new_state.replace(self._paths.state)
         except OSError:
             with suppress(OSError):
-                new.unlink(missing_ok=True)
+                self._paths.new_state.unlink(missing_ok=True)
             raise
+
+    def refusal(self, reason: str) -> CannotResume:
+        """What is to be raised where the run that was begun cannot be gone on with."""
+        return CannotResume(f"{reason}; remove {self._paths.partial} to begin anew")
 
     def finish(self) -> None:
         """Gives the file its name; ValueError for a table that has no schema, for nothing was written."""
@@ -137,10 +212,10 @@ class Output:
             os.fsync(self._file.fileno())
         if self._format in TABLES:
             self._copy_journal()
-            self._partial.unlink()
+            self._paths.partial.unlink()
         else:
-            self._partial.replace(self._path)
-        self._state_file.unlink(missing_ok=True)
+            self._paths.partial.replace(self._paths.output)
+        self._paths.state.unlink(missing_ok=True)
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -162,24 +237,30 @@ class Output:
 
     def _go_on(self) -> None:
         """Takes up what an earlier run kept."""
-        again = f"remove {self._partial} to begin anew"
         try:
-            kept = msgspec.convert(json.loads(self._state_file.read_bytes()), _Kept)
-            if kept.run == self._run:
-                found = os.fstat(self._file.fileno()).st_size
-                if found < kept.size:
-                    raise ValueError(f"{self._partial.name} has {found:,} bytes, not {kept.size:,}")
-                self._file.truncate(kept.size)
-                self._size = self._file.seek(kept.size)
-                if self._format in TABLES and self._size:
-                    self._schema = _schema_of(self._partial)
-        except (ValueError, msgspec.ValidationError, RecursionError) as error:
-            reason = f"expected what an earlier run kept, found a fault: {error}"
-            raise CannotResume(f"{self._state_file} cannot be gone on with: {reason}; {again}") from None
-        if kept.run != self._run:
-            path, before, now = _difference(kept.run, self._run)
-            raise CannotResume(f"{self._partial} is of another run: {path} was {before}, and is {now}; {again}")
+            kept = _Kept.read(self._paths.state)
+            if (own := json.loads(self._run)) != kept.run:
+                path, before, now = _difference(kept.run, own)
+                raise self.refusal(f"{self._paths.partial} is of another run: {path} was {before}, and is {now}")
+            self._take_up(kept.size, kept.digest)
+        except ValueError as error:
+            raise self.refusal(f"{self._paths.state} cannot be gone on with: {error}") from None
         self.state = kept.state
+
+    def _take_up(self, size: int, digest: int) -> None:
+        """Goes on behind so many bytes of the partial file; ValueError where they are not those that were written."""
+        name = self._paths.partial.name
+        while self._size < size and (data := self._file.read(min(size - self._size, _BLOCK))):
+            self._digest.update(data)
+            self._size += len(data)
+        if self._size < size:
+            raise ValueError(f"expected at least {size:,} bytes in {name}, found {self._size:,}")
+        if self._digest.intdigest() != digest:
+            raise ValueError(f"expected the {size:,} bytes that were written to {name}, found others")
+        self._file.truncate(size)
+        if self._format in TABLES and size:
+            with self._paths.partial.open("rb") as journal:
+                self._schema = library_of("arrow").ipc.open_stream(journal).schema
 
     def _append(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -192,6 +273,7 @@ class Output:
                 self._file.seek(self._size)
             raise
         self._size += len(data)
+        self._digest.update(data)
 
     def _write_rows(self, batch: pa.RecordBatch) -> None:
         if self._schema is not None:
@@ -206,15 +288,15 @@ class Output:
 
     def _copy_journal(self) -> None:
         """Makes the journal a file of the table's own format, batch by batch, and gives it its name."""
-        whole = _beside(self._partial, ".whole")
+        whole = self._paths.table
         try:
-            with self._partial.open("rb") as journal, whole.open("wb") as file:
+            with self._paths.partial.open("rb") as journal, whole.open("wb") as file:
                 with closing(TableWriter(file, self._format, self._schema)) as writer:
                     for batch in library_of("arrow").ipc.open_stream(journal):
                         writer.write(batch)
                 file.flush()
                 os.fsync(file.fileno())
-            whole.replace(self._path)
+            whole.replace(self._paths.output)
         except BaseException:
             with suppress(OSError):
                 whole.unlink(missing_ok=True)
@@ -266,10 +348,6 @@ class TableWriter:
         self._rows = self._bytes = 0
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
 def _is_special(name: str) -> bool:
     """Whether a name is that of no regular file, and of none that is to be made; IsADirectoryError for a folder."""
     try:
@@ -309,21 +387,6 @@ def _compressed(file_format: Format, data: bytes) -> bytes:
         compressed: bytes = library_of("zstd").ZstdCompressor(write_checksum=True).compress(data)
         return compressed
     return data
-
-
-def _schema_of(journal: Path) -> Any:
-    """The schema that a journal begins with; ValueError where it does not."""
-    arrow = library_of("arrow")
-    with journal.open("rb") as file:
-        try:
-            return arrow.ipc.open_stream(file).schema
-        except (OSError, arrow.ArrowException) as error:
-            raise ValueError(f"{journal.name} begins with no schema of a table: {error}") from None
-
-
-def _as_json(value: Any) -> Any:
-    """A value as it comes back from a state file."""
-    return json.loads(json.dumps(msgspec.to_builtins(value)))
 
 
 def _difference(before: Any, now: Any, path: str = "") -> tuple[str, str, str]:

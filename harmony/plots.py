@@ -7,6 +7,7 @@ are shown on one line, what cannot be seen written out, and the middle of a long
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from os import PathLike
 from pathlib import Path
@@ -49,11 +50,19 @@ def save(summary: Summary, path: str | PathLike[str]) -> None:
     check(path)
     suffix = Path(path).suffix.lower()
     if suffix == ".html":
-        _picture(summary).save(str(path), format="html", inline=True, embed_options={"actions": False})
+        page = _picture(summary).to_html(inline=True, embed_options={"actions": False}, json_kwds={"cls": _InScript})
+        Path(path).write_text(page, "utf-8")
     elif suffix == ".svg":
         _picture(summary).save(str(path), format="svg")
     else:
         _picture(summary).save(str(path), format="png", scale_factor=_SCALE)
+
+
+class _InScript(json.JSONEncoder):
+    """Writes JSON that can stand in a script of a page: no name in it ends the script."""
+
+    def encode(self, value: Any) -> str:
+        return super().encode(value).replace("<", r"\u003c")
 
 
 def check(path: str | PathLike[str]) -> None:

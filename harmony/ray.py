@@ -16,6 +16,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from itertools import chain, pairwise
 from math import ceil
 from typing import Any, Final, TypeAlias
@@ -33,13 +34,14 @@ from ray.data.expressions import monotonically_increasing_id
 from harmony import logs
 from harmony._arrow import without_dictionaries
 from harmony._engine import as_role
+from harmony._places import Place
 from harmony._remote import Folder, Source, cut, find, folder_of
 from harmony._tables import TableParser
 from harmony.completions import Kinds, Tally
 from harmony.errors import printable
-from harmony.files import TABLES, Place, Unreadable, format_of
+from harmony.files import TABLES, Unreadable, format_of
 from harmony.messages import Role
-from harmony.outputs import Output, TableWriter, check_columns
+from harmony.outputs import Output, TableWriter, check_apart, check_columns
 
 __all__ = ["parse", "read_lines", "run"]
 
@@ -60,6 +62,7 @@ _PIECES: Final = pa.schema(
         ("is_table", pa.bool_()),
         ("data", pa.large_binary()),
         ("fault", pa.binary()),  # pickled; then there is no data
+        ("too_long", pa.int64()),
     ]
 )
 _MADE: Final = pa.schema([*_PIECES, ("tally", pa.binary())])
@@ -109,9 +112,10 @@ def read_lines(paths: str | Sequence[str], *, filesystem: Any = None) -> ray.dat
     """Files of lines, piece by piece: a row has the `path`, the number of the `first` line, and the lines as `data`.
 
     A piece is whole lines of about a mebibyte, or one line that is longer, so that no file is too large, and nothing
-    is decided about what lines hold. Files and folders are local or URIs; those whose names end in .gz or .zst are
-    decompressed. `filesystem` is pyarrow's or fsspec's, and then that of all paths. Raises Unreadable for files that
-    are not there, and when the dataset is read for those that cannot be read to their end; ValueError for tables.
+    is decided about what lines hold. A line may have any length. Files and folders are local or URIs; those whose names
+    end in .gz or .zst are decompressed. `filesystem` is pyarrow's or fsspec's, and then that of all paths. Raises
+    Unreadable for files that are not there, and when the dataset is read for those that cannot be read to their end;
+    ValueError for tables.
     """
     sources = find([paths] if isinstance(paths, str) else paths, filesystem)
     for source in sources:
@@ -143,11 +147,15 @@ def run(
     task = msgspec.structs.replace(task, threads=1)
     sources = find(inputs, filesystem)
     folder = folder_of(output, ".jsonl" if task.to == "lines" else ".parquet", filesystem)
+    if folder is None:
+        check_apart((source.path for source in sources if source.stamp is not None), [output])
+    else:
+        folder.check(sources)
     kinds = _kinds(task, sources)
     size = sum(source.size for source in sources)
     told = watch or _nobody
     with _cluster(bars=watch is None and sys.stderr.isatty()), _plain_errors():
-        pieces = _dataset(sources, _piece_blocks)
+        pieces = _dataset(sources, partial(_piece_blocks, most=task.max_record_size))
         if folder is None:
             return _into_file(task, inputs, output, pieces, kinds, lambda taken, tally: told(taken, size, tally))
         return _into_folder(task, folder, pieces, kinds, lambda taken, tally: told(taken, size, tally))
@@ -250,19 +258,20 @@ def _dataset(sources: Sequence[Source], blocks: Callable[[Sequence[Source]], Ite
 
 def _line_blocks(sources: Sequence[Source]) -> Iterator[pa.Table]:
     for source in sources:
-        for piece, _ in cut(source):
+        for piece, _ in cut(source, sys.maxsize):
             yield _block({"path": printable(source.name), "first": piece.first, "data": piece.data}, _LINES)
 
 
-def _piece_blocks(sources: Sequence[Source]) -> Iterator[pa.Table]:
+def _piece_blocks(sources: Sequence[Source], most: int) -> Iterator[pa.Table]:
     """The pieces of files up to the first fault, which is the last row."""
     for source in sources:
         row: Row = {"file": source.file, "is_table": format_of(source.name) in TABLES}
         try:
-            for piece, taken in cut(source):
+            for piece, taken in cut(source, most):
                 data = _as_stream(piece.data) if row["is_table"] else piece.data
                 after = msgspec.msgpack.encode(piece.after)
-                yield _block({**row, "first": piece.first, "after": after, "taken": taken, "data": data}, _PIECES)
+                found = {"first": piece.first, "after": after, "taken": taken, "data": data}
+                yield _block({**row, **found, "too_long": piece.too_long}, _PIECES)
         except (Unreadable, ImportError) as error:
             yield _block({**row, "fault": pickle.dumps(error)}, _PIECES)
             return
@@ -297,7 +306,7 @@ def _kinds(task: logs.Task, sources: Sequence[Source]) -> dict[str, Any] | None:
         if format_of(source.name) in TABLES:
             continue
         try:
-            with closing(cut(source)) as pieces:
+            with closing(cut(source, task.max_record_size)) as pieces:
                 for piece, _ in pieces:
                     return logs.kinds_in(task, piece)
         except (Unreadable, ImportError):  # told in its place
@@ -310,7 +319,7 @@ def _parsed(rows: Iterable[Row], task: logs.Task, kinds: Kinds) -> Iterator[Row]
         if row["fault"] is None:
             try:
                 data = _batch_of(row["data"]) if row["is_table"] else row["data"]
-                made, tally = task.do(data, row["first"], kinds)
+                made, tally = task.do(data, row["first"], kinds, row["too_long"])
                 row["data"] = made if isinstance(made, bytes) else pickle.dumps(made)
                 row["tally"] = msgspec.msgpack.encode(tally)
             except (ImportError, TypeError, ValueError) as error:
@@ -355,11 +364,10 @@ def _into_file(
             for row in _given(_mapped(pieces, _parse_block, task=task, kinds=kinds or {})):
                 made = row["data"] if task.to == "lines" else pickle.loads(row["data"])
                 logs.write(target, made, state.tally.records)
-                state.place = msgspec.msgpack.decode(row["after"], type=Place)
-                state.tally += _tally(row)
+                state.add(_tally(row), msgspec.msgpack.decode(row["after"], type=Place))
                 watch(row["taken"], state.tally)
         except Unreadable:
-            target.keep(msgspec.to_builtins(state))
+            target.keep(state)
             raise
         logs.finish(target, task, state.tally)
     return state.tally
@@ -384,7 +392,8 @@ def _into_folder(
             parts = _mapped(pieces, _parse_and_write_block, folder=folder, **arguments)
         tally, names = _written(parts, watch)
         if not names:
-            [row] = _parsed([{"fault": None, "is_table": False, "data": b"", "first": 1, "file": 0}], task, {})
+            nothing = {"fault": None, "is_table": False, "data": b"", "first": 1, "file": 0, "too_long": 0}
+            [row] = _parsed([nothing], task, {})
             names.append(_write_part([row], folder, {})["part"])
         folder.finish(names)
     except BaseException:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
@@ -19,7 +20,7 @@ import msgspec
 
 from harmony import vocabulary
 from harmony._cache import Cache
-from harmony._record import Record, check_finite, guarded, plain, written
+from harmony._record import Record, check_finite, check_repeats, guarded, plain, written
 from harmony.errors import Fault, HarmonyError, RenderError, RenderTypeError
 from harmony.header import Header, Style, write_header
 from harmony.messages import (
@@ -34,6 +35,7 @@ from harmony.messages import (
 )
 from harmony.results import ENDS, RenderedSpan
 from harmony.sections import developer_text, system_text
+from harmony.typescript import TooLong, Writer
 
 #: What a rendering is for: "completion" ends in an open `<|start|>` and the role whose turn is next, "training" ends a
 #: last answer on `final` with `<|return|>`, and "conversation" is the messages as they are.
@@ -293,14 +295,22 @@ class Renderer:
         if role is not expected:
             name = type(part).__name__
             raise Fault("misplaced-content", field=field, found=name, expected=expected.value, role=f"`{role.value}`")
+        if part.tools:
+            with _unwritable(field):
+                guarded(check_repeats, part)  # before anything is written
         try:
             key = written(msgspec.msgpack.encode, part) + (b"f" if function_tools else b"")
         except (TypeError, ValueError, OverflowError, RecursionError):
             key = None  # an integer beyond 64 bits, or a fault that is found below
         tokens = None if key is None else self.cache.get(key)
         if tokens is None:
-            text = _section_text(part, field, function_tools)
-            least = len(text) // _LONGEST_TOKEN
+            # With one character more, there are certainly too many tokens.
+            types = Writer((most + 1) * _LONGEST_TOKEN - 1)
+            try:
+                text = _section_text(part, field, types, function_tools)
+                least = len(text) // _LONGEST_TOKEN
+            except TooLong:
+                least = most + 1
             if least > most:
                 found = f"at least {least:,}"
                 raise Fault("too-long", field=field, limit=most, size=found, largest=f"{found} tokens")
@@ -325,33 +335,35 @@ def render_many(
 
     Where messages are long, threads render them on all cores, for tiktoken encodes without the interpreter's lock.
     """
+
+    def outcomes_of(chunk: list[Conversation]) -> list[Rendering | HarmonyError]:
+        return [_outcome(render, conversation) for conversation in chunk]
+
     everything = list(conversations)
-    outcomes = _outcomes(render, everything[:_CHUNK])
+    outcomes = outcomes_of(everything[:_CHUNK])
     chunks = [everything[start : start + _CHUNK] for start in range(_CHUNK, len(everything), _CHUNK)]
     done = [outcome for outcome in outcomes if isinstance(outcome, Rendering)]
     are_long = sum(one.size for one in done) > _LONG_MESSAGE * sum(len(one.messages) for one in done)
     if are_long and (os.cpu_count() or 1) > 1:
         from concurrent.futures import ThreadPoolExecutor  # parsing and single conversations never need it
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            outcomes += chain.from_iterable(pool.map(lambda chunk: _outcomes(render, chunk), chunks))
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            outcomes += chain.from_iterable(pool.map(outcomes_of, chunks))
+        finally:
+            pool.shutdown(cancel_futures=True)  # which an exception leaves, such as KeyboardInterrupt
     else:
-        outcomes += chain.from_iterable(_outcomes(render, chunk) for chunk in chunks)
+        outcomes += chain.from_iterable(map(outcomes_of, chunks))
     return [outcome.tokens() if isinstance(outcome, Rendering) else outcome for outcome in outcomes]
 
 
-def _outcomes(
-    render: Callable[[Conversation], Rendering], conversations: list[Conversation]
-) -> list[Rendering | HarmonyError]:
-    return [_outcome(render, conversation) for conversation in conversations]
-
-
 def _outcome(render: Callable[[Conversation], Rendering], conversation: Conversation) -> Rendering | HarmonyError:
+    # Nothing else is caught: a signal's handler can raise anything, such as TimeoutError, and means the caller.
     try:
         return render(conversation)
     except HarmonyError as error:
         outcome = error
-    except Exception as error:  # objects with code of their own can raise anything
+    except AttributeError as error:  # a field was deleted
         outcome = RenderError(f"{type(error).__name__}: {error}", code="cannot-render", unit="message")
     # Else they would keep the frames, and with them all that was rendered.
     outcome.__traceback__ = outcome.__context__ = outcome.__cause__ = None
@@ -422,9 +434,9 @@ def _refuse(
     raise found.render_error(place)
 
 
-def _section_text(part: SystemContent | DeveloperContent, field: str, function_tools: bool) -> str:
+def _section_text(part: SystemContent | DeveloperContent, field: str, types: Writer, function_tools: bool) -> str:
     """The text of a part. It is checked first: a field can be set to anything, and a schema can hold anything."""
-    try:
+    with _unwritable(field):
         try:
             data = guarded(written, msgspec.json.encode, part)
         except UnicodeEncodeError:
@@ -432,12 +444,16 @@ def _section_text(part: SystemContent | DeveloperContent, field: str, function_t
             data = guarded(msgspec.json.encode, part)
         check_finite(part.tools, data)
         checked = guarded(msgspec.json.decode, data, type=type(part))
-        text: str
-        if isinstance(checked, DeveloperContent):
-            text = guarded(developer_text, checked)
-        else:
-            text = guarded(system_text, checked, function_tools)
-        return text
+        is_developer = isinstance(checked, DeveloperContent)
+        arguments = (developer_text, checked, types) if is_developer else (system_text, checked, types, function_tools)
+        return str(guarded(*arguments))
+
+
+@contextmanager
+def _unwritable(field: str) -> Iterator[None]:
+    """What is wrong with the data of a part, as a Fault in this field."""
+    try:
+        yield
     except (TypeError, ValueError) as error:
         reason, _, path = str(error).partition(" - at `$")
         field += path.removesuffix("`")

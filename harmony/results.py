@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import Final, Literal
+from itertools import islice
+from typing import Final, Literal, TypeVar, overload
 
 import msgspec
 
@@ -31,6 +33,58 @@ STREAM_STATES: Final = (
     StreamState.HEADER,
     StreamState.CONTENT,
 )
+
+_Item = TypeVar("_Item")
+
+
+class Snapshot(Sequence[_Item]):
+    """What a list that only grows held at one moment, read-only. It shares the list, so it costs nothing to take.
+
+    It compares equal to a list or a tuple of the same items. Slices and sums with a list are lists, and `list(...)`
+    makes a copy, which a library that accepts nothing but lists, such as `json`, asks for.
+    """
+
+    __slots__ = ("_items", "_length")
+
+    def __init__(self, items: list[_Item], length: int) -> None:
+        self._items = items
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[_Item]:
+        return islice(self._items, self._length)
+
+    @overload
+    def __getitem__(self, index: int) -> _Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[_Item]: ...
+
+    def __getitem__(self, index: int | slice) -> _Item | list[_Item]:
+        places = range(self._length)[index]
+        return self._items[places] if isinstance(places, int) else [self._items[place] for place in places]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (list, tuple, Snapshot)):
+            return NotImplemented
+        return len(self) == len(other) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def __add__(self, other: list[_Item]) -> list[_Item]:
+        return [*self, *other]
+
+    def __radd__(self, other: list[_Item]) -> list[_Item]:
+        return [*other, *self]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    def __reduce__(self) -> tuple[type[list[_Item]], tuple[list[_Item]]]:
+        return list, (list(self),)
+
 
 #: What `Span.end` says of each stop.
 ENDS: Final[dict[int, Literal["end", "call", "return"]]] = {

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harmony.messages import DeveloperContent, SystemContent, ToolDescription, ToolNamespaceConfig
-from harmony.typescript import typescript
+from harmony.typescript import Writer
 
 
-def system_text(content: SystemContent, function_tools: bool) -> str:
+def system_text(content: SystemContent, types: Writer, function_tools: bool) -> str:
     """What a system message says; `function_tools` is whether the conversation declares any in `functions`."""
     identity = [] if content.model_identity is None else [content.model_identity]
     if content.knowledge_cutoff is not None:
@@ -24,7 +24,7 @@ def system_text(content: SystemContent, function_tools: bool) -> str:
     if content.reasoning_effort is not None:
         sections.append(f"Reasoning: {content.reasoning_effort.value.lower()}")
     if content.tools:
-        sections.append(_tools(content.tools))
+        sections.append(_tools(content.tools, types))
     if content.channel_config is not None and content.channel_config.valid_channels:
         channels = f"# Valid channels: {', '.join(content.channel_config.valid_channels)}."
         if content.channel_config.channel_required:
@@ -35,19 +35,19 @@ def system_text(content: SystemContent, function_tools: bool) -> str:
     return "\n\n".join(sections)
 
 
-def developer_text(content: DeveloperContent) -> str:
+def developer_text(content: DeveloperContent, types: Writer) -> str:
     """What a developer message says."""
     sections = [] if content.instructions is None else ["# Instructions", content.instructions]
     if content.tools:
-        sections.append(_tools(content.tools))
+        sections.append(_tools(content.tools, types))
     return "\n\n".join(sections)
 
 
-def _tools(tools: dict[str, ToolNamespaceConfig]) -> str:
-    return "\n\n".join(["# Tools", *("\n".join(_namespace(tools[name])) for name in sorted(tools))])
+def _tools(tools: dict[str, ToolNamespaceConfig], types: Writer) -> str:
+    return "\n\n".join(["# Tools", *("\n".join(_namespace(tools[name], types)) for name in sorted(tools))])
 
 
-def _namespace(namespace: ToolNamespaceConfig) -> Iterator[str]:
+def _namespace(namespace: ToolNamespaceConfig, types: Writer) -> Iterator[str]:
     yield f"## {namespace.name}\n"
     description = _lines(namespace.description or "")
     if not namespace.tools:
@@ -56,13 +56,13 @@ def _namespace(namespace: ToolNamespaceConfig) -> Iterator[str]:
     yield from (f"// {line}" for line in description)
     yield f"namespace {namespace.name} {{\n"
     for tool in namespace.tools:
-        yield from _function(tool)
+        yield from _function(tool, types)
     yield f"}} // namespace {namespace.name}"
 
 
-def _function(tool: ToolDescription) -> Iterator[str]:
+def _function(tool: ToolDescription, types: Writer) -> Iterator[str]:
     yield from (f"// {line}" for line in _lines(tool.description))
-    parameters = "" if tool.parameters is None else f"_: {typescript(tool.parameters)}"
+    parameters = "" if tool.parameters is None else f"_: {types.text(tool.parameters)}"
     yield f"type {tool.name} = ({parameters}) => any;\n"
 
 

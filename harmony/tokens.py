@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from operator import index
 from struct import iter_unpack
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
 # The formats of integers in `struct`; other buffers are iterated, and their items asked for an id.
 _INTEGERS: Final = frozenset("bBhHiIlLqQ")
+_BYTE_ORDERS: Final = "@=<>!"
 
 Tokens: TypeAlias = "Sequence[int] | Iterable[int] | Buffer"
 
@@ -20,8 +20,9 @@ Tokens: TypeAlias = "Sequence[int] | Iterable[int] | Buffer"
 def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
     """The ids as a list, a tuple, or a contiguous memoryview of native uint32; their values are not looked at.
 
-    A buffer of unsigned 32-bit integers is not copied. One of single bytes (`bytes`, `bytearray`) holds native
-    uint32. Raises TypeError for what is no sequence of integers, ValueError for a buffer of another shape.
+    A buffer of unsigned 32-bit integers is not copied. One of unsigned bytes (`bytes`, `bytearray`) holds native
+    uint32. Raises TypeError for what is no sequence of integers and for a buffer of other single bytes, ValueError for
+    a buffer of another shape.
     """
     if type(tokens) is list or type(tokens) is tuple:
         return tokens
@@ -31,15 +32,18 @@ def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
         except TypeError:
             pass
         else:
-            if view.format in _INTEGERS or view.format[1:] in _INTEGERS:
+            if view.itemsize == 1 or view.format in _INTEGERS or view.format[1:] in _INTEGERS:
                 return _from_buffer(view)
         try:
             integers = iter(tokens)  # type: ignore[arg-type]
         except TypeError:
             pass
         else:
-            with suppress(NotImplementedError):  # of a memoryview whose items Python does not know
+            try:
                 return list(integers)
+            except NotImplementedError:
+                if not isinstance(tokens, memoryview):  # whose items Python need not know
+                    raise
     raise TypeError(f"Expected a sequence of token ids, got `{type(tokens).__name__}`")
 
 
@@ -54,7 +58,12 @@ def as_id(token: object, position: int) -> int:
 def _from_buffer(view: memoryview) -> list[int] | memoryview:
     if view.ndim != 1:
         raise ValueError(f"Expected token ids in one dimension, got {view.ndim}")
-    if view.format == "B" or (view.format in ("I", "L") and view.itemsize == 4):
+    if view.itemsize == 1 and view.format.lstrip(_BYTE_ORDERS) != "B":
+        raise TypeError(
+            f"Expected uint32 token ids, or unsigned bytes that hold them, got a buffer of the format `{view.format}`; "
+            "if it holds native uint32, pass `memoryview(buffer).cast('B')`"
+        )
+    if view.itemsize == 1 or (view.format in ("I", "L") and view.itemsize == 4):
         if view.nbytes % 4:
             raise ValueError(f"Expected bytes that hold uint32 token ids, got {view.nbytes} bytes")
         return (view if view.contiguous else memoryview(view.tobytes())).cast("B").cast("I")

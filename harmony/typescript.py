@@ -1,4 +1,4 @@
-"""A tool's parameters, from JSON schema to the TypeScript that the model reads: a pure function, which knows no tokens.
+"""A tool's parameters, from JSON schema to the TypeScript that the model reads. Knows no tokens.
 
 Decides every character of a type and of the comments around it, which are those of openai-harmony 0.0.8. A schema is
 plain JSON data: dicts with strings as keys, lists, strings, numbers, booleans and None. What is no schema, or says
@@ -7,6 +7,7 @@ nothing that TypeScript has a word for, is `any`; nothing in it is an error.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -17,98 +18,139 @@ _LARGEST: Final = (1 << 64) - 1
 _SMALLEST: Final = -(1 << 63)
 
 
-def typescript(schema: Any, indent: str = "") -> str:
-    """The type that a schema describes; `indent` stands before each of its lines but the first."""
-    if not isinstance(schema, dict):
-        return "any"
-    variants = schema.get("oneOf")
-    if isinstance(variants, list):
-        return "".join(f"\n{indent} | {_variant(variant, indent)}" for variant in variants)
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kinds = ["number" if item == "integer" else item for item in kind if isinstance(item, str)]
-        return " | ".join(kinds) if kinds else "any"
-    if kind == "object":
-        return _object(schema, indent)
-    if kind == "string":
-        values = schema.get("enum")
-        literals = [f'"{value}"' for value in values if isinstance(value, str)] if isinstance(values, list) else []
-        return " | ".join(literals) or "string"
-    if kind == "array":
-        return f"{typescript(schema['items'], indent)}[]" if "items" in schema else "Array<any>"
-    return _SIMPLE.get(kind, "any") if isinstance(kind, str) else "any"
+class TooLong(Exception):  # noqa: N818  it is told as what cannot be rendered
+    """Raised where types have more characters than they may."""
 
 
-def _object(schema: dict[str, Any], indent: str) -> str:
-    text = "".join(_comments(_string(schema, "description"), indent)) + "{\n"
-    properties = schema.get("properties")
-    if isinstance(properties, dict):
-        required = schema.get("required")
-        names = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
-        for name, value in properties.items():
-            written = name if name in names else f"{name}?"
-            text += "".join(_property(written, value if isinstance(value, dict) else {}, indent))
-    return f"{text}{indent}}}"
+class Writer:
+    """Writes types, with `most` characters in all of them together.
 
+    They can be much longer than their schemas, for each line is indented by the objects that it is in.
+    """
 
-def _property(name: str, schema: dict[str, Any], indent: str) -> Iterator[str]:
-    """The lines of one property, its comments first."""
-    title = _string(schema, "title")
-    if title is not None:
-        yield f"{indent}// {title}\n{indent}//\n"
-    if "oneOf" not in schema:
-        yield from _comments(_string(schema, "description"), indent)
-    examples = schema.get("examples")
-    if isinstance(examples, list) and examples:
-        yield from _comments("Examples:", indent)
-        for example in examples:
-            if isinstance(example, str):
-                yield from _comments(f'- "{example}"', indent)
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self._left = most
+        self._pieces: list[str] = []
 
-    variants = schema.get("oneOf")
-    if isinstance(variants, list):
-        yield from _variants(name, schema, variants, indent)
-        return
-    default = "" if "oneOf" in schema else "".join(f" // {default}" for default in _default(schema))
-    yield f"{indent}{name}: {_nullable(schema, indent + '    ')},{default}\n"
+    def text(self, schema: Any, indent: str = "") -> str:
+        """The type that a schema describes; `indent` stands before each of its lines but the first.
 
+        Raises TooLong.
+        """
+        self._pieces = []
+        self._type(schema, indent)
+        return "".join(self._pieces)
 
-def _variants(name: str, schema: dict[str, Any], variants: list[Any], indent: str) -> Iterator[str]:
-    """The lines of a property that may be one of several types, each on a line of its own."""
-    description = _string(schema, "description")
-    # What the property and its first type both say is said once: above, or where they say the same, nowhere.
-    above = description if not variants or description != _string(variants[0], "description") else None
-    yield from _comments(above, indent)
-    for default in _default(schema):
-        yield from _comments(default, indent)
-    yield f"{indent}{name}:\n"
-    for number, variant in enumerate(variants):
-        remark = _string(variant, "description")
-        if remark == description or (number == 0 and above is not None):
-            remark = None
-        yield f"{indent} | {_nullable(variant, indent + '   ')}{_remarks(remark, _default(variant))}\n"
-    yield f"{indent},\n"
+    def _write(self, piece: str) -> None:
+        self._left -= len(piece)
+        if self._left < 0:
+            raise TooLong
+        self._pieces.append(piece)
 
+    def _type(self, schema: Any, indent: str) -> None:
+        if not isinstance(schema, dict):
+            return self._write("any")
+        variants = schema.get("oneOf")
+        if isinstance(variants, list):
+            for variant in variants:
+                self._variant(variant, indent)
+            return None
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            kinds = ["number" if item == "integer" else item for item in kind if isinstance(item, str)]
+            return self._write(" | ".join(kinds) if kinds else "any")
+        if kind == "object":
+            return self._object(schema, indent)
+        if kind == "string":
+            values = schema.get("enum")
+            literals = [f'"{value}"' for value in values if isinstance(value, str)] if isinstance(values, list) else []
+            return self._write(" | ".join(literals) or "string")
+        if kind == "array":
+            if "items" not in schema:
+                return self._write("Array<any>")
+            self._type(schema["items"], indent)
+            return self._write("[]")
+        simple = _SIMPLE.get(kind, "any") if isinstance(kind, str) else "any"
+        return self._write(simple)
 
-def _variant(schema: Any, indent: str) -> str:
-    """One of several types where they stand in no property, with what is said of it."""
-    description = _string(schema, "description")
-    default: Iterable[str] = _default(schema)
-    if _is_enum(schema) and "default" in schema:
-        default = [f"default: {_json(schema['default'])}"]  # in quotes here, unlike that of a property
-    return _nullable(schema, indent + "   ") + _remarks(description, default)
+    def _object(self, schema: dict[str, Any], indent: str) -> None:
+        self._comment(_string(schema, "description"), indent)
+        self._write("{\n")
+        properties = schema.get("properties")
+        if isinstance(properties, dict):
+            required = schema.get("required")
+            names = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+            for name, value in properties.items():
+                written = name if name in names else f"{name}?"
+                self._property(written, value if isinstance(value, dict) else {}, indent)
+        self._write(f"{indent}}}")
+
+    def _property(self, name: str, schema: dict[str, Any], indent: str) -> None:
+        """The lines of one property, its comments first."""
+        title = _string(schema, "title")
+        if title is not None:
+            self._write(f"{indent}// {title}\n{indent}//\n")
+        if "oneOf" not in schema:
+            self._comment(_string(schema, "description"), indent)
+        examples = schema.get("examples")
+        if isinstance(examples, list) and examples:
+            self._comment("Examples:", indent)
+            for example in examples:
+                if isinstance(example, str):
+                    self._comment(f'- "{example}"', indent)
+
+        variants = schema.get("oneOf")
+        if isinstance(variants, list):
+            return self._variants(name, schema, variants, indent)
+        self._write(f"{indent}{name}: ")
+        self._nullable(schema, indent + "    ")
+        default = "" if "oneOf" in schema else "".join(f" // {default}" for default in _default(schema))
+        return self._write(f",{default}\n")
+
+    def _variants(self, name: str, schema: dict[str, Any], variants: list[Any], indent: str) -> None:
+        """The lines of a property that may be one of several types, each on a line of its own."""
+        description = _string(schema, "description")
+        # What the property and its first type both say is said once: above, or where they say the same, nowhere.
+        above = description if not variants or description != _string(variants[0], "description") else None
+        self._comment(above, indent)
+        for default in _default(schema):
+            self._comment(default, indent)
+        self._write(f"{indent}{name}:\n")
+        for number, variant in enumerate(variants):
+            remark = _string(variant, "description")
+            if remark == description or (number == 0 and above is not None):
+                remark = None
+            self._write(f"{indent} | ")
+            self._nullable(variant, indent + "   ")
+            self._write(f"{_remarks(remark, _default(variant))}\n")
+        self._write(f"{indent},\n")
+
+    def _variant(self, schema: Any, indent: str) -> None:
+        """One of several types where they stand in no property, with what is said of it."""
+        description = _string(schema, "description")
+        default: Iterable[str] = _default(schema)
+        if _is_enum(schema) and "default" in schema:
+            default = [f"default: {_json(schema['default'])}"]  # in quotes here, unlike that of a property
+        self._write(f"\n{indent} | ")
+        self._nullable(schema, indent + "   ")
+        self._write(_remarks(description, default))
+
+    def _nullable(self, schema: Any, indent: str) -> None:
+        start = len(self._pieces)
+        self._type(schema, indent)
+        nullable = isinstance(schema, dict) and schema.get("nullable") is True
+        if nullable and "null" not in "".join(self._pieces[start:]):
+            self._write(" | null")
+
+    def _comment(self, text: str | None, indent: str) -> None:
+        if text is not None:
+            self._write(f"{indent}// {text}\n")
 
 
 def _remarks(description: str | None, default: Iterable[str]) -> str:
     """What is said of a type behind it, on its line."""
     remarks = [*([] if description is None else [description]), *default]
     return f" // {' '.join(remarks)}" if remarks else ""
-
-
-def _nullable(schema: Any, indent: str) -> str:
-    text = typescript(schema, indent)
-    nullable = isinstance(schema, dict) and schema.get("nullable") is True
-    return f"{text} | null" if nullable and "null" not in text else text
 
 
 def _default(schema: Any) -> Iterator[str]:
@@ -129,11 +171,6 @@ def _is_enum(schema: Any) -> bool:
 def _string(schema: Any, key: str) -> str | None:
     value = schema.get(key) if isinstance(schema, dict) else None
     return value if isinstance(value, str) else None
-
-
-def _comments(text: str | None, indent: str) -> Iterator[str]:
-    if text is not None:
-        yield f"{indent}// {text}\n"
 
 
 def _json(value: Any) -> str:

@@ -10,15 +10,14 @@ import os
 import re
 import sys
 from array import array
-from binascii import a2b_base64, b2a_base64
+from binascii import a2b_base64, b2a_base64, crc32
 from collections.abc import Iterator
-from functools import cached_property
 from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from harmony._locks import Once
 from harmony.errors import Fault, HarmonyError, quote
 
 if TYPE_CHECKING:
@@ -78,6 +77,8 @@ PACKED_NAME: Final = "o200k_base.bin"
 _OFFSETS_SIZE: Final = 4 * (FIRST_SPECIAL + 1)
 _BYTES_SIZE: Final = 1_397_670
 _PADDING: Final = 16
+#: The checksum of the packed file. The compiled engine follows its offsets without a check of its own.
+_PACKED_CRC32: Final = 0x8E0F5A1A
 _REINSTALL: Final = "install harmony-codec again"
 
 # How tiktoken's o200k_base splits a text before it merges bytes (tiktoken 0.14, `tiktoken_ext/openai_public.py`).
@@ -138,35 +139,35 @@ class Vocabulary:
     """The bytes of every token, and tiktoken's encoder over them.
 
     Rank `r` is `data[offsets[r]:offsets[r + 1]]`. `offsets` holds uint32, `data` bytes and 16 zeros after them.
+    Both may be read by all threads at once; slices of one memoryview may not.
     """
 
-    offsets: memoryview
-    data: memoryview
+    offsets: array[int]
+    data: bytes
+    #: The rank of each single byte: `data.translate(byte_ranks)` spells bytes in token ids without a merge.
+    byte_ranks: bytes
 
     def __init__(self, packed: bytes) -> None:
         if len(packed) != _OFFSETS_SIZE + _BYTES_SIZE + _PADDING:
             raise _unusable(PACKED_NAME, f"it has {len(packed):,} bytes", _REINSTALL)
-        view = memoryview(packed)
-        self.offsets = view[:_OFFSETS_SIZE].cast("I")
+        found = crc32(packed)
+        if found != _PACKED_CRC32:
+            raise _unusable(PACKED_NAME, f"its CRC-32 is {found:08x}, not {_PACKED_CRC32:08x}", _REINSTALL)
+        self.offsets = array("I", packed[:_OFFSETS_SIZE])
         if sys.byteorder == "big":
-            swapped = array("I", packed[:_OFFSETS_SIZE])
-            swapped.byteswap()
-            self.offsets = memoryview(swapped)
-        self.data = view[_OFFSETS_SIZE:]
+            self.offsets.byteswap()
+        self.data = packed[_OFFSETS_SIZE:]
+        ranks = bytearray(256)
+        for rank in range(256):  # in o200k_base these ranks are the 256 single bytes, in an order of its own
+            ranks[self.data[self.offsets[rank]]] = rank
+        self.byte_ranks = bytes(ranks)
+        self._encoder = Once(self._new_encoder)
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token, `token` in 0..LAST_TOKEN; a special token's are its written form."""
         if token < FIRST_SPECIAL:
-            return self.data[self.offsets[token] : self.offsets[token + 1]].tobytes()
+            return self.data[self.offsets[token] : self.offsets[token + 1]]
         return SPECIAL_TEXTS[token].encode()
-
-    @cached_property
-    def byte_ranks(self) -> bytes:
-        """The rank of each single byte: `data.translate(byte_ranks)` spells bytes in token ids without a merge."""
-        ranks = bytearray(256)
-        for rank in range(256):  # in o200k_base these ranks are the 256 single bytes, in an order of its own
-            ranks[self.data[self.offsets[rank]]] = rank
-        return bytes(ranks)
 
     def describe(self, token: int) -> str:
         """A token, or an integer that is the id of none, as errors show it."""
@@ -176,14 +177,16 @@ class Vocabulary:
             return quote(SPECIAL_TEXTS[token])
         return "the text " + quote(self.token_bytes(token).decode(errors="backslashreplace"))
 
-    @cached_property
+    @property
     def encoder(self) -> tiktoken.Encoding:
         """tiktoken's encoder, built on first use from the ranks at hand; that takes some tenths of a second."""
+        return self._encoder()
+
+    def _new_encoder(self) -> tiktoken.Encoding:
         import tiktoken
 
-        data = bytes(self.data)
         bounds = self.offsets.tolist()
-        ranks = {data[bounds[rank] : bounds[rank + 1]]: rank for rank in range(FIRST_SPECIAL)}
+        ranks = {self.data[bounds[rank] : bounds[rank + 1]]: rank for rank in range(FIRST_SPECIAL)}
         return tiktoken.Encoding(
             "o200k_harmony", pat_str=_SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens=SPECIAL_TOKENS
         )
@@ -242,18 +245,8 @@ def read() -> Vocabulary:
     return Vocabulary(pack(official, origin=str(path)))
 
 
-_loaded: Vocabulary | None = None
-_loading: Final = Lock()
-
-
-def load() -> Vocabulary:
-    """The vocabulary, `read` once a process."""
-    global _loaded
-    if _loaded is None:
-        with _loading:
-            if _loaded is None:
-                _loaded = read()
-    return _loaded
+#: The vocabulary, `read` once a process.
+load: Final = Once(read)
 
 
 class _TokenBytes(dict[int, bytes]):

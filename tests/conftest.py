@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +17,9 @@ from harmony import vocabulary
 
 hypothesis.settings.register_profile("harmony", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.load_profile("harmony")
+
+# `fuzz` is not installed with the package.
+sys.path.append(str(Path(__file__).parent.parent))
 
 # A missing extension is an error, not a reason to test less; only HARMONY_EXTENSION=no leaves it out.
 ENGINES = ["harmony._parser_py"] + (["harmony._parser"] if os.environ.get("HARMONY_EXTENSION") != "no" else [])

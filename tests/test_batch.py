@@ -26,6 +26,7 @@ from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, LAS
 
 ENCODING = load_harmony_encoding("HarmonyGptOss")
 FINDING = {"code", "message", "position"}
+CODED = ["role", "name", "recipient", "channel", "content_type"]
 
 
 def ids(text: str) -> list[int]:
@@ -203,6 +204,21 @@ def test_any_integers(streams: list[list[int]], role: Role | None, strict: bool,
     expected = in_rows([conversation(tokens, role, strict=strict) for tokens in streams])
     tokens, offsets = joined(streams)
     assert checked(parse_batch(tokens, offsets, role=role, strict=strict, threads=threads)) == expected
+
+
+def test_dictionaries_are_those_of_one_thread() -> None:
+    content = [64] * 90
+    streams = [[CHANNEL, 64 + index % 83, 16 + index // 60, MESSAGE, *content, RETURN] for index in range(6000)]
+    streams[10] = [CHANNEL, 500, MESSAGE, 64, CHANNEL]  # its channel has a row only where it is repaired
+    tokens, offsets = joined(streams)
+    for strict in (False, True):
+        one = parse_batch(tokens, offsets, strict=strict)
+        assert one["channel"].dictionary.to_pylist()[:2] == ["a1", "b1"]
+        assert one["channel"].dictionary.to_pylist() == list(dict.fromkeys(filter(None, one["channel"].to_pylist())))
+        for threads in (2, 3, 8):
+            found = parse_batch(tokens, offsets, strict=strict, threads=threads)
+            assert found == one
+            assert [found[name].dictionary for name in CODED] == [one[name].dictionary for name in CODED]
 
 
 @pytest.mark.parametrize("threads", [1, 3])

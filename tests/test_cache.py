@@ -83,7 +83,7 @@ def test_the_cache_forgets_what_was_not_asked_for_longest() -> None:
 def test_a_child_process_does_not_wait_for_its_parents_threads(encoding: HarmonyEncoding) -> None:
     cache = Cache(10_000)
     cache.put("a", (1,))
-    with cache._lock:  # as another thread holds it at the moment of the fork
+    with cache.lock:  # as another thread holds it at the moment of the fork
         child = os.fork()
         if child == 0:
             done = threading.Thread(target=lambda: cache.put("b", (2,)))
@@ -97,7 +97,7 @@ def test_a_child_process_does_not_wait_for_its_parents_threads(encoding: Harmony
 def test_a_handler_may_render_while_its_thread_looks_into_the_cache() -> None:
     cache = Cache(10_000)
     cache.put("a", (1,))
-    with cache._lock:
+    with cache.lock:
         assert cache.get("a") == (1,)
 
 

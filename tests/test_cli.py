@@ -360,7 +360,7 @@ def test_single_surrogates_beside_messages_do_not_matter() -> None:
         (["parse"], "Missing argument"),
         (["render"], "Missing argument"),
         (["render", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
-        (["render", str(CONVERSATIONS), "-o", str(CONVERSATIONS)], "is the file that is read"),
+        (["render", str(CONVERSATIONS), "-o", str(CONVERSATIONS)], "is also the input"),
         (["render", str(CONVERSATIONS), "-o", "/dev/full"], "No space left on device"),
         (["render", str(CONVERSATIONS), "-o", "prompts.parquet"], "prompts.parquet: expected JSON Lines"),
         (["render", "conversations.arrow"], "conversations.arrow: expected JSON Lines"),

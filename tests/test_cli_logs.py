@@ -122,14 +122,6 @@ def test_input_that_does_not_wait_is_not_taken_for_its_end(command: str) -> None
     )
 
 
-def test_the_file_that_is_read_is_not_written(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    log.write_bytes(GOOD)
-    command = f"{sys.executable} -m harmony parse - -o {log} < {log}"
-    assert subprocess.run(["bash", "-c", command], capture_output=True, timeout=120).returncode == 2
-    assert log.read_bytes() == GOOD
-
-
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(SAMPLE.read_bytes() * 100)  # more than a pipe holds
@@ -277,31 +269,6 @@ def test_resume(tmp_path: Path) -> None:
     assert output.read_bytes() == written
     assert harmony("parse", str(log), "-o", str(output)).returncode == 0
     assert len(records(output.read_bytes())) == 1
-
-
-@pytest.mark.parametrize("name", ["log.jsonl", "hard.jsonl", "soft.jsonl", "folder/../log.jsonl"])
-def test_a_log_is_not_written_over(tmp_path: Path, name: str) -> None:
-    log, before = tmp_path / "log.jsonl", SAMPLE.read_bytes()
-    (tmp_path / "folder").mkdir()
-    log.write_bytes(before)
-    (tmp_path / "hard.jsonl").hardlink_to(log)
-    (tmp_path / "soft.jsonl").symlink_to(log)
-    for command in ("parse", "render"):
-        done = harmony(command, str(log), "-o", str(tmp_path / name))
-        assert (done.returncode, done.stderr.decode()) == (2, f"harmony: {tmp_path / name} is the file that is read\n")
-    assert log.read_bytes() == before
-
-
-def test_a_log_that_is_read_later_is_not_written_over(tmp_path: Path) -> None:
-    first, later = tmp_path / "new" / "day" / "a.jsonl", tmp_path / "old" / "day" / "a.jsonl"
-    for file in (first, later):
-        file.parent.mkdir(parents=True)
-        file.write_bytes(GOOD)
-    # The first gives old/day/a.jsonl, the second would give old/a.jsonl.
-    done = harmony("parse", str(tmp_path / "new"), str(later), "-o", str(tmp_path / "old"))
-    assert (done.returncode, done.stderr.decode()) == (2, f"harmony: {later} is the file that is read\n")
-    assert later.read_bytes() == GOOD
-    assert names_in(tmp_path) == {"new/day/a.jsonl", "old/day/a.jsonl"}
 
 
 @pytest.mark.parametrize(

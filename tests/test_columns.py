@@ -90,6 +90,7 @@ def test_both_builders(sources: list[tuple[Any, Role | None]], strict: bool, bar
         for name in BUILDERS
     ]
     assert [decoded(columns) for columns in found] == [decoded(found[0])] * len(found)
+    assert [columns.values for columns in found] == [found[0].values] * len(found)
     expected = [conversation(source, role, strict=strict) for source, role in sources]
     for columns in found:
         if bare:

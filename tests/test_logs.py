@@ -23,7 +23,6 @@ import zstandard
 
 from harmony import HarmonyEncoding
 from harmony.completions import Tally
-from harmony.files import Unreadable
 from harmony.jsonl import Names
 from harmony.logs import Task, convert, count
 from harmony.outputs import CannotResume
@@ -363,7 +362,7 @@ def test_a_run_that_is_killed_is_gone_on_with(tmp_path: Path, suffix: str, megab
         if was_killed:
             done += 1
             workers += ended
-            kept += state.exists() and json.loads(state.read_bytes())["size"] > 0
+            kept += state.exists() and b'"size":0,' not in state.read_bytes()
         else:
             assert output.read_bytes() == whole.read_bytes()
             output.unlink()
@@ -421,12 +420,21 @@ def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path)
         converted(inputs, output, resume=True, nested=True)
     with pytest.raises(CannotResume, match=r"`inputs\[1\]` was"):
         converted([inputs[0]] * 2, output, resume=True)
-    for changed in (data[: len(data) // 2], data[:-10] + b"x" + data[-9:]):
-        inputs[1].write_bytes(changed)
-        with pytest.raises(Unreadable, match="is not the file that was read before"):
-            converted(inputs, output, resume=True)
+    kept = {path: path.read_bytes() for path in tmp_path.glob("*.partial*")}
+    for file in inputs:
+        for changed in (data[: len(data) // 2], data[:-10] + b"x" + data[-9:], b" " + data[1:]):
+            file.write_bytes(changed)
+            advice = f"remove {output}.partial to begin anew"
+            with pytest.raises(CannotResume, match=f"^{file} is not the file that was read before: .*; {advice}$"):
+                converted(inputs, output, resume=True)
+        file.write_bytes(data)
+    inputs[0].write_bytes(data * 2)  # all of it was read before, and what is new would be left out
+    with pytest.raises(CannotResume, match=f"^{inputs[0]} .*: expected nothing behind what was read, found more; "):
+        converted(inputs, output, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.partial*")} == kept
     # Nothing of all that has harmed what was kept; and without `resume` it begins anew.
-    inputs[1].write_bytes(data)
+    inputs[0].write_bytes(data)
+    inputs[1].write_bytes(data * 2)  # it has grown
     assert converted(inputs, output, resume=True) == converted(inputs, tmp_path / "whole.jsonl")
     assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     stopped(inputs, tmp_path / "again.jsonl", 1)

@@ -1,10 +1,14 @@
-"""Property tests against openai-harmony: what both libraries accept, both read alike."""
+"""Tests against openai-harmony: what both libraries accept, both read alike; where they differ, a row explains it."""
 
 from __future__ import annotations
 
+import json
+import re
+import sys
 from collections.abc import Callable
 from importlib import import_module
-from types import ModuleType
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ways import every_way
 
-from harmony import HarmonyEncoding, HarmonyError, Role, vocabulary
+import harmony
+from fuzz import oracle
+from fuzz.marked import from_shown, from_tokens, shown, to_tokens
+from fuzz.oracle_inputs import Input, inputs
+from harmony import HarmonyEncoding, HarmonyError, Message, Role, vocabulary
 from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, RETURN, START
+
+ROOT = Path(__file__).parent.parent
 
 SPACE = st.sampled_from([" ", " ", "  ", "\t", "\n", " \r\n", "\f"])
 NAME = st.sampled_from(
@@ -170,3 +180,162 @@ def _both_say(words: str, theirs: Exception, ours: Callable[..., Any], *argument
     assert words in str(theirs)
     with pytest.raises(HarmonyError, match=words):
         ours(*arguments, **options)
+
+
+# Strict parsing accepts what these two are about, as openai-harmony does: nothing differs there.
+UNUSED_ROWS = {"unknown-author-calls", "loose-dot"}
+
+
+def page() -> list[list[str]]:
+    """The rows of the page of differences, each as its cells: name, input, role, what each library reads, the rule."""
+    text = (ROOT / "docs" / "differences.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (`.*) \|$", text, re.MULTILINE)
+    return [[cell.replace("\\|", "|") for cell in line.split(" | ")] for line in lines]
+
+
+def cell(readings: list[Any] | None) -> str:
+    """What a library reads as the page has it: messages without null fields, or a list of deltas."""
+    if readings is None:
+        return "refused"
+    return "<br>".join(f"`{json.dumps(one)}`" for one in readings) or "no message"
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "role", "theirs", "ours", "rule"),
+    page(),
+    ids=[f"{name} {written}" for name, written, *_ in page()],
+)
+def test_the_page_of_differences(
+    name: str, written: str, role: str, theirs: str, ours: str, rule: str, engine: ModuleType, openai_harmony: Any
+) -> None:
+    assert rule
+    row = name.strip("`")
+    marked = "" if written == "nothing" else from_shown(written.strip("`"))
+    one = Input(marked, to_tokens(marked), None if role == "none" else role)
+    assert (row,) in [found.rows for found in oracle.Judge(engine, openai_harmony).differences(one)]
+
+    their_role = one.role and openai_harmony.Role(one.role)
+    if row == oracle.INVALID_UTF_8:
+        encoding = harmony.load_harmony_encoding("HarmonyGptOss")
+        assert cell([deltas(engine.StreamableParser(encoding, one.role), one)]) == ours
+        assert cell([deltas(openai_harmony.StreamableParser(openai_harmony.encoding, their_role), one)]) == theirs
+        return
+    strict = row != oracle.LENIENT
+    parse = openai_harmony.encoding.parse_messages_from_completion_tokens
+    assert cell(readings(lambda: engine.parse(one.tokens, one.role, strict=strict).messages)) == ours
+    assert cell(readings(lambda: parse(one.tokens, their_role, strict=strict))) == theirs
+
+
+def readings(parse: Callable[[], list[Any]]) -> list[dict[str, str]] | None:
+    try:
+        found = oracle.flat(parse())
+    except RuntimeError:  # the HarmonyError of either library
+        return None
+    names = ("role", "name", "channel", "recipient", "content_type", "content")
+    return [{name: field for name, field in zip(names, one, strict=True) if field is not None} for one in found]
+
+
+def deltas(stream: Any, one: Input) -> list[str | None]:
+    steps = [lambda token=token: stream.process(token) for token in one.tokens]
+    return [step().last_content_delta for step in [*steps, stream.process_eos]]
+
+
+def test_every_row_is_on_the_page() -> None:
+    assert {name.strip("`") for name, *_ in page()} == set(oracle.ROWS) - UNUSED_ROWS
+
+
+def test_every_difference_is_explained(engine: ModuleType, openai_harmony: Any) -> None:
+    judge = oracle.Judge(engine, openai_harmony)
+    found = {row for one in inputs(0, 400) for difference in judge.differences(one) for row in difference.rows}
+    assert len(found) > 10
+    assert not found & UNUSED_ROWS
+
+
+@pytest.mark.parametrize(
+    ("header", "role", "rows"),
+    [
+        ("<|channel|>final<|constrain|> json", "assistant", {"spaced-constrain", "type-as-recipient"}),
+        ("user:alice json", None, {"named-role", "type-as-recipient"}),
+        ("lookup<|end|>", "user", {"misplaced-marker", "unknown-word"}),
+        (
+            "assistant<|channel|>final<|channel|>final tool to=assistant",
+            None,
+            {"misplaced-marker", "tool-behind-a-tool"},
+        ),
+        ("to=\\u00a0 <|constrain|>", "tool", {"other-white-space", "empty-recipient", "empty-type"}),
+    ],
+)
+def test_a_header_may_differ_in_several_ways(
+    header: str, role: str | None, rows: set[str], engine: ModuleType, openai_harmony: Any
+) -> None:
+    assert set(oracle.Judge(engine, openai_harmony).explain_header(from_shown(header), role)) == rows
+
+
+def changed(message: Message, **fields: Any) -> Message:
+    """A copy of the message with other fields."""
+    copy = Message.from_dict(message.to_dict())
+    for name, field in fields.items():
+        setattr(copy, name, field)
+    return copy
+
+
+def faulty(engine: ModuleType, fault: Callable[[Message, bool], Message | None]) -> SimpleNamespace:
+    """The engine with a fault: what becomes of each message, in strict mode or not."""
+
+    def parse(tokens: list[int], role: str | None, *, strict: bool) -> Any:
+        result = engine.parse(tokens, role, strict=strict)
+        messages = [fault(message, strict) for message in result.messages]
+        return SimpleNamespace(messages=list(filter(None, messages)), diagnostics=result.diagnostics)
+
+    return SimpleNamespace(parse=parse, StreamableParser=engine.StreamableParser)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda message, strict: None,
+        lambda message, strict: changed(message, channel=None),
+        lambda message, strict: changed(message, recipient=message.recipient and message.recipient.removesuffix("f")),
+        lambda message, strict: changed(message, recipient=None) if message.content_type else message,
+        lambda message, strict: changed(message, content_type=message.content_type and "json"),
+        lambda message, strict: changed(message, content=[]) if message.content[0].text == "\n\n" else message,
+    ],
+    ids=["message lost", "channel", "end of recipient", "recipient beside type", "type", "white space"],
+)
+def test_no_row_explains_a_fault_of_ours(
+    fault: Callable[[Message, bool], Message | None], engine: ModuleType, openai_harmony: Any
+) -> None:
+    judge = oracle.Judge(faulty(engine, fault), openai_harmony)
+    with pytest.raises(oracle.Unexplained):
+        list(map(judge.differences, inputs(0, 400)))
+
+
+def test_no_row_explains_a_refusal_that_the_grammar_does_not_know(engine: ModuleType, openai_harmony: Any) -> None:
+    def fault(message: Message, strict: bool) -> Message:
+        if strict and message.recipient and message.content_type:
+            raise HarmonyError("refused")
+        return message
+
+    marked = from_shown("functions.f json<|message|>{}<|call|>")
+    judge = oracle.Judge(faulty(engine, fault), openai_harmony)
+    with pytest.raises(oracle.Unexplained, match="the grammar finds"):
+        judge.differences(Input(marked, to_tokens(marked), "assistant"))
+
+
+def test_the_fuzzer_prints_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["oracle", "--count", "50", "--seed", "3"])
+    assert oracle.main() == 0
+    assert capsys.readouterr().out.endswith("50 inputs; differences not explained: 0\n")
+
+    refuses_all = SimpleNamespace(parse=harmony.parser.parse, StreamableParser=harmony.StreamableParser)
+    refuses_all.parse = lambda tokens, role, *, strict: harmony.parser.parse([START, END], None, strict=strict)
+    monkeypatch.setattr(oracle, "parser", refuses_all)
+    assert oracle.main() == 1
+    assert "not explained: " in capsys.readouterr().out
+
+
+def test_inputs_can_be_written_down() -> None:
+    for one in inputs(1, 300):
+        assert from_shown(shown(one.marked)) == one.marked
+        assert from_tokens(to_tokens(one.marked)) == one.marked
+    assert list(inputs(1, 50)) == list(inputs(1, 50))

@@ -21,7 +21,8 @@ import pytest
 import zstandard
 
 from harmony import outputs
-from harmony.files import Place, Reader
+from harmony._places import Place
+from harmony.files import Reader
 from harmony.outputs import CannotResume, Output
 
 LOG = (Path(__file__).parent.parent / "examples" / "completions.jsonl").read_bytes()
@@ -142,7 +143,8 @@ COPY = """
 import sys
 import msgspec
 from harmony import files
-from harmony.files import Place, Reader
+from harmony._places import Place
+from harmony.files import Reader
 from harmony.outputs import Output
 
 files.BLOCK, files.ROWS = 1_000, 10
@@ -197,7 +199,7 @@ def lines_of(data: bytes | pa.RecordBatch) -> list[bytes]:
 
 
 def test_a_place_comes_back_as_it_was_kept(tmp_path: Path) -> None:
-    place = Place(1, 2, 3, b"\xff\x00\n")
+    place = Place(1, 2, 3, (1 << 64) - 1, (1 << 40, 1_700_000_000_123_456_789))
     with Output(str(tmp_path / "out.jsonl"), RUN, resume=False) as output:
         output.keep({"place": place})
     with Output(str(tmp_path / "out.jsonl"), RUN, resume=True) as output:
@@ -234,44 +236,75 @@ def test_another_run_is_not_gone_on_with(tmp_path: Path, run: dict[str, Any], sa
         assert output.state == {}
 
 
-DAMAGED: list[tuple[bytes, str]] = [
-    (b"", "Expecting value"),
-    (b'{"run":{},"si', "Unterminated string"),
-    (b"[]", "Expected `object`, got `array`"),
-    (b'{"run":{},"size":-1,"state":{}}', "Expected `int` >= 0"),
-    (b'{"run":{},"size":1}', "missing required field `state`"),
-    (b"\xff", "can't decode byte 0xff"),
-    (b"[" * 100_000, "recursion"),
-]
-
-
-@pytest.mark.parametrize(("data", "said"), DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_state_is_not_gone_on_with(tmp_path: Path, data: bytes, said: str) -> None:
-    file, partial, state = (tmp_path / f"out.jsonl{suffix}" for suffix in ("", ".partial", ".partial.state"))
-    partial.write_bytes(b"{}\n")
-    state.write_bytes(data)
+def refused(file: Path) -> str:
+    """Why a run cannot be gone on with, which leaves what was kept as it is."""
+    partial, state = Path(f"{file}.partial"), Path(f"{file}.partial.state")
+    before = partial.read_bytes(), state.read_bytes()
     with pytest.raises(CannotResume) as caught:
         Output(str(file), RUN, resume=True)
-    assert str(caught.value).startswith(f"{state} cannot be gone on with: expected what an earlier run kept, found ")
-    assert said in str(caught.value)
-    assert str(caught.value).endswith(f"; remove {partial} to begin anew")
-    assert partial.read_bytes() == b"{}\n"
+    assert (partial.read_bytes(), state.read_bytes()) == before
+    said, _, advice = str(caught.value).rpartition("; ")
+    assert advice == f"remove {partial} to begin anew"
+    begin, _, reason = said.partition(" cannot be gone on with: ")
+    assert begin == str(state)
+    return reason
 
 
-@pytest.mark.parametrize(("name", "size"), [("out.jsonl", 2), ("out.arrow", 0), ("out.arrow", 100)])
-def test_a_partial_file_that_lost_something_is_not_gone_on_with(tmp_path: Path, name: str, size: int) -> None:
+def test_a_state_that_was_changed_is_not_gone_on_with(tmp_path: Path) -> None:
+    file, state = tmp_path / "out.jsonl", tmp_path / "out.jsonl.partial.state"
+    with Output(str(file), RUN, resume=False) as output:
+        output.write(LOG)
+        output.keep({"number": 7})
+    kept = state.read_bytes()
+    size = b'"size":%d' % len(LOG)
+    assert size in kept
+    changed = [kept[:end] for end in range(len(kept))]
+    changed += [kept[:at] + bytes([kept[at] ^ 1]) + kept[at + 1 :] for at in range(len(kept))]
+    changed += [kept + b"\n", kept.replace(size, b'"size":0'), kept.replace(b'{"number":7}', b"{}")]
+    for data in changed:
+        state.write_bytes(data)
+        assert refused(file).startswith(("its content is not that of its checksum: ", "expected `harmony state "))
+    state.write_bytes(kept)
+    with Output(str(file), RUN, resume=True) as output:
+        assert output.state == {"number": 7}
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        (b"", "nothing"),
+        (b'{"run":{},"size":0,"state":{}}', '`{"run":{},"size":0,"state":{}}`'),
+        (b"harmony state 1 0123456789abcdef\n{}", "`harmony state 1 0123456789abcdef`"),
+        (b"\xff\n", "`\\xff`"),
+    ],
+)
+def test_a_state_of_another_layout_is_not_gone_on_with(tmp_path: Path, state: bytes, found: str) -> None:
+    (tmp_path / "out.jsonl.partial").write_bytes(b"{}\n")
+    (tmp_path / "out.jsonl.partial.state").write_bytes(state)
+    expected = "expected `harmony state 2` and a checksum in its first line, found "
+    assert refused(tmp_path / "out.jsonl") == f"{expected}{found}: another version wrote it, or it was changed"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_partial_file_that_was_changed_is_not_gone_on_with(tmp_path: Path, name: str) -> None:
     with Output(str(tmp_path / name), RUN, resume=False) as output:
-        output.write(written(name)[0])
+        for data in written(name):
+            output.write(data)
         output.keep({})
     partial = tmp_path / f"{name}.partial"
-    kept = partial.stat().st_size
-    os.truncate(partial, size)
-    with pytest.raises(CannotResume, match=rf"{partial.name} has {size} bytes, not {kept:,}; remove "):
-        Output(str(tmp_path / name), RUN, resume=True)
-    partial.write_bytes(b"{}\n" * kept)
-    if name in TABLES:
-        with pytest.raises(CannotResume, match=rf"{partial.name} begins with no schema of a table: "):
-            Output(str(tmp_path / name), RUN, resume=True)
+    kept = partial.read_bytes()
+    for at in (0, len(kept) // 2, len(kept) - 1):
+        partial.write_bytes(kept[:at] + bytes([kept[at] ^ 1]) + kept[at + 1 :] + b"more")
+        assert (
+            refused(tmp_path / name)
+            == f"expected the {len(kept):,} bytes that were written to {partial.name}, found others"
+        )
+        partial.write_bytes(kept[:at])
+        assert refused(tmp_path / name) == f"expected at least {len(kept):,} bytes in {partial.name}, found {at:,}"
+    partial.write_bytes(kept + b"never kept")
+    with Output(str(tmp_path / name), RUN, resume=True) as output:
+        output.finish()
+    assert held(tmp_path / name) == LINES
 
 
 def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import operator
 import pickle
 import re
+import tracemalloc
 import weakref
 from itertools import chain, product
 from pathlib import Path
@@ -386,21 +388,58 @@ def test_a_subclass_keeps_its_own_state(engine: ModuleType, encoding: HarmonyEnc
 
 
 def test_lists_that_were_given_away_stay_as_they_were(engine: ModuleType, encoding: HarmonyEncoding) -> None:
-    parser = engine.StreamableParser(encoding, Role.USER)
-    parser.process_many([MESSAGE, 64, END])
-    messages, tokens = parser.messages, parser.tokens
-    parser.process_many([START, 1428, MESSAGE, 65, END])
-    assert (len(messages), len(tokens), len(parser.messages), len(parser.tokens)) == (1, 3, 2, 8)
+    parser = engine.StreamableParser(encoding, Role.USER, strict=False)
+    parser.process_many([MESSAGE, 64, END, 64])
+    messages, tokens, diagnostics = parser.messages, parser.tokens, parser.diagnostics
+    parser.process_many([START, 1428, MESSAGE, 65, END, END, END])
+    assert (len(messages), len(tokens), len(diagnostics)) == (1, 4, 0)
+    assert (len(parser.messages), len(parser.tokens), len(parser.diagnostics)) == (3, 11, 4)
 
 
-def test_a_property_that_is_read_at_each_token_copies_nothing(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+def test_what_is_read_and_kept_at_each_token_is_not_copied(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    parser = engine.StreamableParser(encoding, Role.USER, strict=False)
+    kept: list[Any] = []
+
+    def read_at_each_token(tokens: list[int]) -> int:
+        tracemalloc.start()
+        for token in tokens:
+            parser.process(token)
+            assert parser.messages is parser.messages
+            kept.append((parser.tokens, parser.state_data, parser.diagnostics))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    # A list a token would take 40 MB for the first 3,000 alone.
+    assert read_at_each_token([64] * 3000) < 10_000_000  # all of it a header
+    assert read_at_each_token([MESSAGE] + [64] * 3000) < 10_000_000  # and content
+    assert read_at_each_token([END] * 3000) < 10_000_000  # and a fault at each token
+    assert [len(tokens) for tokens, _, _ in kept] == list(range(1, len(kept) + 1))
+    assert len(kept[2999][1]["header_tokens"]) == 3000
+    assert len(kept[6000][1]["content_tokens"]) == 3000
+    assert len(kept[-1][2]) - len(kept[-3000][2]) == 2999
+
+
+def test_a_snapshot_is_a_sequence_like_a_list(engine: ModuleType, encoding: HarmonyEncoding) -> None:
     parser = engine.StreamableParser(encoding, Role.USER)
-    parser.process_many([MESSAGE, 64, END, START, 1428, MESSAGE])
-    messages, tokens = id(parser.messages), id(parser.tokens)
-    for _ in range(100):
-        parser.process(64)
-        assert (id(parser.messages), id(parser.tokens)) == (messages, tokens)
-        assert parser.current_content is parser.current_content
+    parser.process_many([MESSAGE, 64, 65])
+    tokens = parser.tokens
+    parser.process(66)
+    listed = [MESSAGE, 64, 65]
+    assert tokens == listed == tokens == tuple(listed)
+    assert tokens not in (listed[:2], [MESSAGE, 64, 66], {})
+    assert (list(tokens), tokens[:], tokens[::-1], tokens[1:9]) == (listed, listed, listed[::-1], listed[1:])
+    assert (tokens[0], tokens[-1], 64 in tokens, 66 in tokens, tokens.index(65)) == (MESSAGE, 65, True, False, 2)
+    assert (operator.add([1], tokens), operator.add(tokens, [1])) == ([1, *listed], [*listed, 1])
+    assert (repr(tokens), copy.deepcopy(tokens), pickle.loads(pickle.dumps(tokens))) == (str(listed), listed, listed)
+    assert encoding.decode(tokens) == encoding.decode(listed)
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            tokens[index]
+    with pytest.raises(TypeError):
+        tokens[0] = 1
+    with pytest.raises(TypeError):
+        hash(tokens)
 
 
 def test_wrong_arguments_of_a_stream(engine: ModuleType, encoding: HarmonyEncoding) -> None:
@@ -422,6 +461,9 @@ def test_text_with_surrogates_is_read_as_it_is_encoded(engine: ModuleType, encod
     assert engine.parse_text(text, "user", strict=True).messages[0].content == [TextContent("a🤷 \ufffdb")]
     tokens = encoding.encode(text, allowed_special="all")
     assert engine.parse(tokens, "user", strict=True).messages[0].content == [TextContent("a🤷 \ufffdb")]
+    for length in range(4090, 4100):  # a long text without a marker is looked at in pieces
+        found = engine.parse_text("a" * length + "\ud83e\udd37 b", "user", strict=False)
+        assert found.messages[0].content == [TextContent("a" * length + "🤷 b")]
     with pytest.raises(HarmonyError) as caught:
         engine.parse_text(text + "\ud83e\udd37<|end|>", "user", strict=True)
     assert caught.value.position == len(text)

@@ -265,6 +265,20 @@ def test_what_cannot_be_done(tmp_path: Path, given: str, output: str, error: typ
         ray.run(logs.Task(), [given.format(tmp_path)], output if "/" in output else str(tmp_path / output))
 
 
+@pytest.mark.parametrize("way", ["{}", "file://{}"])
+@pytest.mark.parametrize("place", ["out.jsonl.partial", "out/.partial/log.jsonl", "link/.partial/log.jsonl"])
+def test_an_input_is_not_written_over_or_removed(tmp_path: Path, way: str, place: str) -> None:
+    (tmp_path / "out" / ".partial").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("out")
+    log = tmp_path / place
+    log.write_bytes(SAMPLE[0])
+    output = tmp_path / ("out.jsonl" if place.startswith("out.jsonl") else "out")
+    with pytest.raises(ValueError, match=f", which the output {output} needs, .* input .*{place}: write elsewhere"):
+        ray.run(logs.Task(), [way.format(log)], str(output))
+    assert log.read_bytes() == SAMPLE[0]
+    assert not list(tmp_path.glob("out*/part-*"))
+
+
 def test_what_a_killed_run_left_is_not_taken_for_parts(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_bytes(SAMPLE[0])
     (tmp_path / "out" / ".partial").mkdir(parents=True)

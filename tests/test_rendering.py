@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from typing import Any
 
 import pytest
@@ -232,18 +234,50 @@ def test_many_at_a_time(encoding: HarmonyEncoding) -> None:
     assert isinstance(too_long, RenderError)
 
 
-def test_many_survive_whatever_one_raises(encoding: HarmonyEncoding) -> None:
-    class Content(list[Any]):
-        def __iter__(self) -> Any:
-            raise KeyError("mine")
-
-    raising, without = talk(), talk()
-    raising.messages[2].content = Content([TextContent("a")])
+def test_many_survive_a_deleted_field(encoding: HarmonyEncoding) -> None:
+    without = talk()
     del without.messages[3].channel
-    results = encoding.render_many([raising, talk(), without])
-    assert [isinstance(result, RenderError) for result in results] == [True, False, True]
-    assert str(results[0]) == "KeyError: 'mine'"
-    assert results[0].code == "cannot-render"
+    results = encoding.render_many([talk(), without, talk()])
+    assert [isinstance(result, RenderError) for result in results] == [False, True, False]
+    assert results[1].code == "cannot-render"
+
+
+class Interrupting(list[Any]):
+    """Content that interrupts the main thread while it is looked at, by a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__([TextContent("a")])
+        self.number = number
+
+    def __iter__(self) -> Any:
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, self.number)
+        return super().__iter__()
+
+
+class OutOfTimeError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [TimeoutError, KeyboardInterrupt, OutOfTimeError])
+@pytest.mark.parametrize("in_threads", [False, True])
+def test_what_a_signal_raises_comes_out_of_many(
+    in_threads: bool, error: type[BaseException], encoding: HarmonyEncoding
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise error
+
+    long = [conversation(message("user", f"{number} " + "many words " * 500)) for number in range(200)]
+    long[100 if in_threads else 5].messages[0].content = Interrupting(signal.SIGUSR1)
+    threads = threading.active_count()
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(error):
+            encoding.render_many(long)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert threading.active_count() == threads
 
 
 def test_spans_make_a_loss_mask(encoding: HarmonyEncoding) -> None:

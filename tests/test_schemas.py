@@ -6,6 +6,7 @@ import contextlib
 import copy
 import inspect
 import json
+import signal
 import socket
 import sys
 import urllib.request
@@ -191,6 +192,61 @@ def test_a_schema_that_takes_too_many_steps_is_tried_once() -> None:
     given = calling("{}", {"$ref": "#/$defs/d0", "$defs": DIAMOND})
     given.messages += [call("functions.f", "{}") for _ in range(1000)]
     assert [(one.position, one.message.rpartition(": ")[2]) for one in lint(given)] == [(2, "it takes too many steps")]
+
+
+class OutOfTimeError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [TimeoutError, KeyboardInterrupt, OutOfTimeError])
+def test_what_a_signal_raises_in_the_middle_comes_out(error: type[BaseException]) -> None:
+    def interrupt(*_: object) -> None:
+        raise error
+
+    class Interrupting(dict[str, Any]):
+        def items(self) -> Any:
+            signal.raise_signal(signal.SIGUSR1)
+            return super().items()
+
+    given = calling('{"a": 1}', {"properties": {"a": {"type": "integer"}}})
+    part: Any = given.messages[0].content[0]
+    part.tools["functions"].tools[0].parameters = Interrupting(type="object")
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(error):
+            lint(given)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_is_raised_while_arguments_are_checked_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(_schemas, "_cost", interrupt)  # called at each step of a check
+    with pytest.raises(TimeoutError):
+        lint(calling('{"a": 1}', {"properties": {"a": {"type": "integer"}}}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"$dynamicRef": "#/x"}, "{}"),
+        ({"$ref": "urn:x"}, "{}"),
+        ({"$ref": "#"}, "{}"),
+        ({"pattern": "a+("}, '"a"'),
+        ({"type": ["#/x"], "$schema": "http://json-schema.org/draft-03/schema#"}, "{}"),
+        ({"multipleOf": 1e308}, "1e999"),
+        ({"divisibleBy": 0, "$schema": "http://json-schema.org/draft-03/schema#"}, "1"),
+        ({"$schema": []}, "{}"),
+        ({"$id": {"a": 1}}, "{}"),
+        ({"minimum": float("nan")}, "{}"),
+        ({"minimum": {1}}, "{}"),
+    ],
+    ids=str,
+)
+def test_what_a_schema_causes_is_told_of_the_schema(schema: Any, text: str) -> None:
+    assert len(at("unusable-schema", calling(text, schema))) == 1
 
 
 def test_a_large_schema_is_read_once_for_all_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -438,6 +438,23 @@ def test_pictures(kind: str, sample: Log, tmp_path: Path) -> None:
         assert "extra-stop" not in drawn
 
 
+def test_names_in_a_picture_are_no_code(tmp_path: Path) -> None:
+    name = "</script><script>alert(1)</script><!--\u2028\u202e"
+    named = message(channel=name, role=name, diagnostics=[{"code": name, "message": "", "position": 0}])
+    stats = count([([named, message(recipient=name)], 1)])
+    for suffix in (".svg", ".html"):
+        save(stats.summary(), tmp_path / f"log{suffix}")
+    page = (tmp_path / "log.html").read_text()
+    shown = r"\u003c/script>\u003cscript>alert(1)\u003c/script>\u003c!--\\u2028\\u202e"
+    assert f'"{shown}"' in page
+    assert page.count("alert(1)") == page.count(shown)
+    drawn = (tmp_path / "log.svg").read_text()
+    assert "&lt;/script&gt;&lt;scri" in drawn
+    assert "<script" not in drawn
+    for text in (page, drawn):
+        assert not set("\u2028\u202e") & set(text)
+
+
 def test_pictures_of_another_kind(tmp_path: Path) -> None:
     for name in ("log.pdf", "log", "png"):
         with pytest.raises(ValueError, match=r"\.png, \.svg or \.html, found .*" + name):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy
+import pyarrow
 import pytest
 
-from harmony.vocabulary import MESSAGE, START
+from harmony import batch, is_valid, load_harmony_encoding
+from harmony.tokens import as_sequence
+from harmony.vocabulary import END, MESSAGE, START
 
 
 @pytest.mark.parametrize(
@@ -58,3 +64,42 @@ def test_buffers_of_every_integer(kind: str, engine: ModuleType) -> None:
     assert engine.decode_bytes(numpy.array(tokens * 2, kind)[::2]) == engine.decode_bytes((tokens * 2)[::2])
     assert engine.decode_bytes(numpy.array(tokens, object)) == b"user to="
     assert engine.decode_bytes(iter(map(numpy.dtype(kind).type, tokens))) == b"user to="
+
+
+@pytest.mark.parametrize("buffer", [b"", START.to_bytes(4, sys.byteorder)])
+def test_single_bytes_are_uint32_or_refused(buffer: bytes, engine: ModuleType) -> None:
+    expected = engine.decode_bytes(list(memoryview(buffer).cast("I")))
+    unsigned = (buffer, bytearray(buffer), memoryview(buffer), numpy.frombuffer(buffer, "u1"))
+    for given in (*unsigned, (ctypes.c_uint8 * len(buffer))(*buffer)):
+        assert engine.decode_bytes(given) == expected
+    signed = (pyarrow.py_buffer(buffer), memoryview(buffer).cast("b"), (ctypes.c_int8 * len(buffer))(*buffer))
+    others = (numpy.frombuffer(buffer, "?"), numpy.frombuffer(buffer, "S1"), memoryview(buffer).cast("c"))
+    for given in (*signed, *others):
+        with pytest.raises(TypeError, match=r"Expected uint32 token ids, or unsigned bytes .* pass `memoryview\("):
+            engine.decode_bytes(given)
+        with pytest.raises(TypeError, match="Expected uint32 token ids"):
+            batch.parse_batch(given, [0, 0])
+    assert engine.decode_bytes(memoryview(signed[0]).cast("B")) == expected
+
+
+def test_ids_at_any_address(engine: ModuleType) -> None:
+    ids = numpy.array([START, 1428, MESSAGE, 64, END] * 20, "u4")
+    moved = b"\0" + ids.tobytes()
+    for given in (memoryview(moved)[1:].cast("I"), numpy.frombuffer(moved, "u4", offset=1)):
+        assert engine.decode_bytes(given) == engine.decode_bytes(ids)
+        assert engine.parse(given, None, strict=True) == engine.parse(ids, None, strict=True)
+        parser = engine.StreamableParser(load_harmony_encoding("HarmonyGptOss"), None)
+        parser.process_many(given)
+        assert parser.tokens == ids.tolist()
+        assert batch.parse_batch(given, [0, 50, 100], role=None) == batch.parse_batch(ids, [0, 50, 100], role=None)
+        assert is_valid(given)
+        assert not is_valid(given[:-1])
+
+
+def test_what_an_iterable_raises_comes_out() -> None:
+    def unfinished() -> Iterator[int]:
+        yield 1
+        raise NotImplementedError("mine")
+
+    with pytest.raises(NotImplementedError, match="mine"):
+        as_sequence(unfinished())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harmony.typescript import typescript
+from harmony.typescript import Writer
 
 CASES: dict[str, tuple[Any, str]] = {
     "string": ({"type": "string"}, "string"),
@@ -93,14 +93,14 @@ PROPERTIES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize(("schema", "expected"), CASES.values(), ids=CASES)
 def test_types(schema: Any, expected: str) -> None:
-    assert typescript(schema) == expected
+    assert Writer().text(schema) == expected
 
 
 @pytest.mark.parametrize(("schema", "expected"), PROPERTIES.values(), ids=PROPERTIES)
 def test_properties(schema: Any, expected: str) -> None:
     before = json.dumps(schema)
-    assert typescript({"type": "object", "properties": {"p": schema}}) == f"{{\n{expected}}}"
-    required = typescript({"type": "object", "properties": {"p": schema}, "required": ["p", 7]})
+    assert Writer().text({"type": "object", "properties": {"p": schema}}) == f"{{\n{expected}}}"
+    required = Writer().text({"type": "object", "properties": {"p": schema}, "required": ["p", 7]})
     assert required == f"{{\n{expected.replace('p?:', 'p:', 1)}}}"
     assert json.dumps(schema) == before
 
@@ -124,14 +124,14 @@ def test_properties(schema: Any, expected: str) -> None:
 )
 def test_numbers_are_written_as_the_reference_writes_them(value: Any, expected: str) -> None:
     schema = {"type": "object", "properties": {"p": {"type": "number", "default": value}}}
-    assert typescript(schema) == f"{{\np?: number, // default: {expected}\n}}"
+    assert Writer().text(schema) == f"{{\np?: number, // default: {expected}\n}}"
 
 
 def test_lines_stand_under_the_indent() -> None:
     schema = {"type": "object", "properties": {"a": {"oneOf": [{"type": "object"}, {"type": "string"}]}}}
-    assert typescript(schema, "  ") == "{\n  a?:\n   | {\n     }\n   | string\n  ,\n  }"
+    assert Writer().text(schema, "  ") == "{\n  a?:\n   | {\n     }\n   | string\n  ,\n  }"
 
 
 def test_key_order_is_kept() -> None:
     properties = {name: {"type": "string"} for name in ("b", "a", "c")}
-    assert typescript({"type": "object", "properties": properties}) == "{\nb?: string,\na?: string,\nc?: string,\n}"
+    assert Writer().text({"type": "object", "properties": properties}) == "{\nb?: string,\na?: string,\nc?: string,\n}"

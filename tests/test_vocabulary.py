@@ -94,3 +94,20 @@ def test_a_folder_with_the_official_file(official_folder: str, monkeypatch: pyte
 def test_a_truncated_packed_file() -> None:
     with pytest.raises(harmony.HarmonyError, match="install harmony-codec again"):
         vocabulary.Vocabulary(b"\0" * 100)
+
+
+@pytest.mark.parametrize("place", [0, 4, 3, 400_000, 799_995, 800_000, 1_500_000, 2_197_665, 2_197_681])
+def test_a_packed_file_with_a_bit_that_flipped(place: int) -> None:
+    packed = bytearray((Path(harmony.__file__).parent / "data" / vocabulary.PACKED_NAME).read_bytes())
+    packed[place] ^= 0x10
+    with pytest.raises(harmony.HarmonyError, match=r"its CRC-32 is [0-9a-f]{8}, not 8e0f5a1a; install harmony-codec"):
+        vocabulary.Vocabulary(bytes(packed))
+
+
+@pytest.mark.parametrize("start", [0, 4096, 400_000, 1_000_000])
+def test_a_packed_file_with_a_page_of_zeros(start: int) -> None:
+    packed = bytearray((Path(harmony.__file__).parent / "data" / vocabulary.PACKED_NAME).read_bytes())
+    packed[start : start + 4096] = bytes(4096)
+    with pytest.raises(harmony.HarmonyError, match="its CRC-32 is") as caught:
+        vocabulary.Vocabulary(bytes(packed))
+    assert caught.value.code == "bad-vocabulary"

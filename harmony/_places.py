@@ -1,0 +1,56 @@
+"""How far files were read, and whether they still are the files that were read.
+
+Of lines, the bytes that were read decide, by their hash: a log may have grown behind them, have been copied, or been
+compressed anew. A table is read from its end, so that it cannot grow; its size and the time of its last change decide.
+A file that was read to its end must still end there. It is not read again where its size and time are the same.
+Standard input has to be given again from its beginning.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from stat import S_ISREG
+from typing import TypeAlias
+
+import msgspec
+from xxhash import xxh3_64
+
+#: The size of a regular file, and the nanosecond of its last change.
+Stamp: TypeAlias = tuple[int, int]
+
+
+class Changed(Exception):  # noqa: N818  nothing is known to be wrong with what the file holds
+    """Raised for a file that is not the one that was read before; it says which, and what differs."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far files were read.
+
+    `file` is the index of the file, `offset` the uncompressed bytes (for a table: the batches) taken from it, and
+    `number` that of the next line or row, from 1. `digest` is the XXH3 hash of those bytes, and of nothing for a table.
+    `stamp` is that of the file before it was read: None for what is no regular file, and where nothing was read.
+    """
+
+    file: int = 0
+    offset: int = 0
+    number: int = 1
+    digest: int = xxh3_64().intdigest()
+    stamp: Stamp | None = None
+
+
+def stamp_of(name: str) -> Stamp | None:
+    """The stamp of a file, or of standard input for `-`; None for what is no regular file. Raises OSError."""
+    found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
+    return (found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else None
+
+
+def describe(stamp: Stamp | None) -> str:
+    """A stamp as errors show it."""
+    if stamp is None:
+        return "a file of unknown size"
+    seconds, nanoseconds = divmod(stamp[1], 10**9)
+    time = datetime.fromtimestamp(seconds, UTC)
+    return f"{stamp[0]:,} bytes last changed at {time:%Y-%m-%d %H:%M:%S}.{nanoseconds:09} UTC"
