@@ -5,9 +5,8 @@ What a caller passes is checked here, and here is what a parser keeps in a pickl
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
@@ -41,7 +40,7 @@ def as_role(role: Role | str | None, name: str = "role") -> Role | None:
     return Role(role)
 
 
-def characters(tokens: Sequence[int]) -> int:
+def characters(tokens: Iterable[int]) -> int:
     """How many characters `tokens` stand for, each a single byte's rank or a special token, written out."""
     token_bytes = vocabulary.load().token_bytes
     # A byte of the form 10xxxxxx continues a character that an earlier one began.
@@ -55,11 +54,12 @@ def characters(tokens: Sequence[int]) -> int:
 
 def placed(faults: Sequence[Fault], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
     """The diagnostics of what was mended in a header of these tokens, which begins at the position `start`."""
-    if not faults:
-        return []
-    places: Sequence[int] = range(len(tokens) + 1)
+    places = {fault.position or 0: fault.position or 0 for fault in faults}
     if unit == "character":
-        places = array("q", accumulate((characters([token]) for token in tokens), initial=0))
+        rest, before, taken = iter(tokens), 0, 0
+        for place in sorted(places):
+            before += characters(islice(rest, place - taken))
+            places[place], taken = before, place
     return [fault.diagnostic(start + places[fault.position or 0]) for fault in faults]
 
 

@@ -18,6 +18,8 @@ cdef extern from "Python.h":
     # As it is declared in cpython.ref it would count the reference that the call itself holds.
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
 
+from itertools import islice
+
 from harmony import machine, vocabulary
 from harmony._engine import characters, not_in_pair, placed, repaired
 from harmony._locks import Once
@@ -397,8 +399,9 @@ cdef class Moves:
 
     cdef Py_ssize_t _place(self, object index) except -1:
         """The position of the token at an index of the open header."""
-        before = self._header_tokens[:index]
-        return self._header_start + (len(before) if self._unit == "token" else characters(before))
+        if self._unit == "character":
+            return self._header_start + characters(islice(self._header_tokens, index))
+        return self._header_start + (len(self._header_tokens) if index is None else index)
 
     cdef int _remember_header(self, object header) except -1:
         self._header = header

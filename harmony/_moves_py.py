@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from codecs import utf_8_decode
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
 from harmony import machine, vocabulary
@@ -259,8 +260,9 @@ class Moves:
 
     def _place(self, index: int | None) -> int:
         """The position of the token at an index of the open header."""
-        before = self._header_tokens[:index]
-        return self._header_start + (len(before) if self._unit == "token" else characters(before))
+        if self._unit == "character":
+            return self._header_start + characters(islice(self._header_tokens, index))
+        return self._header_start + (len(self._header_tokens) if index is None else index)
 
     def _close_message(self, end: Literal["end", "call", "return"] | None) -> None:
         header = self._header

@@ -314,4 +314,4 @@ def _split(tokens: Sequence[int], run: int, slot: Slot, text: Run, offset: int, 
         faults.insert(0, Fault("missing-start", 0))
     start = text.place(offset)
     faults.append(Fault("stray-text" if slot == "stray" and not offset else "missing-message", start))
-    return Mended(header, text.data[text.bytes_before(offset) :], start, faults)
+    return Mended(header, bytes(memoryview(text.data)[text.bytes_before(offset) :]), start, faults)

@@ -80,7 +80,7 @@ class Run:
         for _ in _ends(tokens, start, stop, data):
             pass
         self.start = start
-        self.data = bytes(data)
+        self.data = data
         self.text = self.data.decode(errors="surrogateescape")
         self._tokens = tokens
         self._stop = stop

@@ -247,7 +247,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / len
 """
 
 
-@pytest.mark.parametrize("kind", ["What is up today? ", " ", "tokens"])
+@pytest.mark.parametrize("kind", ["What is up today? ", " ", "a", "tokens"])
 @pytest.mark.parametrize("compiled", ["yes", "no"])
 def test_a_record_without_markers_takes_ten_times_its_size_at_most(kind: str, compiled: str) -> None:
     environment = {**os.environ, "HARMONY_EXTENSION": compiled}
