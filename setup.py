@@ -22,6 +22,6 @@ extensions = [
         extra_compile_args=flags,
         optional=choice != "yes",
     )
-    for name in ("_moves", "_parser", "_scan", "_column_rows", "_columns", "_lines")
+    for name in ("_moves", "_parser", "_scan", "_repeats", "_column_rows", "_columns", "_lines")
 ]
 setup(ext_modules=[] if choice == "no" else extensions)

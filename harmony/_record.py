@@ -5,7 +5,6 @@ Decides what a wrong value in a field raises and what the nested form looks like
 
 from __future__ import annotations
 
-import gc
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, Union, cast, get_ar
 
 import msgspec
 
+from harmony._repeats_py import VALUE_LENGTH
 from harmony.errors import quote
 
 if TYPE_CHECKING:
@@ -71,12 +71,6 @@ _ATOMS: Final = frozenset({str, int, float, bool, NoneType})
 
 #: How many values may be written again, for what holds them stands in several places: as many as a model reads tokens.
 MOST_REPEATED: Final = 1_048_576
-# Characters of a text that count as one value: no token has more.
-_VALUE_LENGTH: Final = 128
-# Data of so few values is written out without a closer look.
-_FEW: Final = 10_000
-# So many objects are looked into at once, for one large list may stand in all of these places.
-_AT_ONCE: Final = 16
 _STEPS_SHOWN: Final = 7  # of a path: from a message's content to a property of a tool
 
 
@@ -136,14 +130,21 @@ def plain(value: Any, text: Callable[[str], str] = str) -> Any:
     return value
 
 
+def is_small(value: Any) -> bool:
+    """Whether a record, or data, holds few values and no NaN, so that `check_repeats` and `check_finite` pass it."""
+    from harmony import parser  # the engines know messages, and messages are records
+
+    data = value._data() if isinstance(value, Record) else [value]
+    return data is not None and parser.is_small(data)
+
+
 def check_repeats(value: Any, most: int = MOST_REPEATED) -> None:
     """Raises ValueError where more than `most` values are written again, for their objects stand in several places.
 
     Each level of nesting can double what is written, though the objects take no more memory. Data whose objects stand
     in one place each always passes. RecursionError is raised for what contains itself.
     """
-    data = value._data() if issubclass(type(value), Record) else [value]
-    if data is not None and _has_few_values(data):
+    if is_small(value):
         return
     sizes: dict[int, int] = {}
     once: list[int] = []
@@ -154,21 +155,6 @@ def check_repeats(value: Any, most: int = MOST_REPEATED) -> None:
         )
 
 
-def _has_few_values(data: list[Any]) -> bool:
-    """Whether there are certainly few values in JSON's types; it costs a fifth of counting them."""
-    layer, count = data, 0
-    while layer:
-        inner: list[Any] = []
-        for start in range(0, len(layer), _AT_ONCE):
-            # Of an object of another class, its class is a referent, and all that the class refers to: too many.
-            inner += gc.get_referents(*layer[start : start + _AT_ONCE])
-            if count + len(inner) > _FEW:
-                return False
-        count += len(inner)
-        layer = inner
-    return True
-
-
 def _size(value: Any, sizes: dict[int, int], once: list[int]) -> int:
     """How many values are written inside a value. `sizes` are those of objects by id, `once` what each has itself."""
     known = sizes.get(id(value))
@@ -177,12 +163,12 @@ def _size(value: Any, sizes: dict[int, int], once: list[int]) -> int:
     items = _items(value)
     own = len(items)
     if isinstance(value, str):
-        own = len(value) // _VALUE_LENGTH
+        own = len(value) // VALUE_LENGTH
     elif isinstance(value, dict):
-        own += sum(len(key) for key in list(value) if isinstance(key, str)) // _VALUE_LENGTH
+        own += sum(len(key) for key in list(value) if isinstance(key, str)) // VALUE_LENGTH
     size = own
     for item in items:
-        if type(item) not in _ATOMS or (type(item) is str and len(item) >= _VALUE_LENGTH):
+        if type(item) not in _ATOMS or (type(item) is str and len(item) >= VALUE_LENGTH):
             size += _size(item, sizes, once)
     sizes[id(value)] = size
     once.append(own)
@@ -315,7 +301,7 @@ class Record(msgspec.Struct, metaclass=_Checked):
         return self
 
     def _data(self) -> list[Any] | None:
-        """All data in it of which anything may be made, if it is known where it stands."""
+        """All the data in it that has no type of ours, or None where it takes a closer look to find it."""
         return None
 
     @classmethod

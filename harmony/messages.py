@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from harmony._record import Record, check_finite, check_repeats, checked, converted, guarded, unchecked, written
+from harmony._record import (
+    Record,
+    check_finite,
+    check_repeats,
+    checked,
+    converted,
+    guarded,
+    is_small,
+    unchecked,
+    written,
+)
 from harmony.tools import BROWSER, PYTHON
 
 if TYPE_CHECKING:
@@ -140,11 +150,13 @@ class Content(Record):
         tools = getattr(self, "tools", None)
         data: list[Any] = []
         for space in dict.values(tools) if type(tools) is dict else [tools]:
-            if type(space) is ToolNamespaceConfig and type(space.tools) is list:
-                data += space.tools
-            else:
-                data.append(space)
-        return [item.parameters if type(item) is ToolDescription else item for item in data]
+            if type(space) is not ToolNamespaceConfig or type(space.tools) is not list:
+                return None
+            for tool in space.tools:
+                if type(tool) is not ToolDescription:
+                    return None
+                data.append(tool.parameters)
+        return data
 
 
 class TextContent(Content, tag="text", gc=False):
@@ -293,14 +305,14 @@ def flat_messages(messages: Iterable[Message], *, finite: bool = False) -> list[
 
 def _flat_content(content: list[_Part], finite: bool) -> Any:
     flat: list[_Part] = []
-    tools = False
+    large = False
     for part in content:
-        if not isinstance(part, TextContent) and part.tools:
+        if not isinstance(part, TextContent) and part.tools and not is_small(part):
             check_repeats(part)
-            tools = True
+            large = True
         system = isinstance(part, SystemContent)
         flat.append(unchecked(_FlatSystemContent, *msgspec.structs.astuple(part)) if system else part)
-    if not finite or not tools:
+    if not finite or not large:
         return flat
     as_json = written(msgspec.json.encode, flat)
     check_finite(flat, as_json)

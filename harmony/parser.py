@@ -14,16 +14,20 @@ if _choice not in ("", "yes", "no"):
 
 if TYPE_CHECKING or _choice == "no":
     from harmony._parser_py import StreamableParser, decode_bytes, parse, parse_text
+    from harmony._repeats_py import is_small
     from harmony._scan_py import as_buffer, next_special, skip_text, skip_tokens
 else:
     try:
         from harmony._parser import StreamableParser, decode_bytes, parse, parse_text
+        from harmony._repeats import is_small
         from harmony._scan import as_buffer, next_special, skip_text, skip_tokens
     except ModuleNotFoundError as error:
         # One that is there and cannot be loaded has to be heard of.
-        if _choice == "yes" or error.name not in ("harmony._moves", "harmony._parser", "harmony._scan"):
+        compiled = ("harmony._moves", "harmony._parser", "harmony._repeats", "harmony._scan")
+        if _choice == "yes" or error.name not in compiled:
             raise
         from harmony._parser_py import StreamableParser, decode_bytes, parse, parse_text
+        from harmony._repeats_py import is_small
         from harmony._scan_py import as_buffer, next_special, skip_text, skip_tokens
 
 #: Whether it is the compiled engine.
@@ -34,6 +38,7 @@ __all__ = [
     "StreamableParser",
     "as_buffer",
     "decode_bytes",
+    "is_small",
     "new_parser",
     "next_special",
     "parse",

@@ -20,7 +20,7 @@ import msgspec
 
 from harmony import vocabulary
 from harmony._cache import Cache
-from harmony._record import Record, check_finite, check_repeats, guarded, plain, written
+from harmony._record import Record, check_finite, check_repeats, guarded, is_small, plain, written
 from harmony.errors import Fault, HarmonyError, RenderError, RenderTypeError
 from harmony.header import Header, Style, write_header
 from harmony.messages import (
@@ -295,7 +295,7 @@ class Renderer:
         if role is not expected:
             name = type(part).__name__
             raise Fault("misplaced-content", field=field, found=name, expected=expected.value, role=f"`{role.value}`")
-        if part.tools:
+        if part.tools and not is_small(part):
             with _unwritable(field):
                 guarded(check_repeats, part)  # before anything is written
         try:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
+import hypothesis
 import msgspec
 import pytest
+from hypothesis import strategies as st
 from talk import conversation, developer, message
 
 from harmony import (
@@ -23,7 +26,8 @@ from harmony import (
     ToolNamespaceConfig,
     lint,
 )
-from harmony._record import MOST_REPEATED, check_repeats
+from harmony._record import MOST_REPEATED, check_finite, check_repeats
+from harmony.parser import COMPILED
 from harmony.typescript import TooLong, Writer
 
 LEVELS = 60  # nobody could wait for what is not refused, or count to it
@@ -198,6 +202,37 @@ def test_classes_of_ones_own_are_counted_like_their_base(encoding: HarmonyEncodi
     schema = Mine(type="object", properties=Mine(x=Mine(type="string")))
     plain = msgspec.json.decode(msgspec.json.encode(dict(schema, properties={"x": {"type": "string"}})))
     assert encoding.render_conversation(asking(schema)) == encoding.render_conversation(asking(plain))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("x" * 300_000) | st.just({1: 2}),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner),
+    max_leaves=20,
+)
+
+
+@hypothesis.settings(max_examples=300)
+@hypothesis.given(values=st.lists(VALUES), times=st.sampled_from([1, 100, 2000]))
+def test_both_engines_agree_on_what_is_small(values: list[Any], times: int) -> None:
+    data = [values] * times
+    names = ["harmony._repeats_py", *(["harmony._repeats"] if COMPILED else [])]
+    found = {import_module(name).is_small(data) for name in names}
+    assert len(found) == 1
+    if found == {True}:
+        check_repeats(data, 10_000)
+        check_finite(data, b"null")
+        assert len(msgspec.json.encode(data)) < 10_000_000
+
+
+def test_small_data_ends_at_a_number_of_values() -> None:
+    for name in ["harmony._repeats_py", *(["harmony._repeats"] if COMPILED else [])]:
+        is_small = import_module(name).is_small
+        assert is_small([[None] * 9_999])
+        assert not is_small([[None] * 10_000])
+        assert not is_small([[float("nan")]])
+        itself: list[Any] = []
+        itself.append(itself)
+        assert not is_small(itself)
 
 
 # --- what is written
