@@ -80,5 +80,8 @@ else:
         if name == "batch":  # needs pyarrow, which takes longer to load than all else here
             from importlib import import_module
 
-            return import_module("harmony.batch")
+            from harmony._locks import forks_wait
+
+            with forks_wait:
+                return import_module("harmony.batch")
         raise AttributeError(f"module 'harmony' has no attribute {name!r}")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from harmony import machine, vocabulary
+from harmony._locks import forks_wait
 from harmony.errors import Diagnostic, Fault
 from harmony.header import Header
 from harmony.messages import Message, Role
@@ -67,7 +68,8 @@ def markers_in(text: str, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
     """Each marker of a text: where it starts, where it ends (characters), and its token id; if `stripped`, supposed."""
     if not stripped:
         return vocabulary.special_tokens_in(text)
-    from harmony import stripped as guessing  # seldom asked for
+    with forks_wait:
+        from harmony import stripped as guessing  # seldom asked for
 
     return guessing.markers_in(text)
 

@@ -3,6 +3,9 @@
 A forked child has one thread, the one that forked. A lock that another thread held at that moment would stay locked in
 the child for ever. So the child gets new locks, and whoever has a lock says in `begin_anew` what else it must forget.
 
+Python locks each module while it is imported, and a child gets no new locks of these. So what is imported late, by a
+call rather than by a module, is imported `with forks_wait:`.
+
 The handler of a signal runs in the thread that it interrupts. If it asked for a lock that this thread holds, it would
 wait for itself. So the thread that has a lock may take it again.
 """
@@ -18,6 +21,9 @@ from weakref import WeakSet
 _Value = TypeVar("_Value")
 
 _locked: Final[WeakSet[Locked]] = WeakSet()
+
+#: While a thread holds it, another one that forks the process waits.
+forks_wait: Final = RLock()
 
 
 class Locked:
@@ -54,9 +60,10 @@ class Once(Locked, Generic[_Value]):
 
 
 def _after_fork() -> None:
+    forks_wait.release()
     for each in _locked:
         each.begin_anew()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=forks_wait.acquire, after_in_parent=forks_wait.release, after_in_child=_after_fork)

@@ -22,7 +22,7 @@ from itertools import islice
 
 from harmony import machine, vocabulary
 from harmony._engine import characters, not_in_pair, placed, repaired
-from harmony._locks import Once
+from harmony._locks import Once, forks_wait
 from harmony.errors import Fault, quote
 from harmony.header import NO_HEADER as _NO_HEADER, open_role, read_header
 from harmony.messages import Role
@@ -111,8 +111,9 @@ cdef int load_lenient() except -1:
 
 def _take_modules():
     global bare_content, mending, BYTES, LONG_RUN, FIRST_LOOK, LONGEST_WORD, WORDS_THAT_DECIDE
-    import harmony.bare_content
-    import harmony.mending
+    with forks_wait:
+        import harmony.bare_content
+        import harmony.mending
     if not is_set(&lenient_is_loaded):
         BYTES = harmony.bare_content.BYTES
         LONG_RUN = harmony.bare_content.REMEMBERED_LENGTH

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
 from harmony import machine, vocabulary
 from harmony._engine import characters, not_in_pair, placed, repaired
+from harmony._locks import forks_wait
 from harmony.errors import Diagnostic, Fault, quote
 from harmony.header import NO_HEADER, Header, open_role, read_header
 from harmony.messages import Message, Role
@@ -31,7 +32,8 @@ _HEADER_MARKERS: Final = (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN)
 def _load_lenient() -> None:
     """Imports what lenient parsing alone needs: without it, a process starts a tenth sooner."""
     global bare_content, mending
-    from harmony import bare_content, mending
+    with forks_wait:
+        from harmony import bare_content, mending
 
 
 class Moves:

@@ -16,6 +16,7 @@ from importlib import import_module
 from threading import local
 from typing import Any, Final, NamedTuple
 
+from harmony._locks import forks_wait
 from harmony._record import check_repeats
 from harmony.errors import quote
 
@@ -84,7 +85,8 @@ _meter: Final = _Meter()
 def load_jsonschema() -> Any:
     """The library jsonschema; ImportError, with what to do, where it is not installed."""
     try:
-        return import_module("jsonschema")
+        with forks_wait:
+            return import_module("jsonschema")
     except ImportError as error:
         raise ImportError("jsonschema is needed: pip install 'harmony-codec[lint]'") from error
 

@@ -16,8 +16,10 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("columns need pyarrow: pip install 'harmony-codec[cli]'") from error
 
+from harmony import vocabulary
 from harmony._arrow import NESTED_SCHEMA, SCHEMA, flat
 from harmony._engine import as_role
+from harmony._locks import Once, forks_wait
 from harmony._rows import ELSEWHERE, GIVEN, Source
 from harmony._tables import TableParser, buffer_of, checked_offsets
 from harmony.columns import build
@@ -52,6 +54,7 @@ def parse_batch(
     The GIL is not held but for what is not well-formed; `threads` share the completions. Raises TypeError and
     ValueError for wrong arguments, such as offsets that descend or end behind the tokens.
     """
+    _set_up()
     ids, originals = _ids(tokens)
     bounds = _bounds(offsets, len(ids))
     given = GIVEN.index(as_role(role))
@@ -94,6 +97,7 @@ def parse_table(
     A row whose tokens are null, or have a null among them, has an `error`. Raises TypeError for columns of other types,
     ValueError for names that the table does not have.
     """
+    _set_up()
     if tokens is None and text is None:
         tokens = "tokens"
     parser = TableParser(
@@ -107,6 +111,22 @@ def parse_table(
     if isinstance(table, pa.RecordBatchReader):
         return pa.RecordBatchReader.from_batches(schema, parser.parse(table))
     return pa.Table.from_batches(parser.parse(table.to_batches()), schema)
+
+
+def _use_arrow() -> bool:
+    """Has Arrow do once what it does when it is used first, such as to look for pandas.
+
+    It locks some of that. If another thread forked the process meanwhile, the child would wait for ever.
+    """
+    ids, bounds = memoryview(array("I", [vocabulary.END])), array("q", [0, 1])
+    columns = build(ids, memoryview(bounds), bytes([GIVEN.index(None)]), strict=False)
+    with forks_wait:
+        flat(columns)
+        checked_offsets(pa.array(bounds, pa.int64()), len(ids))
+    return True
+
+
+_set_up: Final = Once(_use_arrow)
 
 
 def _ids(tokens: Tokens | pa.Array) -> tuple[memoryview, Sequence[int] | None]:

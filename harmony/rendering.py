@@ -20,6 +20,7 @@ import msgspec
 
 from harmony import vocabulary
 from harmony._cache import Cache
+from harmony._locks import forks_wait
 from harmony._record import Record, check_finite, check_repeats, guarded, is_small, plain, written
 from harmony.errors import Fault, HarmonyError, RenderError, RenderTypeError
 from harmony.header import Header, Style, write_header
@@ -345,7 +346,8 @@ def render_many(
     done = [outcome for outcome in outcomes if isinstance(outcome, Rendering)]
     are_long = sum(one.size for one in done) > _LONG_MESSAGE * sum(len(one.messages) for one in done)
     if are_long and (os.cpu_count() or 1) > 1:
-        from concurrent.futures import ThreadPoolExecutor  # parsing and single conversations never need it
+        with forks_wait:
+            from concurrent.futures import ThreadPoolExecutor  # parsing and single conversations never need it
 
         pool = ThreadPoolExecutor(os.cpu_count())
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Literal, TypeAlias, get_args
 
 from harmony import machine, parser, vocabulary
+from harmony._locks import forks_wait
 from harmony.errors import Diagnostic, HarmonyError, printable, quote
 from harmony.header import KNOWN_CONTENT_TYPES, NOT_IN_NAMES, WORD
 from harmony.messages import Role
@@ -51,7 +52,8 @@ def validate(text_or_tokens: str | Tokens, start: Start = "conversation") -> lis
     character's offset, and the diagnostic is a Finding, with line, column and an excerpt. Of tokens, it is a token's
     index. After a fault, the next message is looked at. TypeError and ValueError for wrong arguments.
     """
-    import harmony.grammar as grammar  # Lark is loaded where it is needed
+    with forks_wait:
+        import harmony.grammar as grammar  # Lark is loaded where it is needed
 
     _check_start(start)
     if isinstance(text_or_tokens, str):

@@ -17,7 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harmony._locks import Once
+from harmony._locks import Once, forks_wait
 from harmony.errors import Fault, HarmonyError, quote
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ class Vocabulary:
         return self._encoder()
 
     def _new_encoder(self) -> tiktoken.Encoding:
-        import tiktoken
+        with forks_wait:
+            import tiktoken
 
         bounds = self.offsets.tolist()
         ranks = {self.data[bounds[rank] : bounds[rank + 1]]: rank for rank in range(FIRST_SPECIAL)}
@@ -200,7 +201,8 @@ class Vocabulary:
 
 def pack(official: bytes, *, origin: str) -> bytes:
     """The packed form of the official file's bytes, after its SHA-256 is checked; `origin` names it in errors."""
-    from hashlib import sha256  # parsing never needs it
+    with forks_wait:
+        from hashlib import sha256  # parsing never needs it
 
     advice = f"put the official {FILE_NAME} there (`harmony vocab export DIR` writes it)"
     if len(official) != FILE_SIZE:
@@ -221,7 +223,8 @@ def _unusable(name: str, reason: str, advice: str) -> HarmonyError:
 
 def shipped() -> Vocabulary:
     """The vocabulary of the packed file in the package, whatever TIKTOKEN_ENCODINGS_BASE says."""
-    path = files("harmony").joinpath("data", PACKED_NAME)
+    with forks_wait:  # it imports what reads the resources
+        path = files("harmony").joinpath("data", PACKED_NAME)
     try:
         return Vocabulary(path.read_bytes())
     except OSError as error:

@@ -244,6 +244,46 @@ assert child(work) == 0
 
 
 @posix
+def test_forks_at_many_moments_of_a_first_batch() -> None:
+    """The thread that loads stops at each fiftieth call of a function, and the process is forked."""
+    run(
+        """
+from harmony._locks import forks_wait
+
+calls, stopped, goes_on, ended = 0, threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+def stop(frame, event, argument):
+    global calls
+    calls += event == "call"
+    if event == "call" and calls % 50 == 0 and not forks_wait._is_owned():  # else the fork would wait for this thread
+        stopped.release()
+        goes_on.acquire()
+
+def work():
+    found = batch.parse_batch([200005, 17196, 200008, 64, 200007, 64], [0, 6])
+    assert found["content"].to_pylist() == ["a", "a"]
+
+def load():
+    sys.setprofile(stop)
+    work()
+    sys.setprofile(None)
+    ended.set()
+    stopped.release()
+
+thread = threading.Thread(target=load)
+thread.start()
+forks = 0
+while stopped.acquire() and not ended.is_set():
+    assert child(work) == 0
+    forks += 1
+    goes_on.release()
+thread.join()
+assert forks > 5
+"""
+    )
+
+
+@posix
 def test_a_fork_while_another_thread_builds_the_encoder() -> None:
     run(
         """
