@@ -129,8 +129,8 @@ def change():
             changed[1:] = wrong
             changed[1:] = right[1:]
 
-threading.Thread(target=change, daemon=True).start()
 table = pyarrow.table({"tokens": pyarrow.LargeListArray.from_arrays(pyarrow.array(listed), tokens)})
+threading.Thread(target=change, daemon=True).start()
 outcomes = set()
 for _ in range(300):
     for parse in (
@@ -294,8 +294,9 @@ for _ in range(3):
     loaded = vocabulary.read()
     thread = threading.Thread(target=lambda: loaded.encoder)
     thread.start()
-    while thread.is_alive() and sys._current_frames()[thread.ident].f_code.co_name != "_new_encoder":
-        pass
+    frame = None
+    while thread.is_alive() and (frame is None or frame.f_code.co_name != "_new_encoder"):
+        frame = sys._current_frames().get(thread.ident)
     assert child(lambda: loaded.encoder.encode("a")) == 0
     thread.join()
 """
