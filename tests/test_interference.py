@@ -42,8 +42,10 @@ def child(work):
 
 def run(program: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
     """Runs a program; it has to end by itself, and well."""
+    # Python 3.12 and later warn of what is tried here: to fork a process that has several threads.
+    ignored = "ignore:This process:DeprecationWarning"
     done = subprocess.run(
-        [sys.executable, "-c", _BEFORE + program, *arguments],
+        [sys.executable, "-W", ignored, "-c", _BEFORE + program, *arguments],
         env=os.environ | (environment or {}),
         capture_output=True,
         text=True,
