@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, Union, cast, get_ar
 
 import msgspec
 
-from harmony._repeats_py import VALUE_LENGTH
 from harmony.errors import quote
 
 if TYPE_CHECKING:
@@ -69,6 +68,12 @@ def checked(record: _Checked, name: str, value: object) -> Any:
 
 _ATOMS: Final = frozenset({str, int, float, bool, NoneType})
 
+#: The most values of small data.
+FEW: Final = 10_000
+#: Characters of a text that count as one value: no token has more.
+VALUE_LENGTH: Final = 128
+#: Data that is nested more deeply gets a closer look, which can say that it contains itself.
+DEEPEST: Final = 200
 #: How many values may be written again, for what holds them stands in several places: as many as a model reads tokens.
 MOST_REPEATED: Final = 1_048_576
 _STEPS_SHOWN: Final = 7  # of a path: from a message's content to a property of a tool

@@ -3,7 +3,7 @@
 
 from libc.math cimport isfinite
 
-from harmony._repeats_py import DEEPEST, FEW, VALUE_LENGTH
+from harmony._record import DEEPEST, FEW, VALUE_LENGTH
 
 cdef Py_ssize_t MOST = FEW
 cdef Py_ssize_t CHARACTERS = VALUE_LENGTH

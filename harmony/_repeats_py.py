@@ -7,14 +7,9 @@ or infinity, which JSON has no number for: nothing more has to be looked for.
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any, Final
+from typing import Any
 
-#: The most values of small data.
-FEW: Final = 10_000
-#: Characters of a text that count as one value: no token has more.
-VALUE_LENGTH: Final = 128
-#: Data that is nested more deeply gets the closer look, which can say that it contains itself.
-DEEPEST: Final = 200
+from harmony._record import DEEPEST, FEW, VALUE_LENGTH
 
 
 def is_small(data: list[Any]) -> bool:

@@ -12,9 +12,9 @@ import sys
 from array import array
 from binascii import a2b_base64, b2a_base64, crc32
 from collections.abc import Iterator
-from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
+from pkgutil import get_data
 from typing import TYPE_CHECKING, Final
 
 from harmony._locks import Once, forks_wait
@@ -223,12 +223,14 @@ def _unusable(name: str, reason: str, advice: str) -> HarmonyError:
 
 def shipped() -> Vocabulary:
     """The vocabulary of the packed file in the package, whatever TIKTOKEN_ENCODINGS_BASE says."""
-    with forks_wait:  # it imports what reads the resources
-        path = files("harmony").joinpath("data", PACKED_NAME)
+    name = f"data/{PACKED_NAME}"
     try:
-        return Vocabulary(path.read_bytes())
+        packed = get_data("harmony", name)  # importlib.resources would take a tenth of the time to import harmony
     except OSError as error:
-        raise _unusable(str(path), error.strerror or str(error), _REINSTALL) from None
+        raise _unusable(error.filename or name, error.strerror or str(error), _REINSTALL) from None
+    if packed is None:
+        raise _unusable(name, "harmony was imported by a loader that reads no data", _REINSTALL)
+    return Vocabulary(packed)
 
 
 def read() -> Vocabulary:

@@ -251,7 +251,7 @@ assert child(work) == 0
     reason="without the GIL, a fork waits in CPython 3.14 for a thread that stands in its profile function",
 )
 def test_forks_at_many_moments_of_a_first_batch() -> None:
-    """The thread that loads stops at each fiftieth call of a function, and the process is forked."""
+    """The thread that loads stops at each tenth call of a function, and the process is forked."""
     run(
         """
 from harmony._locks import forks_wait
@@ -261,7 +261,7 @@ calls, stopped, goes_on, ended = 0, threading.Semaphore(0), threading.Semaphore(
 def stop(frame, event, argument):
     global calls
     calls += event == "call"
-    if event == "call" and calls % 50 == 0 and not forks_wait._is_owned():  # else the fork would wait for this thread
+    if event == "call" and calls % 10 == 0 and not forks_wait._is_owned():  # else the fork would wait for this thread
         stopped.release()
         goes_on.acquire()
 
