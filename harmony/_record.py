@@ -137,10 +137,10 @@ def plain(value: Any, text: Callable[[str], str] = str) -> Any:
 
 def is_small(value: Any) -> bool:
     """Whether a record, or data, holds few values and no NaN, so that `check_repeats` and `check_finite` pass it."""
-    from harmony import parser  # the engines know messages, and messages are records
+    from harmony.parser import is_small as are_small  # the engines know messages, and messages are records
 
     data = value._data() if isinstance(value, Record) else [value]
-    return data is not None and parser.is_small(data)
+    return data is not None and are_small(data)
 
 
 def check_repeats(value: Any, most: int = MOST_REPEATED) -> None:

@@ -149,7 +149,7 @@ class Content(Record):
     def _data(self) -> list[Any] | None:
         tools = getattr(self, "tools", None)
         data: list[Any] = []
-        for space in dict.values(tools) if type(tools) is dict else [tools]:
+        for space in tools.values() if type(tools) is dict else [tools]:
             if type(space) is not ToolNamespaceConfig or type(space.tools) is not list:
                 return None
             for tool in space.tools:
