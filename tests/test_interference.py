@@ -105,6 +105,7 @@ def test_a_file_that_another_process_changes(tmp_path: Path) -> None:
 numpy.array(stream * count, "u4").tofile(sys.argv[1])
 writer = os.fork()
 if writer == 0:
+    signal.alarm(120)  # a signal that ends the reader does not end it
     change(numpy.memmap(sys.argv[1], "u4", "r+"))
 try:
     tokens = numpy.memmap(sys.argv[1], "u4", "r")
