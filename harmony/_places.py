@@ -31,7 +31,7 @@ class Place(msgspec.Struct, frozen=True):
 
     `file` is the index of the file, `offset` the uncompressed bytes (for a table: the batches) taken from it, and
     `number` that of the next line or row, from 1. `digest` is the XXH3 hash of those bytes, and of nothing for a table.
-    `stamp` is that of the file before it was read: None for what is no regular file, and where nothing was read.
+    `stamp` is the file's own before it was read; None if it is no regular file, or nothing was read of it.
     """
 
     file: int = 0
@@ -42,7 +42,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def stamp_of(name: str) -> Stamp | None:
-    """The stamp of a file, or of standard input for `-`; None for what is no regular file. Raises OSError."""
+    """The stamp of a file, or of standard input for `-`; None if it is no regular file. Raises OSError."""
     found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
     return (found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else None
 

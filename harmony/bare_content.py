@@ -65,8 +65,8 @@ BYTES: Final = bytes(
     for byte in range(256)
 )
 
-#: When a run has so many tokens, and each time that it has twice as many, it is looked at before a marker ends it: what
-#: is content by then takes less memory than a header does.
+#: A run of text in a header is looked at early when it has this many tokens, and again each time it has doubled. Text
+#: that turns out to be content takes less memory than a header.
 FIRST_LOOK: Final = 1 << 12
 
 # Where `<|start|>` is missing, so many tokens are looked at one by one: more than its first word mostly has.

@@ -185,7 +185,7 @@ def batch_of(lines: bytes, first: int, too_long: int = 0) -> Batch:
 
 
 def too_large(size: int) -> str:
-    """What is wrong with a record of so many bytes."""
+    """The sentence for a record that is too large: it has `size` bytes."""
     return f"expected no more bytes than `--max-record-size` allows, found {size:,}"
 
 

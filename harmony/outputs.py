@@ -3,7 +3,8 @@
 Decides what stands beside a file while it is written. `NAME.partial` holds what was written so far: lines, each write
 of them compressed by itself, or the journal of a table, an Arrow stream. `NAME.partial.state` says how much of it
 counts, and what the caller wants to find again. What was written after that is cut off, and is to be written anew.
-Both have checksums, the state of itself and of what counts of the partial file, so that nothing else is gone on with.
+The state file holds a checksum of itself, and one of the bytes of the partial file that count. A run goes on only if
+both are right.
 
 Does not know what a state or a run is. It does not wait for the disk until the end: what was kept outlives the process,
 and not the machine.
@@ -148,7 +149,7 @@ class Output:
             library_of(self._format)
         self._run = json.dumps(run).encode("ascii")  # the name of a file need not be Unicode
         self._size = 0
-        self._digest = xxh3_64()  # of so many bytes
+        self._digest = xxh3_64()  # of the `_size` bytes that were written
         self._schema: pa.Schema | None = None
         self._writer: TableWriter | None = None
         self._file: BinaryIO
@@ -248,7 +249,7 @@ class Output:
         self.state = kept.state
 
     def _take_up(self, size: int, digest: int) -> None:
-        """Goes on behind so many bytes of the partial file; ValueError where they are not those that were written."""
+        """Goes on behind the first `size` bytes of the partial file. ValueError if these are not what was written."""
         name = self._paths.partial.name
         while self._size < size and (data := self._file.read(min(size - self._size, _BLOCK))):
             self._digest.update(data)
