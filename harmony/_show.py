@@ -29,8 +29,8 @@ from harmony.results import ParseResult, RecordError
 _CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
 _SPECIAL_STYLE: Final = "bold magenta"
 _ASIDE_STYLE: Final = "italic dim"
-# Characters that content keeps and names do not: breaks, blanks, characters newer than Python, those that join letters and
-# emoji or vary them, and Arabic signs around numbers, which are format characters that can be seen.
+# Characters that content keeps and names do not: breaks, blanks, characters newer than Python, those that join or vary
+# letters and emoji, and Arabic signs around numbers, which are format characters that can be seen.
 _KEPT: Final = UNSEEN | set("\t\n\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u0890\u0891\u08e2")
 _KEPT_CATEGORIES: Final = frozenset({"Zs", "Co", "Cn"})
 # But not those that Unicode keeps free for more characters that are nothing by themselves.
