@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
@@ -36,7 +35,7 @@ def buffer_of(values: pa.Array, item: Literal["I", "q"]) -> memoryview:
     return memoryview(data).cast("B")[values.offset * width : (values.offset + len(values)) * width].cast(item)
 
 
-def checked_offsets(offsets: pa.Array, size: int) -> memoryview:
+def checked_offsets(offsets: pa.Array, size: int) -> pa.Array:
     """A copy of the offsets as int64, which ascend within `size` tokens. ValueError where they do not.
 
     They are copied before they are checked: the memory of an array can be that of a file that others write.
@@ -53,7 +52,7 @@ def checked_offsets(offsets: pa.Array, size: int) -> memoryview:
         )
     if bounds[0].as_py() < 0 or bounds[-1].as_py() > size:
         raise ValueError(f"Expected offsets in 0..{size}, found {bounds[0]} to {bounds[-1]} - at `offsets`")
-    return memoryview(copied).cast("q")
+    return bounds
 
 
 class TableParser:
@@ -224,9 +223,9 @@ def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, di
     kind = column.type.value_type
     lists = column.cast(pa.large_list(kind))
     bounds = checked_offsets(lists.offsets, len(lists.values))
-    first, stop = bounds[0], bounds[-1]
-    values = lists.values.slice(first, stop - first)
-    offsets = memoryview(array("q", [bound - first for bound in bounds])) if first else bounds
+    first = bounds[0].as_py()
+    offsets = buffer_of(pc.subtract(bounds, first), "q")
+    values = lists.values.slice(first, offsets[-1])
     elsewhere: dict[int, Source] = {}
     for row in _rows_where(_outside(values), offsets):
         elsewhere[row] = column[row].as_py()

@@ -147,7 +147,7 @@ def _bounds(offsets: Sequence[int] | Buffer | pa.Array, size: int) -> memoryview
     bounds = offsets if isinstance(offsets, pa.Array) else _integers(offsets)
     if not pa.types.is_integer(bounds.type) or bounds.null_count:
         raise TypeError(f"Expected integers without a null, got `{bounds.type}` - at `offsets`")
-    return checked_offsets(bounds, size)
+    return buffer_of(checked_offsets(bounds, size), "q")
 
 
 def _integers(offsets: Sequence[int] | Buffer) -> pa.Array:
