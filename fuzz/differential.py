@@ -278,7 +278,7 @@ def _contents(tokens: list[int]) -> Iterator[str]:
             while stop < len(tokens) and 0 <= tokens[stop] < FIRST_SPECIAL:
                 stop += 1
             text = ENCODING.decode(tokens[place:stop])
-            if "\ufffd" not in text:  # what is no UTF-8 may be joined to what follows
+            if "\ufffd" not in text:  # else bytes that are not UTF-8 may join with those that follow
                 yield text
 
 

@@ -148,7 +148,7 @@ class Judge:
         return [] if ours.accepted or repaired == rescued else [Difference((LENIENT,), given.marked, given.role)]
 
     def _stream(self, given: Input, ours: Outcome, theirs: Outcome) -> list[Difference]:
-        """Streams of what both accept may differ only in when bytes that are not UTF-8 become U+FFFD."""
+        """If both accept an input, their streams differ only in the token at which invalid UTF-8 becomes U+FFFD."""
         if not ours.accepted or ours != theirs:
             return []
         fields = self._fields_that_differ(given.tokens, given.role)

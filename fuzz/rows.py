@@ -114,7 +114,7 @@ def loose_dot(header: str, given: str | None) -> Iterator[str]:
 
 
 def channel_that_is_no_word(header: str, given: str | None) -> Iterator[str]:
-    """`commentary?`: what is no letter or digit of the channel's name is `_`."""
+    """`commentary?`: each character of the channel's name but letters and digits becomes `_`."""
 
     def words_alone(match: re.Match[str]) -> str:
         return CHANNEL + re.sub(rf"(?![\w.-]){_NAME_CHARACTER}", "_", match[1])

@@ -99,7 +99,7 @@ class Choices:
         self._place = 0
 
     def number(self, size: int) -> int:
-        """A signed integer of so many bytes."""
+        """A signed integer, made of the next bytes."""
         self._place += size
         return int.from_bytes(self._data[self._place - size : self._place].ljust(size, b"\0"), "little", signed=True)
 
