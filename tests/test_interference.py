@@ -60,7 +60,7 @@ _CHANGING: Final = """
 from harmony.parser import COMPILED
 
 stream = [200005, 17196, 200008, *[64] * 60, 200002]
-count = 5000 if COMPILED else 50
+count, turns = (5000, 400) if COMPILED else (50, 40)
 offsets = numpy.arange(count + 1) * len(stream)
 
 def change(tokens):
@@ -87,7 +87,7 @@ still = tokens[count * len(stream):].copy()  # behind the conversations that cha
 bounds = numpy.arange(count + 6) * len(stream)
 expected = batch.parse_batch(still, bounds[:6]).drop_columns(["conversation"]).to_pylist()
 threading.Thread(target=change, args=(tokens[:count * len(stream)],), daemon=True).start()
-for _ in range(400):
+for _ in range(turns):
     rows = batch.parse_batch(tokens, bounds, threads={threads})
     behind = rows.filter(pyarrow.compute.greater_equal(rows["conversation"], count)).drop_columns(["conversation"])
     assert behind.to_pylist() == expected
@@ -109,7 +109,7 @@ if writer == 0:
     change(numpy.memmap(sys.argv[1], "u4", "r+"))
 try:
     tokens = numpy.memmap(sys.argv[1], "u4", "r")
-    for turn in range(400):
+    for turn in range(turns):
         rows = batch.parse_batch(tokens, offsets, threads=1 + turn % 2)
         assert set(rows["conversation"].to_pylist()) == set(range(count))
 finally:
@@ -137,7 +137,7 @@ def change():
 table = pyarrow.table({"tokens": pyarrow.LargeListArray.from_arrays(pyarrow.array(listed), tokens)})
 threading.Thread(target=change, daemon=True).start()
 outcomes = set()
-for _ in range(300):
+for _ in range(turns):
     for parse in (
         lambda: batch.parse_batch(tokens, offsets),
         lambda: batch.parse_batch(tokens, pyarrow.array(offsets), threads=2),
