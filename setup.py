@@ -17,11 +17,21 @@ flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-g0"]
 extensions = [
     Extension(
         f"harmony.{name}",
-        [f"harmony/{name}.pyx"],
-        depends=[f"harmony/{name}.pxd" for name in ("_column_rows", "_content", "_memory", "_moves")],
+        [f"harmony/{name.replace('.', '/')}.pyx"],
+        depends=[
+            f"harmony/{name}.pxd" for name in ("columns/memory", "parsing/content", "parsing/moves_c", "runtime/memory")
+        ],
         extra_compile_args=flags,
         optional=choice != "yes",
     )
-    for name in ("_moves", "_parser", "_scan", "_repeats", "_column_rows", "_columns", "_lines")
+    for name in (
+        "messages.repeats_c",
+        "parsing.moves_c",
+        "parsing.parser_c",
+        "parsing.scan_c",
+        "columns.memory",
+        "columns.build_c",
+        "logs.json_c",
+    )
 ]
 setup(ext_modules=[] if choice == "no" else extensions)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.tools import TOOLS
-from harmony import vocabulary
-from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, START, STOPS
+from harmony.format import vocabulary
+from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, START, STOPS
 
 SAMPLES: Final = Path(__file__).parent.parent / "examples" / "completions.jsonl"
 

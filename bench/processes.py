@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from bench import corpus
 from bench.subjects import FORK, SUBJECTS
-from harmony import vocabulary
+from harmony.format import vocabulary
 
 ROOT: Final = Path(__file__).parent.parent
 _UNIT_BYTES: Final = 1024 * 1024 if sys.platform == "darwin" else 1024  # a MB, in units of ru_maxrss

@@ -15,7 +15,7 @@ from bench import commands, corpus
 from bench.cases import Case, Entry, cases, growths
 from bench.processes import Input, Setting
 from bench.subjects import OURS, PYTHON, Harmony, HarmonyPython
-from harmony.parser import COMPILED
+from harmony.runtime.compiled import COMPILED
 
 _ENGINE = OURS if COMPILED else PYTHON
 _SIZE = 10_000  # of what the curves show, or the last of a curve that ends before it

@@ -12,7 +12,7 @@ import ray
 from ray.data.expressions import col
 
 import harmony.ray
-from harmony.logs import Task
+from harmony.logs.convert import Task
 
 log = Path(__file__).parent / "completions.jsonl"
 ray.init(log_to_driver=False)

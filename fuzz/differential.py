@@ -19,16 +19,16 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from fuzz.streams import ENCODING, smallest, stream
 from harmony import Diagnostic, HarmonyError, Message, Role, TextContent
-from harmony._arrow import flat
-from harmony._rows import ELSEWHERE, GIVEN
 from harmony.batch import SCHEMA, parse_batch
-from harmony.header import NOT_IN_NAMES
-from harmony.vocabulary import FIRST_SPECIAL, LAST_TOKEN, MESSAGE, special_tokens_in
+from harmony.columns.arrow import flat
+from harmony.columns.rows import ELSEWHERE, GIVEN
+from harmony.format.header import NOT_IN_NAMES
+from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN, MESSAGE, special_tokens_in
 
 _COMPILED: Final = os.environ.get("HARMONY_EXTENSION") != "no"
 #: The engines, and the builders of columns; the first engine is the one that all else is compared with.
-ENGINES: Final = [import_module(f"harmony.{name}") for name in ["_parser_py"] + ["_parser"] * _COMPILED]
-BUILDERS: Final = [import_module(f"harmony.{name}") for name in ["_columns_py"] + ["_columns"] * _COMPILED]
+ENGINES: Final = [import_module(f"harmony.{name}") for name in ["parsing.parser_py"] + ["parsing.parser_c"] * _COMPILED]
+BUILDERS: Final = [import_module(f"harmony.{name}") for name in ["columns.build_py"] + ["columns.build_c"] * _COMPILED]
 
 #: Streams with the same given role, which go into columns together.
 _BATCH: Final = 64

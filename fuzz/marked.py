@@ -12,7 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from harmony import load_harmony_encoding, vocabulary
+from harmony import load_harmony_encoding
+from harmony.format import vocabulary
 
 FIRST: Final = 0xF0000
 

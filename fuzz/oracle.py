@@ -27,8 +27,10 @@ from unittest.mock import patch
 from fuzz.marked import END, MARKS, MESSAGE, NO_TOKEN, START, STOPS, content, shown, spelled_out, to_tokens
 from fuzz.oracle_inputs import Input, inputs
 from fuzz.rows import HEADER_ROWS, TRANSLATIONS
-from harmony import HarmonyError, load_harmony_encoding, parser, validate, vocabulary
-from harmony.validation import Start
+from harmony import HarmonyError, load_harmony_encoding, validate
+from harmony.format import vocabulary
+from harmony.format.machine import Start
+from harmony.parsing import engine
 
 Message: TypeAlias = tuple[str | None, ...]  # role, name, channel, recipient, content type, text
 
@@ -317,7 +319,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        judge = Judge(parser, load_oracle(Path(folder)))
+        judge = Judge(engine, load_oracle(Path(folder)))
     explained: dict[str, list[Difference]] = defaultdict(list)
     left = parses = 0
     for given in inputs(arguments.seed, arguments.count):

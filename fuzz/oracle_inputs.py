@@ -27,7 +27,7 @@ from fuzz.marked import (
     mark,
     to_tokens,
 )
-from harmony import vocabulary
+from harmony.format import vocabulary
 
 ROLES: Final = (None, "assistant", "user", "tool")
 

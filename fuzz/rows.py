@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 from fuzz.marked import CHANNEL, CONSTRAIN, MARKS
-from harmony.header import KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE
-from harmony.messages import ROLES
+from harmony.format.header import KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE
+from harmony.messages.model import ROLES
 
 Row: TypeAlias = Callable[[str, str | None], Iterator[str]]
 

@@ -9,8 +9,20 @@ from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
-from harmony import HarmonyEncoding, Role, load_harmony_encoding, vocabulary
-from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, LAST_TOKEN, MESSAGE, RETURN, START, STOPS
+from harmony import HarmonyEncoding, Role, load_harmony_encoding
+from harmony.format import vocabulary
+from harmony.format.vocabulary import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    END,
+    FIRST_SPECIAL,
+    LAST_TOKEN,
+    MESSAGE,
+    RETURN,
+    START,
+    STOPS,
+)
 
 T = TypeVar("T")
 

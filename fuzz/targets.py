@@ -19,10 +19,10 @@ from fuzz.differential import ENGINES, Case, Check, difference, first_checks, ro
 from fuzz.streams import AUTHORS, ENCODING, HEADERS, MARKERS, NO_IDS, SPACES, TEXTS, WORDS, encoded
 from harmony import Role
 from harmony.batch import NESTED_SCHEMA, SCHEMA, parse_table
-from harmony.completions import parse_lines
-from harmony.jsonl import Names
-from harmony.messages import flat_messages
-from harmony.vocabulary import SPECIAL_TEXTS, START
+from harmony.format.vocabulary import SPECIAL_TEXTS, START
+from harmony.logs.completions import parse_lines
+from harmony.logs.records import Names
+from harmony.messages.model import flat_messages
 
 T = TypeVar("T")
 

@@ -18,10 +18,11 @@ import pyarrow as pa
 
 from fuzz.differential import ENGINES, Case, first_difference, rows_of
 from fuzz.streams import AUTHORS, HEADERS, encoded, with_faults
-from harmony import Role, vocabulary
-from harmony._arrow import plain, without_dictionaries
+from harmony import Role
 from harmony.batch import SCHEMA, parse_batch
-from harmony.vocabulary import CALL, END, FIRST_SPECIAL, MESSAGE, RETURN, START
+from harmony.columns.arrow import plain, without_dictionaries
+from harmony.format import vocabulary
+from harmony.format.vocabulary import CALL, END, FIRST_SPECIAL, MESSAGE, RETURN, START
 
 Ids: TypeAlias = numpy.ndarray[Any, numpy.dtype[numpy.uint32]]
 

@@ -17,8 +17,9 @@ from typing import Any, Final, TypeAlias, get_args
 
 from lark import Lark, Transformer, Tree, UnexpectedInput, UnexpectedToken
 
-from harmony import parser, vocabulary
-from harmony.validation import Start
+from harmony.format import vocabulary
+from harmony.format.machine import Start
+from harmony.parsing import engine
 
 #: Tells what would have been accepted at a place: the names of terminals.
 Accepted: TypeAlias = Callable[[], set[str]]
@@ -91,7 +92,7 @@ class LaidOut:
         in_content = False
         start = offset = 0
         while start < len(tokens):
-            stop = parser.next_special(tokens, start)
+            stop = engine.next_special(tokens, start)
             if start < stop:
                 piece = _ordinary(tokens[start:stop], in_content)
             else:
@@ -118,7 +119,7 @@ class LaidOut:
             return start
         token_bytes = vocabulary.load().token_bytes
         # Only a header has faults within a piece, and there each character is as many bytes as it was read from.
-        before = parser.decode_bytes(self._tokens[start:stop]).decode(errors="surrogateescape")
+        before = engine.decode_bytes(self._tokens[start:stop]).decode(errors="surrogateescape")
         size = len(before[: offset - self._offsets[number]].encode(errors="surrogateescape"))
         ends = accumulate(len(token_bytes(token)) for token in self._tokens[start:stop])
         return start + next(index for index, end in enumerate(ends) if end > size)
@@ -126,7 +127,7 @@ class LaidOut:
 
 def _ordinary(tokens: memoryview, in_content: bool) -> str:
     """What neighbouring ordinary tokens say, without a `<`."""
-    data = parser.decode_bytes(tokens)
+    data = engine.decode_bytes(tokens)
     if in_content:
         return data.decode(errors="replace").replace("<", _NO_MARKER)
     return _NO_UTF_8.sub(_NO_MARKER, data.decode(errors="surrogateescape")).replace("<", _NO_MARKER)

@@ -2,40 +2,41 @@
 
 import typing as _typing
 
+from harmony.checking.rules import lint as lint
+from harmony.checking.validation import Finding as Finding
+from harmony.checking.validation import is_valid as is_valid
+from harmony.checking.validation import validate as validate
 from harmony.encoding import HarmonyEncoding as HarmonyEncoding
 from harmony.encoding import HarmonyEncodingName as HarmonyEncodingName
 from harmony.encoding import load_harmony_encoding as load_harmony_encoding
 from harmony.errors import Diagnostic as Diagnostic
 from harmony.errors import HarmonyError as HarmonyError
 from harmony.errors import RenderError as RenderError
-from harmony.lint import lint as lint
-from harmony.messages import Author as Author
-from harmony.messages import ChannelConfig as ChannelConfig
-from harmony.messages import Content as Content
-from harmony.messages import Conversation as Conversation
-from harmony.messages import DeveloperContent as DeveloperContent
-from harmony.messages import Message as Message
-from harmony.messages import ReasoningEffort as ReasoningEffort
-from harmony.messages import Role as Role
-from harmony.messages import SystemContent as SystemContent
-from harmony.messages import TextContent as TextContent
-from harmony.messages import ToolDescription as ToolDescription
-from harmony.messages import ToolNamespaceConfig as ToolNamespaceConfig
-from harmony.parser import StreamableParser as StreamableParser
-from harmony.rendering import RenderConversationConfig as RenderConversationConfig
-from harmony.rendering import RenderOptions as RenderOptions
-from harmony.rendering import drop_analysis as drop_analysis
+from harmony.messages.model import Author as Author
+from harmony.messages.model import ChannelConfig as ChannelConfig
+from harmony.messages.model import Content as Content
+from harmony.messages.model import Conversation as Conversation
+from harmony.messages.model import DeveloperContent as DeveloperContent
+from harmony.messages.model import Message as Message
+from harmony.messages.model import ReasoningEffort as ReasoningEffort
+from harmony.messages.model import Role as Role
+from harmony.messages.model import SystemContent as SystemContent
+from harmony.messages.model import TextContent as TextContent
+from harmony.messages.model import ToolDescription as ToolDescription
+from harmony.messages.model import ToolNamespaceConfig as ToolNamespaceConfig
+from harmony.parsing.engine import StreamableParser as StreamableParser
+from harmony.rendering.renderer import RenderConversationConfig as RenderConversationConfig
+from harmony.rendering.renderer import RenderOptions as RenderOptions
+from harmony.rendering.renderer import drop_analysis as drop_analysis
 from harmony.results import ParseResult as ParseResult
 from harmony.results import RenderedSpan as RenderedSpan
 from harmony.results import RenderResult as RenderResult
 from harmony.results import Segment as Segment
 from harmony.results import Span as Span
 from harmony.results import StreamState as StreamState
-from harmony.validation import Finding as Finding
-from harmony.validation import is_valid as is_valid
-from harmony.validation import validate as validate
+from harmony.runtime import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "Author",
     "ChannelConfig",
@@ -80,7 +81,7 @@ else:
         if name == "batch":  # needs pyarrow, which takes longer to load than all else here
             from importlib import import_module
 
-            from harmony._locks import forks_wait
+            from harmony.runtime.locks import forks_wait
 
             with forks_wait:
                 return import_module("harmony.batch")

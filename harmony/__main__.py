@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Runs the command line, which needs the extra `cli`."""
     try:
-        from harmony.cli import run
+        from harmony.cli.commands import run
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "typer", "xxhash"):
             raise

@@ -16,16 +16,15 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("columns need pyarrow: pip install 'harmony-codec[cli]'") from error
 
-from harmony import vocabulary
-from harmony._arrow import NESTED_SCHEMA, SCHEMA, flat
-from harmony._engine import as_role
-from harmony._locks import Once, forks_wait
-from harmony._rows import ELSEWHERE, GIVEN, Source
-from harmony._tables import TableParser, buffer_of, checked_offsets
-from harmony.columns import build
-from harmony.messages import Role
-from harmony.parser import as_buffer
-from harmony.tokens import Tokens, as_sequence
+from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, flat
+from harmony.columns.engine import build
+from harmony.columns.rows import ELSEWHERE, GIVEN, Source
+from harmony.columns.tables import TableParser, buffer_of, checked_offsets
+from harmony.format import vocabulary
+from harmony.messages.model import Role, as_role
+from harmony.parsing.engine import as_buffer
+from harmony.parsing.tokens import Tokens, as_sequence
+from harmony.runtime.locks import Once, forks_wait
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

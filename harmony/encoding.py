@@ -11,16 +11,23 @@ from typing import Final, Literal, TypeVar, get_args
 
 import msgspec
 
-from harmony import parser, vocabulary
-from harmony._cache import CacheInfo
-from harmony._engine import as_role
-from harmony._locks import Once
-from harmony._record import unchecked
 from harmony.errors import Fault, HarmonyError, quote
-from harmony.messages import Conversation, Message, Role
-from harmony.rendering import Purpose, RenderConversationConfig, Renderer, Rendering, RenderOptions, render_many
+from harmony.format import vocabulary
+from harmony.messages.model import Conversation, Message, Role, as_role
+from harmony.messages.record import unchecked
+from harmony.parsing import engine
+from harmony.parsing.tokens import Tokens, as_id, as_sequence
+from harmony.rendering.cache import CacheInfo
+from harmony.rendering.renderer import (
+    Purpose,
+    RenderConversationConfig,
+    Renderer,
+    Rendering,
+    RenderOptions,
+    render_many,
+)
 from harmony.results import ParseResult, RenderResult
-from harmony.tokens import Tokens, as_id, as_sequence
+from harmony.runtime.locks import Once
 
 
 class HarmonyEncodingName(str, Enum):
@@ -103,12 +110,12 @@ class HarmonyEncoding:
 
         Special tokens are written out. Raises HarmonyError for an id of no token.
         """
-        return parser.decode_bytes(tokens).decode(errors=errors)
+        return engine.decode_bytes(tokens).decode(errors=errors)
 
     def decode_utf8(self, tokens: Tokens) -> str:
         """The text of token ids; HarmonyError where they do not decode to UTF-8."""
         sequence = as_sequence(tokens)
-        data = parser.decode_bytes(sequence)
+        data = engine.decode_bytes(sequence)
         try:
             return data.decode()
         except UnicodeDecodeError as error:
@@ -270,7 +277,7 @@ class HarmonyEncoding:
         With `strict=False` it raises no HarmonyError: what is wrong is repaired, as docs/repairs.md shows, each repair
         is one of the result's `diagnostics`, and what strict parsing takes is read alike.
         """
-        return parser.parse(tokens, role, strict=strict)
+        return engine.parse(tokens, role, strict=strict)
 
     def parse_text(
         self, text: str, role: Role | str | None = None, *, strict: bool = True, stripped: bool = False
@@ -288,13 +295,13 @@ class HarmonyEncoding:
             raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
         if stripped and role is None and next(vocabulary.special_tokens_in(text), None) is None:
             role = Role.ASSISTANT  # whose text it is that says no more
-        return parser.parse_text(text, role, strict=strict, stripped=stripped)
+        return engine.parse_text(text, role, strict=strict, stripped=stripped)
 
     def parse_messages_from_completion_tokens(
         self, tokens: Tokens, role: Role | str | None = None, *, strict: bool = True
     ) -> list[Message]:
         """The messages of a completion, as `parse` reads them."""
-        return parser.parse(tokens, role, strict=strict).messages
+        return engine.parse(tokens, role, strict=strict).messages
 
 
 def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:

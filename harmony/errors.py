@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 if TYPE_CHECKING:
-    from harmony.messages import Message
+    from harmony.messages.model import Message
 
 #: What is nothing by itself, though `isprintable` lets it through: Unicode's default ignorable letters and marks, such
 #: as variation selectors, and the empty pattern of Braille.
@@ -127,6 +127,19 @@ class Diagnostic(msgspec.Struct, frozen=True):
     code: str
     message: str
     position: int
+
+
+class RecordError(msgspec.Struct, frozen=True):
+    """Why nothing came of a record; `position` is that of a HarmonyError, None where the record itself is wrong."""
+
+    code: str
+    message: str
+    position: int | None
+
+
+def too_large(size: int) -> str:
+    """The sentence for a record that is too large: it has `size` bytes."""
+    return f"expected no more bytes than `--max-record-size` allows, found {size:,}"
 
 
 class HarmonyError(RuntimeError):

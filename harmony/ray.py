@@ -31,17 +31,17 @@ from ray.data.datasource import Datasource, ReadTask
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.data.expressions import monotonically_increasing_id
 
-from harmony import logs
-from harmony._arrow import without_dictionaries
-from harmony._engine import as_role
-from harmony._places import Place
-from harmony._remote import Folder, Source, cut, find, folder_of
-from harmony._tables import TableParser
-from harmony.completions import Kinds, Tally
+from harmony.columns.arrow import without_dictionaries
+from harmony.columns.tables import TableParser
 from harmony.errors import printable
-from harmony.files import TABLES, Unreadable, format_of
-from harmony.messages import Role
-from harmony.outputs import Output, TableWriter, check_apart, check_columns
+from harmony.logs import convert
+from harmony.logs.completions import Tally
+from harmony.logs.fields import Kinds
+from harmony.logs.inputs import TABLES, Unreadable, format_of
+from harmony.logs.outputs import Output, TableWriter, check_apart, check_columns
+from harmony.logs.places import Place
+from harmony.logs.remote import Folder, Source, cut, find, folder_of
+from harmony.messages.model import Role, as_role
 
 __all__ = ["parse", "read_lines", "run"]
 
@@ -125,19 +125,19 @@ def read_lines(paths: str | Sequence[str], *, filesystem: Any = None) -> ray.dat
 
 
 def run(
-    task: logs.Task,
+    task: convert.Task,
     inputs: Sequence[str],
     output: str,
     *,
     filesystem: Any = None,
-    watch: logs.Watcher | None = None,
+    watch: convert.Watcher | None = None,
 ) -> Tally:
     """Parses all inputs, files and folders, on the cluster that there is, or else on one begun here; what was in them.
 
     The output is a folder if its name ends in `/`, has no suffix, or is that of a local folder: new, or empty. It gets
     the files part-00000.jsonl and so on (.parquet where `task.to` is "rows"), in the order of the input, and `_SUCCESS`
     when all are there. Until then they are in `.partial` inside. Any other name is that of one local file, which this
-    process writes as `logs.convert` does, to the same lines and rows. Two runs at a time must not have one output.
+    process writes as `convert.convert` does, to the same lines and rows. Two runs at a time must not have one output.
 
     Inputs are local or URIs, and so is a folder; `filesystem` is pyarrow's or fsspec's, and then that of all of them.
     Raises Unreadable where an input ends in a fault: the first of them, in the order of the inputs; TypeError and
@@ -298,7 +298,7 @@ def _batch_of(data: bytes) -> pa.RecordBatch:
     return pa.ipc.open_stream(data).read_next_batch()
 
 
-def _kinds(task: logs.Task, sources: Sequence[Source]) -> dict[str, Any] | None:
+def _kinds(task: convert.Task, sources: Sequence[Source]) -> dict[str, Any] | None:
     """The columns of JSON fields, which the first piece of lines decides; None where there is none."""
     if task.to != "rows":
         return None
@@ -308,13 +308,13 @@ def _kinds(task: logs.Task, sources: Sequence[Source]) -> dict[str, Any] | None:
         try:
             with closing(cut(source, task.max_record_size)) as pieces:
                 for piece, _ in pieces:
-                    return logs.kinds_in(task, piece)
+                    return convert.kinds_in(task, piece)
         except (Unreadable, ImportError):  # told in its place
             return None
     return None
 
 
-def _parsed(rows: Iterable[Row], task: logs.Task, kinds: Kinds) -> Iterator[Row]:
+def _parsed(rows: Iterable[Row], task: convert.Task, kinds: Kinds) -> Iterator[Row]:
     for row in rows:
         if row["fault"] is None:
             try:
@@ -327,7 +327,7 @@ def _parsed(rows: Iterable[Row], task: logs.Task, kinds: Kinds) -> Iterator[Row]
         yield row
 
 
-def _parse_block(block: pa.Table, task: logs.Task, kinds: Kinds) -> Iterator[pa.Table]:
+def _parse_block(block: pa.Table, task: convert.Task, kinds: Kinds) -> Iterator[pa.Table]:
     for row in _parsed(_in_block(block), task, kinds):
         yield _block(row, _MADE)
 
@@ -350,7 +350,7 @@ def _tally(row: Row) -> Tally:
 
 
 def _into_file(
-    task: logs.Task,
+    task: convert.Task,
     inputs: Sequence[str],
     output: str,
     pieces: ray.data.Dataset,
@@ -358,23 +358,23 @@ def _into_file(
     watch: Callable[[int, Tally], None],
 ) -> Tally:
     """Writes here what all nodes made of the pieces. What comes before a fault is kept as one machine keeps it."""
-    state = logs.State(kinds=kinds)
-    with Output(output, logs.run_of(task, inputs), resume=False) as target:
+    state = convert.State(kinds=kinds)
+    with Output(output, convert.run_of(task, inputs), resume=False) as target:
         try:
             for row in _given(_mapped(pieces, _parse_block, task=task, kinds=kinds or {})):
                 made = row["data"] if task.to == "lines" else pickle.loads(row["data"])
-                logs.write(target, made, state.tally.records)
+                convert.write(target, made, state.tally.records)
                 state.add(_tally(row), msgspec.msgpack.decode(row["after"], type=Place))
                 watch(row["taken"], state.tally)
         except Unreadable:
             target.keep(state)
             raise
-        logs.finish(target, task, state.tally)
+        convert.finish(target, task, state.tally)
     return state.tally
 
 
 def _into_folder(
-    task: logs.Task,
+    task: convert.Task,
     folder: Folder,
     pieces: ray.data.Dataset,
     kinds: dict[str, Any] | None,
@@ -431,7 +431,7 @@ def _write_block(block: pa.Table, folder: Folder, before: Mapping[tuple[int, int
         yield _block(_write_part(_in_block(block), folder, before), _PARTS)
 
 
-def _parse_and_write_block(block: pa.Table, folder: Folder, task: logs.Task, kinds: Kinds) -> Iterator[pa.Table]:
+def _parse_and_write_block(block: pa.Table, folder: Folder, task: convert.Task, kinds: Kinds) -> Iterator[pa.Table]:
     if block.num_rows:
         yield _block(_write_part(_parsed(_in_block(block), task, kinds), folder, {}), _PARTS)
 
@@ -455,7 +455,7 @@ def _write_part(rows: Iterable[Row], folder: Folder, before: Mapping[tuple[int, 
                     file.write(row["data"])
                 else:
                     made = pickle.loads(row["data"])
-                    for batch in logs.written(made, before.get((row["file"], row["first"]), 0)):
+                    for batch in convert.written(made, before.get((row["file"], row["first"]), 0)):
                         if writer is None:
                             part["schema"] = batch.schema.serialize().to_pybytes()
                             writer = stack.enter_context(closing(TableWriter(file, "parquet", batch.schema)))

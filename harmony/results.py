@@ -9,9 +9,9 @@ from typing import Final, Literal, TypeVar, overload
 
 import msgspec
 
-from harmony import vocabulary
 from harmony.errors import Diagnostic
-from harmony.messages import Message, Role
+from harmony.format import vocabulary
+from harmony.messages.model import Message, Role
 
 
 class StreamState(Enum):
@@ -153,11 +153,3 @@ class ParseResult(msgspec.Struct, frozen=True):
     spans: list[Span]
     complete: bool
     next_role: Role | None
-
-
-class RecordError(msgspec.Struct, frozen=True):
-    """Why nothing came of a record; `position` is that of a HarmonyError, None where the record itself is wrong."""
-
-    code: str
-    message: str
-    position: int | None

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 import harmony
-from harmony import vocabulary
+from harmony.format import vocabulary
 
 hypothesis.settings.register_profile("harmony", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.load_profile("harmony")
@@ -22,7 +22,9 @@ hypothesis.settings.load_profile("harmony")
 sys.path.append(str(Path(__file__).parent.parent))
 
 # A missing extension is an error, not a reason to test less; only HARMONY_EXTENSION=no leaves it out.
-ENGINES = ["harmony._parser_py"] + (["harmony._parser"] if os.environ.get("HARMONY_EXTENSION") != "no" else [])
+ENGINES = ["harmony.parsing.parser_py"] + (
+    ["harmony.parsing.parser_c"] if os.environ.get("HARMONY_EXTENSION") != "no" else []
+)
 
 
 @pytest.fixture(scope="session", params=ENGINES)

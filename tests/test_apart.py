@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from test_cli import CONVERSATIONS, GOOD, SAMPLE, harmony
 
-from harmony import vocabulary
-from harmony.outputs import check_apart
+from harmony.format import vocabulary
+from harmony.logs.outputs import check_apart
 
 LOG = SAMPLE.read_bytes()
 BESIDE = ["", ".partial", ".partial.state", ".partial.state.new", ".partial.whole"]

@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_lenient import ANYTHING, mutated
 
-from harmony import HarmonyError, Role, load_harmony_encoding, vocabulary
+from harmony import HarmonyError, Role, load_harmony_encoding
 from harmony.batch import NESTED_SCHEMA, SCHEMA, parse_batch
-from harmony.results import RecordError
-from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, LAST_TOKEN, MESSAGE, RETURN, START
+from harmony.errors import RecordError
+from harmony.format import vocabulary
+from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, LAST_TOKEN, MESSAGE, RETURN, START
 
 ENCODING = load_harmony_encoding("HarmonyGptOss")
 FINDING = {"code", "message", "position"}

@@ -11,9 +11,9 @@ from talk import conversation, message, talk
 
 from harmony import (
     HarmonyEncoding,
-    rendering,
 )
-from harmony._cache import Cache
+from harmony.rendering import renderer
+from harmony.rendering.cache import Cache
 
 
 def test_what_was_changed_is_rendered_anew(encoding: HarmonyEncoding) -> None:
@@ -45,7 +45,7 @@ def test_one_message_more_encodes_that_message_alone(encoding: HarmonyEncoding) 
 def test_the_cache_is_bounded(encoding: HarmonyEncoding) -> None:
     whole = talk()
     tokens = encoding.render_conversation(whole)
-    assert encoding.cache_info().max_bytes == rendering.CACHE_BYTES == 64_000_000
+    assert encoding.cache_info().max_bytes == renderer.CACHE_BYTES == 64_000_000
     assert 0 < encoding.cache_info().bytes <= 64_000_000
     try:
         encoding.resize_cache(0)
@@ -59,7 +59,7 @@ def test_the_cache_is_bounded(encoding: HarmonyEncoding) -> None:
         encoding.render(message("user", "large " * 10_000))
         assert encoding.cache_info().bytes <= 20_000
     finally:
-        encoding.resize_cache(rendering.CACHE_BYTES)
+        encoding.resize_cache(renderer.CACHE_BYTES)
     assert encoding.render_conversation(whole) == tokens
 
 
@@ -112,4 +112,4 @@ def test_threads_share_the_cache(encoding: HarmonyEncoding) -> None:
         info = encoding.cache_info()
         assert info.bytes <= 30_000
     finally:
-        encoding.resize_cache(rendering.CACHE_BYTES)
+        encoding.resize_cache(renderer.CACHE_BYTES)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from harmony import Conversation, RenderConversationConfig, load_harmony_encoding, vocabulary
+from harmony import Conversation, RenderConversationConfig, load_harmony_encoding
+from harmony.format import vocabulary
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLE = EXAMPLES / "completions.jsonl"

@@ -19,14 +19,16 @@ from test_batch import checked, conversation, ids, in_rows, joined, stream
 from test_lenient import ANYTHING, mutated
 
 from harmony import Role
-from harmony._arrow import flat, nested
-from harmony._rows import ELSEWHERE, END_VALUES, GIVEN
 from harmony.batch import NESTED_SCHEMA, SCHEMA, parse_table
-from harmony.results import RecordError
-from harmony.vocabulary import END, MESSAGE, RETURN, START
+from harmony.columns.arrow import flat, nested
+from harmony.columns.rows import ELSEWHERE, END_VALUES, GIVEN
+from harmony.errors import RecordError
+from harmony.format.vocabulary import END, MESSAGE, RETURN, START
 
 #: The builder in Python, and the compiled one.
-BUILDERS = ["harmony._columns_py"] + (["harmony._columns"] if os.environ.get("HARMONY_EXTENSION") != "no" else [])
+BUILDERS = ["harmony.columns.build_py"] + (
+    ["harmony.columns.build_c"] if os.environ.get("HARMONY_EXTENSION") != "no" else []
+)
 
 
 # --- the two builders
@@ -105,7 +107,7 @@ def test_both_builders(sources: list[tuple[Any, Role | None]], strict: bool, bar
 # --- tokens and texts in tables
 
 
-@pytest.mark.parametrize("module", ["harmony._columns_py", "harmony._column_rows"][: len(BUILDERS)])
+@pytest.mark.parametrize("module", ["harmony.columns.build_py", "harmony.columns.memory"][: len(BUILDERS)])
 @given(numbers=st.lists(st.integers(-1, 1) | st.integers(-(1 << 31), (1 << 31) - 1), max_size=100))
 def test_which_numbers_are_valid(module: str, numbers: list[int]) -> None:
     bits = import_module(module).validity(array("i", numbers))

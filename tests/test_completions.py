@@ -23,16 +23,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harmony import HarmonyEncoding, HarmonyError, Role, load_harmony_encoding
-from harmony._lines_py import Ids, Writer
-from harmony._rows import Columns, read_messages
-from harmony._tables import TableParser
-from harmony.completions import Completions, Tally, parse_lines, parse_rows
-from harmony.jsonl import Names
-from harmony.messages import flat_messages
+from harmony.columns.rows import Columns, read_messages
+from harmony.columns.tables import TableParser
+from harmony.logs.completions import Completions, Tally, parse_lines, parse_rows
+from harmony.logs.json_py import Ids, Writer
+from harmony.logs.records import Names
+from harmony.messages.model import flat_messages
 
 SAMPLE = Path(__file__).parent.parent / "examples" / "completions.jsonl"
 CASES = Path(__file__).parent / "data" / "completions.jsonl"
-COMPILED = [] if os.environ.get("HARMONY_EXTENSION") == "no" else [import_module("harmony._lines")]
+COMPILED = [] if os.environ.get("HARMONY_EXTENSION") == "no" else [import_module("harmony.logs.json_c")]
 GOOD = b'{"tokens":[200008,12194,200002]}\n'
 
 
@@ -109,7 +109,7 @@ def ids_in(written: bytes) -> list[int] | None:
 @example(written=b"[" + b"200008, " * 10_000 + b"1]", before=True)
 def test_ids_out_of_an_array(written: bytes, before: bool) -> None:
     expected = ids_in(written)
-    for module in [import_module("harmony._lines_py"), *COMPILED]:
+    for module in [import_module("harmony.logs.json_py"), *COMPILED]:
         ids: Ids = module.Ids()
         assert not before or ids.scan(b"[7]")
         fits = ids.scan(written)
@@ -119,7 +119,7 @@ def test_ids_out_of_an_array(written: bytes, before: bool) -> None:
         assert (list(ids.view()), len(ids)) == (found, len(found))
 
 
-@pytest.mark.parametrize("module", [import_module("harmony._lines_py"), *COMPILED])
+@pytest.mark.parametrize("module", [import_module("harmony.logs.json_py"), *COMPILED])
 def test_an_array_cut_short_gives_no_ids(module: ModuleType) -> None:
     written = b" [ 200008,\t12194 , 4294967295,0\r\n, 200002 ] "
     whole = written.rindex(b"]") + 1
@@ -172,7 +172,7 @@ def columns_of(conversations: list[list[tuple[str | None, ...]]]) -> Columns:
 @example([[("tool", '"text":"', None, None, None, "1234567\n"), ("tool", '"text":"', None, None, None, '12345678"')]])
 def test_messages_into_json(conversations: list[list[tuple[str | None, ...]]]) -> None:
     columns = columns_of(conversations)
-    writers: list[Writer] = [module.Writer(columns) for module in [import_module("harmony._lines_py"), *COMPILED]]
+    writers: list[Writer] = [module.Writer(columns) for module in [import_module("harmony.logs.json_py"), *COMPILED]]
     for index, conversation in enumerate(conversations):
         expected = msgspec.json.encode(flat_messages(read_messages(columns, index)))
         assert [writer.messages(index) for writer in writers] == [expected] * len(writers)
@@ -239,7 +239,8 @@ def test_records_give_what_the_library_gives(encoding: HarmonyEncoding, strict: 
         assert one == other
     assert completions.tally() == tally_of(read, found)
     code = (
-        "import sys; from harmony.completions import *; from harmony.jsonl import Names; from harmony.parser import *;"
+        "import sys; from harmony.logs.completions import *; from harmony.logs.records import Names;"
+        "from harmony.runtime.compiled import COMPILED;"
         f"assert not COMPILED; done = parse_lines(sys.stdin.buffer.read(), 1, Names(), strict={strict}, bare=False);"
         "sys.stdout.buffer.write(done.to_json())"
     )

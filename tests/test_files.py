@@ -25,9 +25,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from harmony import files
-from harmony._places import Changed, Place, stamp_of
-from harmony.files import BLOCK, ROWS, Piece, Reader, Unreadable, expand, format_of
+from harmony.logs import inputs
+from harmony.logs.inputs import BLOCK, ROWS, Piece, Reader, Unreadable, expand, format_of
+from harmony.logs.places import Changed, Place, stamp_of
 
 LOG = (Path(__file__).parent.parent / "examples" / "completions.jsonl").read_bytes()
 # Some megabytes of tokens, which take several blocks of zstd.
@@ -106,7 +106,7 @@ LINES = st.lists(
 )
 def test_cutting_depends_on_the_offset_alone(texts: list[bytes], suffix: str, parts: int) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(files, "BLOCK", SMALL_BLOCK)
+        patch.setattr(inputs, "BLOCK", SMALL_BLOCK)
         names = []
         for number, text in enumerate(texts):
             names.append(f"{folder}/{number}{suffix}")
@@ -515,7 +515,7 @@ def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def child(code: str, **options: Any) -> subprocess.Popen[bytes]:
     """A process that runs some code, with pipes for its input and output."""
-    begin = "import sys\nfrom harmony.files import *\n"
+    begin = "import sys\nfrom harmony.logs.inputs import *\n"
     return subprocess.Popen([sys.executable, "-c", begin + code], **{"stdin": -1, "stdout": -1, **options})
 
 

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from test_cli import harmony, on_a_terminal, records
 from xxhash import xxh3_64_intdigest
 
-from harmony import files
-from harmony._places import Place
-from harmony.files import Reader
+from harmony.logs import inputs
+from harmony.logs.inputs import Reader
+from harmony.logs.places import Place
 
 GOOD = b'{"id":%d,"text":"<|channel|>final<|message|>Hi.<|return|>"}\n'
 LINES = st.lists(st.integers(0, 70).map(lambda size: b"x" * size), max_size=20)
@@ -44,7 +44,7 @@ def measured(*arguments: str) -> tuple[int, int, str, str]:
     return found[0], found[1], found[2], found[3]
 
 
-def lines_in(pieces: list[files.Piece]) -> list[tuple[int, bytes | int]]:
+def lines_in(pieces: list[inputs.Piece]) -> list[tuple[int, bytes | int]]:
     """The lines of pieces by their numbers; of one that was too long, its size."""
     found: list[tuple[int, bytes | int]] = []
     for piece in pieces:
@@ -59,7 +59,7 @@ def lines_in(pieces: list[files.Piece]) -> list[tuple[int, bytes | int]]:
 def test_cutting_leaves_out_what_is_too_long(lines: list[bytes], most: int, block: int, ends: bool, full: bool) -> None:
     text = b"\n".join(lines) + b"\n" * ends
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(files, "BLOCK", block)
+        patch.setattr(inputs, "BLOCK", block)
         name = f"{folder}/log.jsonl.gz"
         Path(name).write_bytes(gzip.compress(text))
         pieces = list(Reader([name], full=full, most=most))
@@ -229,8 +229,8 @@ def test_reading_begins_at_a_place_behind_a_line_that_was_too_long(tmp_path: Pat
 # What a record takes beside the program and its own line, as a multiple of that line.
 SHARE = """
 import resource, sys
-from harmony.completions import parse_lines
-from harmony.jsonl import Names
+from harmony.logs.completions import parse_lines
+from harmony.logs.records import Names
 
 def parse(data):
     return parse_lines(data, 1, Names(), strict=False, bare=False).to_json()

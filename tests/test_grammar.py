@@ -18,8 +18,8 @@ from test_header import BAD, GOOD
 from test_parser import CASES
 
 from harmony import HarmonyError, grammar, load_harmony_encoding
-from harmony.header import KNOWN_CONTENT_TYPES
-from harmony.vocabulary import FIRST_SPECIAL, LAST_TOKEN, SPECIAL_TOKENS
+from harmony.format.header import KNOWN_CONTENT_TYPES
+from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN, SPECIAL_TOKENS
 
 STARTS = ["conversation", "prompt", "completion"]
 # Unicode's property White_Space; Python's `isspace` holds for four control characters more.

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony import HarmonyEncoding, HarmonyError, Role, load_harmony_encoding, vocabulary
+from harmony import HarmonyEncoding, HarmonyError, Role, load_harmony_encoding
 from harmony.errors import SENTENCES, Fault
-from harmony.header import Header, read_header
+from harmony.format import vocabulary
+from harmony.format.header import Header, read_header
 
 GOOD = [
     # author

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from harmony import vocabulary
+from harmony.format import vocabulary
 
 #: A deadlock ends the program by this signal, and the test with it.
 _SECONDS: Final = 60
@@ -23,7 +23,8 @@ import os, signal, sys, threading
 signal.alarm({_SECONDS})
 
 import numpy, pyarrow
-from harmony import HarmonyError, StreamableParser, batch, is_valid, load_harmony_encoding, vocabulary
+from harmony import HarmonyError, StreamableParser, batch, is_valid, load_harmony_encoding
+from harmony.format import vocabulary
 
 def child(work):
     "Does the work in a forked child, which a deadlock ends by a signal; its status."
@@ -57,7 +58,7 @@ def run(program: str, *arguments: str, environment: dict[str, str] | None = None
 # --- inputs that change while they are read
 
 _CHANGING: Final = """
-from harmony.parser import COMPILED
+from harmony.runtime.compiled import COMPILED
 
 stream = [200005, 17196, 200008, *[64] * 60, 200002]
 count, turns = (5000, 400) if COMPILED else (50, 40)
@@ -257,7 +258,7 @@ def test_forks_at_many_moments_of_a_first_batch() -> None:
     """The thread that loads stops at each tenth call of a function, and the process is forked."""
     run(
         """
-from harmony._locks import forks_wait
+from harmony.runtime.locks import forks_wait
 
 calls, stopped, goes_on, ended = 0, threading.Semaphore(0), threading.Semaphore(0), threading.Event()
 

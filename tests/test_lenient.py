@@ -20,10 +20,9 @@ from test_parser import CASES, KINDS, flat
 from ways import every_way, in_order, outcome
 
 from harmony import Diagnostic, HarmonyError, Message, ParseResult, Role, StreamState, load_harmony_encoding
-from harmony import _parser_py as python_engine
 from harmony.errors import REPAIR_SENTENCES
-from harmony.header import NOT_IN_NAMES
-from harmony.vocabulary import (
+from harmony.format.header import NOT_IN_NAMES
+from harmony.format.vocabulary import (
     CALL,
     CHANNEL,
     CONSTRAIN,
@@ -37,6 +36,7 @@ from harmony.vocabulary import (
     STOPS,
     special_tokens_in,
 )
+from harmony.parsing import parser_py as python_engine
 
 ENCODING = load_harmony_encoding("HarmonyGptOss")
 A_NAME = 'a name without white space, U+200B or any of `< > { } "`'

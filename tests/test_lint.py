@@ -24,8 +24,8 @@ from harmony import (
     drop_analysis,
     load_harmony_encoding,
 )
+from harmony.checking.rules import RULES, lint
 from harmony.errors import RENDERING_SENTENCES, SENTENCES
-from harmony.lint import RULES, lint
 
 USER = message("user")
 FINAL = message("assistant", channel="final")

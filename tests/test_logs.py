@@ -22,10 +22,10 @@ import pytest
 import zstandard
 
 from harmony import HarmonyEncoding
-from harmony.completions import Tally
-from harmony.jsonl import Names
-from harmony.logs import Task, convert, count
-from harmony.outputs import CannotResume
+from harmony.logs.completions import Tally
+from harmony.logs.convert import Task, convert, count
+from harmony.logs.outputs import CannotResume
+from harmony.logs.records import Names
 
 SAMPLE = Path(__file__).parent.parent / "examples" / "completions.jsonl"
 CASES = Path(__file__).parent / "data" / "completions.jsonl"
@@ -390,7 +390,7 @@ def stopped(inputs: Sequence[Path], output: Path, pieces: int) -> None:
     names = [str(name) for name in inputs]
     to: Any = "rows" if output.suffix == ".parquet" else "lines"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harmony.logs._SECONDS_KEPT", -1.0)
+        patch.setattr("harmony.logs.convert._SECONDS_KEPT", -1.0)
         with pytest.raises(Stop):
             convert(Task(to=to), names, str(output), workers=1, resume=True, watch=watch)
 

@@ -7,9 +7,9 @@ from itertools import product
 
 import pytest
 
-from harmony import machine, vocabulary
 from harmony.errors import REPAIR_SENTENCES
-from harmony.machine import LENIENT, REPAIRS, STRICT, Action, Kind, State, Table
+from harmony.format import machine, vocabulary
+from harmony.format.machine import LENIENT, REPAIRS, STRICT, Action, Kind, State, Table
 from harmony.results import STREAM_STATES, StreamState
 
 

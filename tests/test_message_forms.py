@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_messages import FULL, PARAMETERS, parameters_of, tool_message
 
-from harmony.messages import (
+from harmony.messages.model import (
     Author,
     ChannelConfig,
     Conversation,
@@ -30,7 +30,7 @@ from harmony.messages import (
     ToolNamespaceConfig,
     flat_messages,
 )
-from harmony.rendering import RenderConversationConfig, RenderOptions
+from harmony.rendering.renderer import RenderConversationConfig, RenderOptions
 
 # JSON has more integers than 64 bits hold, but no lone surrogates and no infinity.
 TEXTS = st.text(max_size=20)

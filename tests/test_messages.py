@@ -14,7 +14,7 @@ import openai_harmony as reference
 import pytest
 
 import harmony as ours
-from harmony.messages import (
+from harmony.messages.model import (
     Author,
     ChannelConfig,
     Content,
@@ -28,7 +28,7 @@ from harmony.messages import (
     ToolDescription,
     ToolNamespaceConfig,
 )
-from harmony.rendering import RenderConversationConfig, RenderOptions
+from harmony.rendering.renderer import RenderConversationConfig, RenderOptions
 
 PARAMETERS = {
     "type": "object",
@@ -439,7 +439,7 @@ def test_messages_and_spans_are_no_work_for_the_garbage_collector() -> None:
 
 def test_importing_messages_loads_no_library_that_messages_do_not_need() -> None:
     program = (
-        "import sys, harmony.messages as messages\n"
+        "import sys, harmony.messages.model as messages\n"
         "messages.Message.from_json(messages.Message.from_role_and_content('user', 'a').to_json())\n"
         "print(sorted({'pydantic', 'pydantic_core', 'tiktoken', 'lark'} & set(sys.modules)))"
     )

@@ -21,8 +21,9 @@ import harmony
 from fuzz import oracle
 from fuzz.marked import from_shown, from_tokens, shown, to_tokens
 from fuzz.oracle_inputs import Input, inputs
-from harmony import HarmonyEncoding, HarmonyError, Message, Role, vocabulary
-from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, RETURN, START
+from harmony import HarmonyEncoding, HarmonyError, Message, Role
+from harmony.format import vocabulary
+from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, RETURN, START
 
 ROOT = Path(__file__).parent.parent
 
@@ -327,9 +328,9 @@ def test_the_fuzzer_prints_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys
     assert oracle.main() == 0
     assert capsys.readouterr().out.endswith("50 inputs; differences not explained: 0\n")
 
-    refuses_all = SimpleNamespace(parse=harmony.parser.parse, StreamableParser=harmony.StreamableParser)
-    refuses_all.parse = lambda tokens, role, *, strict: harmony.parser.parse([START, END], None, strict=strict)
-    monkeypatch.setattr(oracle, "parser", refuses_all)
+    refuses_all = SimpleNamespace(parse=harmony.parsing.engine.parse, StreamableParser=harmony.StreamableParser)
+    refuses_all.parse = lambda tokens, role, *, strict: harmony.parsing.engine.parse([START, END], None, strict=strict)
+    monkeypatch.setattr(oracle, "engine", refuses_all)
     assert oracle.main() == 1
     assert "not explained: " in capsys.readouterr().out
 

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from harmony import outputs
-from harmony._places import Place
-from harmony.files import Reader
-from harmony.outputs import CannotResume, Output
+from harmony.logs import outputs
+from harmony.logs.inputs import Reader
+from harmony.logs.outputs import CannotResume, Output
+from harmony.logs.places import Place
 
 LOG = (Path(__file__).parent.parent / "examples" / "completions.jsonl").read_bytes()
 LINES = LOG.splitlines(keepends=True)
@@ -142,12 +142,12 @@ def test_a_state_without_its_partial_file_is_left_from_a_run_that_ended(tmp_path
 COPY = """
 import sys
 import msgspec
-from harmony import files
-from harmony._places import Place
-from harmony.files import Reader
-from harmony.outputs import Output
+from harmony.logs import inputs
+from harmony.logs.places import Place
+from harmony.logs.inputs import Reader
+from harmony.logs.outputs import Output
 
-files.BLOCK, files.ROWS = 1_000, 10
+inputs.BLOCK, inputs.ROWS = 1_000, 10
 source, target = sys.argv[1:]
 with Output(target, {"inputs": [source]}, resume=True) as output:
     place = Place() if output.state is None else msgspec.convert(output.state["place"], Place)
@@ -344,7 +344,7 @@ def test_a_lock_on_what_has_got_its_name_meanwhile_is_none(tmp_path: Path, monke
 #: Writes until a file may grow no more; then it stops, or goes on when it may grow again.
 FILL = """
 import resource, signal, sys
-from harmony.outputs import Output
+from harmony.logs.outputs import Output
 import test_outputs
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -516,7 +516,7 @@ def test_devices_are_written_directly() -> None:
 
 def test_standard_output_is_flushed_at_each_keep() -> None:
     code = (
-        "import sys; from harmony.outputs import Output\n"
+        "import sys; from harmony.logs.outputs import Output\n"
         "with Output('-', {}, resume=True) as output:\n"
         "    for line in sys.stdin.buffer:\n"
         "        output.write(line); output.keep({})\n"

@@ -40,15 +40,15 @@ def test_every_public_name_is_there() -> None:
 @pytest.mark.parametrize("choice", ["no", ""] + ["yes"] * (os.environ.get("HARMONY_EXTENSION") != "no"))
 def test_the_variable_decides_which_engine_parses(choice: str) -> None:
     done = run("import harmony; print(harmony.StreamableParser.__module__)", HARMONY_EXTENSION=choice)
-    compiled = choice == "yes" or (choice == "" and find_spec("harmony._parser") is not None)
-    assert done.stdout == ("harmony._parser\n" if compiled else "harmony._parser_py\n")
+    compiled = choice == "yes" or (choice == "" and find_spec("harmony.parsing.parser_c") is not None)
+    assert done.stdout == ("harmony.parsing.parser_c\n" if compiled else "harmony.parsing.parser_py\n")
 
 
 def test_a_missing_extension_is_an_error_where_it_is_required() -> None:
-    hide = "import sys; sys.modules['harmony._parser'] = None\n"
+    hide = "import sys; sys.modules['harmony.parsing.parser_c'] = None\n"
     assert "ModuleNotFoundError" in run(hide + "import harmony", HARMONY_EXTENSION="yes").stderr
     done = run(hide + "import harmony; print(harmony.StreamableParser.__module__)", HARMONY_EXTENSION="")
-    assert done.stdout == "harmony._parser_py\n"
+    assert done.stdout == "harmony.parsing.parser_py\n"
     done = run("import harmony", HARMONY_EXTENSION="maybe")
     assert "HARMONY_EXTENSION: expected `yes`, `no` or nothing, got `maybe`" in done.stderr
 

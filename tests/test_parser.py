@@ -34,8 +34,8 @@ from harmony import (
     StreamState,
     TextContent,
 )
-from harmony import _parser_py as python_engine
-from harmony.vocabulary import CALL, CHANNEL, CONSTRAIN, END, END_OF_TEXT, LAST_TOKEN, MESSAGE, RETURN, START
+from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, END_OF_TEXT, LAST_TOKEN, MESSAGE, RETURN, START
+from harmony.parsing import parser_py as python_engine
 
 CASES = list(map(json.loads, Path(__file__).with_name("data").joinpath("completions.jsonl").read_bytes().splitlines()))
 
@@ -341,7 +341,7 @@ def test_an_error_carries_the_messages_before_it(engine: ModuleType, encoding: H
 def test_a_parser_is_copied_in_mid_stream(
     cut: int, engine: ModuleType, encoding: HarmonyEncoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harmony.parser, "StreamableParser", engine.StreamableParser)
+    monkeypatch.setattr(harmony.parsing.shared, "parser_class", engine.StreamableParser)
     tokens = encoding.encode(
         "<|channel|>final<|message|>🤷🏽 a<|end|><|start|>user<|message|>b<|end|>", allowed_special="all"
     )
@@ -364,7 +364,7 @@ def test_engines_read_each_others_pickles(
         parser = source.StreamableParser(encoding, None)
         parser.process_many([START, 1428, MESSAGE, 12194, 50378])
         pickled = pickle.dumps(parser)
-        monkeypatch.setattr(harmony.parser, "StreamableParser", target.StreamableParser)
+        monkeypatch.setattr(harmony.parsing.shared, "parser_class", target.StreamableParser)
         read = pickle.loads(pickled)
         assert type(read) is target.StreamableParser
         assert pickle.dumps(read) == pickled

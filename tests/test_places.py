@@ -13,8 +13,8 @@ import pytest
 from test_files import SUFFIXES, changed, joined, stored, table, write_table
 from xxhash import xxh3_64_intdigest
 
-from harmony._places import Place
-from harmony.files import Reader
+from harmony.logs.inputs import Reader
+from harmony.logs.places import Place
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

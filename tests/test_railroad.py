@@ -10,9 +10,9 @@ from html import escape
 from html.parser import HTMLParser
 
 import pytest
+from harmony.grammar.railroad import page
 
 from harmony import grammar
-from harmony.railroad import page
 
 DEFINITIONS = re.findall(r"^([?!]?\w+(?:\.\d+)?):", grammar.read(), re.MULTILINE)
 VOID = {"meta", "br"}
@@ -127,7 +127,7 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 
 def test_two_runs_give_the_same_page() -> None:
-    command = "import sys; from harmony.railroad import page; sys.stdout.buffer.write(page().encode())"
+    command = "import sys; from harmony.grammar.railroad import page; sys.stdout.buffer.write(page().encode())"
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         run = subprocess.run([sys.executable, "-c", command], capture_output=True, check=True, env=environment)

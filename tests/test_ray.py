@@ -24,9 +24,10 @@ library = pytest.importorskip("ray")
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402  Ray brings it
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from harmony import batch, logs, ray  # noqa: E402
-from harmony.completions import Tally  # noqa: E402
-from harmony.files import Unreadable, expand  # noqa: E402
+from harmony import batch, ray  # noqa: E402
+from harmony.logs import convert  # noqa: E402
+from harmony.logs.completions import Tally  # noqa: E402
+from harmony.logs.inputs import Unreadable, expand  # noqa: E402
 
 SAMPLE = (Path(__file__).parent.parent / "examples" / "completions.jsonl").read_bytes().splitlines(keepends=True)
 RECORDS = [json.loads(line) for line in SAMPLE]
@@ -80,10 +81,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def alone(task: logs.Task, inputs: list[str], output: Path) -> Tally:
+def alone(task: convert.Task, inputs: list[str], output: Path) -> Tally:
     """What one machine makes of the inputs."""
     names = [name for name, _ in expand(inputs)]
-    return logs.convert(task, names, str(output), workers=1, resume=False, watch=lambda *_: None)
+    return convert.convert(task, names, str(output), workers=1, resume=False, watch=lambda *_: None)
 
 
 def lines_in(output: Path) -> bytes:
@@ -104,7 +105,7 @@ def parts_of(output: Path) -> list[Path]:
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("name", ["out.jsonl", "out"])
 def test_lines_become_the_same_lines(folder: Path, tmp_path: Path, name: str, strict: bool) -> None:
-    task = logs.Task(strict=strict)
+    task = convert.Task(strict=strict)
     expected = alone(task, [str(folder)], tmp_path / "alone.jsonl")
     assert expected.errors["invalid-json"] == 3
     assert ray.run(task, [str(folder)], str(tmp_path / name)) == expected
@@ -114,7 +115,7 @@ def test_lines_become_the_same_lines(folder: Path, tmp_path: Path, name: str, st
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("name", ["out.parquet", "out/"])
 def test_lines_become_the_same_rows(folder: Path, tmp_path: Path, name: str, nested: bool) -> None:
-    task = logs.Task(to="rows", nested=nested)
+    task = convert.Task(to="rows", nested=nested)
     expected = alone(task, [str(folder)], tmp_path / "alone.parquet")
     assert ray.run(task, [str(folder)], str(tmp_path / name)) == expected
     found = rows_in(tmp_path / name)
@@ -123,13 +124,13 @@ def test_lines_become_the_same_rows(folder: Path, tmp_path: Path, name: str, nes
 
 
 def test_several_nodes_have_parts_of_one_file(folder: Path, tmp_path: Path) -> None:
-    ray.run(logs.Task(), [str(folder / "one.jsonl")], str(tmp_path / "out"))
+    ray.run(convert.Task(), [str(folder / "one.jsonl")], str(tmp_path / "out"))
     assert len(parts_of(tmp_path / "out")) > 1
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out/"])
 def test_a_table_becomes_the_same_rows(table: Path, tmp_path: Path, name: str) -> None:
-    task = logs.Task(to="rows")
+    task = convert.Task(to="rows")
     expected = alone(task, [str(table)], tmp_path / "alone.parquet")
     assert expected.errors["invalid-record"] == 1
     assert ray.run(task, [str(table)], str(tmp_path / name)) == expected
@@ -138,8 +139,8 @@ def test_a_table_becomes_the_same_rows(table: Path, tmp_path: Path, name: str) -
 
 def test_a_table_becomes_the_same_lines(table: Path, folder: Path, tmp_path: Path) -> None:
     inputs = [str(table), str(folder / "three.jsonl.zst"), str(table)]
-    expected = alone(logs.Task(), inputs, tmp_path / "alone.jsonl")
-    assert ray.run(logs.Task(), inputs, str(tmp_path / "out.jsonl.gz")) == expected
+    expected = alone(convert.Task(), inputs, tmp_path / "alone.jsonl")
+    assert ray.run(convert.Task(), inputs, str(tmp_path / "out.jsonl.gz")) == expected
     assert gzip.decompress((tmp_path / "out.jsonl.gz").read_bytes()) == (tmp_path / "alone.jsonl").read_bytes()
 
 
@@ -147,7 +148,7 @@ def test_other_names_of_fields(tmp_path: Path) -> None:
     lines = [{"ids": record["tokens"], "tokens": 3, "who": "assistant"} for record in RECORDS if "tokens" in record]
     log = tmp_path / "log.jsonl"
     log.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-    task = msgspec.convert({"names": {"tokens": "ids", "text": "said", "role": "who"}}, logs.Task)
+    task = msgspec.convert({"names": {"tokens": "ids", "text": "said", "role": "who"}}, convert.Task)
     expected = alone(task, [str(log)], tmp_path / "alone.jsonl")
     assert (expected.records, expected.errors) == (len(lines), {})
     assert ray.run(task, [str(log)], str(tmp_path / "out")) == expected
@@ -155,10 +156,10 @@ def test_other_names_of_fields(tmp_path: Path) -> None:
 
 
 def test_uris_and_filesystems(folder: Path, tmp_path: Path) -> None:
-    expected = alone(logs.Task(), [str(folder)], tmp_path / "alone.jsonl")
-    assert ray.run(logs.Task(), [folder.as_uri()], f"{tmp_path.as_uri()}/by-uri/") == expected
+    expected = alone(convert.Task(), [str(folder)], tmp_path / "alone.jsonl")
+    assert ray.run(convert.Task(), [folder.as_uri()], f"{tmp_path.as_uri()}/by-uri/") == expected
     local = LocalFileSystem()
-    assert ray.run(logs.Task(), [str(folder)], str(tmp_path / "by-filesystem"), filesystem=local) == expected
+    assert ray.run(convert.Task(), [str(folder)], str(tmp_path / "by-filesystem"), filesystem=local) == expected
     for name in ("by-uri", "by-filesystem"):
         assert lines_in(tmp_path / name) == (tmp_path / "alone.jsonl").read_bytes()
 
@@ -168,17 +169,17 @@ def test_uris_and_filesystems(folder: Path, tmp_path: Path) -> None:
 def test_nothing_becomes_an_output_all_the_same(tmp_path: Path, to: Any, suffix: str, is_folder: bool) -> None:
     (tmp_path / "empty.jsonl").write_bytes(b"\n")
     output = tmp_path / ("out" if is_folder else f"out.{suffix}")
-    assert ray.run(logs.Task(to=to), [str(tmp_path / "empty.jsonl")], str(output)) == Tally()
+    assert ray.run(convert.Task(to=to), [str(tmp_path / "empty.jsonl")], str(output)) == Tally()
     if to == "lines":
         assert lines_in(output) == b""
     else:
-        alone(logs.Task(to=to), [str(tmp_path / "empty.jsonl")], tmp_path / "alone.parquet")
+        alone(convert.Task(to=to), [str(tmp_path / "empty.jsonl")], tmp_path / "alone.parquet")
         assert rows_in(output).equals(pq.read_table(tmp_path / "alone.parquet"))
 
 
 def test_who_watches_is_told_how_far_it_is(folder: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int | None, Tally]] = []
-    tally = ray.run(logs.Task(), [str(folder)], str(tmp_path / "out.jsonl"), watch=lambda *all_: told.append(all_))
+    tally = ray.run(convert.Task(), [str(folder)], str(tmp_path / "out.jsonl"), watch=lambda *all_: told.append(all_))
     size = sum(Path(name).stat().st_size for name, _ in expand([str(folder)]))
     assert [taken for taken, _, _ in told] == sorted(taken for taken, _, _ in told)
     assert told[-1] == (size, size, tally)
@@ -197,22 +198,22 @@ def test_a_file_that_breaks_off_is_told_after_what_comes_before(folder: Path, tm
     whole = broken_gzip(broken)
     inputs = [str(folder / "one.jsonl"), str(broken), str(folder / "three.jsonl.zst")]
     with pytest.raises(Unreadable) as told:
-        alone(logs.Task(), inputs, tmp_path / "alone.jsonl")
+        alone(convert.Task(), inputs, tmp_path / "alone.jsonl")
     with pytest.raises(Unreadable, match=f"^{re.escape(str(told.value))}$"):
-        ray.run(logs.Task(), inputs, str(tmp_path / "out.jsonl"))
+        ray.run(convert.Task(), inputs, str(tmp_path / "out.jsonl"))
     assert not (tmp_path / "out.jsonl").exists()
     partial = tmp_path / "out.jsonl.partial"
     assert partial.read_bytes() == (tmp_path / "alone.jsonl.partial").read_bytes()
     with pytest.raises(Unreadable, match=f"^{re.escape(str(told.value))}$"):
-        ray.run(logs.Task(), inputs, str(tmp_path / "out"))
+        ray.run(convert.Task(), inputs, str(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
 
     # One machine goes on with what was kept.
     broken.write_bytes(whole)
-    resumed = logs.convert(
-        logs.Task(), inputs, str(tmp_path / "out.jsonl"), workers=1, resume=True, watch=lambda *_: None
+    resumed = convert.convert(
+        convert.Task(), inputs, str(tmp_path / "out.jsonl"), workers=1, resume=True, watch=lambda *_: None
     )
-    assert resumed == alone(logs.Task(), inputs, tmp_path / "alone.jsonl")
+    assert resumed == alone(convert.Task(), inputs, tmp_path / "alone.jsonl")
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
 
 
@@ -223,9 +224,9 @@ def test_a_broken_table_is_told(table: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(data)
     with pytest.raises(Unreadable) as told:
-        alone(logs.Task(), [str(broken)], tmp_path / "alone.jsonl")
+        alone(convert.Task(), [str(broken)], tmp_path / "alone.jsonl")
     with pytest.raises(Unreadable, match=f"^{re.escape(str(told.value))}$"):
-        ray.run(logs.Task(), [str(broken)], str(tmp_path / "out.jsonl"))
+        ray.run(convert.Task(), [str(broken)], str(tmp_path / "out.jsonl"))
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out"])
@@ -233,7 +234,7 @@ def test_a_table_without_completions(tmp_path: Path, name: str) -> None:
     file = tmp_path / "other.parquet"
     pq.write_table(pa.table({"prompt": ["a"], "n": [1]}), file)
     with pytest.raises(ValueError, match=r"^Expected one column `tokens`, found `prompt`, `n`$"):
-        ray.run(logs.Task(), [str(file)], str(tmp_path / name))
+        ray.run(convert.Task(), [str(file)], str(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out"])
@@ -241,7 +242,7 @@ def test_tables_with_different_columns(table: Path, tmp_path: Path, name: str) -
     file = tmp_path / "other.parquet"
     pq.write_table(pa.table({"tokens": [[200008, 1]], "n": [1]}), file)
     with pytest.raises(ValueError, match=r"^expected the column `[a-z]+` of [a-z0-9]+ in all of a table, found "):
-        ray.run(logs.Task(to="rows"), [str(table), str(file)], str(tmp_path / name))
+        ray.run(convert.Task(to="rows"), [str(table), str(file)], str(tmp_path / name))
     assert not list(tmp_path.glob(f"{name}/part-*"))
 
 
@@ -262,7 +263,7 @@ def test_tables_with_different_columns(table: Path, tmp_path: Path, name: str) -
 def test_what_cannot_be_done(tmp_path: Path, given: str, output: str, error: type[Exception], text: str) -> None:
     (tmp_path / "log").write_bytes(SAMPLE[0])
     with pytest.raises(error, match=re.escape(text)):
-        ray.run(logs.Task(), [given.format(tmp_path)], output if "/" in output else str(tmp_path / output))
+        ray.run(convert.Task(), [given.format(tmp_path)], output if "/" in output else str(tmp_path / output))
 
 
 @pytest.mark.parametrize("way", ["{}", "file://{}"])
@@ -274,7 +275,7 @@ def test_an_input_is_not_written_over_or_removed(tmp_path: Path, way: str, place
     log.write_bytes(SAMPLE[0])
     output = tmp_path / ("out.jsonl" if place.startswith("out.jsonl") else "out")
     with pytest.raises(ValueError, match=f", which the output {output} needs, .* input .*{place}: write elsewhere"):
-        ray.run(logs.Task(), [way.format(log)], str(output))
+        ray.run(convert.Task(), [way.format(log)], str(output))
     assert log.read_bytes() == SAMPLE[0]
     assert not list(tmp_path.glob("out*/part-*"))
 
@@ -283,7 +284,7 @@ def test_what_a_killed_run_left_is_not_taken_for_parts(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_bytes(SAMPLE[0])
     (tmp_path / "out" / ".partial").mkdir(parents=True)
     (tmp_path / "out" / ".partial" / "000000-000000000001").write_bytes(b"old")
-    ray.run(logs.Task(), [str(tmp_path / "log.jsonl")], str(tmp_path / "out"))
+    ray.run(convert.Task(), [str(tmp_path / "log.jsonl")], str(tmp_path / "out"))
     assert len(parts_of(tmp_path / "out")) == 1
     assert len(lines_in(tmp_path / "out").splitlines()) == 1
 
@@ -309,9 +310,9 @@ class Deadly(LocalFileSystem):  # type: ignore[misc,unused-ignore]
 def test_a_worker_that_dies_neither_loses_nor_repeats_anything(
     folder: Path, tmp_path: Path, to: Any, suffix: str
 ) -> None:
-    expected = alone(logs.Task(to=to), [str(folder)], tmp_path / f"alone.{suffix}")
+    expected = alone(convert.Task(to=to), [str(folder)], tmp_path / f"alone.{suffix}")
     deadly = Deadly(killed=str(tmp_path / "killed"))
-    assert ray.run(logs.Task(to=to), [str(folder)], str(tmp_path / "out"), filesystem=deadly) == expected
+    assert ray.run(convert.Task(to=to), [str(folder)], str(tmp_path / "out"), filesystem=deadly) == expected
     assert (tmp_path / "killed").exists()
     if to == "lines":
         assert lines_in(tmp_path / "out") == (tmp_path / "alone.jsonl").read_bytes()
@@ -389,14 +390,15 @@ def test_lines_that_cannot_be_read(table: Path, tmp_path: Path) -> None:
 OWN = """
 import os, sys
 from pathlib import Path
-from harmony import logs, ray
+from harmony import ray
+from harmony.logs import convert
 
 def below(process):
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return [other for child in children for other in (child, *below(child))]
 
 seen = set()
-tally = ray.run(logs.Task(), [sys.argv[1]], sys.argv[2], watch=lambda *_: seen.update(below(os.getpid())))
+tally = ray.run(convert.Task(), [sys.argv[1]], sys.argv[2], watch=lambda *_: seen.update(below(os.getpid())))
 import ray
 left = below(os.getpid())
 print(tally.records, bool(seen), left, ray.is_initialized(), os.environ["RAY_USAGE_STATS_ENABLED"])

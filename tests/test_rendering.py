@@ -25,9 +25,9 @@ from harmony import (
     ToolDescription,
     ToolNamespaceConfig,
     drop_analysis,
-    vocabulary,
 )
-from harmony.vocabulary import MESSAGE, START
+from harmony.format import vocabulary
+from harmony.format.vocabulary import MESSAGE, START
 
 OSS = RenderConversationConfig(style="oss")
 

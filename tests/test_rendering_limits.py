@@ -12,8 +12,8 @@ from harmony import (
     RenderOptions,
     Role,
     ToolDescription,
-    rendering,
 )
+from harmony.rendering import renderer
 
 
 def test_the_limit_is_exact(encoding: HarmonyEncoding) -> None:
@@ -67,11 +67,11 @@ def test_far_beyond_the_limit_the_rest_is_not_encoded(encoding: HarmonyEncoding)
 
 
 def test_one_action_has_a_limit_of_its_own(encoding: HarmonyEncoding) -> None:
-    text = " a" * rendering.LONGEST_ACTION
+    text = " a" * renderer.LONGEST_ACTION
     asked = message("user", text)
-    assert len(encoding.render(asked)) == rendering.LONGEST_ACTION + 4
-    at_most = message("assistant", text[: 2 * (rendering.LONGEST_ACTION - 4)])
-    assert len(encoding.render(at_most)) == rendering.LONGEST_ACTION
+    assert len(encoding.render(asked)) == renderer.LONGEST_ACTION + 4
+    at_most = message("assistant", text[: 2 * (renderer.LONGEST_ACTION - 4)])
+    assert len(encoding.render(at_most)) == renderer.LONGEST_ACTION
     for one, found in (
         (message("assistant", text), "524,292"),
         (message("assistant", "x" * 68_000_000), "at least 531,250"),
@@ -82,7 +82,7 @@ def test_one_action_has_a_limit_of_its_own(encoding: HarmonyEncoding) -> None:
             f"expected at most 524,288 tokens in one message of the assistant, found {found} - at `messages[1]`"
         )
         assert (error.value.code, error.value.position) == ("action-too-long", 1)
-    assert encoding.count_tokens(conversation(message("assistant", text))) == rendering.LONGEST_ACTION + 4
+    assert encoding.count_tokens(conversation(message("assistant", text))) == renderer.LONGEST_ACTION + 4
 
 
 def test_one_letter_without_end(encoding: HarmonyEncoding) -> None:

@@ -20,9 +20,9 @@ from harmony import (
     RenderOptions,
     Role,
     TextContent,
-    rendering,
 )
-from harmony.vocabulary import CHANNEL, CONSTRAIN, MESSAGE, START
+from harmony.format.vocabulary import CHANNEL, CONSTRAIN, MESSAGE, START
+from harmony.rendering import renderer
 
 NASTY = st.text(st.sampled_from('ab.:=tousrl \t\u00a0\u200b<|>{}"é日\U0001f600'), max_size=6)
 NAMES = st.one_of(
@@ -161,13 +161,13 @@ def test_a_million_tokens_and_the_context_length(engine: ModuleType, encoding: H
     assert len(tokens) == 1_000_000
     assert engine.parse(tokens, None, strict=True).messages == whole.messages
     whole.messages += [message("user", " e" * 48_572)]
-    assert len(encoding.render_conversation(whole)) == rendering.CONTEXT_LENGTH
+    assert len(encoding.render_conversation(whole)) == renderer.CONTEXT_LENGTH
     whole.messages[-1].content[0].text += " e"
     with pytest.raises(
         RenderError, match="expected at most 1,048,576 tokens, found 1,048,577; the largest message has"
     ):
         encoding.render_conversation(whole)
-    assert encoding.count_tokens(whole) == rendering.CONTEXT_LENGTH + 1
+    assert encoding.count_tokens(whole) == renderer.CONTEXT_LENGTH + 1
 
 
 def test_a_thousand_messages(engine: ModuleType, encoding: HarmonyEncoding) -> None:

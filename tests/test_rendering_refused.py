@@ -31,7 +31,7 @@ from harmony import (
     drop_analysis,
 )
 from harmony.errors import RENDERING_SENTENCES
-from harmony.vocabulary import FIRST_SPECIAL
+from harmony.format.vocabulary import FIRST_SPECIAL
 
 # --- what is refused
 

@@ -26,9 +26,9 @@ from harmony import (
     ToolNamespaceConfig,
     lint,
 )
-from harmony._record import MOST_REPEATED, check_finite, check_repeats
-from harmony.parser import COMPILED
-from harmony.typescript import TooLong, Writer
+from harmony.messages.record import MOST_REPEATED, check_finite, check_repeats
+from harmony.rendering.typescript import TooLong, Writer
+from harmony.runtime.compiled import COMPILED
 
 LEVELS = 60  # nobody could wait for what is not refused, or count to it
 
@@ -215,7 +215,7 @@ VALUES = st.recursive(
 @hypothesis.given(values=st.lists(VALUES), times=st.sampled_from([1, 100, 2000]))
 def test_both_engines_agree_on_what_is_small(values: list[Any], times: int) -> None:
     data = [values] * times
-    names = ["harmony._repeats_py", *(["harmony._repeats"] if COMPILED else [])]
+    names = ["harmony.messages.repeats_py", *(["harmony.messages.repeats_c"] if COMPILED else [])]
     found = {import_module(name).is_small(data) for name in names}
     assert len(found) == 1
     if found == {True}:
@@ -225,7 +225,7 @@ def test_both_engines_agree_on_what_is_small(values: list[Any], times: int) -> N
 
 
 def test_small_data_ends_at_a_number_of_values() -> None:
-    for name in ["harmony._repeats_py", *(["harmony._repeats"] if COMPILED else [])]:
+    for name in ["harmony.messages.repeats_py", *(["harmony.messages.repeats_c"] if COMPILED else [])]:
         is_small = import_module(name).is_small
         assert is_small([[None] * 9_999])
         assert not is_small([[None] * 10_000])

@@ -22,9 +22,9 @@ from harmony import (
     Diagnostic,
     Message,
     ToolNamespaceConfig,
-    _schemas,
 )
-from harmony.lint import RULES, lint
+from harmony.checking import schemas
+from harmony.checking.rules import RULES, lint
 
 
 class Lie(str):
@@ -223,7 +223,7 @@ def test_what_is_raised_while_arguments_are_checked_comes_out(monkeypatch: pytes
     def interrupt(*_: object) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr(_schemas, "_cost", interrupt)  # called at each step of a check
+    monkeypatch.setattr(schemas, "_cost", interrupt)  # called at each step of a check
     with pytest.raises(TimeoutError):
         lint(calling('{"a": 1}', {"properties": {"a": {"type": "integer"}}}))
 
@@ -252,8 +252,8 @@ def test_what_a_schema_causes_is_told_of_the_schema(schema: Any, text: str) -> N
 def test_a_large_schema_is_read_once_for_all_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     schema = {"properties": {f"p{number}": {"type": "string"} for number in range(2_500)}}
     read = []
-    validator = _schemas._validator
-    monkeypatch.setattr(_schemas, "_validator", lambda text: read.append(len(text)) or validator(text))
+    validator = schemas._validator
+    monkeypatch.setattr(schemas, "_validator", lambda text: read.append(len(text)) or validator(text))
     given = calling("{}", schema)
     given.messages += [call("functions.f", '{"p7": 7}') for _ in range(20)]
     assert len(at("arguments-break-schema", given)) == 20

@@ -13,11 +13,11 @@ from rich.console import Console
 from talk import message
 from test_cli import harmony, on_a_terminal
 
-from harmony._show import readable, show
-from harmony.errors import printable, quote
-from harmony.jsonl import LogRecord
-from harmony.results import ParseResult, RecordError
-from harmony.stats import Lengths, Summary, ToolCalls, tables
+from harmony.cli.show import readable, show
+from harmony.errors import RecordError, printable, quote
+from harmony.logs.records import LogRecord
+from harmony.results import ParseResult
+from harmony.stats.counts import Lengths, Summary, ToolCalls, tables
 
 # Controls, and what turns text, ends lines, hides itself, or carries letters that nobody sees.
 HIDDEN = "\x00\x1b\x7f\x9b\u00ad\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2060\u2064\u2066\u2069\ufeff"
@@ -76,7 +76,7 @@ def test_every_name_of_a_message_is_shown_by_its_codes() -> None:
 
 
 def test_every_name_in_tables_is_shown_by_its_codes() -> None:
-    from harmony.stats import Channel
+    from harmony.stats.counts import Channel
 
     none = Lengths(0, 0, None, None, None, None, None, [])
     some = Lengths(1, 1, 1.0, 1, 1, 1, 1, [])

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harmony import HarmonyError, load_harmony_encoding
-from harmony.plots import save
-from harmony.stats import OTHERS, Stats, Summary, tables
+from harmony.stats.counts import OTHERS, Stats, Summary, tables
+from harmony.stats.picture import save
 
 SAMPLE = Path(__file__).parent.parent / "examples" / "completions.jsonl"
 NAME = pa.dictionary(pa.int32(), pa.string())
@@ -466,6 +466,6 @@ def test_pictures_of_another_kind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("library", ["altair", "vl_convert"])
 def test_pictures_without_their_libraries(library: str) -> None:
-    program = f"import sys; sys.modules[{library!r}] = None; import harmony.plots"
+    program = f"import sys; sys.modules[{library!r}] = None; import harmony.stats.picture"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.stderr.endswith("pip install 'harmony-codec[plot]'\n")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony import HarmonyEncoding, Message, Role, load_harmony_encoding, vocabulary
+from harmony import HarmonyEncoding, Message, Role, load_harmony_encoding
+from harmony.format import vocabulary
 
 Read = tuple[str | None, str | None, str | None, str]
 

@@ -13,8 +13,8 @@ import pyarrow
 import pytest
 
 from harmony import batch, is_valid, load_harmony_encoding
-from harmony.tokens import as_sequence
-from harmony.vocabulary import END, MESSAGE, START
+from harmony.format.vocabulary import END, MESSAGE, START
+from harmony.parsing.tokens import as_sequence
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harmony.typescript import Writer
+from harmony.rendering.typescript import Writer
 
 CASES: dict[str, tuple[Any, str]] = {
     "string": ({"type": "string"}, "string"),

@@ -30,12 +30,12 @@ from harmony import (
     HarmonyError,
     RenderOptions,
     is_valid,
-    parser,
     validate,
-    validation,
-    vocabulary,
 )
-from harmony.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, START, STOPS
+from harmony.checking import validation
+from harmony.format import vocabulary
+from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, START, STOPS
+from harmony.parsing import engine as chosen_engine
 
 STOCK = Lark(grammar.read(), start=list(STARTS), parser="lalr")
 ASSISTANT = 173781
@@ -45,13 +45,13 @@ PAGE = Path(__file__).parent / "data" / "diagnostics.txt"
 @pytest.fixture
 def scanner(engine: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Each engine in turn: what `is_valid` scans with, and asks about headers, belongs to it."""
-    scan = import_module(engine.__name__.replace("_parser", "_scan"))
+    scan = import_module(engine.__name__.replace("parser_", "scan_"))
     for module, names in (
         (scan, ("as_buffer", "next_special", "skip_text", "skip_tokens")),
         (engine, ("parse", "parse_text")),
     ):
         for name in names:
-            monkeypatch.setattr(parser, name, getattr(module, name))
+            monkeypatch.setattr(chosen_engine, name, getattr(module, name))
     monkeypatch.setattr(validation, "_FIRST", validation._Verdicts(validation.Role.ASSISTANT))
     monkeypatch.setattr(validation, "_OTHERS", validation._Verdicts(None))
     return engine
@@ -102,7 +102,7 @@ def test_every_sequence_of_kinds_up_to_six(engine: ModuleType, scanner: ModuleTy
     for length in range(7):
         for tokens in product(KINDS, repeat=length):
             sequence = list(tokens)
-            laid_out = grammar.LaidOut(parser.as_buffer(sequence)).text
+            laid_out = grammar.LaidOut(chosen_engine.as_buffer(sequence)).text
             for start in STARTS:
                 expected = strictly(engine, sequence, start)
                 assert is_valid(sequence, start) == expected, (sequence, start)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import harmony
-from harmony import vocabulary
-from harmony.vocabulary import FIRST_SPECIAL, LAST_TOKEN
+from harmony.format import vocabulary
+from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN
 
 OFFICIAL = vocabulary.load().official_file()
 
@@ -23,9 +23,9 @@ def test_the_packed_file_is_the_official_one() -> None:
 
 
 def test_the_script_packs_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipped = Path(harmony.__file__).parent / "data"
+    shipped = Path(harmony.__file__).parent / "format" / "data"
     script = tmp_path / "pack.py"
-    script.write_bytes((Path(__file__).parent.parent / "harmony" / "data" / "pack.py").read_bytes())
+    script.write_bytes((Path(__file__).parent.parent / "harmony" / "format" / "data" / "pack.py").read_bytes())
     source = tmp_path / "o200k_base.tiktoken.gz"
     source.write_bytes(gzip.compress(OFFICIAL, 1))
     monkeypatch.setattr(sys, "argv", ["pack.py", str(source)])
@@ -98,7 +98,7 @@ def test_a_truncated_packed_file() -> None:
 
 @pytest.mark.parametrize("place", [0, 4, 3, 400_000, 799_995, 800_000, 1_500_000, 2_197_665, 2_197_681])
 def test_a_packed_file_with_a_bit_that_flipped(place: int) -> None:
-    packed = bytearray((Path(harmony.__file__).parent / "data" / vocabulary.PACKED_NAME).read_bytes())
+    packed = bytearray((Path(harmony.__file__).parent / "format" / "data" / vocabulary.PACKED_NAME).read_bytes())
     packed[place] ^= 0x10
     with pytest.raises(harmony.HarmonyError, match=r"its CRC-32 is [0-9a-f]{8}, not 8e0f5a1a; install harmony-codec"):
         vocabulary.Vocabulary(bytes(packed))
@@ -106,7 +106,7 @@ def test_a_packed_file_with_a_bit_that_flipped(place: int) -> None:
 
 @pytest.mark.parametrize("start", [0, 4096, 400_000, 1_000_000])
 def test_a_packed_file_with_a_page_of_zeros(start: int) -> None:
-    packed = bytearray((Path(harmony.__file__).parent / "data" / vocabulary.PACKED_NAME).read_bytes())
+    packed = bytearray((Path(harmony.__file__).parent / "format" / "data" / vocabulary.PACKED_NAME).read_bytes())
     packed[start : start + 4096] = bytes(4096)
     with pytest.raises(harmony.HarmonyError, match="its CRC-32 is") as caught:
         vocabulary.Vocabulary(bytes(packed))

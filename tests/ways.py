@@ -11,7 +11,8 @@ from typing import Any
 import numpy
 
 import harmony
-from harmony import Diagnostic, HarmonyError, Message, Role, StreamState, vocabulary
+from harmony import Diagnostic, HarmonyError, Message, Role, StreamState
+from harmony.format import vocabulary
 
 #: ("ok", messages, complete, diagnostics) or ("error", text, code, position, messages before it)
 Outcome = tuple[Any, ...]

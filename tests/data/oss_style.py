@@ -24,7 +24,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from harmony import Role, vocabulary
+from harmony import Role
+from harmony.format import vocabulary
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from conversations import conversations

@@ -1,0 +1,241 @@
+"""JSON schemas of tools, and whether arguments fit them.
+
+They may be hostile, as arguments may be: what checking them costs is counted and limited, but for regular expressions,
+and nothing is fetched.
+Knows no rule and no message; jsonschema, an extra, is loaded when it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from importlib import import_module
+from threading import local
+from typing import Any, Final, NamedTuple
+
+from harmony.errors import quote
+from harmony.messages.record import check_repeats
+from harmony.runtime.locks import forks_wait
+
+# What a check may cost: so much, and so much more for each character of what is checked.
+_COST_OF_ARGUMENTS: Final = 100_000, 50
+_COST_OF_SCHEMA: Final = 200_000, 200
+_COST_OF_STEP: Final = 10
+
+# How many values of a schema may be read again, for their objects stand in several places.
+_MOST_REPEATED: Final = 10_000
+
+# How deep a check may go, and what each level of it, and whatever a level calls, takes of the interpreter's limit. The
+# limit itself must never be met: below jsonschema is code in Rust, which panics there.
+_DEEPEST: Final = 150
+_FRAMES_OF_LEVEL: Final = 5
+_FRAMES_BELOW: Final = 100
+
+# Conversations share their tools: so many schemas are remembered, of those up to a length.
+_REMEMBERED_SCHEMAS: Final = 256
+_REMEMBERED_LENGTH: Final = 65_536
+
+_NESTED: Final = frozenset({"const", "enum", "dependencies", "dependentRequired"})  # gone through to the bottom
+_SORTED: Final = (frozenset({str}), frozenset({int, float}))  # items that jsonschema can sort to find equal ones
+
+
+class TooManySteps(Exception):  # noqa: N818  it never leaves this module
+    """Raised where a check costs more than it may."""
+
+
+class _Meter(local):
+    """What the check that runs in this thread may still do, and what it costs to search the schema for an anchor."""
+
+    left: int = 0
+    levels: int = 0
+    anchor: int = 0
+
+    def start(self, cost: int, anchor: int) -> None:
+        """Begins a check. Raises RecursionError where it would not get far."""
+        self.left = cost
+        self.levels = _levels()
+        self.anchor = anchor
+
+    def spend(self, cost: int) -> None:
+        """Counts what is done."""
+        self.left -= cost
+        if self.left < 0:
+            raise TooManySteps
+
+
+def _levels() -> int:
+    """How many levels deep a check may go. Raises RecursionError where it is none."""
+    frame = sys._getframe()
+    frames = 0
+    while frame.f_back is not None:
+        frame = frame.f_back
+        frames += 1
+    levels = min((sys.getrecursionlimit() - frames - _FRAMES_BELOW) // _FRAMES_OF_LEVEL, _DEEPEST)
+    if levels <= 0:
+        raise RecursionError
+    return levels
+
+
+_meter: Final = _Meter()
+
+
+def load_jsonschema() -> Any:
+    """The library jsonschema; ImportError, with what to do, where it is not installed."""
+    try:
+        with forks_wait:
+            return import_module("jsonschema")
+    except ImportError as error:
+        raise ImportError("jsonschema is needed: pip install 'harmony-codec[lint]'") from error
+
+
+class Schema(NamedTuple):
+    """What checks arguments by a schema, and how many characters the schema has."""
+
+    validator: Any
+    length: int
+
+
+def read_schema(parameters: object) -> tuple[Schema | None, str | None]:
+    """A schema, or what is wrong with it. Raises whatever can go wrong with hostile ones."""
+    _levels()
+    try:
+        check_repeats(parameters, _MOST_REPEATED)
+    except ValueError:
+        raise TooManySteps from None
+    text = json.dumps(parameters, allow_nan=False)
+    validator, fault = (_remembered if len(text) <= _REMEMBERED_LENGTH else _validator)(text)
+    return (None if fault else Schema(validator, len(text))), fault
+
+
+def misfit(schema: Schema, tool: str, text: str, *, is_json: bool) -> str | None:
+    """A sentence on arguments that do not fit the schema; None too for those that only claim that they are JSON.
+
+    Raises whatever can go wrong with hostile schemas.
+    """
+    try:
+        arguments = read_json(text)
+    except ValueError:
+        return None if is_json else f"expected arguments of {tool} in JSON, as it has a schema, found {quote(text)}"
+    problem = _problem(schema.validator, arguments, _COST_OF_ARGUMENTS, len(text), anchor=schema.length)
+    return problem and f"expected arguments of {tool} with {problem}"
+
+
+@cache
+def of_schema() -> tuple[type[Exception], ...]:
+    """What checking raises because of a schema or of arguments.
+
+    Those of Python are for a schema that has other types than jsonschema expects. What else is raised, such as the
+    TimeoutError of a signal's handler, says nothing of the schema.
+    """
+    found = load_jsonschema().exceptions.UnknownType, import_module("referencing.exceptions").Unresolvable
+    built_in = ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError
+    return TooManySteps, re.error, *found, *built_in
+
+
+def reason(error: Exception) -> str:
+    if isinstance(error, TooManySteps):
+        return "it takes too many steps"
+    return "it goes too deep" if isinstance(error, RecursionError) else quote(str(error))
+
+
+def _validator(schema: str) -> tuple[Any, str | None]:
+    """A validator for a schema in JSON, and what is wrong with the schema."""
+    found = json.loads(schema)
+    jsonschema = load_jsonschema()
+    kind = jsonschema.validators.validator_for(found, default=jsonschema.Draft202012Validator)
+    counted = _counted(kind)
+    # A registry of one's own knows the drafts of JSON schema, and fetches nothing.
+    registry = import_module("referencing").Registry()
+    fault = _problem(counted(kind.META_SCHEMA, registry=registry), found, _COST_OF_SCHEMA, len(schema))
+    return counted(found, registry=registry), fault
+
+
+_remembered = lru_cache(_REMEMBERED_SCHEMAS)(_validator)
+
+
+def _problem(validator: Any, value: object, cost: tuple[int, int], length: int, *, anchor: int = 0) -> str | None:
+    """The first problem that a validator has with a value of so many characters, in words."""
+    _meter.start(cost[0] + cost[1] * length, anchor)
+    error = next(validator.iter_errors(value), None)
+    if error is None:
+        return None
+    rule = "false" if error.validator is None else f'"{error.validator}": {_as_json(error.validator_value)}'
+    return f"{quote(rule)} at {quote(error.json_path)}, found {quote(_as_json(error.instance))}"
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+@cache
+def _counted(kind: Any) -> Any:
+    """A validator's class that counts what it does, in place of one that does not."""
+    keywords = {keyword: _metered(keyword, function) for keyword, function in kind.VALIDATORS.items()}
+    # These follow references in a way of their own, which cannot be counted.
+    keywords |= dict.fromkeys({"unevaluatedItems", "unevaluatedProperties"} & keywords.keys(), _unchecked)
+    counted = load_jsonschema().validators.extend(kind, keywords)
+    # As it was, but for the class: a `$schema` further down would choose one that does not count.
+    counted.evolve = import_module("attrs").evolve
+    return counted
+
+
+def _unchecked(*_: object) -> Iterator[Any]:
+    return iter(())
+
+
+def _metered(keyword: str, function: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+    def metered(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        _meter.spend(_COST_OF_STEP + _cost(keyword, value, instance, schema))
+        if _meter.levels <= 0:
+            raise RecursionError
+        _meter.levels -= 1
+        try:
+            for error in function(validator, value, instance, schema) or ():
+                if not error.relative_schema_path:  # a new one; its message shows the whole instance
+                    _meter.spend(_COST_OF_STEP + 2 * len(error.message))
+                yield error
+        finally:
+            _meter.levels += 1
+
+    return metered
+
+
+def _cost(keyword: str, value: Any, instance: Any, schema: Any) -> int:
+    """What it costs at most to look at a keyword, without what it leads to."""
+    items = len(instance) if isinstance(instance, list | dict) else 0
+    if keyword in _NESTED:
+        return items + _size(value)
+    if keyword == "uniqueItems" and isinstance(instance, list):
+        kinds = set(map(type, instance))
+        return items if any(kinds <= alike for alike in _SORTED) else items * items
+    if keyword in ("patternProperties", "additionalProperties"):
+        patterns = schema.get("patternProperties")
+        return items * (1 + (len(patterns) if isinstance(patterns, dict) else 0))
+    if keyword in ("$ref", "$dynamicRef", "$recursiveRef") and isinstance(value, str):
+        return len(value) + (0 if value == "#" or value.startswith("#/") else _meter.anchor)
+    if keyword == "pattern" and isinstance(instance, str):
+        items = len(instance)
+    return items + (len(value) if isinstance(value, str | list | dict) else 0)
+
+
+def _size(value: object) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_size, value.values()))
+    return len(value) + sum(map(_size, value)) if isinstance(value, list) else 0
+
+
+def read_json(text: str) -> Any:
+    """What JSON says. Raises ValueError, with no part of the text in it."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

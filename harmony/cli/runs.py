@@ -1,0 +1,255 @@
+"""Runs over logs as the command line makes them: what goes where, how far it is, and what there was in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from harmony.errors import printable, quote
+from harmony.logs import convert
+from harmony.logs.completions import Tally
+from harmony.logs.inputs import BLOCK, TABLES, Unreadable, expand, format_of
+from harmony.logs.outputs import CannotResume, Paths, check_apart, is_finished
+
+if TYPE_CHECKING:
+    from harmony.stats.counts import Stats
+
+Engine: TypeAlias = Literal["local", "ray"]
+
+_CODES_SHOWN: Final = 12
+_SECONDS_BETWEEN: Final = 0.1  # the bar's pictures
+
+
+#: What is said where memory runs out.
+NO_MEMORY: Final = "there is not enough memory: fewer --workers and a smaller --max-record-size need less"
+_SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
+
+
+class Refused(Exception):  # noqa: N818  it says why to people
+    """Raised for what cannot be done as it was asked for; what came before it is done."""
+
+
+class Run(NamedTuple):
+    """Inputs that become one output."""
+
+    inputs: list[str]
+    output: str
+    in_folder: bool = False  # which is made if need be
+
+
+def runs(files: Sequence[str], output: str) -> list[Run]:
+    """What becomes what: all files one output, or if that is a folder, each a file of its name in there."""
+    named = expand(files)
+    if output != "-" and (output.endswith(("/", os.sep)) or Path(output).is_dir()):
+        if any(name == "-" for name, _ in named):
+            raise Refused("standard input has no name: expected a file as --output, found a folder")
+        made = [Run([name], str(Path(output, relative)), in_folder=True) for name, relative in named]
+    else:
+        made = [Run([name for name, _ in named], output)]
+    check_apart((name for name, _ in named), (run.output for run in made))
+    return made
+
+
+def one(file: str, output: str) -> Run:
+    """What becomes what, for one file and one output that is no folder."""
+    [run] = runs([file], output)
+    return run
+
+
+def parse(task: convert.Task, files: Sequence[str], output: str, *, workers: int | None, resume: bool) -> Tally | None:
+    """Parses logs, with a bar on a terminal; what there was in them, or None where all that is resumed is whole.
+
+    Raises Refused, and KeyboardInterrupt.
+    """
+    with refusing(None):
+        made = runs(files, output)
+    total = None
+    with _progress([_size_of(run) for run in made]) as shown:
+        for run in made:
+            if resume and is_finished(run.output):
+                shown.print(f"{run.output} is there and whole")
+            else:
+                with refusing(run.output):
+                    if run.in_folder:
+                        Path(run.output).parent.mkdir(parents=True, exist_ok=True)
+                    into = "rows" if format_of(run.output) in TABLES else "lines"
+                    own = msgspec.structs.replace(task, to=into, threads=workers or cores())
+                    total = total or Tally()
+                    count, watch = _workers(run, workers), shown.watcher(total)
+                    total += convert.convert(own, run.inputs, run.output, workers=count, resume=resume, watch=watch)
+            shown.finished()
+    return total
+
+
+def parse_on_cluster(task: convert.Task, files: Sequence[str], output: str) -> Tally:
+    """Parses logs on a Ray cluster, otherwise as `parse`; an output without a suffix is a folder."""
+    with refusing(None):
+        from harmony import ray
+
+        with _progress([None]) as shown:
+            # A folder of parts gets what the inputs are; any other name says it by itself.
+            is_file = Path(output).suffix and not output.endswith("/") and not Path(output).is_dir()
+            into_table = any(format_of(name) in TABLES for name in ([output] if is_file else files))
+            into = "rows" if into_table or (task.nested and not is_file) else "lines"
+            return ray.run(msgspec.structs.replace(task, to=into), files, output, watch=shown.watcher(Tally()))
+
+
+def count(
+    task: convert.Task, files: Sequence[str], outputs: Sequence[str], *, workers: int | None
+) -> tuple[Stats, Tally]:
+    """Counts what is in logs, with a bar on a terminal, to be written to some outputs. Raises as `parse` does."""
+    try:
+        import pyarrow  # noqa: F401  which counting needs whatever the logs are
+    except ImportError:
+        raise Refused("to count needs pyarrow: pip install 'harmony-codec[cli]'") from None
+    run = Run([name for name, _ in expand(files)], "")
+    with refusing(None):
+        check_apart(run.inputs, outputs)
+    with _progress([_size_of(run)]) as shown, refusing(None):
+        task = msgspec.structs.replace(task, to="stats", threads=workers or cores())
+        return convert.count(task, run.inputs, workers=_workers(run, workers), watch=shown.watcher(Tally()))
+
+
+def size_of(text: str) -> int:
+    """The bytes that are meant by a size such as 256MB (millions), 256MiB (1024 times 1024) or 4096."""
+    found = _SIZE.fullmatch(text.strip())
+    size = 0
+    if found is not None:
+        number, unit, binary = found.groups()
+        size = int(number[:18]) * (1024 if binary else 1000) ** (" KMG".index((unit or " ").upper()))
+    if size == 0:
+        raise typer.BadParameter(f"expected a size such as 64MB or 1GiB, found {quote(text)}")
+    return size
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def summary(tally: Tally) -> Iterator[str]:
+    """What there was in a log, line by line."""
+    numbers = {"record": tally.records, "message": tally.messages, "token": tally.tokens}
+    yield ", ".join(_counted(number, name) for name, number in numbers.items())
+    bad, repairs = sum(tally.errors.values()), sum(tally.diagnostics.values())
+    if bad:
+        theirs = "with its" if bad == 1 else "each with its"
+        yield f"{_counted(bad, 'bad record')}, {theirs} error: {_codes(tally.errors)}"
+    if repairs:
+        yield f"{_counted(repairs, 'repair')}: {_codes(tally.diagnostics)}"
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number:,} {name}{'s'[: number != 1]}"
+
+
+def _codes(counts: dict[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{printable(code)} {number:,}" for code, number in ordered[:_CODES_SHOWN])
+    return shown + f", and {len(ordered) - _CODES_SHOWN} other codes" * (len(ordered) > _CODES_SHOWN)
+
+
+def _workers(run: Run, asked: int | None) -> int:
+    """How many processes are worth their start: none where lines are to come out as they come in, or there are few."""
+    sizes = [Path(name).stat() for name in run.inputs if name != "-" and format_of(name) not in TABLES]
+    streams = "-" in run.inputs or not all(stat.S_ISREG(size.st_mode) for size in sizes)
+    if streams:
+        return asked or (1 if run.output == "-" else cores())
+    return min(asked or cores(), 1 + sum(size.st_size for size in sizes) // (2 * BLOCK))
+
+
+@contextmanager
+def refusing(output: str | None) -> Iterator[None]:
+    """Says what went wrong, and that what came before it is kept."""
+
+    def go_on() -> str:
+        if output is None or output == "-" or not Paths.of(output).state.exists():
+            return ""
+        return f"; what came before is kept in {output}.partial, and --resume goes on from there"
+
+    try:
+        yield
+    except Unreadable as error:
+        raise Refused(f"{error}{go_on()}") from error
+    except BrokenProcessPool as error:  # which is a RuntimeError too
+        raise Refused(f"a worker process was ended, for lack of memory perhaps{go_on()}") from error
+    except MemoryError as error:
+        raise Refused(f"{NO_MEMORY}{go_on()}") from error
+    except (CannotResume, ImportError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise Refused(str(error)) from error
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise Refused(f"{NO_MEMORY}{go_on()}") from error
+        name = error.filename or output or "the output"
+        raise Refused(f"{name} cannot be written: {error.strerror or error}{go_on()}") from error
+    except KeyboardInterrupt:
+        if go_on():
+            sys.stderr.write(f"harmony: interrupted{printable(go_on())}\n")
+        raise
+
+
+class _Shown:
+    """A bar for all inputs together, on a terminal."""
+
+    def __init__(self, bar: Progress | None, sizes: Sequence[int | None]) -> None:
+        self._bar = bar
+        self._sizes = sizes
+        self._done = 0
+        self._drawn = 0.0
+        known = None if None in self._sizes else sum(size or 0 for size in self._sizes)
+        self._task = bar.add_task("", total=known, records=0) if bar is not None else None
+
+    def print(self, line: str) -> None:
+        console = self._bar.console if self._bar is not None else Console(stderr=True, highlight=False)
+        console.print(f"harmony: {printable(line)}", markup=False, soft_wrap=True)
+
+    def watcher(self, before: Tally) -> convert.Watcher:
+        def watch(taken: int, size: int | None, tally: Tally) -> None:
+            if self._bar is not None and self._task is not None and monotonic() - self._drawn > _SECONDS_BETWEEN:
+                self._drawn = monotonic()
+                done = sum(size or 0 for size in self._sizes[: self._done]) + taken
+                records = before.records + tally.records
+                total = size if len(self._sizes) == 1 else None  # None leaves it as it is
+                self._bar.update(self._task, completed=done, total=total, records=records, refresh=True)
+
+        return watch
+
+    def finished(self) -> None:
+        self._done += 1
+
+
+@contextmanager
+def _progress(sizes: Sequence[int | None]) -> Iterator[_Shown]:
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _Shown(None, sizes)
+        return
+    columns = (
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[records]:,} records"),
+        TimeRemainingColumn(),
+    )
+    # It is drawn by the thread that works, for processes are begun later, and forking wants a single thread.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+        yield _Shown(bar, sizes)
+
+
+def _size_of(run: Run) -> int | None:
+    found = [Path(name).stat() if name != "-" else os.fstat(sys.stdin.fileno()) for name in run.inputs]
+    return sum(each.st_size for each in found) if all(stat.S_ISREG(each.st_mode) for each in found) else None

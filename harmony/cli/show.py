@@ -1,0 +1,158 @@
+"""Records and tokens as they are printed to be read, on a terminal that they cannot command."""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+import msgspec
+import typer
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from harmony.encoding import load_harmony_encoding
+from harmony.errors import UNSEEN, RecordError, printable
+from harmony.format import vocabulary
+from harmony.logs.inputs import Reader, expand
+from harmony.logs.records import LogRecord, Names, Rendered, batch_of, parse_batch
+from harmony.messages.model import Message, TextContent
+from harmony.results import ParseResult
+
+_CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
+_SPECIAL_STYLE: Final = "bold magenta"
+_ASIDE_STYLE: Final = "italic dim"
+# Characters that content keeps and names do not: breaks, blanks, characters newer than Python, those that join or vary
+# letters and emoji, and Arabic signs around numbers, which are format characters that can be seen.
+_KEPT: Final = UNSEEN | set("\t\n\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u0890\u0891\u08e2")
+_KEPT_CATEGORIES: Final = frozenset({"Zs", "Co", "Cn"})
+# But not those that Unicode keeps free for more characters that are nothing by themselves.
+_FREE: Final = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
+_UNUSUAL: Final = re.compile("[^\t\n -~]")
+
+
+def console() -> Console:
+    """A console as wide as the terminal, also where the terminal says that it has no width."""
+    console = Console(highlight=False)
+    return console if console.width > 0 else Console(highlight=False, width=80)
+
+
+def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) -> int:
+    """Prints what records are parsed to, one by one; how many are bad."""
+    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
+    screen, bad = console(), 0
+    for piece in Reader([name for name, _ in expand(files)], full=False, most=most):
+        data = piece.data
+        errors: dict[int, RecordError] = {}
+        if not isinstance(data, bytes):
+            from harmony.columns.passed import values_of  # lines of JSON need no Arrow
+
+            rows, errors = values_of(data)
+            data = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+        for record in parse_batch(batch_of(data, piece.first, piece.too_long), encoding, names, strict=strict):
+            if record.line - piece.first in errors:
+                record = LogRecord(record.line, record.fields, errors[record.line - piece.first])
+            show(screen, record)
+            bad += isinstance(record.outcome, RecordError)
+    return bad
+
+
+def show(console: Console, record: LogRecord) -> None:
+    """Prints one record to be read."""
+    name = record.fields.get("id")
+    title = printable(bytes(name).decode().strip('"')) if name else f"line {record.line:,}"
+    console.print(Rule(Text(title), style="dim", align="left"))
+    if isinstance(record.outcome, RecordError):
+        console.print(Text(f"error {record.outcome.code}: {printable(record.outcome.message)}", style="bold red"))
+    elif isinstance(record.outcome, Rendered):
+        _show_rendered(console, record.outcome.tokens)
+    else:
+        _show_parsed(console, record.outcome)
+
+
+def _show_parsed(console: Console, result: ParseResult) -> None:
+    for message in result.messages:
+        console.print(_heading(message))
+        for part in message.content:
+            if isinstance(part, TextContent):
+                console.print(Padding(Text(readable(part.text)), (0, 0, 1, 2)))
+    for repair in result.diagnostics:
+        sentence = printable(repair.message)
+        console.print(Text(f"repaired {repair.code} at {repair.position}: {sentence}", style=_ASIDE_STYLE))
+    if result.next_role is not None:
+        console.print(Text(f"(ends in an open <|start|>{result.next_role.value})", style=_ASIDE_STYLE))
+    elif not result.complete:
+        console.print(Text("(ends before the message does)", style=_ASIDE_STYLE))
+
+
+def _show_rendered(console: Console, numbers: list[int]) -> None:
+    """Prints token ids as their text, special tokens marked, a message's stop at the end of a line."""
+    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
+    line = Text()
+    for special, run in groupby(numbers, encoding.is_special_token):
+        if not special:
+            line.append(readable(encoding.decode(run)))
+            continue
+        for token in run:
+            line.append(encoding.decode([token]), _SPECIAL_STYLE)
+            if token in vocabulary.STOPS:
+                console.print(line)
+                line = Text()
+    if line:
+        console.print(line)
+    console.print(Text(f"({len(numbers):,} tokens)", style=_ASIDE_STYLE))
+
+
+def _heading(message: Message) -> Text:
+    heading = Text(message.author.role.value, style="bold cyan")
+    if message.author.name is not None:
+        heading.append(f" {printable(message.author.name)}", "cyan")
+    if message.channel is not None:
+        heading.append(f" · {printable(message.channel)}", _CHANNEL_STYLES.get(message.channel, "magenta"))
+    if message.recipient is not None:
+        heading.append(f" → {printable(message.recipient)}", "blue")
+    if message.content_type is not None:
+        heading.append(f" {printable(message.content_type)}", "dim")
+    return heading
+
+
+def show_tokens(numbers: list[int]) -> None:
+    loaded = vocabulary.load()
+    rows = [
+        (
+            str(index),
+            str(token),
+            printable(loaded.token_bytes(token).decode(errors="backslashreplace")),
+            "special" if token >= vocabulary.FIRST_SPECIAL else "",
+        )
+        for index, token in enumerate(numbers)
+    ]
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(row).rstrip("\t"))
+        return
+    screen = console()
+    table = Table("token", "id", "text", "", box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(row[0], row[1], Text(f"│{row[2]}│"), row[3], style=_SPECIAL_STYLE if row[3] else None)
+    screen.print(table)
+
+
+def readable(text: str) -> str:
+    """Content of any number of lines, in which what would command a terminal, or turn or hide text, is written out.
+
+    `printable` writes out more: it is for names and sentences.
+    """
+    return _UNUSUAL.sub(lambda found: found[0] if _is_kept(found[0]) else printable(found[0]), text)
+
+
+def _is_kept(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return character in _KEPT or (kind in _KEPT_CATEGORIES and not _FREE.match(character))

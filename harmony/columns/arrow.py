@@ -1,0 +1,213 @@
+"""Columns as Arrow has them: the buffers are taken as they are, and what belongs to a conversation goes to its rows."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harmony.columns.engine import validity
+from harmony.columns.rows import END_VALUES, Columns
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+# Bytes of what is repeated at a time: an array ends at 2 GiB, and memory well before.
+_MOST_REPEATED: Final = 1 << 26
+
+_Found: TypeAlias = tuple[Mapping[int, Any], Any, pa.DataType]
+
+_CODED: Final = pa.dictionary(pa.int32(), pa.string())
+_FINDING: Final = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
+
+
+def changed(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """The type with all types in it changed that hold no others."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(changed(field.type, change)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(kind.value_field.with_type(changed(kind.value_type, change)))
+    return change(kind)
+
+
+def plain(kind: pa.DataType) -> pa.DataType:
+    """The type without dictionaries, also inside."""
+    return changed(kind, lambda found: found.value_type if pa.types.is_dictionary(found) else found)
+
+
+#: What a message has, beside its conversation.
+_OF_MESSAGE: Final = [
+    ("role", _CODED),
+    ("name", _CODED),
+    ("recipient", _CODED),
+    ("channel", _CODED),
+    ("content_type", _CODED),
+    ("content", pa.large_string()),
+    ("content_tokens", pa.int32()),
+    ("end", _CODED),
+]
+_OF_CONVERSATION: Final = [("complete", pa.bool_()), ("diagnostics", pa.list_(_FINDING)), ("error", _FINDING)]
+
+#: One row a message; a conversation without a message has one row, in which all that a message has is null. What
+#: belongs to the conversation is the same in all of its rows, but for `diagnostics`, which the first one has.
+SCHEMA: Final = pa.schema([("conversation", pa.int64()), ("message", pa.int32()), *_OF_MESSAGE, *_OF_CONVERSATION])
+#: One row a conversation.
+NESTED_SCHEMA: Final = pa.schema(
+    [
+        ("messages", pa.list_(pa.struct([(name, plain(kind)) for name, kind in _OF_MESSAGE]))),
+        *_OF_CONVERSATION,
+    ]
+)
+
+
+def flat(columns: Columns) -> pa.RecordBatch:
+    """One row a message, as SCHEMA says."""
+    conversation = _numbers(columns.conversation, pa.int64())
+    message = _with_nulls(columns.message)
+    arrays = [conversation, message, *_of_message(columns, message), *_of_rows(columns, conversation, message)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def nested(columns: Columns) -> pa.RecordBatch:
+    """One row a conversation, as NESTED_SCHEMA says; the columns are without bare rows."""
+    fields = NESTED_SCHEMA.field("messages").type.value_type
+    message = _numbers(columns.message, pa.int32())
+    arrays = [array.cast(field.type) for array, field in zip(_of_message(columns, message), list(fields), strict=True)]
+    rows = _numbers(columns.rows, pa.int64()).cast(pa.int32())
+    messages = pa.ListArray.from_arrays(rows, pa.StructArray.from_arrays(arrays, fields=list(fields)))
+    return pa.RecordBatch.from_arrays([messages, *_of_conversation(columns)], schema=NESTED_SCHEMA)
+
+
+def _beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns of both, of which those that are kept come first."""
+    schema = pa.schema([*kept.schema, *added.schema])
+    return pa.RecordBatch.from_arrays([*kept.columns, *added.columns], schema=schema)
+
+
+def repeated(kept: pa.RecordBatch, rows: pa.RecordBatch, before: int = 0) -> Iterator[pa.RecordBatch]:
+    """Rows, and beside each what is kept of its conversation; of messages some at a time, for it can be much.
+
+    There were so many conversations before these.
+    """
+    if "conversation" not in rows.schema.names:  # they are nested, one each
+        yield _beside(kept, rows)
+        return
+    conversation = rows.column("conversation")
+    for start, stop in _bounded(kept, conversation):
+        some = rows.slice(start, stop - start)
+        yield _numbered_from(before, _beside(kept.take(conversation.slice(start, stop - start)), some))
+
+
+def _bounded(kept: pa.RecordBatch, conversation: pa.Array) -> Iterator[tuple[int, int]]:
+    """Rows by what they repeat, up to _MOST_REPEATED bytes; where a single one has more, that one."""
+    start = size = 0
+    if kept.nbytes * len(conversation) > _MOST_REPEATED:
+        sizes = [kept.slice(index, 1).nbytes for index in range(len(kept))]
+        for place, index in enumerate(conversation.to_pylist()):
+            if place > start and size + sizes[index] > _MOST_REPEATED:
+                yield start, place
+                start, size = place, 0
+            size += sizes[index]
+    yield start, len(conversation)
+
+
+def _numbered_from(before: int, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows, their conversations behind so many others."""
+    place = rows.schema.get_field_index("conversation")
+    return rows.set_column(place, "conversation", pc.add(rows.column(place), before)) if before else rows
+
+
+def without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same with plain strings, as files have them: an Arrow file has one dictionary for all of its batches."""
+    return batch.cast(pa.schema([pa.field(field.name, plain(field.type)) for field in batch.schema]))
+
+
+def _of_message(columns: Columns, message: pa.Array) -> list[pa.Array]:
+    coded = (columns.role, columns.name, columns.recipient, columns.channel, columns.content_type)
+    offsets, content = pa.py_buffer(columns.offsets), pa.py_buffer(columns.content)
+    return [
+        *(_coded(codes, values) for codes, values in zip(coded, columns.values, strict=True)),
+        pa.Array.from_buffers(pa.large_string(), len(message), [message.buffers()[0], offsets, content]),
+        _with_nulls(columns.content_tokens),
+        _coded(columns.end, END_VALUES),
+    ]
+
+
+def _of_conversation(columns: Columns) -> list[pa.Array]:
+    """What belongs to a conversation, for each of them."""
+    complete = _numbers(columns.complete, pa.uint8()).cast(pa.bool_())
+    return [complete, *(_sparse(*found, _as_they_are, len(complete)) for found in _found(columns))]
+
+
+def _of_rows(columns: Columns, conversation: pa.Array, message: pa.Array) -> list[pa.Array]:
+    """What belongs to a conversation, for its rows; diagnostics, of which there can be many, for the first one."""
+
+    def of_all(places: pa.Array) -> pa.Array:
+        return pc.take(places, conversation, boundscheck=False)
+
+    def of_first(places: pa.Array) -> pa.Array:
+        is_later = pc.greater(message, 0).fill_null(False)
+        return pc.if_else(is_later, pa.scalar(0, pa.int32()), of_all(places))
+
+    complete = _numbers(columns.complete, pa.uint8())
+    diagnostics, errors = _found(columns)
+    return [
+        of_all(complete).cast(pa.bool_()),  # the other way round, bit by bit, takes longer
+        _sparse(*diagnostics, of_first, len(complete), len(message)),
+        _sparse(*errors, of_all, len(complete), len(message)),
+    ]
+
+
+def _found(columns: Columns) -> tuple[_Found, _Found]:
+    """The diagnostics and the errors of the conversations that have any, what the others have, and the type."""
+    return (
+        (columns.diagnostics, [], SCHEMA.field("diagnostics").type),
+        (columns.errors, None, SCHEMA.field("error").type),
+    )
+
+
+def _as_they_are(places: pa.Array) -> pa.Array:
+    return places
+
+
+def _sparse(
+    values: Mapping[int, Any],
+    usual: Any,
+    kind: pa.DataType,
+    spread: Callable[[pa.Array], pa.Array],
+    conversations: int,
+    rows: int | None = None,
+) -> pa.Array:
+    """The values of all rows, most of which have the usual one; `spread` makes what conversations have that of rows."""
+    length = conversations if rows is None else rows
+    if values:
+        places = array("i", bytes(4 * conversations))  # 0 is the usual value
+        for place, index in enumerate(values, 1):
+            places[index] = place
+        listed = pa.array([usual, *map(msgspec.to_builtins, values.values())], kind)
+        return listed.take(spread(_numbers(places, pa.int32())))
+    if usual is None:  # which is soon told, as no lists are
+        return pa.nulls(length, kind)
+    offsets = pa.py_buffer(bytes(4 * length + 4))
+    return pa.Array.from_buffers(kind, length, [None, offsets], children=[pa.nulls(0, kind.value_type)])
+
+
+def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
+    data = pa.py_buffer(buffer)
+    return pa.Array.from_buffers(kind, data.size * 8 // kind.bit_width, [None, data])
+
+
+def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
+    # To ask whether each code has a value would take as long as all else here.
+    return pa.DictionaryArray.from_arrays(_with_nulls(codes), pa.array(values, pa.string()), safe=False)
+
+
+def _with_nulls(numbers: Buffer) -> pa.Array:
+    """Numbers of 32 bits, -1 as null."""
+    bits, data = validity(numbers), pa.py_buffer(numbers)
+    return pa.Array.from_buffers(pa.int32(), data.size // 4, [bits and pa.py_buffer(bits), data])

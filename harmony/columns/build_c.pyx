@@ -1,0 +1,392 @@
+# cython: language_level=3, freethreading_compatible=True
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
+"""The builder of columns, compiled. Its twin `build_py.py` says what it builds.
+
+One pass over the tokens, without the GIL and without an object a token or message. It follows the strict table of
+`machine.py`; `header.py` reads the headers, each different one once. A conversation that it cannot read to its end,
+because something in it is illegal or very long, is taken back and left to the engine, with the GIL.
+
+The tokens belong to the caller, and another thread or process may change them meanwhile. So each of them is read once,
+by `read_once`, and only that copy of it is judged, used as an index and remembered. Offsets and roles belong to us.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_RawFree
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+from harmony.columns.memory cimport END, FIELDS, ROOM, Rows, give_rows, take_rows
+from harmony.runtime.memory cimport is_utf_8, read_once, resize
+
+from array import array
+from bisect import bisect_left
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+from harmony.format import machine, vocabulary
+from harmony.runtime.locks import Once
+from harmony.columns.rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, Values, read_conversation
+from harmony.errors import Fault
+from harmony.format.header import REMEMBERED_HEADERS, REMEMBERED_LENGTH, open_role, read_header
+
+cdef uint32_t FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
+cdef uint32_t LAST_TOKEN = vocabulary.LAST_TOKEN
+cdef int TEXT = machine.Kind.TEXT
+cdef int INVALID = machine.Kind.INVALID
+cdef int END_OF_INPUT = machine.Kind.END_OF_INPUT
+cdef int KIND_COUNT = len(machine.Kind)
+cdef int EXPECT_START = machine.State.EXPECT_START
+cdef int HEADER = machine.State.HEADER
+cdef int CONTENT = machine.State.CONTENT
+cdef int ILLEGAL = machine.ILLEGAL
+cdef const uint8_t[::1] KINDS = machine.KINDS
+cdef const uint8_t[::1] MOVES = machine.MOVES[True]
+
+cdef enum:
+    INLINE = 15  # bytes of a token that stand at its entry
+    BROKEN = 0x80  # in an entry's length: the token's bytes are no whole text
+    SLOTS = 8192
+    PART = 1 << 16  # tokens that a thread reads at a time: what comes of them stays near the processor
+    AT_END = 8  # beside the code of a given role: the input ends in this header
+
+cdef struct Entry:  # one line of memory holds four
+    char data[INLINE]
+    uint8_t length  # INLINE + 1 where there are more bytes
+
+cdef struct Known:  # a header that has been read
+    uint64_t hash
+    Py_ssize_t start  # of its tokens among those that are kept
+    Py_ssize_t length
+    int given
+    bint legal
+    int32_t codes[FIELDS]
+
+cdef int ELSEWHERE = _ELSEWHERE
+cdef int GIVEN_NONE = GIVEN.index(None)
+cdef Py_ssize_t LONGEST_HEADER = REMEMBERED_LENGTH
+cdef Py_ssize_t MOST_HEADERS = REMEMBERED_HEADERS  # half of the slots
+cdef const int32_t[::1] ENDS = array("i", [END_CODES.get(token, -1) for token in vocabulary.SPECIAL_TEXTS])
+cdef const uint32_t[::1] RANK_OFFSETS
+cdef const uint8_t[::1] RANK_BYTES
+cdef Entry *ENTRIES = NULL
+
+
+cdef inline int kind_of(uint32_t token) noexcept nogil:
+    if token < FIRST_SPECIAL:
+        return TEXT
+    return KINDS[token - FIRST_SPECIAL] if token <= LAST_TOKEN else INVALID
+
+
+def _take_entries():
+    """Lays the vocabulary out by entries; all that follows only reads them."""
+    global ENTRIES, RANK_OFFSETS, RANK_BYTES
+    cdef Entry *entries = NULL
+    cdef uint32_t rank, start, length
+    loaded = vocabulary.load()
+    if ENTRIES is not NULL:  # a signal's handler may have been here
+        return True
+    RANK_OFFSETS = loaded.offsets
+    RANK_BYTES = loaded.data
+    resize(<void **>&entries, FIRST_SPECIAL * sizeof(Entry))
+    for rank in range(FIRST_SPECIAL):
+        start = RANK_OFFSETS[rank]
+        length = RANK_OFFSETS[rank + 1] - start
+        memcpy(entries[rank].data, &RANK_BYTES[start], INLINE)  # the file has zeros at its end
+        entries[rank].length = <uint8_t>min(length, <uint32_t>INLINE + 1)
+        if not is_utf_8(&RANK_BYTES[start], length):
+            entries[rank].length |= BROKEN
+    ENTRIES = entries
+    return True
+
+
+load_entries = Once(_take_entries)
+
+
+cdef Py_ssize_t add_text(
+    Rows rows, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t stop, uint32_t *found
+) except -1 nogil:
+    """Appends the bytes of tokens to the content of rows, up to the first that is no rank; its place, and itself."""
+    cdef const Entry *entries = ENTRIES
+    cdef char *out = rows.content + rows.content_size
+    cdef char *limit = rows.content + rows.content_capacity - ROOM
+    cdef Py_ssize_t begin = rows.content_size
+    cdef uint32_t token, length
+    cdef uint32_t seen = 0
+    while place < stop:
+        token = read_once(&tokens[place])
+        if token >= FIRST_SPECIAL:
+            found[0] = token
+            break
+        if out > limit:
+            rows.content_size = out - rows.content
+            rows.reserve_content(ROOM)
+            out = rows.content + rows.content_size
+            limit = rows.content + rows.content_capacity - ROOM
+        memcpy(out, &entries[token], sizeof(Entry))
+        length = entries[token].length
+        seen |= length
+        length &= ~BROKEN
+        if length > INLINE:
+            length = RANK_OFFSETS[token + 1] - RANK_OFFSETS[token]
+            memcpy(out, &RANK_BYTES[RANK_OFFSETS[token]], length)
+        out += length
+        place += 1
+    rows.content_size = out - rows.content
+    if seen & BROKEN and not is_utf_8(<uint8_t *>rows.content + begin, rows.content_size - begin):
+        with gil:
+            rows.replace(begin)
+    return place
+
+
+@cython.final
+cdef class Reader:
+    """Reads conversations to rows; remembers the headers that it has met."""
+    cdef object values, elsewhere
+    cdef const uint32_t *tokens  # these three belong to whoever calls `build`, which returns when all is read
+    cdef const int64_t *offsets
+    cdef const uint8_t *roles
+    cdef bint strict, bare
+    cdef Rows rows
+    cdef Known *known
+    cdef uint32_t *open  # the tokens of the header that is being read, with the `<|message|>` that ends it
+    cdef uint32_t *kept  # the tokens of known headers, one after another
+    cdef uint16_t *slots  # a hash table: 1 + the index of a known header, or 0
+    cdef Py_ssize_t known_count, kept_count
+
+    def __cinit__(self, const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles,
+                  values, elsewhere, bint strict, bint bare):
+        self.tokens, self.offsets, self.roles = &tokens[0], &offsets[0], &roles[0]
+        self.values, self.elsewhere = values, elsewhere
+        self.strict, self.bare = strict, bare
+        resize(<void **>&self.open, (LONGEST_HEADER + 1) * sizeof(uint32_t))
+        resize(<void **>&self.known, MOST_HEADERS * sizeof(Known))
+        resize(<void **>&self.kept, MOST_HEADERS * LONGEST_HEADER * sizeof(uint32_t))
+        resize(<void **>&self.slots, SLOTS * sizeof(uint16_t))
+        memset(self.slots, 0, SLOTS * sizeof(uint16_t))
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.open)
+        PyMem_RawFree(self.known)
+        PyMem_RawFree(self.kept)
+        PyMem_RawFree(self.slots)
+
+    cdef int run(self, Py_ssize_t first, Py_ssize_t stop) except -1:
+        """Reads the conversations from `first` to `stop`."""
+        cdef Py_ssize_t index, row, content_size
+        cdef Rows rows = take_rows(first, stop - first, self.offsets[stop] - self.offsets[first])
+        self.rows = rows
+        with nogil:
+            for index in range(first, stop):
+                row, content_size = rows.row_count, rows.content_size
+                if not self.read(index):
+                    rows.row_count, rows.content_size = row, content_size
+                    with gil:
+                        self.read_odd(index)
+                if self.bare and rows.row_count == row:
+                    rows.add(index, -1, NULL, -1, -1)
+                rows.starts[index - first + 1] = rows.row_count
+        return 0
+
+    cdef bint read(self, Py_ssize_t index) except -1 nogil:
+        """Reads one conversation; False where it is not read to its end."""
+        cdef Py_ssize_t place = self.offsets[index], stop = self.offsets[index + 1], begin, length
+        cdef int given = self.roles[index], state = EXPECT_START if given == GIVEN_NONE else HEADER
+        cdef int number = 0
+        cdef uint8_t move
+        cdef uint64_t key
+        cdef Known *header
+        cdef uint32_t token = 0
+        if given & ELSEWHERE:
+            return False
+        while True:
+            length = 0
+            key = given
+            while state != CONTENT:
+                if place < stop:
+                    token = read_once(&self.tokens[place])
+                    move = MOVES[state * KIND_COUNT + kind_of(token)]
+                else:
+                    move = MOVES[state * KIND_COUNT + END_OF_INPUT]
+                if move == ILLEGAL:
+                    return False
+                if place == stop:
+                    self.rows.complete[index - self.rows.first] = state == EXPECT_START
+                    return state == EXPECT_START or self.header(length, given | AT_END, key).legal
+                if state != EXPECT_START:
+                    key = (key ^ token) * <uint64_t>0x9E3779B97F4A7C15
+                    if length <= LONGEST_HEADER:
+                        self.open[length] = token
+                    length += 1
+                place += 1
+                state = move & 15
+            header = self.header(length - 1, given, key)
+            if not header.legal:
+                return False
+            begin = place
+            place = add_text(self.rows, self.tokens, place, stop, &token)
+            self.rows.add(index, number, header.codes, <int32_t>(place - begin), -1)
+            number += 1
+            if place == stop:
+                self.rows.complete[index - self.rows.first] = 0
+                return True
+            move = MOVES[CONTENT * KIND_COUNT + kind_of(token)]
+            if move == ILLEGAL:
+                return False
+            (<int32_t *>self.rows.columns[END])[self.rows.row_count - 1] = ENDS[token - FIRST_SPECIAL]
+            place += 1
+            state = move & 15
+            given = GIVEN_NONE
+
+    cdef Known *header(self, Py_ssize_t length, int given, uint64_t key) except NULL nogil:
+        """What is known of the header whose tokens are in `open`; `length` is how many they are."""
+        cdef Py_ssize_t slot
+        cdef Known *known
+        key = (key ^ given) * <uint64_t>0x9E3779B97F4A7C15
+        slot = key >> 51
+        while self.slots[slot] != 0:
+            known = &self.known[self.slots[slot] - 1]
+            if known.hash == key and known.given == given and known.length == length and not memcmp(
+                &self.kept[known.start], self.open, length * sizeof(uint32_t)
+            ):
+                return known
+            slot = (slot + 1) & (SLOTS - 1)
+        with gil:
+            return self.learn(length, given, key)
+
+    cdef Known *learn(self, Py_ssize_t length, int given, uint64_t key) except NULL:
+        cdef Py_ssize_t slot
+        cdef Known *known
+        cdef int field
+        if self.known_count == MOST_HEADERS:
+            self.known_count = self.kept_count = 0
+            memset(self.slots, 0, SLOTS * sizeof(uint16_t))
+        known = &self.known[self.known_count]
+        known.hash, known.given, known.length = key, given, length
+        known.start = self.kept_count
+        known.legal = False
+        if length > LONGEST_HEADER:
+            return known  # which is not kept
+        tokens = [self.open[place] for place in range(length)]
+        if given & AT_END:
+            known.legal = open_role(tokens, GIVEN[given ^ AT_END]) is not None
+        else:
+            try:
+                codes = self.values.of_header(read_header(tokens, GIVEN[given]))
+                for field in range(FIELDS):
+                    known.codes[field] = codes[field]
+                known.legal = True
+            except Fault:
+                pass
+        memcpy(&self.kept[known.start], self.open, length * sizeof(uint32_t))
+        slot = key >> 51
+        while self.slots[slot] != 0:
+            slot = (slot + 1) & (SLOTS - 1)
+        self.known_count += 1
+        self.kept_count += length
+        self.slots[slot] = <uint16_t>self.known_count
+        return known
+
+    cdef int read_odd(self, Py_ssize_t index) except -1:
+        """Reads one conversation by the engine."""
+        cdef int32_t codes[FIELDS]
+        cdef int field
+        cdef Py_ssize_t start = self.offsets[index], stop = self.offsets[index + 1]
+        given = GIVEN[self.roles[index] & ~ELSEWHERE]
+        if self.roles[index] & ELSEWHERE:
+            source = self.elsewhere[index]
+        else:
+            # A copy: the engine and whoever tells what it found have to see the same tokens.
+            copied = PyBytes_FromStringAndSize(<const char *>(self.tokens + start), (stop - start) * sizeof(uint32_t))
+            source = memoryview(copied).cast("I")
+        found = read_conversation(source, given, self.values, strict=self.strict)
+        for number, row in enumerate(found.rows):
+            for field in range(FIELDS):
+                codes[field] = row.codes[field]
+            self.rows.append(row.content)
+            self.rows.add(index, number, codes, row.content_tokens, row.end)
+        self.rows.complete[index - self.rows.first] = found.complete
+        if found.diagnostics:
+            self.rows.diagnostics[index] = found.diagnostics
+        if found.error is not None:
+            self.rows.errors[index] = found.error
+        return 0
+
+
+cdef class Whole:
+    """The rows of all conversations. Each thread reads the next part as it is done with one, and waits for nobody."""
+    cdef Rows rows
+    cdef list bounds  # of the parts: the conversations with which they begin
+    cdef Py_ssize_t taken, placed  # parts: those before have a thread, and a place among all rows
+    cdef dict ready  # rows by part, which get their places in order
+    cdef int copying
+    cdef object lock
+
+    def __cinit__(self, list bounds, Py_ssize_t conversations, Py_ssize_t tokens):
+        self.bounds = [*bounds, conversations]
+        self.rows = take_rows(0, conversations, tokens)
+        self.ready = {}
+        self.lock = Lock()
+
+    def work(self, Reader reader):
+        """Reads parts until there are none left."""
+        cdef Py_ssize_t part
+        cdef Rows rows
+        with self.lock:
+            part = self.take()
+        while part < len(self.bounds) - 1:
+            reader.run(self.bounds[part], self.bounds[part + 1])
+            with self.lock:
+                self.ready[part] = reader.rows
+                part = self.take()
+                rows = self.place()
+            while rows is not None:
+                with nogil:
+                    self.rows.copy(rows)
+                give_rows(rows)
+                with self.lock:
+                    self.copying -= 1
+                    rows = self.place()
+
+    cdef Py_ssize_t take(self) noexcept:
+        self.taken += 1
+        return self.taken - 1
+
+    cdef Rows place(self):
+        """Rows to be copied, which get their place: those of the next part in order, or None as long as it lacks."""
+        cdef Rows rows = self.ready.get(self.placed)
+        if rows is None:
+            return None
+        if not self.rows.has_room(rows):
+            if self.copying:  # as memory grows, it moves; the last thread that copies goes on here
+                return None
+            self.rows.reserve_rows(rows.row_count)
+            self.rows.reserve_content(rows.content_size)
+        self.rows.claim(rows)
+        del self.ready[self.placed]
+        self.placed += 1
+        self.copying += 1
+        return rows
+
+
+def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
+          strict, bare=True, Py_ssize_t threads=1, elsewhere=None):
+    cdef Reader reader
+    cdef Whole whole
+    cdef Py_ssize_t count = roles.shape[0], first = offsets[0], total = offsets[count] - first
+    cdef Py_ssize_t size = min(<Py_ssize_t>PART, total // threads + 1)
+    load_entries()
+    values = Values()
+    readers = [Reader(tokens, offsets, roles, values, elsewhere, strict, bare) for _ in range(threads)]
+    if threads == 1:
+        reader = readers[0]
+        reader.run(0, count)
+        return reader.rows.finished(values.lists())
+    view = memoryview(offsets)
+    begins = range(first, first + max(total, 1), size)
+    whole = Whole([bisect_left(view, begin, 0, count) for begin in begins], count, total)
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(whole.work, reader) for reader in readers[1:]]
+        whole.work(readers[0])
+        for other in others:
+            other.result()
+    return whole.rows.finished(values.lists())

@@ -1,0 +1,94 @@
+"""The builder of columns in Python, the reference and the type stub of `build_c.pyx`."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source, Values, read_conversation
+from harmony.format import vocabulary
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+def build(
+    tokens: memoryview,
+    offsets: memoryview,
+    roles: bytes,
+    *,
+    strict: bool,
+    bare: bool = True,
+    threads: int = 1,
+    elsewhere: Mapping[int, Source] | None = None,
+) -> Columns:
+    """The columns of many conversations.
+
+    `tokens` (uint32) holds all their tokens: conversation `i` from `offsets[i]` to `offsets[i + 1]` (int64), which
+    nobody but the caller checks. `roles[i]` is the index in GIVEN of the role that it is given, with ELSEWHERE beside
+    it where it is read from `elsewhere`. Where `bare`, a conversation without a message has a row all the same.
+    """
+    vocabulary.load()  # here, for what is wrong with it is no record's error
+    values = Values()
+    rows, row_offsets, complete = array("q", [0]), array("q", [0]), bytearray()
+    conversation, numbers = array("q"), array("i")
+    role, name, recipient, channel, content_type = (array("i") for _ in range(5))
+    codes = (role, name, recipient, channel, content_type)
+    lengths, ends = array("i"), array("i")
+    content = bytearray()
+    diagnostics, errors = {}, {}
+    for index in range(len(roles)):
+        source: Source = tokens[offsets[index] : offsets[index + 1]]
+        if roles[index] & ELSEWHERE and elsewhere is not None:
+            source = elsewhere[index]
+        read = read_conversation(source, GIVEN[roles[index] & ~ELSEWHERE], values, strict=strict)
+        for number, row in enumerate(read.rows):
+            conversation.append(index)
+            numbers.append(number)
+            for column, code in zip(codes, row.codes, strict=True):
+                column.append(code)
+            lengths.append(row.content_tokens)
+            ends.append(row.end)
+            content += row.content
+            row_offsets.append(len(content))
+        if bare and not read.rows:
+            conversation.append(index)
+            for column in (numbers, *codes, lengths, ends):
+                column.append(-1)
+            row_offsets.append(len(content))
+        rows.append(len(conversation))
+        complete.append(read.complete)
+        if read.diagnostics:
+            diagnostics[index] = read.diagnostics
+        if read.error is not None:
+            errors[index] = read.error
+    return Columns(
+        rows=rows,
+        complete=complete,
+        conversation=conversation,
+        offsets=row_offsets,
+        message=numbers,
+        role=role,
+        name=name,
+        recipient=recipient,
+        channel=channel,
+        content_type=content_type,
+        content_tokens=lengths,
+        end=ends,
+        content=content,
+        values=values.lists(),
+        diagnostics=diagnostics,
+        errors=errors,
+    )
+
+
+def validity(buffer: Buffer) -> bytes | None:
+    """Which of some int32 are not negative, as Arrow has it: a bit each, the first the lowest; None where all are."""
+    numbers = memoryview(buffer).cast("B").cast("i")
+    valid = [number >= 0 for number in numbers]
+    if all(valid):
+        return None
+    return bytes(
+        sum(bit << place for place, bit in enumerate(valid[start : start + 8])) for start in range(0, len(valid), 8)
+    )

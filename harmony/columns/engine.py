@@ -1,0 +1,15 @@
+"""Picks the builder of columns: the compiled one where the compiled engine is in use, else the one in Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harmony.runtime.compiled import COMPILED
+
+if TYPE_CHECKING or not COMPILED:
+    from harmony.columns.build_py import build, validity
+else:
+    from harmony.columns.build_c import build
+    from harmony.columns.memory import validity
+
+__all__ = ["build", "validity"]

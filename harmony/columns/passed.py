@@ -1,0 +1,176 @@
+"""Columns of a table that pass through: as values that JSON can hold, or as columns that a file may have.
+
+Decides what becomes of a value that neither can hold: it is its own record's error, and spoils no other record.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harmony.columns.arrow import changed
+from harmony.errors import RecordError
+
+_ABSENT: Final = object()
+# What Arrow writes for a point in time. Far outside the calendar of Python it writes what is none.
+_TIME: Final = re.compile(r"-?\d{4,}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?Z?)?")
+# What pyarrow and Python raise for values that Python has no type for.
+_UNFIT: Final = (ValueError, ArithmeticError, LookupError, TypeError, pa.ArrowException)
+
+
+def values_of(batch: pa.RecordBatch) -> tuple[list[dict[str, Any]], dict[int, RecordError]]:
+    """Rows as values that JSON can hold, and the errors of rows whose values it cannot, which are left out.
+
+    Of columns with one name, all but the first get a number behind it. Of nanoseconds, which no type of Python has, and
+    of times outside Python's calendar, JSON gets the text; and so it does of NaN and infinity.
+    """
+    names = _distinct(batch.schema.names)
+    columns: list[list[Any]] = []
+    errors: dict[int, RecordError] = {}
+    for name, column in zip(names, batch.columns, strict=True):
+        values, faults = _values(column)
+        columns.append(values)
+        for index, fault in faults.items():
+            errors.setdefault(index, _error(fault, column.type, name))
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] or [{} for _ in range(len(batch))]
+    for index in errors:
+        rows[index] = {name: value for name, value in rows[index].items() if value is not _ABSENT}
+    return rows, errors
+
+
+def checked(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, RecordError]]:
+    """Columns in which a value with text that is not UTF-8 is null, and the errors of the rows that had one."""
+    errors: dict[int, RecordError] = {}
+    for place, (field, column) in enumerate(zip(batch.schema, batch.columns, strict=True)):
+        if _is_whole(column):
+            continue
+        faults = [index for index in range(len(column)) if not _is_whole(column.take(pa.array([index])))]
+        kept = pa.array(range(len(column)), pa.int64(), mask=[index in set(faults) for index in range(len(column))])
+        batch = batch.set_column(place, field.with_nullable(True), column.take(kept))
+        for index in faults:
+            fault = RecordError("invalid-utf-8", f"expected UTF-8, found other bytes - at `{field.name}`", None)
+            errors.setdefault(index, fault)
+    return batch, errors
+
+
+def text_error(error: UnicodeDecodeError, name: str) -> RecordError:
+    """What is wrong with a text in this column."""
+    byte = f"0x{error.object[error.start]:02x} at byte {error.start:,}"
+    return RecordError("invalid-utf-8", f"expected UTF-8, found the byte {byte} - at `{name}`", None)
+
+
+def _error(fault: Exception, kind: pa.DataType, name: str) -> RecordError:
+    if isinstance(fault, UnicodeDecodeError):
+        return text_error(fault, name)
+    return RecordError("invalid-record", f"expected what JSON can hold, found `{kind}`: {fault} - at `{name}`", None)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    found: dict[str, None] = {}
+    for name in names:
+        number, own = 1, name
+        while own in found or (number > 1 and own in names):
+            number += 1
+            own = f"{name}_{number}"
+        found[own] = None
+    return list(found)
+
+
+def _is_whole(column: pa.Array) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _values(column: pa.Array) -> tuple[list[Any], dict[int, Exception]]:
+    """The values of a column, and why some of them cannot be had."""
+    faults: dict[int, Exception] = {}
+    values: list[Any]
+    try:
+        values = _without_nanoseconds(column).to_pylist()
+    except _UNFIT:
+        values = []
+        for index in range(len(column)):
+            try:
+                values.append(_value(column.slice(index, 1)))
+            except _UNFIT as error:
+                values.append(_ABSENT)
+                faults[index] = error
+    if _any_not_finite(column):
+        values = list(map(_spelled, values))
+    return values, faults
+
+
+def _value(column: pa.Array) -> Any:
+    """The only value of a column, or its text where it is a time that Python has no value for."""
+    try:
+        return _without_nanoseconds(column).to_pylist()[0]
+    except _UNFIT:
+        kind = column.type
+        if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            raise
+        text: str = _in_utc(column).cast(pa.string())[0].as_py()
+        if not _TIME.fullmatch(text):
+            raise
+        return text.replace(" ", "T")
+
+
+def _in_utc(column: pa.Array) -> pa.Array:
+    """Times of any zone as the same times in UTC, for which no zone need be known."""
+    return column.cast(changed(column.type, lambda kind: pa.timestamp(kind.unit, "UTC") if _zone(kind) else kind))
+
+
+def _zone(kind: pa.DataType) -> str | None:
+    return kind.tz if pa.types.is_timestamp(kind) else None
+
+
+def _without_nanoseconds(column: pa.Array) -> pa.Array:
+    def as_text(kind: pa.DataType) -> pa.DataType:
+        return pa.string() if getattr(kind, "unit", None) == "ns" else kind
+
+    kind = changed(column.type, as_text)
+    if kind == column.type:
+        return column
+    text = _in_utc(column).cast(kind)
+    return pc.replace_substring(text, " ", "T") if pa.types.is_string(kind) else text
+
+
+def _any_not_finite(column: pa.Array) -> bool:
+    return any(
+        pa.types.is_floating(leaf.type) and not pc.all(pc.is_finite(leaf), min_count=0).as_py()
+        for leaf in _leaves(column)
+    )
+
+
+def _leaves(column: pa.Array) -> Iterator[pa.Array]:
+    """The columns that hold no others, of which this one is made."""
+    kind = column.type
+    if pa.types.is_struct(kind):
+        inside = column.flatten()
+    elif pa.types.is_map(kind):
+        inside = [column.keys, column.items]
+    elif pa.types.is_dictionary(kind):
+        inside = [column.dictionary]
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        inside = [column.flatten()]
+    else:
+        yield column
+        return
+    for each in inside:
+        yield from _leaves(each)
+
+
+def _spelled(value: Any) -> Any:
+    """A value in which a number that JSON has no number for is its name, as JavaScript spells it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else "NaN" if value != value else f"{'-' * (value < 0)}Infinity"
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    return [_spelled(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,171 @@
+"""What both builders of columns share: what columns are, the values they refer to, and single conversations.
+
+A column is a buffer of integers, or of UTF-8; -1 stands for null. Builders know tokens and roles, nothing of Arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from harmony.errors import Diagnostic, HarmonyError, RecordError
+from harmony.format import vocabulary
+from harmony.format.header import Header
+from harmony.messages.model import Message, Role, TextContent
+from harmony.parsing.engine import parse, parse_text
+from harmony.results import ENDS
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+#: The roles that a conversation may be given, by their code; the last one is for none.
+GIVEN: Final = (*Role, None)
+#: What ended a message, by its code.
+END_VALUES: Final = tuple(ENDS.values())
+#: The code of what each stop means.
+END_CODES: Final = {token: END_VALUES.index(end) for token, end in ENDS.items()}
+#: Beside the code of a given role: the conversation is not in the buffer of tokens.
+ELSEWHERE: Final = 0x40
+
+#: What a conversation is read from: token ids, a text, or nothing, because its record is wrong.
+Source: TypeAlias = memoryview | list[int] | str | RecordError
+
+
+class Columns(NamedTuple):
+    """Messages by columns: `n` conversations, `m` rows.
+
+    Each message is a row. Where `bare` rows were asked for, a conversation without a message has one too, in which
+    all but `conversation` is null. The five columns from `role` to `content_type` hold indices into `values`.
+    """
+
+    rows: Buffer  # int64, n + 1: the rows of conversation i are rows[i] to rows[i + 1]
+    complete: Buffer  # uint8, n: 1 where the input ended between messages
+    conversation: Buffer  # int64, m
+    offsets: Buffer  # int64, m + 1: where in `content` the content of a row begins and ends
+    message: Buffer  # int32, m: index in its conversation
+    role: Buffer  # int32, m, as all that follow
+    name: Buffer
+    recipient: Buffer
+    channel: Buffer
+    content_type: Buffer
+    content_tokens: Buffer  # how many tokens the content has; null where it was read from text
+    end: Buffer  # index into END_VALUES
+    content: Buffer  # UTF-8
+    values: Sequence[Sequence[str]]  # of `role` to `content_type`
+    diagnostics: Mapping[int, list[Diagnostic]]  # of the conversations that were repaired
+    errors: Mapping[int, RecordError]  # of those that could not be parsed
+
+    def with_errors(self, errors: Mapping[int, RecordError]) -> Columns:
+        """The same with errors of more conversations; one that has an error keeps it."""
+        return self._replace(errors={**errors, **self.errors}) if errors else self
+
+
+class Values:
+    """The different values of a header's fields, which get codes as they are met."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._codes: list[dict[str | None, int]] = [{None: -1} for _ in range(5)]
+        for role in Role:
+            self._codes[0][role.value] = len(self._codes[0]) - 1
+
+    def codes(
+        self, role: Role, name: str | None, recipient: str | None, channel: str | None, content_type: str | None
+    ) -> tuple[int, ...]:
+        """The codes of role, name, recipient, channel and content type."""
+        fields = (role.value, name, recipient, channel, content_type)
+        with self._lock:
+            return tuple(
+                codes.setdefault(value, len(codes) - 1) for codes, value in zip(self._codes, fields, strict=True)
+            )
+
+    def of_header(self, header: Header) -> tuple[int, ...]:
+        """The codes of a header's fields."""
+        return self.codes(header.role, header.name, header.recipient, header.channel, header.content_type)
+
+    def lists(self) -> list[list[str]]:
+        """The values by their codes, field by field."""
+        return [[value for value in codes if value is not None] for codes in self._codes]
+
+
+class Row(NamedTuple):
+    """One message, as a row holds it."""
+
+    codes: tuple[int, ...]
+    content: bytes
+    content_tokens: int
+    end: int
+
+
+class Conversation(NamedTuple):
+    """One conversation, as columns hold it."""
+
+    rows: list[Row]
+    complete: bool
+    diagnostics: list[Diagnostic]
+    error: RecordError | None
+
+
+def read_conversation(source: Source, given: Role | None, values: Values, *, strict: bool) -> Conversation:
+    """What parsing gives; what it raises becomes the error."""
+    if isinstance(source, RecordError):
+        return Conversation([], False, [], source)
+    try:
+        if isinstance(source, str):
+            result = parse_text(source, given, strict=strict)
+        else:
+            result = parse(source, given, strict=strict)
+    except HarmonyError as error:
+        found = RecordError(error.code, str(error), error.position)
+        return Conversation(_rows(error.messages, _ended(source), values), False, [], found)
+    ended = [
+        (
+            -1 if isinstance(source, str) else span.stop - span.content_start,
+            -1 if span.end is None else END_VALUES.index(span.end),
+        )
+        for span in result.spans
+    ]
+    return Conversation(_rows(result.messages, ended, values), result.complete, result.diagnostics, None)
+
+
+def _ended(source: memoryview | list[int] | str) -> list[tuple[int, int]]:
+    """How long each content is, and what ended it: of a source that was legal as far as there are messages."""
+    if isinstance(source, str):
+        return [(-1, END_CODES[token]) for _, _, token in vocabulary.special_tokens_in(source) if token in END_CODES]
+    starts = [place for place, token in enumerate(source) if token == vocabulary.MESSAGE]
+    stops = [(place, END_CODES[token]) for place, token in enumerate(source) if token in END_CODES]
+    return [(stop - start - 1, end) for start, (stop, end) in zip(starts, stops, strict=False)]
+
+
+def _rows(messages: list[Message], ended: list[tuple[int, int]], values: Values) -> list[Row]:
+    rows = []
+    for message, (length, end) in zip(messages, ended, strict=False):
+        author = message.author
+        codes = values.codes(author.role, author.name, message.recipient, message.channel, message.content_type)
+        text = "".join(part.text for part in message.content if isinstance(part, TextContent))
+        rows.append(Row(codes, text.encode(), length, end))
+    return rows
+
+
+def message_of(values: Sequence[Sequence[str]], codes: Sequence[int], text: str) -> Message:
+    """The message whose header has these codes."""
+    role, name, recipient, channel, content_type = (
+        None if code < 0 else field[code] for field, code in zip(values, codes, strict=True)
+    )
+    return Header(Role(role), name, recipient, channel, content_type).message(text)
+
+
+def read_messages(columns: Columns, index: int) -> list[Message]:
+    """The messages of conversation `index`."""
+    first, stop = memoryview(columns.rows).cast("B").cast("q")[index : index + 2]
+    offsets = memoryview(columns.offsets).cast("B").cast("q")
+    content = memoryview(columns.content)
+    coded = (columns.role, columns.name, columns.recipient, columns.channel, columns.content_type)
+    codes = [memoryview(column).cast("B").cast("i") for column in coded]
+    return [
+        message_of(
+            columns.values, [column[row] for column in codes], str(content[offsets[row] : offsets[row + 1]], "utf-8")
+        )
+        for row in range(first, stop)
+    ]

@@ -1,0 +1,289 @@
+"""Tables with a completion a row, read by columns: which rows hold what, and the columns that are kept beside."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, changed, flat, nested, repeated
+from harmony.columns.engine import build
+from harmony.columns.passed import text_error
+from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source
+from harmony.errors import RecordError, too_large
+from harmony.format import vocabulary
+from harmony.messages.model import Role, as_role
+
+# What is worked on at a time: what is kept of it is repeated, and has to fit into an array, which ends at 2 GiB.
+_MOST_ROWS: Final = 16_384
+_MOST_BYTES: Final = 1 << 26
+_MOST_ID: Final = (1 << 32) - 1
+
+
+def buffer_of(values: pa.Array, item: Literal["I", "q"]) -> memoryview:
+    """The memory of an array of integers that has no nulls."""
+    data = values.buffers()[1]
+    if not len(values):
+        return memoryview(b"").cast(item)
+    width = values.type.bit_width // 8
+    return memoryview(data).cast("B")[values.offset * width : (values.offset + len(values)) * width].cast(item)
+
+
+def checked_offsets(offsets: pa.Array, size: int) -> pa.Array:
+    """A copy of the offsets as int64, which ascend within `size` tokens. ValueError where they do not.
+
+    They are copied before they are checked: the memory of an array can be that of a file that others write.
+    """
+    if len(offsets) == 0:
+        raise ValueError("Expected one offset more than completions, found none - at `offsets`")
+    copied = buffer_of(offsets.cast(pa.int64()), "q").tobytes()
+    bounds = pa.Array.from_buffers(pa.int64(), len(offsets), [None, pa.py_buffer(copied)])
+    descending = pc.less(bounds[1:], bounds[:-1])
+    if pc.any(descending).as_py():
+        place = pc.index(descending, True).as_py() + 1
+        raise ValueError(
+            f"Expected offsets that ascend, found {bounds[place]} behind {bounds[place - 1]} - at `offsets[{place}]`"
+        )
+    if bounds[0].as_py() < 0 or bounds[-1].as_py() > size:
+        raise ValueError(f"Expected offsets in 0..{size}, found {bounds[0]} to {bounds[-1]} - at `offsets`")
+    return bounds
+
+
+class TableParser:
+    """What `parse_table` was asked for, done to one batch after another."""
+
+    def __init__(
+        self,
+        tokens: str | None,
+        text: str | None,
+        role: Role | None,
+        roles: str | None,
+        *,
+        strict: bool,
+        nested: bool,
+        threads: int,
+        most: int = sys.maxsize,
+    ) -> None:
+        self._tokens = tokens
+        self._text = text
+        self._given = GIVEN.index(role)
+        self._roles = roles
+        self._strict = strict
+        self._nested = nested
+        self._threads = threads
+        self._most = most  # bytes of one completion
+        self._read = [name for name in (tokens, text, roles) if name is not None]
+
+    def schema(self, given: pa.Schema) -> pa.Schema:
+        """What batches of this schema become; ValueError for a missing column, TypeError for one of another type."""
+        for name in self._read:
+            if given.get_field_index(name) < 0:
+                found = ", ".join(f"`{other}`" for other in given.names) or "none"
+                raise ValueError(f"Expected one column `{name}`, found {found}")
+            kind = given.field(name).type
+            if name == self._tokens:
+                fits = _is_list(kind) and pa.types.is_integer(kind.value_type)
+                expected = "a list of integers"
+            else:
+                fits, expected = _is_text(kind), "strings"
+            if not fits:
+                raise TypeError(f"Expected {expected}, found `{kind}` - at column `{name}`")
+        return pa.schema([*self._kept_schema(given), *self._added()])
+
+    def parse(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows of each batch, a limited number at a time."""
+        before = 0
+        for batch in batches:
+            size = max(1, min(_MOST_ROWS, _MOST_BYTES * len(batch) // max(1, batch.nbytes)))
+            for start in range(0, len(batch), size):
+                piece = batch.slice(start, size)
+                kept, columns = self.kept_of(piece), self.columns(piece, bare=not self._nested)
+                yield from repeated(kept, nested(columns) if self._nested else flat(columns), before)
+                before += len(piece)
+
+    def _added(self) -> pa.Schema:
+        return NESTED_SCHEMA if self._nested else SCHEMA
+
+    def kept(self, given: pa.Schema) -> list[int]:
+        """The columns that pass through, of which two may have one name."""
+        replaced = {*self._read, *self._added().names}
+        return [place for place, name in enumerate(given.names) if name not in replaced]
+
+    def _kept_schema(self, given: pa.Schema) -> pa.Schema:
+        fields = [given.field(place) for place in self.kept(given)]
+        return pa.schema([field.with_type(changed(field.type, _without_view)) for field in fields])
+
+    def kept_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The columns of a batch that pass through."""
+        return batch.select(self.kept(batch.schema)).cast(self._kept_schema(batch.schema))
+
+    def columns(self, batch: pa.RecordBatch, *, bare: bool) -> Columns:
+        """The columns of a batch's completions, conversation `i` that of row `i`."""
+        roles = self._given_roles(batch)
+        large = self._too_large(batch)
+        elsewhere: dict[int, Source] = {}
+        ids, bounds = memoryview(b"").cast("I"), memoryview(bytes(8 * len(batch) + 8)).cast("q")
+        if self._tokens is not None:
+            ids, bounds, elsewhere = _read_lists(batch.column(self._tokens), self._tokens)
+        if self._text is not None:
+            elsewhere |= self._read_texts(batch, large)
+        elsewhere |= large
+        for index, code in enumerate(roles):
+            if isinstance(code, RecordError):
+                elsewhere[index] = code
+        codes = bytearray(
+            self._given
+            if isinstance(code, RecordError) or (code is None and not _begins(index, ids, bounds, elsewhere))
+            else GIVEN.index(code)
+            for index, code in enumerate(roles)
+        )
+        for index in elsewhere:
+            codes[index] |= ELSEWHERE
+        return build(
+            ids, bounds, bytes(codes), strict=self._strict, bare=bare, threads=self._threads, elsewhere=elsewhere
+        )
+
+    def lengths(self, batch: pa.RecordBatch) -> list[int | None]:
+        """How many tokens each row has; None for a text."""
+        if self._tokens is None:
+            return [None] * len(batch)
+        found: list[int | None] = pc.list_value_length(batch.column(self._tokens)).to_pylist()
+        return found
+
+    def _too_large(self, batch: pa.RecordBatch) -> dict[int, RecordError]:
+        """The rows whose completion has more bytes than are allowed."""
+        found: dict[int, RecordError] = {}
+        for name in (self._tokens, self._text):
+            if name is None or batch.nbytes <= self._most:
+                continue
+            sizes = _sizes(batch.column(name))
+            for index in pc.indices_nonzero(pc.greater(sizes, self._most)).to_pylist():
+                error = f"{too_large(sizes[index].as_py())} - at `{name}`"
+                found[index] = RecordError("record-too-large", error, None)
+        return found
+
+    def _given_roles(self, batch: pa.RecordBatch) -> list[Role | RecordError | None]:
+        if self._roles is None:
+            return [GIVEN[self._given]] * len(batch)
+        codes: dict[str | RecordError | None, Role | RecordError | None] = {}
+        column = _texts(batch.column(self._roles), self._roles)
+        for name in dict.fromkeys(column):
+            try:
+                codes[name] = name if isinstance(name, RecordError) else as_role(name)
+            except ValueError as error:
+                codes[name] = RecordError("invalid-record", f"{error} - at `{self._roles}`", None)
+        return [codes[name] for name in column]
+
+    def _read_texts(self, batch: pa.RecordBatch, large: Mapping[int, Source]) -> dict[int, Source]:
+        """The texts of rows that have no tokens, without those that are too large."""
+        empty = range(len(batch))
+        expected = f"`{self._text}`"
+        if self._tokens is not None:
+            empty = pc.indices_nonzero(batch.column(self._tokens).is_null()).to_pylist()
+            expected = f"`{self._tokens}` or `{self._text}`"
+        texts = batch.column(self._text)
+        return {index: _read_text(texts[index], expected, str(self._text)) for index in empty if index not in large}
+
+
+def _sizes(column: pa.Array) -> pa.Array:
+    """How many bytes each list of integers or each text has."""
+    if _is_list(column.type):
+        return pc.multiply(pc.list_value_length(column).cast(pa.int64()), column.type.value_type.bit_width // 8)
+    if pa.types.is_dictionary(column.type):
+        return _sizes(column.dictionary).take(column.indices)
+    return pc.binary_length(column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column)
+
+
+def _begins(index: int, ids: memoryview, bounds: memoryview, elsewhere: Mapping[int, Source]) -> bool:
+    """Whether a completion begins with a `<|start|>`, which says its role."""
+    source = elsewhere.get(index, ids[bounds[index] : bounds[index] + 1] if bounds[index] < bounds[index + 1] else [])
+    if isinstance(source, str):
+        return source.startswith(vocabulary.SPECIAL_TEXTS[vocabulary.START])
+    return not isinstance(source, RecordError) and len(source) > 0 and source[0] == vocabulary.START
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, dict[int, Source]]:
+    """The ids of all lists, where each begins and ends among them, and the rows that no uint32 can hold."""
+    kind = column.type.value_type
+    lists = column.cast(pa.large_list(kind))
+    bounds = checked_offsets(lists.offsets, len(lists.values))
+    first = bounds[0].as_py()
+    offsets = buffer_of(pc.subtract(bounds, first), "q")
+    values = lists.values.slice(first, offsets[-1])
+    elsewhere: dict[int, Source] = {}
+    for row in _rows_where(_outside(values), offsets):
+        elsewhere[row] = column[row].as_py()
+    for row in _rows_where(values.is_null(), offsets):
+        if not column[row].is_valid:
+            continue
+        place = column[row].as_py().index(None)
+        elsewhere[row] = RecordError("invalid-record", f"Expected `int`, got `null` - at `{name}[{place}]`", None)
+    for row in pc.indices_nonzero(column.is_null()).to_pylist():
+        elsewhere[row] = RecordError("invalid-record", f"expected `{name}`, found null", None)
+    return buffer_of(_as_uint32(values), "I"), offsets, elsewhere
+
+
+def _outside(values: pa.Array) -> pa.Array:
+    """Where values are no uint32."""
+    least, most = (limit.as_py() for limit in pc.min_max(values).values())
+    if least is None or (least >= 0 and most <= _MOST_ID):
+        return pa.array([], pa.bool_())
+    negative = pc.less(values, pa.scalar(0, values.type))
+    return pc.or_(negative, pc.greater(values, pa.scalar(_MOST_ID, values.type))) if most > _MOST_ID else negative
+
+
+def _as_uint32(values: pa.Array) -> pa.Array:
+    """The values as uint32, without a null; those that are none become any."""
+    if values.null_count:
+        values = values.fill_null(0)
+    if values.type.bit_width == 32:
+        return values.view(pa.uint32())
+    return values.cast(pa.uint32(), safe=False)
+
+
+def _rows_where(mask: pa.Array, offsets: memoryview) -> list[int]:
+    """The rows in which the mask, which goes by values, is true."""
+    places = pc.indices_nonzero(mask).to_pylist()
+    return list(dict.fromkeys(bisect_right(offsets, place) - 1 for place in places))
+
+
+def _read_text(text: pa.Scalar, expected: str, name: str) -> str | RecordError:
+    found = _text(text, name)
+    return RecordError("invalid-record", f"expected {expected}, found null", None) if found is None else found
+
+
+def _text(text: pa.Scalar, name: str) -> str | RecordError | None:
+    try:
+        found: str | None = text.as_py()
+    except UnicodeDecodeError as error:
+        return text_error(error, name)
+    return found
+
+
+def _texts(column: pa.Array, name: str) -> list[str | RecordError | None]:
+    try:
+        found: list[str | RecordError | None] = column.to_pylist()
+    except UnicodeDecodeError:
+        return [_text(text, name) for text in column]
+    return found
+
+
+def _without_view(kind: pa.DataType) -> pa.DataType:
+    """A string or bytes in place of a view, of which pyarrow takes no rows."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(kind) else kind

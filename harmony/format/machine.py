@@ -1,0 +1,251 @@
+"""The automaton of the Harmony format: kinds of tokens, states, actions, and which move is legal when.
+
+A message is `<|start|>` header `<|message|>` content stop. What a header's words mean is not decided here but in
+`header.py`; here, a header is text in which `<|channel|>` and `<|constrain|>` may stand once each, in that order.
+A move that a table does not hold is illegal: strict parsing refuses it, lenient parsing repairs it as REPAIRS says.
+This module knows no bytes and no messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from harmony.errors import Fault, quote
+from harmony.format import vocabulary
+
+#: What an input is to be: whole messages; a prompt, which ends in an open `<|start|>role`; or a completion, whose first
+#: message has no `<|start|>assistant` of its own.
+Start: TypeAlias = Literal["conversation", "prompt", "completion"]
+
+
+class Kind(IntEnum):
+    """What a token is to the automaton."""
+
+    TEXT = 0  # any byte-pair rank
+    START = 1
+    CHANNEL = 2
+    CONSTRAIN = 3
+    MESSAGE = 4
+    STOP = 5  # <|end|>, <|call|> or <|return|>
+    OTHER = 6  # a special token without a place in the format: reserved, <|startoftext|>
+    END_OF_TEXT = 7  # <|endoftext|>, which has none either, but ends what a model generates
+    INVALID = 8  # not the id of any token
+    END_OF_INPUT = 9
+
+
+class State(IntEnum):
+    """Where in the format the input stands."""
+
+    EXPECT_START = 0  # between messages
+    HEADER = 1  # after <|start|>: author and recipient
+    CHANNEL = 2  # after <|channel|>: its name, and what may follow it
+    CONSTRAIN = 3  # after <|constrain|>: the content type
+    CONTENT = 4  # after <|message|>
+    # Lenient parsing alone comes to the others.
+    STRAY_TEXT = 5  # text where <|start|> is missing: a header or a message, it is not known yet
+    ODD_HEADER = 6  # a header whose markers are not those of a legal one
+    BARE_CONTENT = 7  # content whose <|message|> is missing
+
+
+class Action(IntEnum):
+    """What an engine does on a move."""
+
+    SKIP = 0
+    OPEN_HEADER = 1  # a message begins
+    ADD_TO_HEADER = 2
+    CLOSE_HEADER = 3  # read the header; its content begins
+    ADD_TO_CONTENT = 4
+    CLOSE_MESSAGE = 5  # at a stop, or at the end of the input
+    LEAVE_OPEN = 6  # the input ends after `<|start|>role`, where the next turn is to be written
+    # And for repairs:
+    IMPLY_START = 7  # a message of the assistant begins without <|start|>
+    MEND_HEADER = 8  # as CLOSE_HEADER, of a header that is not legal
+    GIVE_UP_HEADER = 9  # no <|message|> comes: what is no header is content, whose message ends here
+    REPLACE = 10  # add U+FFFD to the content
+    LEAVE_OUT = 11  # a token inside content that is none of it
+    REOPEN = 12  # `<|message|>` in content: a message ends, and one with the same header or none begins
+
+
+Table = Mapping[tuple[State, Kind], tuple[Action, State]]
+
+#: The strict language.
+STRICT: Final[Table] = {
+    (State.EXPECT_START, Kind.START): (Action.OPEN_HEADER, State.HEADER),
+    (State.EXPECT_START, Kind.END_OF_INPUT): (Action.SKIP, State.EXPECT_START),
+    (State.HEADER, Kind.TEXT): (Action.ADD_TO_HEADER, State.HEADER),
+    (State.HEADER, Kind.CHANNEL): (Action.ADD_TO_HEADER, State.CHANNEL),
+    (State.HEADER, Kind.CONSTRAIN): (Action.ADD_TO_HEADER, State.CONSTRAIN),
+    (State.HEADER, Kind.MESSAGE): (Action.CLOSE_HEADER, State.CONTENT),
+    (State.HEADER, Kind.END_OF_INPUT): (Action.LEAVE_OPEN, State.HEADER),
+    (State.CHANNEL, Kind.TEXT): (Action.ADD_TO_HEADER, State.CHANNEL),
+    (State.CHANNEL, Kind.CONSTRAIN): (Action.ADD_TO_HEADER, State.CONSTRAIN),
+    (State.CHANNEL, Kind.MESSAGE): (Action.CLOSE_HEADER, State.CONTENT),
+    (State.CONSTRAIN, Kind.TEXT): (Action.ADD_TO_HEADER, State.CONSTRAIN),
+    (State.CONSTRAIN, Kind.MESSAGE): (Action.CLOSE_HEADER, State.CONTENT),
+    (State.CONTENT, Kind.TEXT): (Action.ADD_TO_CONTENT, State.CONTENT),
+    (State.CONTENT, Kind.STOP): (Action.CLOSE_MESSAGE, State.EXPECT_START),
+    (State.CONTENT, Kind.END_OF_INPUT): (Action.CLOSE_MESSAGE, State.EXPECT_START),
+}
+
+
+class Repair(NamedTuple):
+    """What lenient parsing does on a move that is not legal: the diagnostic it gives, its actions in order, the state.
+
+    `code` is None where the actions find what is to be said. `at_header` is True where the diagnostic stands at the
+    beginning of the header, rather than at the token.
+    """
+
+    code: str | None
+    actions: tuple[Action, ...]
+    after: State
+    at_header: bool = False
+
+
+#: What lenient parsing does without a diagnostic: all that strict parsing does, and what its own states ask for.
+LENIENT: Final[Table] = {
+    **STRICT,
+    (State.STRAY_TEXT, Kind.TEXT): (Action.ADD_TO_HEADER, State.STRAY_TEXT),
+    (State.ODD_HEADER, Kind.TEXT): (Action.ADD_TO_HEADER, State.ODD_HEADER),
+    (State.ODD_HEADER, Kind.CHANNEL): (Action.ADD_TO_HEADER, State.ODD_HEADER),
+    (State.ODD_HEADER, Kind.CONSTRAIN): (Action.ADD_TO_HEADER, State.ODD_HEADER),
+    (State.ODD_HEADER, Kind.MESSAGE): (Action.MEND_HEADER, State.CONTENT),
+    (State.BARE_CONTENT, Kind.TEXT): (Action.ADD_TO_CONTENT, State.BARE_CONTENT),
+    (State.BARE_CONTENT, Kind.STOP): (Action.CLOSE_MESSAGE, State.EXPECT_START),
+    (State.BARE_CONTENT, Kind.END_OF_INPUT): (Action.CLOSE_MESSAGE, State.EXPECT_START),
+}
+
+_HEADERS: Final = (State.HEADER, State.CHANNEL, State.CONSTRAIN, State.ODD_HEADER)
+_CONTENTS: Final = (State.CONTENT, State.BARE_CONTENT)
+
+#: What lenient parsing does on every other move, and where the input ends in a header that is no open `<|start|>role`.
+REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
+    # Between messages. `<|end|>commentary to=f json<|message|>`: text may be a header without its `<|start|>`.
+    (State.EXPECT_START, Kind.TEXT): Repair(None, (Action.IMPLY_START, Action.ADD_TO_HEADER), State.STRAY_TEXT),
+    (State.EXPECT_START, Kind.INVALID): Repair(
+        "replaced-token", (Action.IMPLY_START, Action.ADD_TO_HEADER), State.STRAY_TEXT
+    ),
+    # `<|end|><|channel|>final<|message|>`
+    (State.EXPECT_START, Kind.CHANNEL): Repair(
+        "missing-start", (Action.IMPLY_START, Action.ADD_TO_HEADER), State.CHANNEL
+    ),
+    (State.EXPECT_START, Kind.CONSTRAIN): Repair(
+        "missing-start", (Action.IMPLY_START, Action.ADD_TO_HEADER), State.CONSTRAIN
+    ),
+    (State.EXPECT_START, Kind.MESSAGE): Repair(
+        "missing-start", (Action.IMPLY_START, Action.CLOSE_HEADER), State.CONTENT
+    ),
+    # `<|end|><|return|>`
+    (State.EXPECT_START, Kind.STOP): Repair("extra-stop", (), State.EXPECT_START),
+    (State.EXPECT_START, Kind.END_OF_TEXT): Repair("extra-stop", (), State.EXPECT_START),
+    (State.EXPECT_START, Kind.OTHER): Repair("misplaced-token", (), State.EXPECT_START),
+    # Text where `<|start|>` is missing. What follows tells what it is.
+    (State.STRAY_TEXT, Kind.CHANNEL): Repair(
+        "missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER, at_header=True
+    ),
+    (State.STRAY_TEXT, Kind.CONSTRAIN): Repair(
+        "missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER, at_header=True
+    ),
+    (State.STRAY_TEXT, Kind.MESSAGE): Repair("missing-start", (Action.MEND_HEADER,), State.CONTENT, at_header=True),
+    (State.STRAY_TEXT, Kind.OTHER): Repair("misplaced-token", (Action.ADD_TO_HEADER,), State.STRAY_TEXT),
+    (State.STRAY_TEXT, Kind.INVALID): Repair("replaced-token", (Action.ADD_TO_HEADER,), State.STRAY_TEXT),
+    # Headers. `<|channel|>commentary to=assistant<|channel|>analysis<|message|>`: markers that no legal header has.
+    **{
+        (state, kind): Repair(None, (Action.ADD_TO_HEADER,), State.ODD_HEADER)
+        for state in _HEADERS
+        for kind in (Kind.CHANNEL, Kind.CONSTRAIN)
+        if (state, kind) not in LENIENT
+    },
+    **{
+        (state, kind): Repair(code, (Action.ADD_TO_HEADER,), State.ODD_HEADER)
+        for state in _HEADERS
+        for kind, code in ((Kind.OTHER, "misplaced-token"), (Kind.INVALID, "replaced-token"))
+    },
+    # `<|channel|>final {"answer": "hi"}<|return|>`, `<|start|><|start|>assistant`: no `<|message|>` comes.
+    **{
+        (state, kind): Repair(None, (Action.GIVE_UP_HEADER,), State.EXPECT_START)
+        for state in (State.STRAY_TEXT, *_HEADERS)
+        for kind in (Kind.STOP, Kind.END_OF_TEXT, Kind.END_OF_INPUT)
+    },
+    **{
+        (state, Kind.START): Repair(None, (Action.GIVE_UP_HEADER, Action.OPEN_HEADER), State.HEADER)
+        for state in (State.STRAY_TEXT, *_HEADERS)
+    },
+    # Content. `<|message|>a<|start|>assistant`, `<|message|>a<|channel|>final`: its stop is missing.
+    **{
+        (state, Kind.START): Repair("missing-stop", (Action.CLOSE_MESSAGE, Action.OPEN_HEADER), State.HEADER)
+        for state in _CONTENTS
+    },
+    **{
+        (state, Kind.CHANNEL): Repair(
+            "missing-stop", (Action.CLOSE_MESSAGE, Action.IMPLY_START, Action.ADD_TO_HEADER), State.CHANNEL
+        )
+        for state in _CONTENTS
+    },
+    **{
+        (state, Kind.END_OF_TEXT): Repair("end-of-text", (Action.CLOSE_MESSAGE,), State.EXPECT_START)
+        for state in _CONTENTS
+    },
+    # A second `<|message|>` begins a message without a header. Where the first is missing, it has come late.
+    (State.CONTENT, Kind.MESSAGE): Repair(None, (Action.REOPEN,), State.CONTENT),
+    (State.BARE_CONTENT, Kind.MESSAGE): Repair(None, (Action.REOPEN,), State.CONTENT),
+    **{
+        (state, kind): Repair("misplaced-token", (Action.LEAVE_OUT,), state)
+        for state in _CONTENTS
+        for kind in (Kind.CONSTRAIN, Kind.OTHER)
+    },
+    **{(state, Kind.INVALID): Repair("replaced-token", (Action.REPLACE,), state) for state in _CONTENTS},
+}
+
+_MARKERS: Final = {
+    vocabulary.START: Kind.START,
+    vocabulary.CHANNEL: Kind.CHANNEL,
+    vocabulary.CONSTRAIN: Kind.CONSTRAIN,
+    vocabulary.MESSAGE: Kind.MESSAGE,
+    **dict.fromkeys(vocabulary.STOPS, Kind.STOP),
+}
+#: The kind of each special token, one byte each, from `vocabulary.FIRST_SPECIAL` on.
+KINDS: Final = bytes(
+    Kind.END_OF_TEXT if token == vocabulary.END_OF_TEXT else _MARKERS.get(token, Kind.OTHER)
+    for token in vocabulary.SPECIAL_TEXTS
+)
+
+#: A packed move is `action << 4 | state`; this one says that a move is illegal.
+ILLEGAL: Final = 0xFF
+
+
+def _packed(table: Table) -> bytes:
+    packed = bytearray([ILLEGAL]) * (len(State) * len(Kind))
+    for (state, kind), (action, after) in table.items():
+        packed[state * len(Kind) + kind] = action << 4 | after
+    return bytes(packed)
+
+
+#: The tables as engines index them, by whether they are strict: one byte a move, at `state * len(Kind) + kind`.
+MOVES: Final = {True: _packed(STRICT), False: _packed(LENIENT)}
+
+_WORDS: Final = {
+    Kind.TEXT: "text",
+    **{kind: quote(vocabulary.SPECIAL_TEXTS[token]) for token, kind in _MARKERS.items()},
+    Kind.STOP: ", ".join(quote(vocabulary.SPECIAL_TEXTS[token]) for token in vocabulary.STOPS),
+}
+
+
+def no_token(position: int, found: str) -> Fault:
+    """The fault that an integer, which errors show as `found`, is the id of no token."""
+    return Fault("invalid-token", position, found=found, last=vocabulary.LAST_TOKEN)
+
+
+def illegal(state: int, kind: int, position: int, found: str) -> Fault:
+    """The fault that a token of `kind`, which errors show as `found`, has no move in `state`."""
+    if kind == Kind.INVALID:
+        return no_token(position, found)
+    expected = ", ".join(word for legal, word in _WORDS.items() if (State(state), legal) in STRICT)
+    expected = " or ".join(expected.rsplit(", ", 1))
+    if kind == Kind.END_OF_INPUT:
+        return Fault("truncated-header", position, expected=expected)
+    code = {State.EXPECT_START: "expected-start", State.CONTENT: "unexpected-in-content"}.get(
+        State(state), "unexpected-in-header"
+    )
+    return Fault(code, position, expected=expected, found=found)

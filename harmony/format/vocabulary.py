@@ -1,0 +1,266 @@
+"""The vocabulary `o200k_harmony`: which bytes a token id stands for, and the ids of the special tokens.
+
+Decoding reads a packed file straight from the package. Encoding is tiktoken's work; its `Encoding` is built
+from the same file when the first text is encoded. Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from array import array
+from binascii import a2b_base64, b2a_base64, crc32
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from pkgutil import get_data
+from typing import TYPE_CHECKING, Final
+
+from harmony.errors import Fault, HarmonyError, quote
+from harmony.runtime.locks import Once, forks_wait
+
+if TYPE_CHECKING:
+    import tiktoken
+
+#: The one encoding there is, by the name that openai-harmony gives it.
+ENCODING_NAME: Final = "HarmonyGptOss"
+
+#: Ids below this one are the byte-pair ranks of `o200k_base`; this one and those above are special tokens.
+FIRST_SPECIAL: Final = 199_998
+#: The highest token id (openai-harmony 0.0.8; tiktoken's own `o200k_harmony` stops one short of it).
+LAST_TOKEN: Final = 201_088
+#: Stands for every integer that is the id of no token, where one has to be kept among ids.
+NO_TOKEN: Final = LAST_TOKEN + 1
+
+START_OF_TEXT: Final = 199_998
+END_OF_TEXT: Final = 199_999
+RETURN: Final = 200_002
+CONSTRAIN: Final = 200_003
+CHANNEL: Final = 200_005
+START: Final = 200_006
+END: Final = 200_007
+MESSAGE: Final = 200_008
+CALL: Final = 200_012
+
+#: What ends a message.
+STOPS: Final = (END, CALL, RETURN)
+
+_NAMED: Final = {
+    START_OF_TEXT: "<|startoftext|>",
+    END_OF_TEXT: "<|endoftext|>",
+    RETURN: "<|return|>",
+    CONSTRAIN: "<|constrain|>",
+    CHANNEL: "<|channel|>",
+    START: "<|start|>",
+    END: "<|end|>",
+    MESSAGE: "<|message|>",
+    CALL: "<|call|>",
+}
+#: How each special token is written out, by id.
+SPECIAL_TEXTS: Final = {
+    token: _NAMED.get(token, f"<|reserved_{token}|>") for token in range(FIRST_SPECIAL, LAST_TOKEN + 1)
+}
+#: The id of each special token, by how it is written out.
+SPECIAL_TOKENS: Final = {text: token for token, text in SPECIAL_TEXTS.items()}
+
+#: The official file of the ranks, by the name that its publisher gives it.
+FILE_NAME: Final = "o200k_base.tiktoken"
+FILE_SIZE: Final = 3_613_922
+FILE_SHA256: Final = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+#: Names a folder whose official file is used in place of the packed one, as in openai-harmony.
+FOLDER_VARIABLE: Final = "TIKTOKEN_ENCODINGS_BASE"
+
+#: The packed file: FIRST_SPECIAL + 1 offsets (uint32, little-endian), then the bytes of all ranks, then zeros, so
+#: that any rank can be read in moves of 16 bytes.
+PACKED_NAME: Final = "o200k_base.bin"
+_OFFSETS_SIZE: Final = 4 * (FIRST_SPECIAL + 1)
+_BYTES_SIZE: Final = 1_397_670
+_PADDING: Final = 16
+#: The checksum of the packed file. The compiled engine follows its offsets without a check of its own.
+_PACKED_CRC32: Final = 0x8E0F5A1A
+_REINSTALL: Final = "install harmony-codec again"
+
+# How tiktoken's o200k_base splits a text before it merges bytes (tiktoken 0.14, `tiktoken_ext/openai_public.py`).
+_WORD_END: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_SPLIT_PATTERN: Final = "|".join(
+    [
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + _WORD_END,
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*" + _WORD_END,
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+)
+
+_SPECIAL_SHAPE: Final = re.compile(r"<\|[a-z]+(?:_[0-9]+)?\|>")
+_SPECIAL_SHAPE_IN_BYTES: Final = re.compile(_SPECIAL_SHAPE.pattern.encode())
+
+
+def special_tokens_in(text: str) -> Iterator[tuple[int, int, int]]:
+    """Every special token written out in a text: where it starts, where it ends (characters), and its id."""
+    for match in _SPECIAL_SHAPE.finditer(text):
+        token = SPECIAL_TOKENS.get(match[0])
+        if token is not None:
+            yield match.start(), match.end(), token
+
+
+def special_token_at(text: bytes, position: int) -> bytes | None:
+    """The special token that is written out at a position of a text in UTF-8, if there is one."""
+    match = _SPECIAL_SHAPE_IN_BYTES.match(text, position)
+    return match[0] if match is not None and match[0].decode() in SPECIAL_TOKENS else None
+
+
+def encode_utf_8(text: str) -> bytes:
+    """The text in UTF-8. Paired surrogates become their character, single ones U+FFFD, as in `encode`."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def whole(text: str, field: str = "") -> str:
+    """The text, paired surrogates as their character. Raises Fault, with the field, where one is single."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        units = text.encode("utf-16-le", "surrogatepass")
+    try:
+        return units.decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        single = units[error.start : error.start + 2].decode("utf-16-le", "surrogatepass")
+        raise Fault("lone-surrogate", field=field, found=quote(single)) from None
+
+
+class Vocabulary:
+    """The bytes of every token, and tiktoken's encoder over them.
+
+    Rank `r` is `data[offsets[r]:offsets[r + 1]]`. `offsets` holds uint32, `data` bytes and 16 zeros after them.
+    Both may be read by all threads at once; slices of one memoryview may not.
+    """
+
+    offsets: array[int]
+    data: bytes
+    #: The rank of each single byte: `data.translate(byte_ranks)` spells bytes in token ids without a merge.
+    byte_ranks: bytes
+
+    def __init__(self, packed: bytes) -> None:
+        if len(packed) != _OFFSETS_SIZE + _BYTES_SIZE + _PADDING:
+            raise _unusable(PACKED_NAME, f"it has {len(packed):,} bytes", _REINSTALL)
+        found = crc32(packed)
+        if found != _PACKED_CRC32:
+            raise _unusable(PACKED_NAME, f"its CRC-32 is {found:08x}, not {_PACKED_CRC32:08x}", _REINSTALL)
+        self.offsets = array("I", packed[:_OFFSETS_SIZE])
+        if sys.byteorder == "big":
+            self.offsets.byteswap()
+        self.data = packed[_OFFSETS_SIZE:]
+        ranks = bytearray(256)
+        for rank in range(256):  # in o200k_base these ranks are the 256 single bytes, in an order of its own
+            ranks[self.data[self.offsets[rank]]] = rank
+        self.byte_ranks = bytes(ranks)
+        self._encoder = Once(self._new_encoder)
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of one token, `token` in 0..LAST_TOKEN; a special token's are its written form."""
+        if token < FIRST_SPECIAL:
+            return self.data[self.offsets[token] : self.offsets[token + 1]]
+        return SPECIAL_TEXTS[token].encode()
+
+    def describe(self, token: int) -> str:
+        """A token, or an integer that is the id of none, as errors show it."""
+        if not 0 <= token <= LAST_TOKEN:
+            return str(token) if abs(token) < 1 << 64 else f"an integer of {token.bit_length():,} bits"
+        if token >= FIRST_SPECIAL:
+            return quote(SPECIAL_TEXTS[token])
+        return "the text " + quote(self.token_bytes(token).decode(errors="backslashreplace"))
+
+    @property
+    def encoder(self) -> tiktoken.Encoding:
+        """tiktoken's encoder, built on first use from the ranks at hand; that takes some tenths of a second."""
+        return self._encoder()
+
+    def _new_encoder(self) -> tiktoken.Encoding:
+        with forks_wait:
+            import tiktoken
+
+        bounds = self.offsets.tolist()
+        ranks = {self.data[bounds[rank] : bounds[rank + 1]]: rank for rank in range(FIRST_SPECIAL)}
+        return tiktoken.Encoding(
+            "o200k_harmony", pat_str=_SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens=SPECIAL_TOKENS
+        )
+
+    def official_file(self) -> bytes:
+        """The vocabulary as the file that OpenAI publishes, `o200k_base.tiktoken`, byte for byte."""
+        return b"".join(
+            b2a_base64(self.token_bytes(rank), newline=False) + b" %d\n" % rank for rank in range(FIRST_SPECIAL)
+        )
+
+
+def pack(official: bytes, *, origin: str) -> bytes:
+    """The packed form of the official file's bytes, after its SHA-256 is checked; `origin` names it in errors."""
+    with forks_wait:
+        from hashlib import sha256  # parsing never needs it
+
+    advice = f"put the official {FILE_NAME} there (`harmony vocab export DIR` writes it)"
+    if len(official) != FILE_SIZE:
+        raise _unusable(origin, f"it has {len(official):,} bytes, not {FILE_SIZE:,}", advice)
+    found = sha256(official).hexdigest()
+    if found != FILE_SHA256:
+        raise _unusable(origin, f"its SHA-256 is {found}, not {FILE_SHA256}", advice)
+    tokens = [a2b_base64(line) for line in official.split()[::2]]
+    offsets = array("I", accumulate(map(len, tokens), initial=0))
+    if sys.byteorder == "big":
+        offsets.byteswap()
+    return offsets.tobytes() + b"".join(tokens) + bytes(_PADDING)
+
+
+def _unusable(name: str, reason: str, advice: str) -> HarmonyError:
+    return HarmonyError(f"the vocabulary file {name} cannot be used: {reason}; {advice}", code="bad-vocabulary")
+
+
+def shipped() -> Vocabulary:
+    """The vocabulary of the packed file in the package, whatever TIKTOKEN_ENCODINGS_BASE says."""
+    name = f"data/{PACKED_NAME}"
+    try:
+        packed = get_data("harmony.format", name)  # importlib.resources takes long to import
+    except OSError as error:
+        raise _unusable(error.filename or name, error.strerror or str(error), _REINSTALL) from None
+    if packed is None:
+        raise _unusable(name, "harmony was imported by a loader that reads no data", _REINSTALL)
+    return Vocabulary(packed)
+
+
+def read() -> Vocabulary:
+    """The vocabulary, read anew: the packed file, or the official one where TIKTOKEN_ENCODINGS_BASE is set.
+
+    Raises HarmonyError (code `bad-vocabulary`) where a file is missing, truncated or not the official one.
+    """
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return shipped()
+    path = Path(folder) / FILE_NAME
+    try:
+        official = path.read_bytes()
+    except OSError as error:
+        advice = f"correct {FOLDER_VARIABLE}, or unset it to use the file shipped"
+        raise _unusable(str(path), error.strerror or str(error), advice) from None
+    return Vocabulary(pack(official, origin=str(path)))
+
+
+#: The vocabulary, `read` once a process.
+load: Final = Once(read)
+
+
+class _TokenBytes(dict[int, bytes]):
+    """The bytes of the tokens met so far; at most the vocabulary."""
+
+    def __missing__(self, token: int) -> bytes:
+        found = self[token] = load().token_bytes(token)
+        return found
+
+
+#: The bytes of each token, as Python objects that are made once.
+TOKEN_BYTES: Final = _TokenBytes()

@@ -1,0 +1,285 @@
+"""Logs of any size, from files to a file: several processes parse pieces, and what comes of them stays in order.
+
+What is held of a log at a time is bounded. Each piece that was written is remembered beside the output, so that a run
+that was interrupted can be gone on with, and gives what it would have given. How records are parsed, and what files
+are, is known elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from harmony.logs.completions import Tally, parse_lines, parse_rows, tally_of
+from harmony.logs.fields import Kind, Kinds
+from harmony.logs.inputs import MAX_LINE, TABLES, Piece, Reader, Unreadable, format_of, library_of, no_rows
+from harmony.logs.outputs import Output
+from harmony.logs.places import Changed, Place
+from harmony.logs.records import Names
+from harmony.logs.workers import Pending, Workers
+from harmony.messages.model import Role
+from harmony.runtime import VERSION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from harmony.columns.rows import Columns
+    from harmony.columns.tables import TableParser
+    from harmony.stats.counts import Stats
+
+
+# What is written is kept this often, for that takes a millisecond.
+_SECONDS_KEPT: Final = 0.2
+
+
+class Task(msgspec.Struct, frozen=True):
+    """What is done to each piece of a log."""
+
+    names: Names = Names()
+    strict: bool = False
+    to: Literal["lines", "rows", "stats"] = "lines"
+    nested: bool = False
+    threads: int = 1  # for tables, which one process parses
+    max_record_size: int = MAX_LINE  # bytes
+
+    def do(self, data: bytes | pa.RecordBatch, first: int, kinds: Kinds, too_long: int = 0) -> tuple[Any, Tally]:
+        """What a piece becomes, and what was in it; `data`, `first` and `too_long` are those of the piece.
+
+        `kinds` are those of the columns that fields of JSON become.
+        """
+        bare = self.to == "stats" or (self.to == "rows" and not self.nested)
+        if isinstance(data, bytes):
+            parsed = parse_lines(data, first, self.names, strict=self.strict, bare=bare, too_long=too_long)
+        else:
+            from harmony.columns.arrow import without_dictionaries  # lines of JSON need no Arrow
+            from harmony.columns.passed import checked
+
+            parser = self._table_parser(data.schema)
+            if self.to == "lines":
+                parsed = parse_rows(data, parser, bare=bare)
+            else:
+                columns, lengths = parser.columns(data, bare=bare), parser.lengths(data)
+                if self.to == "stats":
+                    return _stats(columns, lengths), tally_of(columns, lengths)
+                kept, errors = checked(without_dictionaries(parser.kept_of(data)))
+                columns = columns.with_errors(errors)
+                return Rows.of(kept, columns, nested=self.nested), tally_of(columns, lengths)
+        if self.to == "lines":
+            return parsed.to_json(), parsed.tally()
+        if self.to == "stats":
+            return _stats(parsed.columns, parsed.lengths), parsed.tally()
+        from harmony.batch import NESTED_SCHEMA, SCHEMA
+
+        kept = parsed.kept(kinds, (NESTED_SCHEMA if self.nested else SCHEMA).names)
+        return Rows.of(kept, parsed.columns, nested=self.nested), parsed.tally()
+
+    def _table_parser(self, schema: pa.Schema) -> TableParser:
+        """What parses a table, by those columns of the names that it has."""
+        from harmony.columns.tables import TableParser
+
+        names = (self.names.tokens, self.names.text, self.names.role)
+        tokens, text, role = (name if name in schema.names else None for name in names)
+        parser = TableParser(
+            tokens if tokens or text else self.names.tokens,
+            text,
+            Role.ASSISTANT,
+            role,
+            strict=self.strict,
+            nested=self.nested,
+            threads=self.threads,
+            most=self.max_record_size,
+        )
+        parser.schema(schema)  # tells what is wrong with it
+        return parser
+
+
+class Rows(NamedTuple):
+    """What a piece becomes in a table: what is kept of its records, and their messages, as one row each or nested."""
+
+    kept: pa.RecordBatch
+    rows: pa.RecordBatch
+
+    @classmethod
+    def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool) -> Rows:
+        """The rows as files have them, without dictionaries."""
+        from harmony.columns import arrow  # lines of JSON need no Arrow
+
+        rows = arrow.nested(columns) if nested else arrow.flat(columns)
+        return cls(kept, arrow.without_dictionaries(rows))
+
+    def batches(self, before: int) -> Iterator[pa.RecordBatch]:
+        """Both side by side, some rows at a time; there were so many records before."""
+        from harmony.columns.arrow import repeated
+
+        return repeated(self.kept, self.rows, before)
+
+
+def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
+    from harmony.columns.arrow import flat
+    from harmony.stats.counts import Stats
+
+    stats = Stats()
+    stats.add(flat(columns), lengths)
+    return stats
+
+
+class State(msgspec.Struct):
+    """How far a log was worked on: where to go on, what there was so far, and the columns of its fields.
+
+    `before` are the last places in the inputs before the one that was being read.
+    """
+
+    place: Place = Place()
+    before: list[Place] = []
+    tally: Tally = msgspec.field(default_factory=Tally)
+    kinds: dict[str, Kind] | None = None
+
+    def add(self, tally: Tally, place: Place) -> None:
+        """Takes in what there was in a piece, and the place after it."""
+        if place.file > self.place.file:  # what is in between holds nothing
+            self.before += [self.place, *map(Place, range(self.place.file + 1, place.file))]
+        self.tally, self.place = self.tally + tally, place
+
+
+#: Is told after each piece: the bytes taken of all inputs, how many there are or None, and what there was so far.
+Watcher: TypeAlias = Callable[[int, int | None, Tally], None]
+
+
+def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, resume: bool, watch: Watcher) -> Tally:
+    """Parses all inputs into one output, which gets its name when it is whole; what there was in them.
+
+    With `resume` it goes on where an earlier run of the same inputs and task was interrupted. What that run read must
+    be as it was: an input that was read to its end, all of it; the one that was being read, up to where it was read to.
+    So a log of lines may have grown there in the meantime, and what is new of it is parsed too. Later inputs may have
+    changed. Raises CannotResume where that is not so, before anything is written.
+
+    Raises Unreadable where an input ends in a fault, after what comes before it has been written and kept; OSError for
+    what cannot be written; TypeError and ValueError for tables without the columns that they should have.
+    """
+    if format_of(output) in TABLES:
+        library_of(format_of(output))  # says what is missing, which the work would not
+    with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
+        state = State() if target.state is None else msgspec.convert(target.state, State)
+        full = output != "-" or pool is not None
+        reader = Reader(inputs, state.place, state.before, full=full, most=task.max_record_size)
+        kept = 0.0
+        try:
+            for made, tally, place in _in_order(pool, task, inputs, reader, state):
+                write(target, made, state.tally.records)
+                state.add(tally, place)
+                if output == "-" or monotonic() - kept > _SECONDS_KEPT:
+                    target.keep(state)
+                    kept = monotonic()
+                watch(reader.taken, reader.size, state.tally)
+        except Unreadable:
+            target.keep(state)
+            raise
+        except Changed as error:
+            raise target.refusal(str(error)) from None
+        finish(target, task, state.tally, inputs)
+    return state.tally
+
+
+def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) -> tuple[Stats, Tally]:
+    """Counts what is in all inputs; raises as `convert` does."""
+    from harmony.stats.counts import Stats
+
+    stats, state = Stats(), State()
+    with _workers(task, workers) as pool:
+        reader = Reader(inputs, most=task.max_record_size)
+        for made, tally, _ in _in_order(pool, task, inputs, reader, state):
+            stats, state.tally = stats + made, state.tally + tally
+            watch(reader.taken, reader.size, state.tally)
+    return stats, state.tally
+
+
+def run_of(task: Task, inputs: Sequence[str]) -> dict[str, Any]:
+    """What must be the same to go on with an output: anything but how many work on it."""
+    run: dict[str, Any] = {
+        "inputs": list(inputs),
+        "task": msgspec.to_builtins(task, str_keys=True),
+        "version": VERSION,
+    }
+    del run["task"]["threads"]
+    return run
+
+
+def written(made: Any, before: int) -> Iterable[Any]:
+    """What is written of what a piece became, one after the other; there were so many records before."""
+    made_of: Iterable[Any] = made.batches(before) if isinstance(made, Rows) else [made]
+    return made_of
+
+
+def write(target: Output, made: Any, before: int) -> None:
+    """Writes what a piece became; there were so many records before."""
+    for part in written(made, before):
+        target.write(part)
+
+
+def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ()) -> None:
+    """Gives the output its name, when all that there was is in it.
+
+    A table has columns also without a row: those of the first table of the inputs.
+    """
+    if task.to == "rows" and tally.records == 0:
+        table = next((name for name in inputs if format_of(name) in TABLES), None)
+        write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0)
+    target.finish()
+
+
+def _in_order(
+    workers: Workers | None, task: Task, inputs: Sequence[str], pieces: Iterable[Piece], state: State
+) -> Iterator[tuple[Any, Tally, Place]]:
+    """What pieces become, with the place after each. Where they end in a fault, it is raised when all else is given."""
+    pending: deque[tuple[Pending, Place]] = deque()
+    most = 1 if workers is None else workers.most
+    fault = None
+    try:
+        for piece in pieces:
+            if state.kinds is None and task.to == "rows" and isinstance(piece.data, bytes):
+                state.kinds = kinds_in(task, piece)
+            pending.append((_begun(workers, task, inputs[piece.after.file], piece, state.kinds or {}), piece.after))
+            while pending and (len(pending) == most or pending[0][0].done()):
+                future, place = pending.popleft()
+                yield *future.result(), place
+    except Unreadable as error:
+        fault = error
+    for future, place in pending:
+        yield *future.result(), place
+    if fault is not None:
+        raise fault
+
+
+def kinds_in(task: Task, piece: Piece) -> dict[str, Kind]:
+    """The columns for the fields of a piece of lines, which are those of all later pieces too."""
+    from harmony.logs.fields import kinds_of
+
+    parsed = parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False, too_long=piece.too_long)
+    kinds = kinds_of(parsed.passed())
+    # Of a bad record they pass through, too; whether the first piece has one is chance.
+    return {name: kind for name, kind in kinds.items() if name not in (task.names.tokens, task.names.text)}
+
+
+def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, kinds: Kinds) -> Pending:
+    """The work on a piece: that of lines is done by another process, if there are any."""
+    if workers is not None and isinstance(piece.data, bytes):
+        return workers.begin(piece.data, piece.first, kinds, piece.too_long)
+    done: Future[tuple[Any, Tally]] = Future()
+    try:
+        done.set_result(task.do(piece.data, piece.first, kinds, piece.too_long))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    return done
+
+
+def _workers(task: Task, count: int) -> AbstractContextManager[Workers | None]:
+    if count == 1:
+        return nullcontext()
+    task.do(b"", 1, {})  # loads here what every process would load for itself
+    return Workers(task.do, count)

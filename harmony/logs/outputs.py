@@ -1,0 +1,412 @@
+"""Files written whole or not at all, which a run that was killed leaves so that another can go on with them.
+
+Decides what stands beside a file while it is written. `NAME.partial` holds what was written so far: lines, each write
+of them compressed by itself, or the journal of a table, an Arrow stream. `NAME.partial.state` says how much of it
+counts, and what the caller wants to find again. What was written after that is cut off, and is to be written anew.
+The state file holds a checksum of itself, and one of the bytes of the partial file that count. A run goes on only if
+both are right.
+
+Does not know what a state or a run is. It does not wait for the disk until the end: what was kept outlives the process,
+and not the machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import sys
+import zlib
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from io import BufferedWriter, FileIO
+from itertools import zip_longest
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self, TextIO
+
+import msgspec
+from xxhash import xxh3_64, xxh3_64_hexdigest
+
+from harmony.errors import quote
+from harmony.logs.inputs import TABLES, Format, format_of, library_of
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
+
+_GZIP_LEVEL: Final = 6
+# A row group of Parquet ends with the batch that reaches either of them.
+_GROUP_ROWS: Final = 1 << 17
+_GROUP_BYTES: Final = 1 << 26
+_MISSING: Final = object()
+_LAYOUT: Final = 2  # of the state file
+_HEADER: Final = re.compile(rb"harmony state ([0-9]+) ([0-9a-f]{16})")
+_BLOCK: Final = 1 << 20
+
+
+class CannotResume(Exception):  # noqa: N818  nothing is wrong with what is to be written
+    """Raised where an output cannot be gone on with, or another run is writing it; it says why, and what to do."""
+
+
+class Paths(NamedTuple):
+    """All files that are written for an output: itself, and beside it what there is until it is whole."""
+
+    output: Path
+    partial: Path
+    state: Path
+    new_state: Path
+    table: Path  # what the journal of a table is made to
+
+    @classmethod
+    def of(cls, name: str) -> Paths:
+        """The paths for the name of an output that is no pipe and no device; a link stays one."""
+        path = os.path.realpath(name)
+        beside = (".partial", ".partial.state", ".partial.state.new", ".partial.whole")
+        return cls(Path(path), *(Path(path + suffix) for suffix in beside))
+
+
+def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Raises ValueError where two outputs write one file, or one writes a file that is read, under any of its names.
+
+    To be called before anything is written. `-` is standard input, and standard output.
+    """
+    known: dict[object, str] = {}
+    for name in inputs:
+        known |= dict.fromkeys(_keys(name, sys.stdin), "standard input" if name == "-" else f"the input {name}")
+    written = set()
+    for name in outputs:
+        if name in written:
+            raise ValueError(f"{name} would be written twice, for two inputs have that name: rename one of them")
+        written.add(name)
+        whole = "standard output" if name == "-" else f"the output {name}"
+        paths = ["-"] if name == "-" else [] if _is_special(name) else map(str, Paths.of(name))
+        for index, path in enumerate(paths):
+            said = f"{path}, which {whole} needs," if index else whole
+            keys = _keys(path, sys.stdout)
+            for key in keys & known.keys():
+                raise ValueError(f"{said} is also {known[key].rstrip(',')}: write elsewhere, or rename the input")
+            known |= dict.fromkeys(keys, said)
+
+
+def _keys(name: str, standard: TextIO) -> set[object]:
+    """What tells a file from all others under any name: its path without links, and its number where it is there."""
+    keys: set[object] = set() if name == "-" else {os.path.realpath(name)}
+    with suppress(OSError, ValueError):  # it is not there, or has no number
+        found = os.fstat(standard.fileno()) if name == "-" else Path(name).stat()
+        if S_ISREG(found.st_mode):
+            keys.add((found.st_dev, found.st_ino))
+    return keys
+
+
+class _Kept(msgspec.Struct):
+    """What is in a state file: `size` is the bytes of the partial file that count, `digest` their XXH3 hash."""
+
+    run: dict[str, Any]
+    size: int
+    digest: int
+    state: dict[str, Any]
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Reads a state file; ValueError where it is not as it was written."""
+        header, _, body = file.read_bytes().partition(b"\n")
+        found = _HEADER.fullmatch(header)
+        expected = f"expected `harmony state {_LAYOUT}` and a checksum in its first line"
+        if found is None or int(found[1]) != _LAYOUT:
+            what = quote(header.decode(errors="backslashreplace")) if header else "nothing"
+            raise ValueError(f"{expected}, found {what}: another version wrote it, or it was changed")
+        if found[2].decode() != xxh3_64_hexdigest(body):
+            raise ValueError("its content is not that of its checksum: it was changed, or cut off")
+        return msgspec.convert(json.loads(body), cls)
+
+
+def is_finished(name: str) -> bool:
+    """Whether an output has its name already, and no other run has begun it anew."""
+    paths = Paths.of(name)
+    return name != "-" and paths.output.is_file() and not paths.partial.exists()
+
+
+class Output:
+    """A file that appears under its name when it is whole. Until then it is `NAME.partial`, with `NAME.partial.state`.
+
+    `run` is what must be the same to go on, such as options and inputs. `state` is the last state kept by the run that
+    is gone on with, as JSON gives it back (bytes are base64); None where the output begins anew. `-` is standard
+    output; it and what is no regular file, such as a pipe, are written directly, and nothing of them can be kept.
+
+    Raises CannotResume, an OSError as it comes, and ImportError where a library is missing. To leave the context
+    without `finish` keeps the partial file as it is.
+    """
+
+    def __init__(self, name: str, run: dict[str, Any], *, resume: bool) -> None:
+        self.state: dict[str, Any] | None = None
+        self._format = format_of(name)
+        if self._format not in ("lines", "gzip"):
+            library_of(self._format)
+        self._run = json.dumps(run).encode("ascii")  # the name of a file need not be Unicode
+        self._size = 0
+        self._digest = xxh3_64()  # of the `_size` bytes that were written
+        self._schema: pa.Schema | None = None
+        self._writer: TableWriter | None = None
+        self._file: BinaryIO
+        self._is_standard = name == "-"
+        self._is_direct = _is_special(name)
+        if self._is_direct:
+            self._file = sys.stdout.buffer if name == "-" else BufferedWriter(FileIO(name, "w"))
+            return
+        self._paths = Paths.of(name)
+        is_there = self._paths.partial.exists()
+        self._file = _locked(self._paths.partial)
+        try:
+            if resume and is_there and self._paths.state.exists():
+                self._go_on()
+            else:
+                self._paths.state.unlink(missing_ok=True)
+                self._file.truncate(0)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def write(self, data: bytes | pa.RecordBatch) -> None:
+        """Appends lines, or the rows of a batch; the first batch, which may be empty, has the schema of all."""
+        if self._format in TABLES:
+            self._write_rows(data)
+        elif data:
+            self._append(_compressed(self._format, data))
+
+    def keep(self, state: Any) -> None:
+        """All that was written so far, and this state, survive a kill from now on."""
+        if self._is_direct:
+            self._file.flush()
+            return
+        kept = (self._run, self._size, self._digest.intdigest(), msgspec.json.encode(state))
+        body = b'{"run":%b,"size":%d,"digest":%d,"state":%b}' % kept
+        header = f"harmony state {_LAYOUT} {xxh3_64_hexdigest(body)}\n"
+        try:
+            self._paths.new_state.write_bytes(header.encode() + body)
+            self._paths.new_state.replace(self._paths.state)
+        except OSError:
+            with suppress(OSError):
+                self._paths.new_state.unlink(missing_ok=True)
+            raise
+
+    def refusal(self, reason: str) -> CannotResume:
+        """What is to be raised where the run that was begun cannot be gone on with."""
+        return CannotResume(f"{reason}; remove {self._paths.partial} to begin anew")
+
+    def finish(self) -> None:
+        """Gives the file its name; ValueError for a table that has no schema, for nothing was written."""
+        if self._format in TABLES and self._schema is None:
+            raise ValueError("expected a batch, if only an empty one for the schema of the table, found none")
+        if self._size == 0 and self._format in ("gzip", "zstd"):
+            self._append(_compressed(self._format, b""))  # no bytes at all are not a file of the format
+        if self._is_direct:
+            self._close()
+            return
+        if sys.platform == "win32":
+            self._file.close()  # an open file keeps its name there
+        elif self._format not in TABLES:
+            os.fsync(self._file.fileno())
+        if self._format in TABLES:
+            self._copy_journal()
+            self._paths.partial.unlink()
+        else:
+            self._paths.partial.replace(self._paths.output)
+        self._paths.state.unlink(missing_ok=True)
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        if self._is_standard:
+            self._file.flush()
+        else:
+            self._file.close()
+
+    def _go_on(self) -> None:
+        """Takes up what an earlier run kept."""
+        try:
+            kept = _Kept.read(self._paths.state)
+            if (own := json.loads(self._run)) != kept.run:
+                path, before, now = _difference(kept.run, own)
+                raise self.refusal(f"{self._paths.partial} is of another run: {path} was {before}, and is {now}")
+            self._take_up(kept.size, kept.digest)
+        except ValueError as error:
+            raise self.refusal(f"{self._paths.state} cannot be gone on with: {error}") from None
+        self.state = kept.state
+
+    def _take_up(self, size: int, digest: int) -> None:
+        """Goes on behind the first `size` bytes of the partial file. ValueError if these are not what was written."""
+        name = self._paths.partial.name
+        while self._size < size and (data := self._file.read(min(size - self._size, _BLOCK))):
+            self._digest.update(data)
+            self._size += len(data)
+        if self._size < size:
+            raise ValueError(f"expected at least {size:,} bytes in {name}, found {self._size:,}")
+        if self._digest.intdigest() != digest:
+            raise ValueError(f"expected the {size:,} bytes that were written to {name}, found others")
+        self._file.truncate(size)
+        if self._format in TABLES and size:
+            with self._paths.partial.open("rb") as journal:
+                self._schema = library_of("arrow").ipc.open_stream(journal).schema
+
+    def _append(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            if not self._is_direct:  # what is half written must not stand before what comes next
+                self._file.truncate(self._size)
+                self._file.seek(self._size)
+            raise
+        self._size += len(data)
+        self._digest.update(data)
+
+    def _write_rows(self, batch: pa.RecordBatch) -> None:
+        if self._schema is not None:
+            check_columns(self._schema, batch.schema)
+        if self._is_direct:
+            self._writer = self._writer or TableWriter(self._file, self._format, batch.schema)
+            self._writer.write(batch)
+        else:
+            messages = [] if self._schema is not None else [batch.schema.serialize()]
+            self._append(b"".join([*messages, batch.serialize()] if batch.num_rows else messages))
+        self._schema = batch.schema
+
+    def _copy_journal(self) -> None:
+        """Makes the journal a file of the table's own format, batch by batch, and gives it its name."""
+        whole = self._paths.table
+        try:
+            with self._paths.partial.open("rb") as journal, whole.open("wb") as file:
+                with closing(TableWriter(file, self._format, self._schema)) as writer:
+                    for batch in library_of("arrow").ipc.open_stream(journal):
+                        writer.write(batch)
+                file.flush()
+                os.fsync(file.fileno())
+            whole.replace(self._paths.output)
+        except BaseException:
+            with suppress(OSError):
+                whole.unlink(missing_ok=True)
+            raise
+
+
+def check_columns(expected: pa.Schema, found: pa.Schema) -> None:
+    """Raises ValueError where columns are not those that a table has already, and names the first that is not."""
+    for before, now in zip_longest(expected, found):
+        if before is None or now is None or not before.equals(now):
+            raise ValueError(f"expected the column {_column(before)} in all of a table, found {_column(now)}")
+
+
+def _column(field: pa.Field | None) -> str:
+    return "nothing" if field is None else f"`{field.name}` of {field.type}"
+
+
+class TableWriter:
+    """Writes a table in its own format: Parquet by row groups of many batches, Arrow batch by batch."""
+
+    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema) -> None:
+        if file_format == "parquet":
+            new = library_of("parquet").ParquetWriter
+            self._writer = new(file, schema, compression="zstd", write_page_checksum=True)
+        else:
+            self._writer = library_of("arrow").ipc.new_file(file, schema)
+        self._in_groups = file_format == "parquet"
+        self._group: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if not self._in_groups:
+            self._writer.write_batch(batch)
+            return
+        self._group.append(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._rows >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
+            self._write_group()
+
+    def close(self) -> None:
+        if self._rows:
+            self._write_group()
+        self._writer.close()
+
+    def _write_group(self) -> None:
+        self._writer.write_table(library_of("arrow").Table.from_batches(self._group), row_group_size=self._rows)
+        self._group = []
+        self._rows = self._bytes = 0
+
+
+def _is_special(name: str) -> bool:
+    """Whether a name is that of no regular file, and of none that is to be made; IsADirectoryError for a folder."""
+    try:
+        mode = 0 if name == "-" else Path(name).stat().st_mode
+    except OSError:  # told when it is opened, if it is more than a file that is not there yet
+        return False
+    if S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    return not S_ISREG(mode)
+
+
+def _locked(path: Path) -> FileIO:
+    """A file opened to be written by one run at a time; it is made if need be, and not emptied."""
+    while True:
+        file = FileIO(path, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))
+        if sys.platform == "win32":
+            return file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise CannotResume(f"{path} is being written by another run: wait until it has ended") from None
+        except OSError:  # a file system without locks
+            return file
+        # The run that held the lock may have given the file its name in the meantime: then it is no longer this one.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
+
+
+def _compressed(file_format: Format, data: bytes) -> bytes:
+    """Lines as they are stored: a gzip member or a zstd frame by itself, the same bytes at any time."""
+    if file_format == "gzip":
+        return zlib.compress(data, _GZIP_LEVEL, wbits=31)
+    if file_format == "zstd":
+        compressed: bytes = library_of("zstd").ZstdCompressor(write_checksum=True).compress(data)
+        return compressed
+    return data
+
+
+def _difference(before: Any, now: Any, path: str = "") -> tuple[str, str, str]:
+    """Where two values first differ, as `key[index]`, and what stands there in either."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        pairs = {key: (before.get(key, _MISSING), now.get(key, _MISSING)) for key in before | now}
+        inside = {f"{path}.{key}".removeprefix("."): pair for key, pair in pairs.items()}
+    elif isinstance(before, list) and isinstance(now, list):
+        longest = range(max(len(before), len(now)))
+        inside = {f"{path}[{i}]": (_item(before, i), _item(now, i)) for i in longest}
+    else:
+        return quote(path), _shown(before), _shown(now)
+    name, (one, other) = next((name, pair) for name, pair in inside.items() if pair[0] != pair[1])
+    return _difference(one, other, name)
+
+
+def _item(items: list[Any], index: int) -> Any:
+    return items[index] if index < len(items) else _MISSING
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is _MISSING else quote(json.dumps(value))

@@ -1,0 +1,220 @@
+"""Files wherever they are: local ones, and those of any filesystem that Arrow or fsspec knows, by URI or by itself.
+
+Decides which files some names stand for, as `files.expand` does for local ones, and when a folder of parts is whole.
+How files are cut into pieces is known elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Generator, Iterator, Sequence
+from importlib import import_module
+from io import BufferedReader, RawIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pyarrow as pa
+from pyarrow import fs
+
+from harmony.logs.inputs import (
+    BLOCK,
+    LOG_SUFFIXES,
+    MAX_LINE,
+    TABLES,
+    Piece,
+    Unreadable,
+    expand,
+    format_of,
+    pieces,
+    unread,
+)
+from harmony.logs.places import Place, Stamp, stamp_of
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_AHEAD: Final = 1 << 23  # bytes that are asked of a store of objects at a time
+
+
+class Source(NamedTuple):
+    """A file to be read: its name as errors show it, and where it is."""
+
+    file: int  # its index
+    name: str
+    path: str
+    filesystem: fs.FileSystem
+    size: int
+    before: int  # the bytes of all files before it
+    stamp: Stamp | None  # of a local file
+
+
+def find(names: Sequence[str], filesystem: Any) -> list[Source]:
+    """The files that are named, or are in the folders that are. Raises Unreadable."""
+    found: list[Source] = []
+    before = 0
+    for name in names:
+        is_local = filesystem is None and "://" not in name
+        for shown, place, path, size in _local_files(name) if is_local else _other_files(name, filesystem):
+            stamp = stamp_of(path) if isinstance(place, fs.LocalFileSystem) else None
+            found.append(Source(len(found), shown, path, place, size, before, stamp))
+            before += size
+    return found
+
+
+def _local_files(name: str) -> Iterator[tuple[str, fs.FileSystem, str, int]]:
+    for found, _ in expand([name]):
+        status = None if found == "-" else Path(found).stat()
+        if status is None or not stat.S_ISREG(status.st_mode):
+            shown = "standard input" if status is None else found
+            raise Unreadable(f"{shown} cannot be read by a cluster: expected a file")
+        yield found, fs.LocalFileSystem(), str(Path(found).absolute()), status.st_size
+
+
+def _other_files(name: str, filesystem: Any) -> Iterator[tuple[str, fs.FileSystem, str, int]]:
+    place, path = _located(name, filesystem)
+    try:
+        info = place.get_file_info(path)
+        if info.type == fs.FileType.NotFound:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        inside = (
+            place.get_file_info(fs.FileSelector(path, recursive=True)) if info.type == fs.FileType.Directory else []
+        )
+    except OSError as error:
+        raise unread(name, error) from None
+    if info.is_file:
+        yield name, place, path, info.size
+        return
+    root = info.path.rstrip("/")
+    files = {found.path.removeprefix(root).lstrip("/"): found for found in inside if found.is_file}
+    logged = sorted(relative for relative in files if _is_log(relative))
+    if not logged:
+        raise Unreadable(f"{name}: expected a file named {', '.join(LOG_SUFFIXES)}, found none")
+    for relative in logged:
+        yield f"{name.rstrip('/')}/{relative}", place, files[relative].path, files[relative].size
+
+
+def _is_log(relative: str) -> bool:
+    is_hidden = any(part.startswith(".") for part in relative.split("/"))
+    return not is_hidden and relative.lower().endswith(LOG_SUFFIXES)
+
+
+def _located(name: str, filesystem: Any) -> tuple[fs.FileSystem, str]:
+    """Where a name is, and its path there. ValueError and ImportError for a URI that no library knows."""
+    if filesystem is not None:
+        if not isinstance(filesystem, fs.FileSystem):
+            filesystem = fs.PyFileSystem(fs.FSSpecHandler(filesystem))
+        return filesystem, name.partition("://")[2] or name
+    if "://" not in name:
+        return fs.LocalFileSystem(), str(Path(name).absolute())
+    try:
+        place, path = fs.FileSystem.from_uri(name)
+    except pa.ArrowInvalid:
+        fsspec: Any = import_module("fsspec.core")  # Ray brings it
+        other, path = fsspec.url_to_fs(name)
+        place = fs.PyFileSystem(fs.FSSpecHandler(other))
+    return place, path
+
+
+class _Stream(RawIOBase):
+    """A file of Arrow's as Python's are, whose bytes are counted as they are taken."""
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        self._file = file
+        self.taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._file.seekable())
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        count = int(self._file.readinto(buffer))
+        self.taken += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def cut(source: Source, most: int = MAX_LINE) -> Generator[tuple[Piece, int], None, None]:
+    """The pieces of a file as one machine cuts it, each with the bytes taken of all files so far. Raises Unreadable."""
+    is_table = format_of(source.name) in TABLES
+    try:
+        if is_table:
+            file = source.filesystem.open_input_file(source.path)
+        else:
+            file = source.filesystem.open_input_stream(source.path, compression=None, buffer_size=_AHEAD)
+    except OSError as error:
+        raise unread(source.name, error) from None
+    stream: Any = _Stream(file)
+    with BufferedReader(stream, BLOCK) as reader:
+        for piece in pieces(source.name, reader, Place(source.file, stamp=source.stamp), most):
+            yield piece, source.before + min(stream.taken, source.size)
+
+
+class Folder(NamedTuple):
+    """A folder to be filled with parts, which are in a hidden one inside it until all are whole."""
+
+    name: str
+    filesystem: fs.FileSystem
+    path: str
+    suffix: str
+
+    @property
+    def partial(self) -> str:
+        return f"{self.path}/.partial"
+
+    def check(self, sources: Sequence[Source]) -> None:
+        """Raises ValueError where an input is in the hidden folder, which is removed."""
+        for source in sources:
+            paths = (source.path, self.partial)
+            path, partial = map(os.path.realpath, paths) if source.stamp is not None else paths
+            if source.filesystem == self.filesystem and Path(path).is_relative_to(partial):
+                clash = f"{self.partial}, which the output {self.name} needs, holds the input {source.name}"
+                raise ValueError(f"{clash}: write elsewhere")
+
+    def begin(self) -> None:
+        """Makes the folder. FileExistsError where it holds anything."""
+        inside = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        names = sorted(info.base_name for info in inside if not info.base_name.startswith("."))
+        if names:
+            reason = f"expected a new or an empty folder, found `{names[0]}` in it"
+            raise FileExistsError(errno.EEXIST, reason, self.name)
+        self.discard()  # what a run that was killed has left
+        self.filesystem.create_dir(self.partial, recursive=True)
+
+    def discard(self) -> None:
+        if self.filesystem.get_file_info(self.partial).type != fs.FileType.NotFound:
+            self.filesystem.delete_dir(self.partial)
+
+    def finish(self, parts: Sequence[str]) -> None:
+        """Gives the parts their names, in this order."""
+        for number, part in enumerate(parts):
+            self.filesystem.move(f"{self.partial}/{part}", f"{self.path}/part-{number:05}{self.suffix}")
+        self.discard()
+        self.filesystem.open_output_stream(f"{self.path}/_SUCCESS").close()
+
+
+def folder_of(output: str, suffix: str, filesystem: Any) -> Folder | None:
+    """The folder for parts of this suffix that an output is, or None for a local file; ValueError for another file."""
+    is_local = filesystem is None and "://" not in output
+    is_folder = output.endswith("/") or not Path(output).suffix
+    if is_local:
+        is_folder = output != "-" and (Path(output).is_dir() or (is_folder and not Path(output).exists()))
+    elif not is_folder:
+        raise ValueError(f"{output}: expected a folder, whose name ends in `/`, found the name of a file")
+    if not is_folder:
+        return None
+    place, path = _located(output, filesystem)
+    return Folder(output, place, path.rstrip("/"), suffix)

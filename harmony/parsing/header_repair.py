@@ -1,0 +1,376 @@
+"""What a broken header most likely says: how lenient parsing reads what `header.py` refuses.
+
+A header is a bag of items, which may come in any order. They are taken as they come, each for what its form or its
+marker says it is, and which of them count is settled at the end. Each fault that is noted is one repair, with an
+example beside it. A header that is strictly right never comes here.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from harmony.errors import Fault, quote
+from harmony.format import vocabulary
+from harmony.format.header import CONSTRAINED, KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE, Header, read_author
+from harmony.messages.model import KNOWN_CHANNELS, ROLES, Role
+
+#: What stands in content for what is no text.
+REPLACEMENT: Final = "\ufffd".encode()
+#: White space between two `<|message|>` is told from content up to this size, which bounds what looking at it costs.
+MOST_BLANK_BYTES: Final = 32
+#: No special token is longer, written out: so many characters.
+LONGEST_MARKER: Final = max(map(len, vocabulary.SPECIAL_TOKENS))
+
+_MARKERS: Final = (vocabulary.CHANNEL, vocabulary.CONSTRAIN)
+
+# For patterns: white space, a character of a name, and the words that are known.
+A_SPACE: Final = f"[{SPACE}]"
+IN_NAMES: Final = f"[^{OUTSIDE_NAMES}{SPACE}]"
+A_ROLE: Final = f"(?:{'|'.join(sorted(ROLES))})"
+A_CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
+A_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
+
+#: A name with a dot in it, as tools have: not what a sentence ends in.
+DOTTED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+")
+# A role that is glued to prose.
+_GLUED_ROLE: Final = re.compile(rf"{A_ROLE}(?![a-z0-9_.:-])")
+#: A word that another one is glued to.
+GLUED: Final = re.compile(rf"({A_ROLE})(?=(?:{A_ROLE}|{A_CHANNEL}|to=))|({A_CHANNEL})(?=to=|{A_TYPE}(?!{IN_NAMES}))")
+#: A byte that is not UTF-8, in the text of a Run.
+ESCAPED: Final = re.compile("[\udc80-\udcff]")
+#: A name, or what may be one.
+PIECE: Final = re.compile(f"{IN_NAMES}+")
+#: A word of a broken header, in which odd white space parts words too.
+LOOSE_WORD: Final = re.compile(f"[^{SPACE}]+")
+_ODD_SPACE: Final = re.compile(r"(?![ \t\n\f\r])" + A_SPACE)  # that which may not stand between words
+_HALF_MARKER: Final = re.compile(rb"<(?:\|\w*\|?)?\Z")
+
+
+def left_out(before: bytes | bytearray) -> bytes:
+    """What takes the place of a token that is left out, given the bytes before it, or the last of them: mostly nothing.
+
+    It is U+FFFD where the text on both sides of it might otherwise join to the spelling of a marker.
+    """
+    return REPLACEMENT if _HALF_MARKER.search(before[-LONGEST_MARKER:]) else b""
+
+
+def mend_header(
+    tokens: Sequence[int], given: Role | None, behind: str = "`<|message|>`", run: int | None = None, offset: int = 0
+) -> tuple[Header, list[Fault]]:
+    """What a broken header says, and the faults that were mended; their positions are indices of tokens.
+
+    The header is all of the tokens, or those before the character at `offset` of the text that begins at `run`. What
+    comes behind it, errors show as `behind`.
+    """
+    bag = _Bag(given)
+    header = bag.read(tokens, behind, run, offset)
+    return header, sorted(bag.faults, key=lambda fault: fault.position or 0)
+
+
+class Run:
+    """The text between two markers of a header; bytes that are not UTF-8 are surrogates in it."""
+
+    __slots__ = ("_stop", "_tokens", "data", "start", "text")
+
+    def __init__(self, tokens: Sequence[int], start: int, stop: int) -> None:
+        data = bytearray()
+        for _ in _ends(tokens, start, stop, data):
+            pass
+        self.start = start
+        self.data = data
+        self.text = self.data.decode(errors="surrogateescape")
+        self._tokens = tokens
+        self._stop = stop
+
+    def bytes_before(self, offset: int) -> int:
+        return len(self.text[:offset].encode(errors="surrogateescape"))
+
+    def place(self, offset: int) -> int:
+        """The index of the token in which the character at `offset` begins."""
+        before = self.bytes_before(offset)
+        ends = enumerate(_ends(self._tokens, self.start, self._stop, bytearray()), self.start)
+        return next((index for index, end in ends if end > before), self._stop)
+
+
+def _ends(tokens: Sequence[int], start: int, stop: int, data: bytearray) -> Iterator[int]:
+    """Adds the bytes of each token to the data, and tells how many there are with it."""
+    token_bytes = vocabulary.load().token_bytes
+    for index in range(start, stop):
+        token = tokens[index]
+        if token < vocabulary.FIRST_SPECIAL:
+            data += token_bytes(token)
+        else:
+            data += REPLACEMENT if token == vocabulary.NO_TOKEN else left_out(data)
+        yield len(data)
+
+
+class _Item(NamedTuple):
+    """A word of a header, without what no name holds, or a part of one."""
+
+    word: str
+    segment: int  # how many `<|channel|>` stand before it
+    place: int
+    loose: bool  # it stood behind a character that no name holds, or behind odd white space
+    told: bool  # that it was left out would have been told already
+
+
+class _Bag:
+    """The items of a header, as they come; which of them count is settled when all are there."""
+
+    def __init__(self, given: Role | None) -> None:
+        self.given = given
+        self.faults: list[Fault] = []
+        self.author: tuple[Role, str | None] | None = None if given is None else (given, None)
+        self.stranger: _Item | None = None  # an author that is no role; a tool's name, perhaps
+        self.channels: list[_Item] = []
+        self.recipients: list[_Item] = []
+        self.types: list[tuple[_Item, bool]] = []  # and whether it stood behind `<|constrain|>`
+        self.slot: str = "author" if given is None else ""  # what the next word has to be
+        self.is_first = True
+        self.strays = 0
+        self.leading = False  # whether the first recipient stands where an author does
+        self.segment = 0
+        self.markers: list[int] = []
+
+    def read(self, tokens: Sequence[int], behind: str, run: int | None, offset: int) -> Header:
+        """What the tokens say, as in `mend_header`."""
+        end = place = len(tokens)
+        start = 0
+        self.markers = [token for token in tokens[:run] if token in _MARKERS]
+        while start <= end:
+            stop = start
+            while stop < end and tokens[stop] not in _MARKERS:
+                stop += 1
+            if stop > start:
+                text = Run(tokens, start, stop)
+                if start == run:
+                    place = text.place(offset)
+                self._read_run(text, text.text[:offset] if start == run else text.text)
+            if stop == end:
+                break
+            marker = quote(vocabulary.SPECIAL_TEXTS[tokens[stop]])
+            self._close_slot(stop, marker)
+            if tokens[stop] == vocabulary.CHANNEL and self.types and not self.channels:
+                # `<|constrain|>json<|channel|>commentary<|message|>`
+                self._note("other-order", stop, found=marker)
+            self.slot = "channel" if tokens[stop] == vocabulary.CHANNEL else "content type"
+            self.segment += tokens[stop] == vocabulary.CHANNEL
+            start = stop + 1
+        self._close_slot(place, behind)
+        return self._settled()
+
+    def _note(self, code: str, place: int, *, found: str, **facts: str) -> None:
+        self.faults.append(Fault(code, place, field="", found=found, **facts))
+
+    def _add_recipient(self, item: _Item) -> None:
+        if self.types and not self.recipients:
+            # `<|channel|>commentary json to=functions.f<|message|>`
+            self._note("other-order", item.place, found=quote(item.word))
+        self.recipients.append(item)
+
+    def _close_slot(self, place: int, found: str) -> None:
+        """Notes that a name is missing: `to=<|channel|>analysis`, `<|channel|><|message|>`, `<|start|><|channel|>`."""
+        code = {
+            "author": "implied-author",
+            "channel": "no-channel",
+            "recipient": "no-recipient",
+            "content type": "no-content-type",
+        }.get(self.slot)
+        if code:
+            self._note(code, place, found=found)
+        self.slot = ""
+
+    def _read_run(self, run: Run, text: str) -> None:
+        if wrong := ESCAPED.search(text):  # once a run, for a place costs as much as the run is long
+            self._note("replaced-bytes", run.place(wrong.start()), found=f"0x{ord(wrong[0]) - 0xDC00:02x}")
+        if odd := _ODD_SPACE.search(text):
+            # `functions.f\u200b`, `commentary\u00a0to=functions.f`
+            self._note("odd-white-space", run.place(odd.start()), found=quote(odd[0]))
+        for word, start in _words(text):
+            if not text.startswith(word, start):
+                # `to =functions.f`
+                self._note("spaced-name", run.place(start), found=quote(_plain(word)))
+            pieces = list(PIECE.finditer(word))
+            if not pieces or pieces[0][0] != word:
+                # `functions.f{`, `"functions.f"`
+                left = quote(_plain(pieces[0][0])) if pieces else "nothing"
+                self._note("cut-name", run.place(start), found=quote(_plain(word)), word=left)
+            behind_odd = _ODD_SPACE.fullmatch(text[start - 1 : start]) is not None
+            for index, piece in enumerate(pieces):
+                offset = start + piece.start()
+                if (self.slot == "channel" and offset) or (self.slot == "recipient" and not index):
+                    # `<|channel|> analysis`, `to= functions.f`
+                    self._note("spaced-name", run.place(offset), found=quote(_plain(piece[0])))
+                place, is_cut = run.place(offset), index > 0
+                self._read_word(_Item(_plain(piece[0]), self.segment, place, behind_odd or is_cut, is_cut))
+
+    def _read_word(self, item: _Item) -> None:
+        start = 0
+        while (glued := GLUED.match(item.word, start)) and not (self.slot == "channel" and glued[1]):
+            if start == 0:
+                # `assistantfinal`, `assistantassistant`, `commentaryto=functions.f`
+                self._note("glued-words", item.place, found=quote(item.word), word=quote(glued[0]))
+            self._read_item(item._replace(word=glued[0]))
+            start = glued.end()
+        self._read_item(item._replace(word=item.word[start:]))
+
+    def _read_item(self, item: _Item) -> None:
+        word, slot = item.word, self.slot
+        is_first, self.is_first = self.is_first, False
+        if word.startswith("to="):
+            self._close_slot(item.place, quote(word))
+            name = word[len("to=") :]
+            if name:
+                self._add_recipient(item._replace(word=name))
+            else:
+                self.slot = "recipient"
+            return
+        self.slot = ""
+        if slot == "author":
+            self._read_author(item)
+        elif slot in ("channel", "content type") and DOTTED_NAME.fullmatch(word):
+            # `<|channel|>functions.f<|channel|>commentary`, `<|constrain|>functions.f`
+            self._note("misplaced-recipient", item.place, slot=slot, found=quote(word))
+            self._add_recipient(item)
+        elif slot == "channel":
+            self.channels.append(item)
+        elif slot == "content type" and "." not in word:
+            self.types.append((item, True))
+        elif slot == "content type":
+            # `<|constrain|>json.<|message|>`
+            self._note("unknown-word", item.place, found=quote(word))
+        elif slot == "recipient" and word not in KNOWN_CONTENT_TYPES:
+            self._add_recipient(item)
+        else:
+            self._read_bare(item, is_first=is_first)
+
+    def _read_author(self, item: _Item) -> None:
+        self.author = read_author(item.word, addressed=False)
+        if self.author is not None:
+            return
+        if item.word in KNOWN_CHANNELS:
+            # `<|start|>final<|message|>`
+            self._note("implied-author", item.place, found=quote(item.word))
+            self._read_channel(item)
+        elif role := _GLUED_ROLE.match(item.word):
+            # `<|start|>assistantOK<|channel|>final`
+            self._note("cut-name", item.place, found=quote(item.word), word=quote(role[0]))
+            self.author = read_author(role[0], addressed=False)
+        else:
+            self.stranger = item
+
+    def _read_channel(self, item: _Item) -> None:
+        # `<|start|>assistant final<|message|>`, `<|end|>commentary to=functions.f<|message|>`
+        self._note("unmarked-channel", item.place, found=quote(item.word))
+        self.channels.append(item)
+
+    def _read_bare(self, item: _Item, *, is_first: bool) -> None:
+        """A word without a mark of what it is."""
+        word = item.word
+        if word in ROLES and is_first and self.given is not None:
+            if word != self.given:
+                # `<|end|>user<|message|>`
+                self._note("other-author", item.place, expected=self.given.value, found=quote(word))
+            self.author = read_author(word, addressed=False)
+        elif word in ROLES and self.author is not None and word == self.author[0]:
+            # `<|start|>assistant assistant<|channel|>final`
+            self._note("repeated-role", item.place, found=quote(word))
+        elif word in KNOWN_CONTENT_TYPES:
+            self.types.append((item, False))
+        elif "." in word and not self.strays and (is_first or DOTTED_NAME.fullmatch(word)):
+            self.leading = is_first and self.given is not None
+            self._add_recipient(item)
+        elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:
+            self._read_channel(item)
+        elif self.recipients and not self.types and not item.loose and "." not in word:
+            self.types.append((item, False))
+        else:
+            self.strays += 1
+            if not item.told:
+                # `<|channel|>final analysis<|message|>`
+                self._note("unknown-word", item.place, found=quote(word))
+
+    def _settled(self) -> Header:
+        author = self.author
+        if self.stranger is not None:
+            # `<|start|>get_weather<|channel|>commentary<|message|>`
+            if not self.recipients:
+                self._note("unknown-author", self.stranger.place, found=quote(self.stranger.word))
+            author = (Role.TOOL, self.stranger.word)
+        elif self.leading and any(item.word == Role.ASSISTANT for item in self.recipients):
+            # `<|end|>functions.f to=assistant<|channel|>commentary<|message|>`: what a tool answers
+            item = self.recipients.pop(0)
+            self._note("other-author", item.place, expected=Role.ASSISTANT.value, found=quote(item.word))
+            author = (Role.TOOL, item.word)
+        role, name = author or (Role.ASSISTANT, None)
+        recipient = self._recipient(role)
+        channel = self._channel(recipient)
+        return Header(role, name, recipient.word if recipient else None, channel, self._content_type())
+
+    def _recipient(self, role: Role) -> _Item | None:
+        """The first real one."""
+        chosen = None
+        last_channel = self.channels[-1] if self.channels else None
+        last_other = max((n for n, item in enumerate(self.recipients) if item.word != Role.ASSISTANT), default=-1)
+        for index, item in enumerate(self.recipients):
+            follows = index < last_other or self._beside(item) is not last_channel
+            if role is Role.ASSISTANT and item.word == Role.ASSISTANT and follows and chosen is None:
+                # `<|channel|>commentary to=assistant<|channel|>analysis`
+                self._note("stray-recipient", item.place, found=quote(item.word))
+            elif chosen is None:
+                chosen = item
+            else:
+                # `to=functions.sky to=functions.sea`
+                self._note("other-recipient", item.place, found=quote(item.word))
+        return chosen
+
+    def _beside(self, recipient: _Item) -> _Item | None:
+        """The channel that a recipient stands with: that before it, or the next, or the last."""
+        index = bisect_left(self.channels, recipient.segment, key=lambda item: item.segment)
+        return self.channels[min(index, len(self.channels) - 1)] if self.channels else None
+
+    def _channel(self, recipient: _Item | None) -> str | None:
+        """That beside the recipient, or the last."""
+        if not self.channels:
+            return None
+        chosen = self._beside(recipient) if recipient else self.channels[-1]
+        for item in self.channels:
+            if item is not chosen:
+                # `<|channel|>commentary<|channel|>analysis<|message|>`
+                self._note("other-channel", item.place, found=quote(item.word))
+        return chosen.word if chosen else None
+
+    def _content_type(self) -> str | None:
+        """The last known one; of unknown words, the first behind `<|constrain|>`, or else the first."""
+        known = [item for item, _ in self.types if item.word in KNOWN_CONTENT_TYPES]
+        marked = [item for item, is_marked in self.types if is_marked]
+        if not self.types:
+            return None
+        chosen = (known[-1:] or marked[:1] or [self.types[0][0]])[0]
+        for item, _ in self.types:
+            if item is not chosen:
+                # `to=python <|constrain|>analysis code`
+                self._note("other-content-type", item.place, found=quote(item.word))
+        return (CONSTRAINED if vocabulary.CONSTRAIN in self.markers else "") + chosen.word
+
+
+def _words(text: str) -> Iterator[tuple[str, int]]:
+    """The words of a run, and where they begin; `to` and a `=` that stands apart from it are one."""
+    before, place = "", 0
+    for match in LOOSE_WORD.finditer(text):
+        if before == "to" and match[0].startswith("="):
+            before += match[0]
+            continue
+        if before:
+            yield before, place
+        before, place = match[0], match.start()
+    if before:
+        yield before, place
+
+
+def _plain(word: str) -> str:
+    """A word in which bytes that are not UTF-8 are U+FFFD."""
+    return word.encode(errors="surrogateescape").decode(errors="replace")

@@ -1,0 +1,252 @@
+# cython: language_level=3, freethreading_compatible=True, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
+"""The engine, compiled. Its twin `parser_py.py` says what every public name does."""
+
+cimport cython
+from libc.stdint cimport int64_t
+from harmony.parsing.content cimport all_bytes, append, append_rank, settle, text_between
+from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, token_id
+
+from harmony.format import machine, vocabulary
+from harmony.parsing.shared import POSITION, SavedParser, check_encoding, markers_in, new_parser, state_data
+from harmony.messages.model import as_role
+from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot
+from harmony.parsing.tokens import as_id, as_sequence
+
+cdef int EXPECT_START = machine.State.EXPECT_START
+
+
+cdef class StreamableParser(Moves):
+    """Parses the tokens of a completion as they come, one at a time or some at a time."""
+
+    cdef object __weakref__
+
+    def __init__(self, encoding, role, *, strict=True):
+        check_encoding(encoding)
+        given = as_role(role)
+        with cython.critical_section(self):  # another thread may be using it
+            self._begin(given, strict)
+
+    # --- input
+
+    @cython.critical_section
+    def process(self, token):
+        """Takes the next token; returns the parser itself."""
+        if type(token) is not int:
+            token = as_id(token, self._position)
+        self._tokens.append(token)
+        self._delta = None
+        try:
+            self._step(token_id(token), token, 1)
+            if not self._strict and self._delta is None:
+                self._look_again()
+                self._delta = settle(&self._content, False)
+        finally:
+            self._position += 1
+        return self
+
+    @cython.critical_section
+    def process_many(self, tokens):
+        """Takes several tokens as one step; returns what they added, message by message, in order."""
+        sequence = as_sequence(tokens)
+        cdef list segments = []
+        self._segments = segments
+        self._delta = None
+        try:
+            self._run(sequence)
+        finally:
+            self._segments = None
+            self._look_again()
+            if self._header is not None:
+                delta = settle(&self._content, False)
+                if delta is not None:
+                    segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
+                    self._delta = delta
+        return segments
+
+    @cython.critical_section
+    def process_eos(self):
+        """Takes the end of the input, which ends a message that has no stop; returns the parser itself."""
+        self._delta = None
+        self._end()
+        return self
+
+    # --- what has been read
+
+    @property
+    @cython.critical_section
+    def messages(self):
+        """The messages that are finished; not to be changed."""
+        return self._messages
+
+    @property
+    @cython.critical_section
+    def tokens(self):
+        """All tokens that came, those that raised a HarmonyError among them: read-only, and made without a copy."""
+        return Snapshot(self._tokens, len(self._tokens))
+
+    @property
+    @cython.critical_section
+    def diagnostics(self):
+        """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises."""
+        return Snapshot(self._diagnostics, len(self._diagnostics))
+
+    @property
+    @cython.critical_section
+    def complete(self):
+        """Whether the input may end here, or could when it did: it is between messages, and no text is held back."""
+        return self._state == EXPECT_START and not self._cut
+
+    @property
+    def state(self):
+        """Between messages, in a header, or in content."""
+        return STREAM_STATES[self._state]
+
+    @property
+    @cython.critical_section
+    def state_data(self):
+        """The state as openai-harmony lays it out, with the tokens of the open header or content as a Snapshot."""
+        cdef Py_ssize_t pending = self._content.size - self._content.settled
+        return state_data(self._state, self._header, self._header_tokens, self._content_tokens, pending)
+
+    @property
+    @cython.critical_section
+    def current_content(self):
+        """The content of the open message so far, up to its last whole character; "" between messages."""
+        if self._content.shown < self._content.settled:
+            self._text += text_between(&self._content, self._content.shown, self._content.settled)
+            self._content.shown = self._content.settled
+        return self._text
+
+    @property
+    @cython.critical_section
+    def current_role(self):
+        """The role of the open message, or the one the caller gave while the first header is open."""
+        return self._role if self._header is not None else self._given
+
+    @property
+    @cython.critical_section
+    def current_channel(self):
+        """The channel of the message whose content is open."""
+        return self._channel
+
+    @property
+    @cython.critical_section
+    def current_recipient(self):
+        """The recipient of the message whose content is open."""
+        return self._recipient
+
+    @property
+    @cython.critical_section
+    def current_content_type(self):
+        """The content type of the message whose content is open."""
+        return self._content_type
+
+    @property
+    @cython.critical_section
+    def last_content_delta(self):
+        """The text that the last step added to the content; None where it added none."""
+        return self._delta
+
+    # --- copies
+
+    @cython.critical_section
+    def __reduce__(self):
+        saved = SavedParser(
+            strict=self._strict,
+            state=self._state,
+            given=self._given,
+            position=self._position,
+            header_start=self._header_start,
+            header_tokens=self._header_tokens[:],
+            header=self._header,
+            content=all_bytes(&self._content),
+            content_tokens=self._content_tokens[:],
+            settled=self._content.settled,
+            delta=self._delta,
+            tokens=self._tokens[:],
+            messages=self._messages[:],
+            run_start=self._run_start,
+            cut=self._cut,
+            diagnostics=self._diagnostics[:],
+        )
+        subclass = None if type(self) is StreamableParser else type(self)
+        return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
+
+    def __setstate__(self, state):
+        saved = SavedParser.checked(state[0])
+        with cython.critical_section(self):  # as in `__init__`
+            self._restore(saved)
+        for name, value in state[1].items():
+            setattr(self, name, value)
+
+    cdef int _restore(self, saved) except -1:
+        self._begin(saved.given, saved.strict)
+        self._state = saved.state
+        self._position = saved.position
+        self._header_start = saved.header_start
+        self._header_tokens = saved.header_tokens
+        if saved.header is not None:
+            self._remember_header(saved.header)
+        append(&self._content, saved.content)
+        self._content_tokens = saved.content_tokens
+        self._content.settled = saved.settled
+        self._delta = saved.delta
+        self._tokens = saved.tokens
+        self._messages = saved.messages
+        self._run_start = saved.run_start
+        self._cut = saved.cut
+        self._diagnostics = saved.diagnostics
+        return 0
+
+
+cdef StreamableParser whole_input(object role, bint strict):
+    cdef StreamableParser parser = StreamableParser.__new__(StreamableParser)
+    if role is not None or not strict:
+        parser._begin(as_role(role), strict)
+    parser._spans = []
+    return parser
+
+
+cdef object result(StreamableParser parser):
+    next_role = parser._end()
+    if parser._diagnostics:
+        parser._diagnostics.sort(key=POSITION)
+    return ParseResult(parser._messages, parser._diagnostics, parser._spans, not parser._cut, next_role)
+
+
+def parse(tokens, role, *, strict):
+    sequence = as_sequence(tokens)
+    cdef StreamableParser parser = whole_input(role, strict)
+    parser._run(sequence)
+    return result(parser)
+
+
+def parse_text(text, role, *, strict, stripped=False):
+    cdef StreamableParser parser = whole_input(role, strict)
+    parser._unit = "character"
+    for start, stop, token in markers_in(text, stripped=stripped):
+        if parser._position < start:
+            parser._take_text(text[parser._position:start])
+            parser._position = start
+        parser._step(token, token, stop - start)
+        parser._position = stop
+    if parser._position < len(text):
+        parser._take_text(text[parser._position:])
+        parser._position = len(text)
+    return result(parser)
+
+
+def decode_bytes(tokens):
+    cdef StreamableParser buffer = StreamableParser.__new__(StreamableParser)
+    cdef int64_t rank
+    for position, token in enumerate(as_sequence(tokens)):
+        token = as_id(token, position)
+        rank = token_id(token)
+        if rank == NO_ID:
+            raise machine.no_token(position, vocabulary.load().describe(token)).error()
+        if rank < FIRST_SPECIAL:
+            append_rank(&buffer._content, &RANKS, rank)
+        else:
+            append(&buffer._content, vocabulary.SPECIAL_TEXTS[rank].encode())
+    return all_bytes(&buffer._content)

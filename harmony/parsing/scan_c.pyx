@@ -1,0 +1,139 @@
+# cython: language_level=3, freethreading_compatible=True
+"""The scanner, compiled. Its twin `scan_py.py` says what every public name does."""
+
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memchr, memcmp
+from harmony.runtime.memory cimport read_once
+
+from array import array
+
+from harmony.format import vocabulary
+from harmony.parsing.tokens import as_id
+
+cdef uint32_t FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
+cdef int64_t LAST_TOKEN = vocabulary.LAST_TOKEN
+cdef uint32_t NO_TOKEN = 0xFFFFFFFF
+cdef uint32_t MESSAGE = vocabulary.MESSAGE
+cdef uint32_t END = vocabulary.END
+cdef uint32_t CALL = vocabulary.CALL
+cdef uint32_t RETURN = vocabulary.RETURN
+cdef bytes MESSAGE_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE].encode()
+cdef tuple STOP_TEXTS = tuple([vocabulary.SPECIAL_TEXTS[token].encode() for token in vocabulary.STOPS])
+
+
+def as_buffer(sequence):
+    if isinstance(sequence, memoryview):
+        return sequence
+    cdef list tokens = sequence if type(sequence) is list else list(sequence)
+    buffer = array("I", bytes(4 * len(tokens)))
+    cdef uint32_t[::1] ids = buffer
+    cdef Py_ssize_t place
+    cdef int overflow
+    cdef int64_t number
+    for place in range(ids.shape[0]):
+        token = tokens[place]
+        if type(token) is not int:  # whose `__index__` may change the list
+            return as_buffer([as_id(token, place) for place, token in enumerate(tokens.copy())])
+        number = PyLong_AsLongLongAndOverflow(token, &overflow)
+        ids[place] = <uint32_t>number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
+    return memoryview(buffer)
+
+
+cdef inline Py_ssize_t special_from(
+    const uint32_t *tokens, Py_ssize_t size, Py_ssize_t place, uint32_t *found
+) noexcept:
+    """The index of the first token from a place on that is no byte-pair rank, and itself; `size` if all are."""
+    cdef uint32_t token
+    while place < size:
+        token = read_once(tokens + place)
+        if token >= FIRST_SPECIAL:
+            found[0] = token
+            return place
+        place += 1
+    return size
+
+
+def next_special(const uint32_t[::1] tokens, Py_ssize_t place):
+    cdef uint32_t found
+    cdef Py_ssize_t size = tokens.shape[0]
+    return special_from(&tokens[0] if size else NULL, size, place, &found)
+
+
+def skip_tokens(const uint32_t[::1] tokens, first, others):
+    cdef Py_ssize_t size = tokens.shape[0], at = 0, end, stop, place
+    cdef const uint32_t *begin = &tokens[0] if size else NULL
+    cdef uint32_t found = 0
+    cdef bint is_first = first is not None
+    verdicts = others if first is None else first
+    while is_first or at < size:
+        end = special_from(begin, size, at if is_first else at + 1, &found)
+        while end < size and found != MESSAGE:
+            end = special_from(begin, size, end + 1, &found)
+        if end >= size:
+            return at
+        if not verdicts[tuple([read_once(begin + place) for place in range(at, end)])]:
+            return -1
+        stop = special_from(begin, size, end + 1, &found)
+        if stop == size or found not in (END, CALL, RETURN):
+            return -1
+        at = stop + 1
+        is_first = False
+        verdicts = others
+    return at
+
+
+cdef Py_ssize_t marker_from(const char *text, Py_ssize_t size, Py_ssize_t at) noexcept:
+    """Where the next `<|` is; the size of the text, if there is none."""
+    cdef const char *found
+    while at + 1 < size:
+        found = <const char *>memchr(text + at, c"<", size - at - 1)
+        if found is NULL:
+            return size
+        at = found - text
+        if text[at + 1] == c"|":
+            return at
+        at += 1
+    return size
+
+
+cdef inline bint stands_at(bytes marker, const char *text, Py_ssize_t size, Py_ssize_t at) noexcept:
+    return size - at >= len(marker) and memcmp(text + at, <const char *>marker, len(marker)) == 0
+
+
+cdef Py_ssize_t stop_at(const char *text, Py_ssize_t size, Py_ssize_t at):
+    """How long the stop at a place is; 0 where there is none."""
+    for marker in STOP_TEXTS:
+        if stands_at(<bytes>marker, text, size, at):
+            return len(<bytes>marker)
+    return 0
+
+
+def skip_text(bytes text, first, others):
+    cdef const char *data = text
+    cdef Py_ssize_t size = len(text), at = 0, end, width = 0
+    cdef bint is_first = first is not None
+    verdicts = others if first is None else first
+    while is_first or at < size:
+        end = marker_from(data, size, at)
+        while end < size and not stands_at(MESSAGE_TEXT, data, size, end):
+            end = marker_from(data, size, end + 1)
+        if end == size:
+            return at
+        if not verdicts[text[at:end]]:
+            return -1
+        at = marker_from(data, size, end + len(MESSAGE_TEXT))
+        while at < size:
+            width = stop_at(data, size, at)
+            if width:
+                break
+            # All begin with a letter, which spares most of what looks like one the question.
+            if at + 2 < size and c"a" <= data[at + 2] <= c"z" and vocabulary.special_token_at(text, at):
+                return -1
+            at = marker_from(data, size, at + 1)
+        if at == size:
+            return -1
+        at += width
+        is_first = False
+        verdicts = others
+    return at
