@@ -36,10 +36,10 @@ from harmony.columns.tables import TableParser
 from harmony.errors import printable
 from harmony.logs import convert
 from harmony.logs.completions import Tally
-from harmony.logs.fields import Kinds
 from harmony.logs.inputs import TABLES, Unreadable, format_of
 from harmony.logs.outputs import Output, TableWriter, check_apart, check_columns
 from harmony.logs.places import Place
+from harmony.logs.records import Kinds
 from harmony.logs.remote import Folder, Source, cut, find, folder_of
 from harmony.messages.model import Role, as_role
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from harmony.columns.tables import TableParser
-    from harmony.logs.fields import Kinds
+    from harmony.logs.records import Kinds
 
 if TYPE_CHECKING or not COMPILED:
     from harmony.logs.json_py import Ids, Writer

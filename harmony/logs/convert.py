@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from harmony.logs.completions import Tally, parse_lines, parse_rows, tally_of
-from harmony.logs.fields import Kind, Kinds
 from harmony.logs.inputs import MAX_LINE, TABLES, Piece, Reader, Unreadable, format_of, library_of, no_rows
 from harmony.logs.outputs import Output
 from harmony.logs.places import Changed, Place
-from harmony.logs.records import Names
+from harmony.logs.records import Kind, Kinds, Names
 from harmony.logs.workers import Pending, Workers
 from harmony.messages.model import Role
 from harmony.runtime import VERSION

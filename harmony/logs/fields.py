@@ -7,14 +7,12 @@ that has no column, go to the column `other`, as JSON: so nothing is lost, and o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
 
-#: What the column of a field holds; `json` is text, for values of several types, lists and objects.
-Kind: TypeAlias = Literal["string", "boolean", "integer", "number", "json"]
-Kinds: TypeAlias = Mapping[str, Kind]
+from harmony.logs.records import Kind, Kinds
 
 #: The column for what has no other.
 OTHER: Final = "other"

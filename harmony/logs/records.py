@@ -22,7 +22,7 @@ import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from io import BytesIO, FileIO
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -67,6 +67,11 @@ def as_line(fields: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
     """
     passed = {name: value for name, value in fields.items() if name != "error"}
     return _ENCODER.encode({**passed, **added}).replace(b"\r", b" ") + b"\n"
+
+
+#: What the column of a field holds; `json` is text, for values of several types, lists and objects.
+Kind: TypeAlias = Literal["string", "boolean", "integer", "number", "json"]
+Kinds: TypeAlias = Mapping[str, Kind]
 
 
 class Names(msgspec.Struct, frozen=True):
