@@ -9,10 +9,11 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from test_cli import CONVERSATIONS, GOOD, SAMPLE, harmony
 
 from harmony.format import vocabulary
 from harmony.logs.outputs import check_apart
+from helpers.command import GOOD, harmony
+from helpers.paths import CONVERSATIONS, SAMPLE
 
 LOG = SAMPLE.read_bytes()
 BESIDE = ["", ".partial", ".partial.state", ".partial.state.new", ".partial.whole"]

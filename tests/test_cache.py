@@ -7,13 +7,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from talk import conversation, message, talk
-
 from harmony import (
     HarmonyEncoding,
 )
 from harmony.rendering import renderer
 from harmony.rendering.cache import Cache
+from helpers.talk import conversation, message, talk
 
 
 def test_what_was_changed_is_rendered_anew(encoding: HarmonyEncoding) -> None:

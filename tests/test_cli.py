@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,34 +12,9 @@ import pytest
 
 from harmony import Conversation, RenderConversationConfig, load_harmony_encoding
 from harmony.format import vocabulary
+from helpers.command import GOOD, PLAIN, flat, harmony, on_a_terminal, records
+from helpers.paths import CONVERSATIONS, SAMPLE
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-SAMPLE = EXAMPLES / "completions.jsonl"
-CONVERSATIONS = EXAMPLES / "conversations.jsonl"
-
-
-def harmony(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [sys.executable, "-m", "harmony", *arguments],
-        input=stdin,
-        env={**os.environ, "COLUMNS": "80", **environment},
-        capture_output=True,
-        timeout=120,
-    )
-    assert b"Traceback" not in done.stderr
-    return done
-
-
-def records(output: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output.splitlines()]
-
-
-def flat(message: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in message.items() if value is not None}
-    return {**kept, "content": "".join(part["text"] for part in message["content"])}
-
-
-GOOD = b'{"tokens":[200008,12194,200002]}'
 BAD = [
     (b"nope", "invalid-json", "invalid character"),
     (b'{"tokens":[1,2', "invalid-json", "truncated"),
@@ -278,7 +250,6 @@ TOOLS = (
     b'{"messages":[{"role":"developer","content":[{"type":"developer_content","tools":'
     b'{"functions":{"name":"functions","tools":[{"name":"f","description":"","parameters":%s}]}}}]}]}'
 )
-PLAIN = b'{"messages":[{"role":"user","content":"a"}]}'
 NOT_RENDERED = [
     (b"nope", "invalid-json", None, "invalid character"),
     (b"[1]", "invalid-json", None, "Expected `object`, got `array` - in line 4"),
@@ -388,35 +359,6 @@ def test_a_vocabulary_that_cannot_be_used() -> None:
     assert b"/no/such/folder/o200k_base.tiktoken cannot be used" in done.stderr
 
 
-def shown_on(parent: int) -> str:
-    """All that is written to a terminal, whose one end this is, until its other end is closed."""
-    shown = b""
-    try:
-        while block := os.read(parent, 65536):
-            shown += block
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(parent)
-    return shown.decode()
-
-
-def on_a_terminal(*arguments: str, columns: int = 60) -> tuple[list[str], bytes, int]:
-    """The lines that the command shows on a terminal, what it says beside them, and its exit status."""
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harmony", *arguments],
-        stdout=child,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"},
-    )
-    os.close(child)
-    shown = shown_on(parent)
-    said = process.communicate()[1]
-    lines = [line.strip() for line in strip_styles(shown).split("\r\n")]
-    assert max(map(len, lines)) <= columns
-    return lines, said, process.returncode
-
-
 def test_a_terminal_shows_messages_to_be_read(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     text = (
@@ -455,10 +397,6 @@ def test_a_terminal_shows_renderings_to_be_read(tmp_path: Path, options: tuple[s
     assert lines[end + 1].startswith("line 2 ─")
     assert lines[end + 2].startswith("error invalid-record: Object missing required field")
     assert lines[-3:] == ["<|start|>assistant", "(2 tokens)", ""]
-
-
-def strip_styles(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def test_tokens() -> None:

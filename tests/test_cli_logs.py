@@ -19,10 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from test_cli import CONVERSATIONS, GOOD, PLAIN, SAMPLE, flat, harmony, on_a_terminal, records, shown_on
-from test_logs import read_lines
 
-EXPECTED = Path(__file__).parent / "data" / "sample_messages.jsonl"
+from helpers.command import GOOD, PLAIN, flat, harmony, on_a_terminal, records, shown_on
+from helpers.files import read_lines
+from helpers.paths import CONVERSATIONS, DATA, SAMPLE
+
+EXPECTED = DATA / "sample_messages.jsonl"
 
 
 def test_the_sample_log(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import harmony.grammar
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+from helpers.paths import EXAMPLES
+
 TEXT = "<|start|>user<|message|>Hi\nthere<|end|>"
 IDS = [200006, 1428, 200008, 64, 200007]
 MESSAGE = {"role": "user", "content": "a"}

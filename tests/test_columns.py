@@ -15,8 +15,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_batch import checked, conversation, ids, in_rows, joined, stream
-from test_lenient import ANYTHING, mutated
 
 from harmony import Role
 from harmony.batch import NESTED_SCHEMA, SCHEMA, parse_table
@@ -24,6 +22,8 @@ from harmony.columns.arrow import flat, nested
 from harmony.columns.rows import ELSEWHERE, END_VALUES, GIVEN
 from harmony.errors import RecordError
 from harmony.format.vocabulary import END, MESSAGE, RETURN, START
+from helpers.rows import checked, conversation, in_rows
+from helpers.streams import ANYTHING, ids, joined, mutated, stream
 
 #: The builder in Python, and the compiled one.
 BUILDERS = ["harmony.columns.build_py"] + (

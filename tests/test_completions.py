@@ -12,7 +12,6 @@ from array import array
 from collections import Counter
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -29,9 +28,9 @@ from harmony.logs.completions import Completions, Tally, parse_lines, parse_rows
 from harmony.logs.json_py import Ids, Writer
 from harmony.logs.records import Names
 from harmony.messages.model import flat_messages
+from helpers.paths import DATA, SAMPLE
 
-SAMPLE = Path(__file__).parent.parent / "examples" / "completions.jsonl"
-CASES = Path(__file__).parent / "data" / "completions.jsonl"
+CASES = DATA / "completions.jsonl"
 COMPILED = [] if os.environ.get("HARMONY_EXTENSION") == "no" else [import_module("harmony.logs.json_c")]
 GOOD = b'{"tokens":[200008,12194,200002]}\n'
 

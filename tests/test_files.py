@@ -10,15 +10,13 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import zstandard
 from hypothesis import example, given, settings
@@ -27,9 +25,11 @@ from xxhash import xxh3_64_intdigest
 
 from harmony.logs import inputs
 from harmony.logs.inputs import BLOCK, ROWS, Piece, Reader, Unreadable, expand, format_of
-from harmony.logs.places import Changed, Place, stamp_of
+from harmony.logs.places import Place, stamp_of
+from helpers.files import SUFFIXES, changed, joined, stored, table, write_table
+from helpers.paths import SAMPLE
 
-LOG = (Path(__file__).parent.parent / "examples" / "completions.jsonl").read_bytes()
+LOG = SAMPLE.read_bytes()
 # Some megabytes of tokens, which take several blocks of zstd.
 LARGE = b"".join(
     b'{"id":%d,"tokens":%s}\n' % (number, str([number * step % 200_000 for step in range(1, 300)]).encode())
@@ -38,17 +38,6 @@ LARGE = b"".join(
 NOISE = random.Random("noise").randbytes(600_000)  # which is stored as it is
 LONG = b'{}\n{"text":"%s"}\n' % NOISE.hex().encode() * 2  # lines that are longer than a block
 SMALL_BLOCK = 48
-SUFFIXES = [".jsonl", ".jsonl.gz", ".jsonl.zst"]
-
-
-def stored(text: bytes, suffix: str, parts: int = 1) -> bytes:
-    """Lines as a file of that suffix holds them; compressed, in so many members or frames."""
-    if suffix == ".jsonl":
-        return text
-    frame = zstandard.ZstdCompressor(write_checksum=True).compress
-    compress = partial(gzip.compress, compresslevel=1) if suffix == ".jsonl.gz" else frame
-    size = len(text) // parts + 1
-    return b"".join(compress(text[begin : begin + size]) for begin in range(0, max(len(text), 1), size))
 
 
 def cut(text: bytes, block: int) -> Iterator[bytes]:
@@ -72,19 +61,6 @@ def read(reader: Reader) -> tuple[list[Piece], str]:
     except Unreadable as error:
         return pieces, str(error)
     return pieces, ""
-
-
-def changed(names: list[Path], place: Place, before: Sequence[Place] = ()) -> str:
-    """What is said of a file that is not the one that was read, before anything else is read."""
-    pieces = []
-    with pytest.raises(Changed) as caught:
-        pieces += Reader([str(name) for name in names], place, before)
-    assert pieces == []
-    return str(caught.value).replace(" is not the file that was read before", "", 1)
-
-
-def joined(pieces: list[Piece]) -> bytes:
-    return b"".join(bytes(piece.data) for piece in pieces)
 
 
 LINES = st.lists(
@@ -299,25 +275,6 @@ def test_files_that_are_not_what_their_suffix_says(tmp_path: Path, name: str, da
     assert said.startswith(f"{file} cannot be read")
     assert reason in said
     assert "\n" not in said
-
-
-def table(rows: int) -> pa.Table:
-    ids = pa.array([f"completion-{number}" for number in range(rows)])
-    tokens = pa.array([[200005, 17196, 200008, number, 200002] for number in range(rows)], pa.list_(pa.int32()))
-    role = pa.array(["assistant", None][number % 2] for number in range(rows))
-    return pa.table({"id": ids, "tokens": tokens, "role": role})
-
-
-def write_table(
-    file: Path, whole: pa.Table, size: int, *, stream: bool = False, compression: str | None = None
-) -> None:
-    """Writes a table in row groups or batches of so many rows."""
-    if file.suffix == ".parquet":
-        pq.write_table(whole, file, row_group_size=size, compression=compression or "none", write_page_checksum=True)
-        return
-    new = pa.ipc.new_stream if stream else pa.ipc.new_file
-    with new(file, whole.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
-        writer.write_table(whole, max_chunksize=size)
 
 
 TABLES = [("log.parquet", False), ("log.arrow", False), ("log.ARROW", True)]

@@ -18,12 +18,12 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import harmony, on_a_terminal, records
 from xxhash import xxh3_64_intdigest
 
 from harmony.logs import inputs
 from harmony.logs.inputs import Reader
 from harmony.logs.places import Place
+from helpers.command import harmony, on_a_terminal, records
 
 GOOD = b'{"id":%d,"text":"<|channel|>final<|message|>Hi.<|return|>"}\n'
 LINES = st.lists(st.integers(0, 70).map(lambda size: b"x" * size), max_size=20)

@@ -14,14 +14,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
-from test_header import BAD, GOOD
-from test_parser import CASES
 
 from harmony import HarmonyError, grammar, load_harmony_encoding
 from harmony.format.header import KNOWN_CONTENT_TYPES
 from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN, SPECIAL_TOKENS
+from helpers.cases import CASES
+from helpers.headers import BAD, GOOD
+from helpers.texts import STARTS, TEXTS
 
-STARTS = ["conversation", "prompt", "completion"]
 # Unicode's property White_Space; Python's `isspace` holds for four control characters more.
 WHITE_SPACE = {chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()} - set("\x1c\x1d\x1e\x1f")
 LARK = Lark(grammar.read(), start=STARTS, parser="lalr")
@@ -222,43 +222,6 @@ def test_prompts_of_every_role(role: str, before: str) -> None:
         assert (agreed(f"{before}<|start|>{role}{author}", "prompt") is None) == (author != "")
 
 
-WORDS = ["assistant", "user", "system", "developer", "tool", "lookup", "functions.f", "json", "final", "to=", "x"]
-SPACE = [" ", "\n", "\t\f\r", "\v", "\u00a0", "\x1c", "\u200b"]
-MARKERS = ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"]
-OTHERS = ["<|endoftext|>", "<|reserved_200000|>", "<|reserved_200002|>", "<|foo|>", "<", "|>", ".", ":", "=", "{", '"']
-PIECES = st.sampled_from(WORDS + SPACE[:2] + MARKERS) | st.sampled_from(SPACE + OTHERS) | st.text(max_size=2)
-SPACES = st.sampled_from(["", " ", " ", "\t\f", "\r\n"])
-NAMES = st.lists(st.sampled_from([*WORDS, ".", ":"]) | st.text(max_size=1), min_size=1, max_size=2).map("".join)
-
-
-def usually(*words: str) -> st.SearchStrategy[str]:
-    return st.sampled_from(words) | st.sampled_from(words) | st.sampled_from(words) | NAMES
-
-
-@st.composite
-def messages(draw: st.DrawFn) -> str:
-    """A message that is often whole, but its names may be none, and a piece may be too many or have been replaced."""
-    recipients = usually("to=f", "to=lookup", "functions.f", "to=to=x", "to=a.b:c")
-    pieces = [draw(st.sampled_from(["<|start|>", "<|start|>", "<|start|>", ""])), draw(SPACES)]
-    if pieces[0] or draw(st.booleans()):
-        pieces += [draw(usually("assistant", "user", "tool", "user:alice", "functions.f", "lookup")), draw(SPACES)]
-    place = draw(st.sampled_from(["", "before", "after"]))
-    if place == "before":
-        pieces += [" ", draw(recipients), draw(SPACES)]
-    if draw(st.booleans()):
-        pieces += ["<|channel|>", draw(usually("final", "a.b")), draw(SPACES)]
-    if place == "after":
-        pieces += [" ", draw(recipients), draw(SPACES)]
-    if draw(st.booleans()):
-        pieces += [draw(st.sampled_from(["<|constrain|>", " "])), draw(SPACES), draw(usually("json", "csv", "sh"))]
-    pieces += [draw(SPACES), "<|message|>", draw(NAMES | PIECES), draw(st.sampled_from(MARKERS[4:]))]
-    if draw(st.integers(0, 3)) == 3:
-        index = draw(st.integers(0, len(pieces)))
-        pieces[index : index + draw(st.integers(0, 1))] = [draw(PIECES)]
-    return "".join(pieces)
-
-
-TEXTS = st.lists(messages(), max_size=3).map("".join) | st.lists(PIECES, max_size=12).map("".join)
 OPEN = st.sampled_from(["", "", "<|start|>user", "<|start|> tool\n", "<|start|>user:x", "<|start|>"])
 
 

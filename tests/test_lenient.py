@@ -9,17 +9,14 @@ from __future__ import annotations
 import pickle
 import re
 from itertools import pairwise, product
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_parser import CASES, KINDS, flat
-from ways import every_way, in_order, outcome
 
-from harmony import Diagnostic, HarmonyError, Message, ParseResult, Role, StreamState, load_harmony_encoding
+from harmony import Diagnostic, HarmonyError, Message, ParseResult, Role, StreamState
 from harmony.errors import REPAIR_SENTENCES
 from harmony.format.header import NOT_IN_NAMES
 from harmony.format.vocabulary import (
@@ -27,27 +24,19 @@ from harmony.format.vocabulary import (
     CHANNEL,
     CONSTRAIN,
     END,
-    END_OF_TEXT,
-    FIRST_SPECIAL,
     LAST_TOKEN,
     MESSAGE,
-    RETURN,
     START,
     STOPS,
     special_tokens_in,
 )
 from harmony.parsing import parser_py as python_engine
+from helpers.cases import CASES, KINDS, flat
+from helpers.paths import ROOT
+from helpers.streams import ANYTHING, ENCODING, FRAGMENTS, MARKERS, ids, mutated, plain
+from helpers.ways import every_way, in_order, outcome
 
-ENCODING = load_harmony_encoding("HarmonyGptOss")
 A_NAME = 'a name without white space, U+200B or any of `< > { } "`'
-
-
-def ids(text: str) -> list[int]:
-    return ENCODING.encode(text, allowed_special="all")
-
-
-def plain(text: str) -> list[int]:
-    return ENCODING.encode(text, disallowed_special=())
 
 
 # --- the real cases, and the page of repairs
@@ -68,7 +57,7 @@ def test_case_of_a_real_completion(case: dict[str, Any], engine: ModuleType) -> 
 
 def page() -> list[tuple[str, list[str], list[str]]]:
     """The rows of the tables: what the model wrote, the codes of what is repaired, and what is read, as rendered."""
-    text = (Path(__file__).parent.parent / "docs" / "repairs.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "repairs.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.*)` \| (`.*`) \| (.*) \|$", text, re.MULTILINE)
     return [
         (wrote.replace("\\|", "|"), re.findall(r"`([^`]*)`", codes), re.findall(r"`([^`]*)`", read.replace("\\|", "|")))
@@ -88,7 +77,7 @@ def test_every_repair_is_on_the_page() -> None:
         "replaced-bytes",
         "replaced-token",
     }
-    text = (Path(__file__).parent.parent / "docs" / "repairs.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "repairs.md").read_text(encoding="utf-8")
     assert "`replaced-bytes`" in text
     assert "`replaced-token`" in text
 
@@ -322,84 +311,6 @@ def texts_outside(text: str) -> list[str]:
 
 def as_one(result: ParseResult) -> tuple[Any, ...]:
     return result.messages, result.complete, result.diagnostics, result.spans, result.next_role
-
-
-FRAGMENTS = [
-    *["assistant", "user", "tool", "system", "final", "analysis", "commentary", "assistantfinal", "commentaryto="],
-    *[
-        " to=",
-        "to=",
-        " to=functions.f",
-        "functions.f",
-        " json",
-        "json",
-        " code",
-        " Hello",
-        " world",
-        "b",
-        "=",
-        ".",
-        ":x",
-    ],
-    *[
-        "{",
-        '{"a": 1}',
-        '"',
-        " ",
-        "\n",
-        "\x0b",
-        "\x1c",
-        "\u00a0",
-        "\u200b",
-        "é",
-        "🤷",
-        "<",
-        "<|",
-        "en",
-        "json.",
-        "a" * 40,
-        "d|>",
-    ],
-]
-MARKERS = [START, CHANNEL, CONSTRAIN, MESSAGE, END, CALL, RETURN, END_OF_TEXT, 200_000, 199_998]
-PIECES = st.one_of(
-    st.sampled_from(MARKERS).map(lambda token: [token]),
-    st.sampled_from(FRAGMENTS).map(plain),
-    st.integers(0, FIRST_SPECIAL - 1).map(lambda token: [token]),
-    st.sampled_from([-1, LAST_TOKEN + 1, 1 << 40, -(1 << 70)]).map(lambda token: [token]),
-)
-ANYTHING = st.lists(PIECES, max_size=16).map(lambda pieces: [token for piece in pieces for token in piece])
-WELL_FORMED = st.lists(
-    st.sampled_from(
-        [
-            "<|channel|>analysis<|message|>Hm, the sky.<|end|>",
-            '<|channel|>commentary to=functions.sky <|constrain|>json<|message|>{"city": "Oslo"}<|call|>',
-            ' to=functions.sky<|channel|>commentary json<|message|>{"city": "Oslo"}<|call|>',
-            "<|channel|>final<|message|>Blue 🌤 all day.<|return|>",
-            "<|message|><|end|>",
-        ]
-    ),
-    min_size=1,
-    max_size=4,
-).map(lambda messages: ids("<|start|>assistant".join(messages)))
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> list[int]:
-    """A well-formed completion in which some tokens are doubled, dropped, swapped or replaced."""
-    tokens = list(draw(WELL_FORMED))
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(tokens)))
-        match draw(st.sampled_from(["insert", "drop", "double", "swap"])):
-            case "insert":
-                tokens[place:place] = draw(PIECES)
-            case "drop":
-                del tokens[place : place + 1]
-            case "double":
-                tokens[place:place] = tokens[place : place + 1]
-            case "swap":
-                tokens[place : place + 2] = tokens[place : place + 2][::-1]
-    return tokens
 
 
 @settings(max_examples=1500)

@@ -5,20 +5,14 @@ from __future__ import annotations
 import copy
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
-from talk import WEATHER, assigned, conversation, developer, message, system, talk
 
 from harmony import (
-    ChannelConfig,
     Conversation,
     Diagnostic,
-    Message,
     RenderConversationConfig,
-    Role,
-    SystemContent,
     TextContent,
     ToolDescription,
     drop_analysis,
@@ -26,45 +20,17 @@ from harmony import (
 )
 from harmony.checking.rules import RULES, lint
 from harmony.errors import RENDERING_SENTENCES, SENTENCES
+from helpers.calls import DIAMOND, FINAL, FUNCTIONS, TOOLS, USER, at, call, calling, channels, result
+from helpers.paths import ROOT
+from helpers.talk import assigned, conversation, developer, message, system, talk
 
-USER = message("user")
-FINAL = message("assistant", channel="final")
 ANALYSIS = message("assistant", channel="analysis")
-TOOLS = Message.from_role_and_content(Role.SYSTEM, SystemContent.new().with_browser_tool().with_python_tool())
-WITHOUT_SCHEMA = ToolDescription.new("now", "Tells the time.")
-FUNCTIONS = developer(WEATHER, WITHOUT_SCHEMA)
-
-
-def call(recipient: str = "functions.get_weather", text: str = '{"city": "Oslo"}', **fields: Any) -> Message:
-    return message("assistant", text, **{"channel": "commentary", "recipient": recipient, **fields})
-
-
-def result(name: str | None = "functions.get_weather", text: str = "{}") -> Message:
-    return message("tool", text, name=name, channel="commentary", recipient="assistant")
-
-
-def calling(text: str, schema: Any, **fields: Any) -> Conversation:
-    """A call with arguments to a tool of this schema, at message 2."""
-    return conversation(
-        developer(ToolDescription.new("f", "Does it.", schema)), USER, call("functions.f", text, **fields)
-    )
-
-
-def channels(names: list[str], required: bool = False) -> Message:
-    return system(channel_config=ChannelConfig(valid_channels=names, channel_required=required))
-
-
-def at(codes: str, given: Conversation) -> list[int]:
-    return [diagnostic.position for diagnostic in lint(given, select=[codes])]
 
 
 CHANNELS_TEXT = "# Valid channels: analysis, final. Channel must be included for every message."
 TOOLS_TEXT = (
     "# Tools\n\n## python\n\nRuns.\n\n## functions\n\nnamespace functions {\n\n// Says\ntype f = () => any;\n\n}"
 )
-# Twice as many steps at each of sixty levels.
-DIAMOND: dict[str, Any] = {"d60": {"type": "object"}}
-DIAMOND |= {f"d{level}": {"allOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for level in range(60)}
 ONE_OF_ANOTHER_DRAFT = {**DIAMOND, "d0": {"$schema": "http://json-schema.org/draft-07/schema#", **DIAMOND["d0"]}}
 
 #: The rule, a conversation, and where it trips.
@@ -387,5 +353,5 @@ def test_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_readme_names_every_rule() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(f"`{code}`" in readme for code in RULES)

@@ -26,9 +26,10 @@ from harmony.logs.completions import Tally
 from harmony.logs.convert import Task, convert, count
 from harmony.logs.outputs import CannotResume
 from harmony.logs.records import Names
+from helpers.files import read_lines
+from helpers.paths import DATA, SAMPLE
 
-SAMPLE = Path(__file__).parent.parent / "examples" / "completions.jsonl"
-CASES = Path(__file__).parent / "data" / "completions.jsonl"
+CASES = DATA / "completions.jsonl"
 SUFFIXES = ["jsonl", "jsonl.gz", "jsonl.zst", "parquet", "arrow"]
 TABLES = ("parquet", "arrow")
 BAD = b'nope\n{"id":"none"}\n\n{"id":"\xff"}\n{"id":"bad","tokens":[1,"x"]}\n'
@@ -56,15 +57,6 @@ def converted(
 
 def read_table(file: Path) -> pa.Table:
     return pq.read_table(file) if file.suffix == ".parquet" else pa.ipc.open_file(pa.memory_map(str(file))).read_all()
-
-
-def read_lines(file: Path) -> bytes:
-    data = file.read_bytes()
-    if file.suffix == ".gz":
-        return gzip.decompress(data)
-    if file.suffix == ".zst":
-        return zstandard.ZstdDecompressor().decompressobj(read_across_frames=True).decompress(data)
-    return data
 
 
 def write(file: Path, data: bytes) -> Path:

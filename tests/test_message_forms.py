@@ -15,7 +15,6 @@ import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_messages import FULL, PARAMETERS, parameters_of, tool_message
 
 from harmony.messages.model import (
     Author,
@@ -31,6 +30,7 @@ from harmony.messages.model import (
     flat_messages,
 )
 from harmony.rendering.renderer import RenderConversationConfig, RenderOptions
+from helpers.messages import FULL, PARAMETERS, parameters_of, tool_message
 
 # JSON has more integers than 64 bits hold, but no lone surrogates and no infinity.
 TEXTS = st.text(max_size=20)

@@ -29,48 +29,12 @@ from harmony.messages.model import (
     ToolNamespaceConfig,
 )
 from harmony.rendering.renderer import RenderConversationConfig, RenderOptions
-
-PARAMETERS = {
-    "type": "object",
-    "properties": {"zone": {"type": ["string", "null"], "default": None}, "a": {"type": "number", "default": 0.5}},
-    "required": [],
-    "nothing": None,
-}
+from helpers.messages import FULL, PARAMETERS, tool_message
 
 
 def both(build: Callable[[Any], Any]) -> tuple[Any, Any]:
     """What the same call makes of each library."""
     return build(ours), build(reference)
-
-
-def tool_message(parameters: dict[str, Any]) -> Message:
-    tools = [ToolDescription.new("f", "Does.", parameters)]
-    return Message.from_role_and_content(Role.DEVELOPER, DeveloperContent.new().with_function_tools(tools))
-
-
-def parameters_of(message: Message) -> Any:
-    part = message.content[0]
-    assert isinstance(part, DeveloperContent)
-    assert part.tools is not None
-    return part.tools["functions"].tools[0].parameters
-
-
-FULL = Conversation.from_messages(
-    [
-        Message.from_role_and_content(
-            Role.SYSTEM,
-            SystemContent.new().with_browser_tool().with_python_tool().with_conversation_start_date("2025-06-28"),
-        ),
-        tool_message(PARAMETERS),
-        Message.from_author_and_content(Author.new(Role.USER, "Zoë"), "Hello").adding_content("again"),
-        Message.from_role_and_content(Role.ASSISTANT, "{}")
-        .with_channel("commentary")
-        .with_recipient("functions.f")
-        .with_content_type("<|constrain|>json"),
-        Message(Author(Role.TOOL, "functions.f"), [TextContent("1")], "commentary", "assistant"),
-        Message(author=Author(role=Role.USER), content=[]),
-    ]
-)
 
 
 # Names, signatures and defaults.

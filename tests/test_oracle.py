@@ -7,15 +7,12 @@ import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ENGINES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ways import every_way
 
 import harmony
 from fuzz import oracle
@@ -24,8 +21,9 @@ from fuzz.oracle_inputs import Input, inputs
 from harmony import HarmonyEncoding, HarmonyError, Message, Role
 from harmony.format import vocabulary
 from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, RETURN, START
-
-ROOT = Path(__file__).parent.parent
+from helpers.engines import ENGINES
+from helpers.paths import ROOT
+from helpers.ways import every_way
 
 SPACE = st.sampled_from([" ", " ", "  ", "\t", "\n", " \r\n", "\f"])
 NAME = st.sampled_from(

@@ -24,21 +24,8 @@ from harmony.logs import outputs
 from harmony.logs.inputs import Reader
 from harmony.logs.outputs import CannotResume, Output
 from harmony.logs.places import Place
-
-LOG = (Path(__file__).parent.parent / "examples" / "completions.jsonl").read_bytes()
-LINES = LOG.splitlines(keepends=True)
-NAMES = ["out.jsonl", "out.jsonl.gz", "out.jsonl.zst", "out.parquet", "out.arrow"]
-TABLES = NAMES[3:]
-RUN = {"inputs": ["a.jsonl", "b.jsonl"], "strict": False}
-
-
-def written(name: str) -> list[Any]:
-    """What is written in turn: some lines, or the same as batches."""
-    pieces = [b"".join(LINES[begin : begin + 3]) for begin in range(0, len(LINES), 3)]
-    if name not in TABLES:
-        return pieces
-    lines = [piece.decode().splitlines() for piece in pieces]
-    return [pa.record_batch({"line": batch, "size": [len(line) for line in batch]}) for batch in lines]
+from helpers.paths import ROOT
+from helpers.written import LINES, LOG, NAMES, RUN, TABLES, written
 
 
 def held(file: Path) -> list[bytes]:
@@ -345,12 +332,12 @@ def test_a_lock_on_what_has_got_its_name_meanwhile_is_none(tmp_path: Path, monke
 FILL = """
 import resource, signal, sys
 from harmony.logs.outputs import Output
-import test_outputs
+from helpers.written import RUN, written
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 name, limit, then = sys.argv[1:]
-pieces = test_outputs.written(name.rpartition("/")[2])
-with Output(name, test_outputs.RUN, resume=True) as output:
+pieces = written(name.rpartition("/")[2])
+with Output(name, RUN, resume=True) as output:
     number = 0 if output.state is None else output.state["next"]
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), -1))
     while number < len(pieces):
@@ -376,7 +363,7 @@ def test_a_full_disk_leaves_what_was_kept(tmp_path: Path, name: str) -> None:
     for then, limit in (("stop", half), ("go on", half * 3 // 2)):
         assert not file.exists()
         done = subprocess.run(
-            [sys.executable, "-c", FILL, str(file), str(limit), then], stdout=-1, check=True, cwd=Path(__file__).parent
+            [sys.executable, "-c", FILL, str(file), str(limit), then], stdout=-1, check=True, cwd=ROOT / "tests"
         )
         assert done.stdout == b"File too large\n"
     assert file.read_bytes() == expected

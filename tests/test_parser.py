@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
 import operator
 import pickle
 import re
 import tracemalloc
 import weakref
 from itertools import chain, product
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +17,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ways import every_way, outcome
 
 import harmony
 from harmony import (
@@ -36,14 +33,8 @@ from harmony import (
 )
 from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, END_OF_TEXT, LAST_TOKEN, MESSAGE, RETURN, START
 from harmony.parsing import parser_py as python_engine
-
-CASES = list(map(json.loads, Path(__file__).with_name("data").joinpath("completions.jsonl").read_bytes().splitlines()))
-
-
-def flat(message: Message) -> dict[str, Any]:
-    """A message as the cases write it: no field that is None, the content as one string."""
-    data = {key: value for key, value in message.to_dict().items() if value is not None}
-    return {**data, "role": data["role"].value, "content": "".join(part["text"] for part in data["content"])}
+from helpers.cases import CASES, KINDS, flat
+from helpers.ways import every_way, outcome
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
@@ -81,7 +72,6 @@ LANGUAGE = {
     None: re.compile(MESSAGES),
     Role.ASSISTANT: re.compile(f"T?({HEADER}T*(E{MESSAGES})?)?"),
 }
-KINDS = {"S": START, "C": CHANNEL, "K": CONSTRAIN, "M": MESSAGE, "E": END, "X": END_OF_TEXT, "T": 173781}
 
 
 @pytest.mark.parametrize("role", LANGUAGE)

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_cli import harmony, records
+
+from helpers.command import harmony, records
 
 TEXT = "<|channel|>final<|message|>Hi.<|return|>"
 OUTPUTS = ["out.jsonl", "out.parquet", "out.arrow"]

@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from test_files import SUFFIXES, changed, joined, stored, table, write_table
 from xxhash import xxh3_64_intdigest
 
 from harmony.logs.inputs import Reader
 from harmony.logs.places import Place
+from helpers.files import SUFFIXES, changed, joined, stored, table, write_table
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -7,7 +7,6 @@ import threading
 from typing import Any
 
 import pytest
-from talk import WEATHER, conversation, message, talk
 
 from harmony import (
     ChannelConfig,
@@ -28,6 +27,7 @@ from harmony import (
 )
 from harmony.format import vocabulary
 from harmony.format.vocabulary import MESSAGE, START
+from helpers.talk import WEATHER, conversation, message, talk
 
 OSS = RenderConversationConfig(style="oss")
 

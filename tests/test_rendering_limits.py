@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from talk import conversation, developer, message, talk
 
 from harmony import (
     HarmonyEncoding,
@@ -14,6 +13,7 @@ from harmony import (
     ToolDescription,
 )
 from harmony.rendering import renderer
+from helpers.talk import conversation, developer, message, talk
 
 
 def test_the_limit_is_exact(encoding: HarmonyEncoding) -> None:

@@ -8,18 +8,18 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conversations import PARAMETERS, conversations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harmony
 from harmony import HarmonyEncoding, RenderError
+from helpers.conversations import PARAMETERS, conversations
+from helpers.paths import DATA
 
-OSS_STYLE = Path(__file__).parent / "data" / "oss_style.jsonl.gz"
+OSS_STYLE = DATA / "oss_style.jsonl.gz"
 ROLES = ["assistant", "user", "system", "developer", "tool"]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from talk import conversation, message, talk
 
 from harmony import (
     HarmonyEncoding,
@@ -23,6 +22,8 @@ from harmony import (
 )
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, MESSAGE, START
 from harmony.rendering import renderer
+from helpers.messages import fine_messages
+from helpers.talk import conversation, message, talk
 
 NASTY = st.text(st.sampled_from('ab.:=tousrl \t\u00a0\u200b<|>{}"é日\U0001f600'), max_size=6)
 NAMES = st.one_of(
@@ -43,25 +44,6 @@ def messages(draw: st.DrawFn) -> Message:
         channel=draw(st.none() | NAMES),
         recipient=draw(st.none() | NAMES),
         content_type=draw(st.none() | NAMES),
-    )
-
-
-FINE = st.sampled_from(["functions.f", "assistant", "日本", "to", "a:b", "commentary", "x" * 80, "all."])
-
-
-@st.composite
-def fine_messages(draw: st.DrawFn) -> Message:
-    """A message that parsing gives back."""
-    role = draw(st.sampled_from([role.value for role in Role]))
-    recipient = draw(st.none() | FINE)
-    types = ["json", "<|constrain|>json", "<|constrain|>日本", *(["bash"] if recipient else [])]
-    return message(
-        role,
-        draw(st.text(max_size=20)),
-        name=draw(st.sampled_from(["functions.f", "tool", "日.本"]) if role == "tool" else st.none() | FINE),
-        channel=draw(st.none() | FINE),
-        recipient=recipient,
-        content_type=draw(st.none() | st.sampled_from(types)),
     )
 
 

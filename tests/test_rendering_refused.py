@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from talk import WEATHER, assigned, conversation, developer, message, system, talk
 
 from harmony import (
     Author,
@@ -32,6 +31,7 @@ from harmony import (
 )
 from harmony.errors import RENDERING_SENTENCES
 from harmony.format.vocabulary import FIRST_SPECIAL
+from helpers.talk import WEATHER, assigned, conversation, developer, message, system, talk
 
 # --- what is refused
 

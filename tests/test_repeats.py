@@ -12,7 +12,6 @@ import hypothesis
 import msgspec
 import pytest
 from hypothesis import strategies as st
-from talk import conversation, developer, message
 
 from harmony import (
     Conversation,
@@ -29,6 +28,7 @@ from harmony import (
 from harmony.messages.record import MOST_REPEATED, check_finite, check_repeats
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.runtime.compiled import COMPILED
+from helpers.talk import conversation, developer, message
 
 LEVELS = 60  # nobody could wait for what is not refused, or count to it
 

@@ -13,8 +13,6 @@ import urllib.request
 from typing import Any
 
 import pytest
-from talk import assigned, conversation, developer, message, system, talk
-from test_lint import DIAMOND, FINAL, FUNCTIONS, TOOLS, USER, at, call, calling, channels, result
 
 from harmony import (
     Author,
@@ -25,6 +23,8 @@ from harmony import (
 )
 from harmony.checking import schemas
 from harmony.checking.rules import RULES, lint
+from helpers.calls import DIAMOND, FINAL, FUNCTIONS, TOOLS, USER, at, call, calling, channels, result
+from helpers.talk import assigned, conversation, developer, message, system, talk
 
 
 class Lie(str):

@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 from rich.console import Console
-from talk import message
-from test_cli import harmony, on_a_terminal
 
 from harmony.cli.show import readable, show
 from harmony.errors import RecordError, printable, quote
 from harmony.logs.records import LogRecord
 from harmony.results import ParseResult
 from harmony.stats.counts import Lengths, Summary, ToolCalls, tables
+from helpers.command import harmony, on_a_terminal
+from helpers.talk import message
 
 # Controls, and what turns text, ends lines, hides itself, or carries letters that nobody sees.
 HIDDEN = "\x00\x1b\x7f\x9b\u00ad\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2060\u2064\u2066\u2069\ufeff"

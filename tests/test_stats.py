@@ -25,8 +25,8 @@ from rich.console import Console
 from harmony import HarmonyError, load_harmony_encoding
 from harmony.stats.counts import OTHERS, Stats, Summary, tables
 from harmony.stats.picture import save
+from helpers.paths import SAMPLE
 
-SAMPLE = Path(__file__).parent.parent / "examples" / "completions.jsonl"
 NAME = pa.dictionary(pa.int32(), pa.string())
 FAULT = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
 SCHEMA = pa.schema(

@@ -8,20 +8,15 @@ from array import array
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import product
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import harmony.grammar as grammar
 import numpy
 import pytest
-from conftest import ENGINES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark import Lark, UnexpectedInput
-from test_grammar import STARTS, TEXTS
-from test_parser import CASES
-from test_rendering_parsed import fine_messages
 
 from harmony import (
     Conversation,
@@ -36,10 +31,15 @@ from harmony.checking import validation
 from harmony.format import vocabulary
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, START, STOPS
 from harmony.parsing import engine as chosen_engine
+from helpers.cases import CASES
+from helpers.engines import ENGINES
+from helpers.messages import fine_messages
+from helpers.paths import CONVERSATIONS, DATA
+from helpers.texts import STARTS, TEXTS
 
 STOCK = Lark(grammar.read(), start=list(STARTS), parser="lalr")
 ASSISTANT = 173781
-PAGE = Path(__file__).parent / "data" / "diagnostics.txt"
+PAGE = DATA / "diagnostics.txt"
 
 
 @pytest.fixture
@@ -395,7 +395,7 @@ def test_what_may_be_given(encoding: HarmonyEncoding) -> None:
 
 
 def test_what_rendering_makes_is_valid(encoding: HarmonyEncoding) -> None:
-    for line in (Path(__file__).parent.parent / "examples" / "conversations.jsonl").read_bytes().splitlines():
+    for line in (CONVERSATIONS).read_bytes().splitlines():
         conversation = Conversation.from_dict({"messages": json.loads(line)["messages"]})
         for purpose, start in (
             ("conversation", "conversation"),

@@ -13,6 +13,7 @@ import pytest
 import harmony
 from harmony.format import vocabulary
 from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN
+from helpers.paths import ROOT
 
 OFFICIAL = vocabulary.load().official_file()
 
@@ -25,7 +26,7 @@ def test_the_packed_file_is_the_official_one() -> None:
 def test_the_script_packs_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = Path(harmony.__file__).parent / "format" / "data"
     script = tmp_path / "pack.py"
-    script.write_bytes((Path(__file__).parent.parent / "harmony" / "format" / "data" / "pack.py").read_bytes())
+    script.write_bytes((ROOT / "harmony" / "format" / "data" / "pack.py").read_bytes())
     source = tmp_path / "o200k_base.tiktoken.gz"
     source.write_bytes(gzip.compress(OFFICIAL, 1))
     monkeypatch.setattr(sys, "argv", ["pack.py", str(source)])
