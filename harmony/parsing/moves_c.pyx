@@ -382,7 +382,7 @@ cdef class Moves:
         self._delta = settle(&self._content, False)
         return 0
 
-    # --- what `moves.py` and `repairs.py` ask for; methods of the twin's names, which cost more to call than those above
+    # --- what `moves.py` and `repairs.py` ask for, by the names that the twin has
 
     def _begin(self, given, bint strict):
         self.begin(given, strict)
