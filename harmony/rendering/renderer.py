@@ -160,9 +160,8 @@ class Rendering:
 class Renderer:
     """Renders messages and conversations over one vocabulary, and remembers what it encoded."""
 
-    def __init__(self, vocabulary: vocabulary.Vocabulary) -> None:
+    def __init__(self) -> None:
         self.cache = Cache(CACHE_BYTES)
-        self._vocabulary = vocabulary
         self._kept: dict[str, _Tokens] = {}
 
     def message(self, message: Message, options: RenderOptions) -> Rendering:
@@ -324,7 +323,7 @@ class Renderer:
         text = vocabulary.whole(text, field)
         try:
             # `encode_ordinary` panics where this raises: tiktoken gives up on a run of a million spaces.
-            return tuple(self._vocabulary.encoder.encode(text, disallowed_special=()))
+            return tuple(vocabulary.load().encoder.encode(text, disallowed_special=()))
         except ValueError as error:
             raise Fault("cannot-encode", field=field, reason=error) from None
 
