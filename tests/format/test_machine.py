@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +92,9 @@ def test_an_error_names_all_that_is_legal_and_nothing_else(state: State, kind: K
         assert (f"<|{legal.name.lower()}|>" in found[1]) == ((state, legal) in STRICT)
     assert ("text" in found[1]) == ((state, Kind.TEXT) in STRICT)
     assert ("<|return|>" in found[1]) == ((state, Kind.STOP) in STRICT)
+
+
+def test_the_page_of_the_automaton_is_made_from_the_tables() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    done = subprocess.run([sys.executable, str(docs / "automaton.py")], capture_output=True, check=True, timeout=120)
+    assert done.stdout == (docs / "automaton.md").read_bytes(), "run `python docs/automaton.py > docs/automaton.md`"
