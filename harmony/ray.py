@@ -36,8 +36,9 @@ from harmony.columns.tables import TableParser
 from harmony.errors import printable
 from harmony.logs import convert
 from harmony.logs.completions import Tally
-from harmony.logs.inputs import TABLES, Unreadable, format_of
-from harmony.logs.outputs import Output, TableWriter, check_apart, check_columns
+from harmony.logs.formats import LINES, PARQUET, LineFormat, is_table
+from harmony.logs.inputs import Unreadable
+from harmony.logs.outputs import Output, check_apart, check_columns
 from harmony.logs.places import Place
 from harmony.logs.records import Kinds
 from harmony.logs.remote import Folder, Source, cut, find, folder_of
@@ -112,14 +113,14 @@ def read_lines(paths: str | Sequence[str], *, filesystem: Any = None) -> ray.dat
     """Files of lines, piece by piece: a row has the `path`, the number of the `first` line, and the lines as `data`.
 
     A piece is whole lines of about a mebibyte, or one line that is longer, so that no file is too large, and nothing
-    is decided about what lines hold. A line may have any length. Files and folders are local or URIs; those whose names
-    end in .gz or .zst are decompressed. `filesystem` is pyarrow's or fsspec's, and then that of all paths. Raises
+    is decided about what lines hold. A line may have any length. Files and folders are local or URIs; compressed files
+    are decompressed, by their suffix. `filesystem` is pyarrow's or fsspec's, and then that of all paths. Raises
     Unreadable for files that are not there, and when the dataset is read for those that cannot be read to their end;
     ValueError for tables.
     """
     sources = find([paths] if isinstance(paths, str) else paths, filesystem)
     for source in sources:
-        if format_of(source.name) in TABLES:
+        if is_table(source.name):
             raise ValueError(f"{source.name}: expected a file of lines, found a table")
     return _dataset(sources, _line_blocks)
 
@@ -146,7 +147,7 @@ def run(
     """
     task = msgspec.structs.replace(task, threads=1)
     sources = find(inputs, filesystem)
-    folder = folder_of(output, ".jsonl" if task.to == "lines" else ".parquet", filesystem)
+    folder = folder_of(output, (LINES if task.to == "lines" else PARQUET).suffix, filesystem)
     if folder is None:
         check_apart((source.path for source in sources if source.stamp is not None), [output])
     else:
@@ -265,7 +266,7 @@ def _line_blocks(sources: Sequence[Source]) -> Iterator[pa.Table]:
 def _piece_blocks(sources: Sequence[Source], most: int) -> Iterator[pa.Table]:
     """The pieces of files up to the first fault, which is the last row."""
     for source in sources:
-        row: Row = {"file": source.file, "is_table": format_of(source.name) in TABLES}
+        row: Row = {"file": source.file, "is_table": is_table(source.name)}
         try:
             for piece, taken in cut(source, most):
                 data = _as_stream(piece.data) if row["is_table"] else piece.data
@@ -303,7 +304,7 @@ def _kinds(task: convert.Task, sources: Sequence[Source]) -> dict[str, Any] | No
     if task.to != "rows":
         return None
     for source in sources:
-        if format_of(source.name) in TABLES:
+        if is_table(source.name):
             continue
         try:
             with closing(cut(source, task.max_record_size)) as pieces:
@@ -451,14 +452,14 @@ def _write_part(rows: Iterable[Row], folder: Folder, before: Mapping[tuple[int, 
             for row in chain([first], rows):
                 if row["fault"] is not None:
                     return {"fault": row["fault"]}
-                if folder.suffix == ".jsonl":
-                    file.write(row["data"])
+                if isinstance(folder.part_format, LineFormat):
+                    file.write(folder.part_format.compress(row["data"]))
                 else:
                     made = pickle.loads(row["data"])
                     for batch in convert.written(made, before.get((row["file"], row["first"]), 0)):
                         if writer is None:
                             part["schema"] = batch.schema.serialize().to_pybytes()
-                            writer = stack.enter_context(closing(TableWriter(file, "parquet", batch.schema)))
+                            writer = stack.enter_context(closing(folder.part_format.write(file, batch.schema)))
                             schema = batch.schema
                         check_columns(schema, batch.schema)
                         writer.write(batch)

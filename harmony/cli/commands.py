@@ -30,7 +30,8 @@ from harmony.format.header import Style
 from harmony.format.machine import Start
 from harmony.logs.completions import Tally
 from harmony.logs.convert import Task
-from harmony.logs.inputs import MAX_LINE, TABLES, Reader, format_of
+from harmony.logs.formats import format_of, is_table
+from harmony.logs.inputs import MAX_LINE, Reader
 from harmony.logs.inputs import Unreadable as UnreadableLog
 from harmony.logs.outputs import Output, check_apart
 from harmony.logs.records import Batch, LogRecord, Names, batch_of, render_batch
@@ -316,7 +317,7 @@ def validate(
     problems, 2 if a file cannot be read.
     """
     for file in files:
-        if format_of(file) != "lines":
+        if format_of(file).name != "lines":
             _refuse(f"{file}: expected JSON Lines, text or token ids, uncompressed")
     if not lint and (select or ignore):
         _refuse("--select and --ignore need --lint")
@@ -469,7 +470,7 @@ def _summary_of_bad(bad: int) -> None:
 def _rendered(file: str, output: str | None, most: int, render: Callable[[Batch], Iterable[LogRecord]]) -> None:
     """Renders a log of conversations as it is read; tells how many records are bad."""
     for name in (file, output):
-        if name is not None and format_of(name) in TABLES:
+        if name is not None and is_table(name):
             _refuse(f"{name}: expected JSON Lines")
     screen = console()
     on_screen = output is None and sys.stdout.isatty()

@@ -22,7 +22,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from harmony.errors import printable, quote
 from harmony.logs import convert
 from harmony.logs.completions import Tally
-from harmony.logs.inputs import BLOCK, TABLES, Unreadable, expand, format_of
+from harmony.logs.formats import is_table
+from harmony.logs.inputs import BLOCK, Unreadable, expand
 from harmony.logs.outputs import CannotResume, Paths, check_apart, is_finished
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def parse(task: convert.Task, files: Sequence[str], output: str, *, workers: int
                 with refusing(run.output):
                     if run.in_folder:
                         Path(run.output).parent.mkdir(parents=True, exist_ok=True)
-                    into = "rows" if format_of(run.output) in TABLES else "lines"
+                    into = "rows" if is_table(run.output) else "lines"
                     own = msgspec.structs.replace(task, to=into, threads=workers or cores())
                     total = total or Tally()
                     count, watch = _workers(run, workers), shown.watcher(total)
@@ -103,7 +104,7 @@ def parse_on_cluster(task: convert.Task, files: Sequence[str], output: str) -> T
         with _progress([None]) as shown:
             # A folder of parts gets what the inputs are; any other name says it by itself.
             is_file = Path(output).suffix and not output.endswith("/") and not Path(output).is_dir()
-            into_table = any(format_of(name) in TABLES for name in ([output] if is_file else files))
+            into_table = any(is_table(name) for name in ([output] if is_file else files))
             into = "rows" if into_table or (task.nested and not is_file) else "lines"
             return ray.run(msgspec.structs.replace(task, to=into), files, output, watch=shown.watcher(Tally()))
 
@@ -165,7 +166,7 @@ def _codes(counts: dict[str, int]) -> str:
 
 def _workers(run: Run, asked: int | None) -> int:
     """How many processes are worth their start: none where lines are to come out as they come in, or there are few."""
-    sizes = [Path(name).stat() for name in run.inputs if name != "-" and format_of(name) not in TABLES]
+    sizes = [Path(name).stat() for name in run.inputs if name != "-" and not is_table(name)]
     streams = "-" in run.inputs or not all(stat.S_ISREG(size.st_mode) for size in sizes)
     if streams:
         return asked or (1 if run.output == "-" else cores())

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from harmony.logs.completions import Tally, parse_lines, parse_rows, tally_of
-from harmony.logs.inputs import MAX_LINE, TABLES, Piece, Reader, Unreadable, format_of, library_of, no_rows
+from harmony.logs.formats import format_of, is_table
+from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
 from harmony.logs.outputs import Output
 from harmony.logs.places import Changed, Place
 from harmony.logs.records import Kind, Kinds, Names
@@ -161,8 +162,7 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
     Raises Unreadable where an input ends in a fault, after what comes before it has been written and kept; OSError for
     what cannot be written; TypeError and ValueError for tables without the columns that they should have.
     """
-    if format_of(output) in TABLES:
-        library_of(format_of(output))  # says what is missing, which the work would not
+    format_of(output).load()  # says what is missing; the worker processes would not
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
         state = State() if target.state is None else msgspec.convert(target.state, State)
         full = output != "-" or pool is not None
@@ -227,7 +227,7 @@ def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ())
     A table has columns also without a row: those of the first table of the inputs.
     """
     if task.to == "rows" and tally.records == 0:
-        table = next((name for name in inputs if format_of(name) in TABLES), None)
+        table = next((name for name in inputs if is_table(name)), None)
         write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0)
     target.finish()
 

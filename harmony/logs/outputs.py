@@ -17,7 +17,6 @@ import json
 import os
 import re
 import sys
-import zlib
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from io import BufferedWriter, FileIO
@@ -31,18 +30,16 @@ import msgspec
 from xxhash import xxh3_64, xxh3_64_hexdigest
 
 from harmony.errors import quote
-from harmony.logs.inputs import TABLES, Format, format_of, library_of
+from harmony.logs.formats import LineFormat, TableFormat, format_of
 
 if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
+    import pyarrow as pa
 
-_GZIP_LEVEL: Final = 6
-# A row group of Parquet ends with the batch that reaches either of them.
-_GROUP_ROWS: Final = 1 << 17
-_GROUP_BYTES: Final = 1 << 26
+    from harmony.logs.table_files import TableWriter
+
 _MISSING: Final = object()
 _LAYOUT: Final = 2  # of the state file
 _HEADER: Final = re.compile(rb"harmony state ([0-9]+) ([0-9a-f]{16})")
@@ -145,8 +142,7 @@ class Output:
     def __init__(self, name: str, run: dict[str, Any], *, resume: bool) -> None:
         self.state: dict[str, Any] | None = None
         self._format = format_of(name)
-        if self._format not in ("lines", "gzip"):
-            library_of(self._format)
+        self._format.load()
         self._run = json.dumps(run).encode("ascii")  # the name of a file need not be Unicode
         self._size = 0
         self._digest = xxh3_64()  # of the `_size` bytes that were written
@@ -173,10 +169,10 @@ class Output:
 
     def write(self, data: bytes | pa.RecordBatch) -> None:
         """Appends lines, or the rows of a batch; the first batch, which may be empty, has the schema of all."""
-        if self._format in TABLES:
-            self._write_rows(data)
+        if isinstance(self._format, TableFormat):
+            self._write_rows(self._format, data)
         elif data:
-            self._append(_compressed(self._format, data))
+            self._append(self._format.compress(data))
 
     def keep(self, state: Any) -> None:
         """All that was written so far, and this state, survive a kill from now on."""
@@ -200,19 +196,19 @@ class Output:
 
     def finish(self) -> None:
         """Gives the file its name; ValueError for a table that has no schema, for nothing was written."""
-        if self._format in TABLES and self._schema is None:
+        if isinstance(self._format, TableFormat) and self._schema is None:
             raise ValueError("expected a batch, if only an empty one for the schema of the table, found none")
-        if self._size == 0 and self._format in ("gzip", "zstd"):
-            self._append(_compressed(self._format, b""))  # no bytes at all are not a file of the format
+        if self._size == 0 and isinstance(self._format, LineFormat):
+            self._append(self._format.compress(b""))  # an empty file is no file of a compressed format
         if self._is_direct:
             self._close()
             return
         if sys.platform == "win32":
             self._file.close()  # an open file keeps its name there
-        elif self._format not in TABLES:
+        elif isinstance(self._format, LineFormat):
             os.fsync(self._file.fileno())
-        if self._format in TABLES:
-            self._copy_journal()
+        if isinstance(self._format, TableFormat):
+            self._copy_journal(self._format)
             self._paths.partial.unlink()
         else:
             self._paths.partial.replace(self._paths.output)
@@ -259,9 +255,11 @@ class Output:
         if self._digest.intdigest() != digest:
             raise ValueError(f"expected the {size:,} bytes that were written to {name}, found others")
         self._file.truncate(size)
-        if self._format in TABLES and size:
+        if isinstance(self._format, TableFormat) and size:
+            import pyarrow as pa  # lines need no Arrow
+
             with self._paths.partial.open("rb") as journal:
-                self._schema = library_of("arrow").ipc.open_stream(journal).schema
+                self._schema = pa.ipc.open_stream(journal).schema
 
     def _append(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -276,24 +274,26 @@ class Output:
         self._size += len(data)
         self._digest.update(data)
 
-    def _write_rows(self, batch: pa.RecordBatch) -> None:
+    def _write_rows(self, table: TableFormat, batch: pa.RecordBatch) -> None:
         if self._schema is not None:
             check_columns(self._schema, batch.schema)
         if self._is_direct:
-            self._writer = self._writer or TableWriter(self._file, self._format, batch.schema)
+            self._writer = self._writer or table.write(self._file, batch.schema)
             self._writer.write(batch)
         else:
             messages = [] if self._schema is not None else [batch.schema.serialize()]
             self._append(b"".join([*messages, batch.serialize()] if batch.num_rows else messages))
         self._schema = batch.schema
 
-    def _copy_journal(self) -> None:
+    def _copy_journal(self, table: TableFormat) -> None:
         """Makes the journal a file of the table's own format, batch by batch, and gives it its name."""
+        import pyarrow as pa  # lines need no Arrow
+
         whole = self._paths.table
         try:
             with self._paths.partial.open("rb") as journal, whole.open("wb") as file:
-                with closing(TableWriter(file, self._format, self._schema)) as writer:
-                    for batch in library_of("arrow").ipc.open_stream(journal):
+                with closing(table.write(file, self._schema)) as writer:
+                    for batch in pa.ipc.open_stream(journal):
                         writer.write(batch)
                 file.flush()
                 os.fsync(file.fileno())
@@ -313,40 +313,6 @@ def check_columns(expected: pa.Schema, found: pa.Schema) -> None:
 
 def _column(field: pa.Field | None) -> str:
     return "nothing" if field is None else f"`{field.name}` of {field.type}"
-
-
-class TableWriter:
-    """Writes a table in its own format: Parquet by row groups of many batches, Arrow batch by batch."""
-
-    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema) -> None:
-        if file_format == "parquet":
-            new = library_of("parquet").ParquetWriter
-            self._writer = new(file, schema, compression="zstd", write_page_checksum=True)
-        else:
-            self._writer = library_of("arrow").ipc.new_file(file, schema)
-        self._in_groups = file_format == "parquet"
-        self._group: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        if not self._in_groups:
-            self._writer.write_batch(batch)
-            return
-        self._group.append(batch)
-        self._rows += batch.num_rows
-        self._bytes += batch.nbytes
-        if self._rows >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
-            self._write_group()
-
-    def close(self) -> None:
-        if self._rows:
-            self._write_group()
-        self._writer.close()
-
-    def _write_group(self) -> None:
-        self._writer.write_table(library_of("arrow").Table.from_batches(self._group), row_group_size=self._rows)
-        self._group = []
-        self._rows = self._bytes = 0
 
 
 def _is_special(name: str) -> bool:
@@ -378,16 +344,6 @@ def _locked(path: Path) -> FileIO:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()
-
-
-def _compressed(file_format: Format, data: bytes) -> bytes:
-    """Lines as they are stored: a gzip member or a zstd frame by itself, the same bytes at any time."""
-    if file_format == "gzip":
-        return zlib.compress(data, _GZIP_LEVEL, wbits=31)
-    if file_format == "zstd":
-        compressed: bytes = library_of("zstd").ZstdCompressor(write_checksum=True).compress(data)
-        return compressed
-    return data
 
 
 def _difference(before: Any, now: Any, path: str = "") -> tuple[str, str, str]:

@@ -18,18 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pyarrow as pa
 from pyarrow import fs
 
-from harmony.logs.inputs import (
-    BLOCK,
-    LOG_SUFFIXES,
-    MAX_LINE,
-    TABLES,
-    Piece,
-    Unreadable,
-    expand,
-    format_of,
-    pieces,
-    unread,
-)
+from harmony.logs.formats import Format, format_of, is_log, is_table, suffixes
+from harmony.logs.inputs import BLOCK, MAX_LINE, Piece, Unreadable, expand, pieces, unread
 from harmony.logs.places import Place, Stamp, stamp_of
 
 if TYPE_CHECKING:
@@ -90,14 +80,14 @@ def _other_files(name: str, filesystem: Any) -> Iterator[tuple[str, fs.FileSyste
     files = {found.path.removeprefix(root).lstrip("/"): found for found in inside if found.is_file}
     logged = sorted(relative for relative in files if _is_log(relative))
     if not logged:
-        raise Unreadable(f"{name}: expected a file named {', '.join(LOG_SUFFIXES)}, found none")
+        raise Unreadable(f"{name}: expected a file named {suffixes()}, found none")
     for relative in logged:
         yield f"{name.rstrip('/')}/{relative}", place, files[relative].path, files[relative].size
 
 
 def _is_log(relative: str) -> bool:
     is_hidden = any(part.startswith(".") for part in relative.split("/"))
-    return not is_hidden and relative.lower().endswith(LOG_SUFFIXES)
+    return not is_hidden and is_log(relative)
 
 
 def _located(name: str, filesystem: Any) -> tuple[fs.FileSystem, str]:
@@ -149,9 +139,8 @@ class _Stream(RawIOBase):
 
 def cut(source: Source, most: int = MAX_LINE) -> Generator[tuple[Piece, int], None, None]:
     """The pieces of a file as one machine cuts it, each with the bytes taken of all files so far. Raises Unreadable."""
-    is_table = format_of(source.name) in TABLES
     try:
-        if is_table:
+        if is_table(source.name):
             file = source.filesystem.open_input_file(source.path)
         else:
             file = source.filesystem.open_input_stream(source.path, compression=None, buffer_size=_AHEAD)
@@ -174,6 +163,10 @@ class Folder(NamedTuple):
     @property
     def partial(self) -> str:
         return f"{self.path}/.partial"
+
+    @property
+    def part_format(self) -> Format:
+        return format_of(f"part{self.suffix}")
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raises ValueError where an input is in the hidden folder, which is removed."""
