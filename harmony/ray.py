@@ -40,7 +40,7 @@ from harmony.logs.formats import LINES, PARQUET, LineFormat, is_table
 from harmony.logs.inputs import Unreadable
 from harmony.logs.outputs import Output, check_apart, check_columns
 from harmony.logs.places import Place
-from harmony.logs.records import Kinds
+from harmony.logs.records import FieldTypes
 from harmony.logs.remote import Folder, Source, cut, find, folder_of
 from harmony.messages.model import Role, as_role
 
@@ -152,14 +152,14 @@ def run(
         check_apart((source.path for source in sources if source.stamp is not None), [output])
     else:
         folder.check(sources)
-    kinds = _kinds(task, sources)
+    types = _types(task, sources)
     size = sum(source.size for source in sources)
     told = watch or _nobody
     with _cluster(bars=watch is None and sys.stderr.isatty()), _plain_errors():
         pieces = _dataset(sources, partial(_piece_blocks, most=task.max_record_size))
         if folder is None:
-            return _into_file(task, inputs, output, pieces, kinds, lambda taken, tally: told(taken, size, tally))
-        return _into_folder(task, folder, pieces, kinds, lambda taken, tally: told(taken, size, tally))
+            return _into_file(task, inputs, output, pieces, types, lambda taken, tally: told(taken, size, tally))
+        return _into_folder(task, folder, pieces, types, lambda taken, tally: told(taken, size, tally))
 
 
 def _nobody(taken: int, size: int | None, tally: Tally) -> None:
@@ -299,7 +299,7 @@ def _batch_of(data: bytes) -> pa.RecordBatch:
     return pa.ipc.open_stream(data).read_next_batch()
 
 
-def _kinds(task: convert.Task, sources: Sequence[Source]) -> dict[str, Any] | None:
+def _types(task: convert.Task, sources: Sequence[Source]) -> dict[str, Any] | None:
     """The columns of JSON fields, which the first piece of lines decides; None where there is none."""
     if task.to != "rows":
         return None
@@ -309,18 +309,18 @@ def _kinds(task: convert.Task, sources: Sequence[Source]) -> dict[str, Any] | No
         try:
             with closing(cut(source, task.max_record_size)) as pieces:
                 for piece, _ in pieces:
-                    return convert.kinds_in(task, piece)
+                    return convert.types_in(task, piece)
         except (Unreadable, ImportError):  # told in its place
             return None
     return None
 
 
-def _parsed(rows: Iterable[Row], task: convert.Task, kinds: Kinds) -> Iterator[Row]:
+def _parsed(rows: Iterable[Row], task: convert.Task, types: FieldTypes) -> Iterator[Row]:
     for row in rows:
         if row["fault"] is None:
             try:
                 data = _batch_of(row["data"]) if row["is_table"] else row["data"]
-                made, tally = task.do(data, row["first"], kinds, row["too_long"])
+                made, tally = task.do(data, row["first"], types, row["too_long"])
                 row["data"] = made if isinstance(made, bytes) else pickle.dumps(made)
                 row["tally"] = msgspec.msgpack.encode(tally)
             except (ImportError, TypeError, ValueError) as error:
@@ -328,8 +328,8 @@ def _parsed(rows: Iterable[Row], task: convert.Task, kinds: Kinds) -> Iterator[R
         yield row
 
 
-def _parse_block(block: pa.Table, task: convert.Task, kinds: Kinds) -> Iterator[pa.Table]:
-    for row in _parsed(_in_block(block), task, kinds):
+def _parse_block(block: pa.Table, task: convert.Task, types: FieldTypes) -> Iterator[pa.Table]:
+    for row in _parsed(_in_block(block), task, types):
         yield _block(row, _MADE)
 
 
@@ -355,14 +355,14 @@ def _into_file(
     inputs: Sequence[str],
     output: str,
     pieces: ray.data.Dataset,
-    kinds: dict[str, Any] | None,
+    types: dict[str, Any] | None,
     watch: Callable[[int, Tally], None],
 ) -> Tally:
     """Writes here what all nodes made of the pieces. What comes before a fault is kept as one machine keeps it."""
-    state = convert.State(kinds=kinds)
+    state = convert.RunState(types=types)
     with Output(output, convert.run_of(task, inputs), resume=False) as target:
         try:
-            for row in _given(_mapped(pieces, _parse_block, task=task, kinds=kinds or {})):
+            for row in _given(_mapped(pieces, _parse_block, task=task, types=types or {})):
                 made = row["data"] if task.to == "lines" else pickle.loads(row["data"])
                 convert.write(target, made, state.tally.records)
                 state.add(_tally(row), msgspec.msgpack.decode(row["after"], type=Place))
@@ -378,11 +378,11 @@ def _into_folder(
     task: convert.Task,
     folder: Folder,
     pieces: ray.data.Dataset,
-    kinds: dict[str, Any] | None,
+    types: dict[str, Any] | None,
     watch: Callable[[int, Tally], None],
 ) -> Tally:
     """Has all nodes write what they made of the pieces."""
-    arguments = {"task": task, "kinds": kinds or {}}
+    arguments = {"task": task, "types": types or {}}
     folder.begin()
     try:
         if task.to == "rows" and not task.nested:
@@ -432,9 +432,11 @@ def _write_block(block: pa.Table, folder: Folder, before: Mapping[tuple[int, int
         yield _block(_write_part(_in_block(block), folder, before), _PARTS)
 
 
-def _parse_and_write_block(block: pa.Table, folder: Folder, task: convert.Task, kinds: Kinds) -> Iterator[pa.Table]:
+def _parse_and_write_block(
+    block: pa.Table, folder: Folder, task: convert.Task, types: FieldTypes
+) -> Iterator[pa.Table]:
     if block.num_rows:
-        yield _block(_write_part(_parsed(_in_block(block), task, kinds), folder, {}), _PARTS)
+        yield _block(_write_part(_parsed(_in_block(block), task, types), folder, {}), _PARTS)
 
 
 def _write_part(rows: Iterable[Row], folder: Folder, before: Mapping[tuple[int, int], int]) -> Row:

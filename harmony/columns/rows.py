@@ -32,6 +32,25 @@ ELSEWHERE: Final = 0x40
 Source: TypeAlias = memoryview | list[int] | str | RecordError
 
 
+class Sources(NamedTuple):
+    """What many conversations are read from; these are the first arguments of `build`, which says what they are."""
+
+    tokens: memoryview
+    offsets: memoryview
+    roles: bytes
+    elsewhere: Mapping[int, Source]
+
+    def of(self, index: int) -> Source:
+        """What conversation `index` is read from."""
+        found = self.elsewhere.get(index)
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]] if found is None else found
+
+    def role_of(self, index: int) -> Role | None:
+        """The role that conversation `index` is given."""
+        role: Role | None = GIVEN[self.roles[index] & ~ELSEWHERE]
+        return role
+
+
 class Columns(NamedTuple):
     """Messages by columns: `n` conversations, `m` rows.
 

@@ -42,13 +42,13 @@ class Chunks:
             yield chunk[:size]
             size -= len(chunk)
 
-    def peek(self, blank: bytes) -> bytes:
-        """The first byte that is none of the blank ones; b"" where there is none. Every byte is given again later."""
+    def peek(self, blank: bytes, mark: bytes) -> bytes:
+        """The first byte behind a mark, if there is one, and behind blanks; b"" at the end. No byte is lost by this."""
         held: list[bytes] = []
         found = b""
         while not found and (chunk := self.take()):
+            found = (chunk if held else chunk.removeprefix(mark)).lstrip(blank)[:1]
             held.append(chunk)
-            found = chunk.lstrip(blank)[:1]
         self._returned = b"".join(held)
         return found
 
