@@ -10,8 +10,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -33,18 +33,19 @@ from harmony.cli.arguments import (
     with_suffixes,
 )
 from harmony.cli.check import linter_of, problems
-from harmony.cli.show import console, readable, show, show_logs, show_tokens
+from harmony.cli.render import render_log
+from harmony.cli.show import console, readable, show_logs, show_tokens
 from harmony.encoding import load_harmony_encoding
-from harmony.errors import HarmonyError, RecordError, printable, quote
+from harmony.errors import HarmonyError, printable, quote
 from harmony.format import vocabulary
 from harmony.format.header import Style
 from harmony.format.machine import Start
 from harmony.logs.completions import Tally
 from harmony.logs.convert import Task
 from harmony.logs.formats import is_table
-from harmony.logs.inputs import Reader, Unreadable, expand
+from harmony.logs.inputs import Unreadable, expand
 from harmony.logs.outputs import Output, check_apart
-from harmony.logs.records import BadRecord, Names, Outcome, Record, read_records, render_records
+from harmony.logs.records import Names, render_records
 from harmony.rendering.renderer import Purpose, RenderConversationConfig
 from harmony.runtime import VERSION
 from harmony.runtime.compiled import COMPILED
@@ -256,7 +257,12 @@ def render(
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     config = RenderConversationConfig(style=style)
     render = partial(render_records, encoding=encoding, config=config, purpose=purpose, as_text=text)
-    _rendered(file, output, max_record_size, render)
+    for name in (file, output):
+        if name is not None and is_table(name):
+            _refuse(f"{name}: expected JSON Lines")
+    with _refused():
+        bad = render_log(file, output, max_record_size, render)
+    _summary_of_bad(bad)
 
 
 @app.command(epilog="Example: [bold]harmony validate --lint conversations.jsonl[/bold]")
@@ -470,34 +476,6 @@ def _summary_of_bad(bad: int) -> None:
         record = "bad record, with its error" if bad == 1 else "bad records, each with its error"
         typer.echo(f"harmony: {bad:,} {record}", err=True)
         raise typer.Exit(1)
-
-
-def _rendered(
-    file: str, output: str | None, most: int, render: Callable[[Sequence[Record | BadRecord]], Iterable[Outcome]]
-) -> None:
-    """Renders a log of conversations as it is read; tells how many records are bad."""
-    for name in (file, output):
-        if name is not None and is_table(name):
-            _refuse(f"{name}: expected JSON Lines")
-    screen = console()
-    on_screen = output is None and sys.stdout.isatty()
-    bad = 0
-    with _refused():
-        run = runs.one(file, output or "-")
-        with runs.refusing(run.output), nullcontext() if on_screen else Output(run.output, {}, resume=False) as target:
-            for piece in Reader(run.inputs, full=run.output != "-", most=most):
-                outcomes = list(render(read_records(piece.data, piece.first, piece.too_long)))
-                bad += sum(isinstance(outcome.result, RecordError) for outcome in outcomes)
-                if target is None:
-                    for outcome in outcomes:
-                        show(screen, outcome)
-                    continue
-                target.write(b"".join(outcome.to_json() for outcome in outcomes))  # each write is compressed by itself
-                if run.output == "-":
-                    target.keep({})
-            if target is not None:
-                target.finish()
-    _summary_of_bad(bad)
 
 
 def _ids(text: str) -> list[int]:

@@ -1,8 +1,8 @@
-"""Logs of any size, from files to a file: several processes parse pieces, and what comes of them stays in order.
+"""Logs of any size, from files to one file: several processes parse pieces, and the results stay in order.
 
-What is held of a log at a time is bounded. Each piece that was written is remembered beside the output, so that a run
-that was interrupted can be gone on with, and gives what it would have given. How records are parsed, and what files
-are, is known elsewhere.
+No more than a bounded part of a log is in memory at a time. How far the run got is kept beside the output, so that a
+run that was interrupted can be resumed, and then gives the same bytes. How records are parsed stands in
+`completions.py`, and what files are in `inputs.py` and `outputs.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harmony.stats.counts import Stats
 
 
-# What is written is kept this often, for that takes a millisecond.
+# How often the state of the run is kept; each time takes a millisecond.
 _SECONDS_KEPT: Final = 0.2
 
 
@@ -81,7 +81,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class TableRows(NamedTuple):
-    """What a piece becomes in a table: what is kept of its records, and their messages, as one row each or nested."""
+    """What a piece becomes in a table: the fields of its records that pass through, and the rows of their messages."""
 
     kept: pa.RecordBatch
     rows: pa.RecordBatch
@@ -95,7 +95,7 @@ class TableRows(NamedTuple):
         return cls(kept, arrow.without_dictionaries(rows))
 
     def batches(self, before: int) -> Iterator[pa.RecordBatch]:
-        """Both side by side, some rows at a time; there were so many records before."""
+        """Both side by side, some rows at a time; `before` is the number of records before these."""
         from harmony.columns.arrow import repeated
 
         return repeated(self.kept, self.rows, before)
@@ -191,21 +191,21 @@ def run_of(task: Task, inputs: Sequence[str]) -> dict[str, Any]:
 
 
 def written(made: Any, before: int) -> Iterable[Any]:
-    """What is written of what a piece became, one after the other; there were so many records before."""
+    """The parts in which the result of a piece is written; `before` is the number of records before it."""
     made_of: Iterable[Any] = made.batches(before) if isinstance(made, TableRows) else [made]
     return made_of
 
 
 def write(target: Output, made: Any, before: int) -> None:
-    """Writes what a piece became; there were so many records before."""
+    """Writes the result of a piece; `before` is the number of records before it."""
     for part in written(made, before):
         target.write(part)
 
 
 def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ()) -> None:
-    """Gives the output its name, when all that there was is in it.
+    """Gives the output its name, once everything is written.
 
-    A table has columns also without a row: those of the first table of the inputs.
+    A table without a row still gets columns: those of the first table among the inputs.
     """
     if task.to == "rows" and tally.records == 0:
         table = next((name for name in inputs if is_table(name)), None)
@@ -216,7 +216,7 @@ def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ())
 def _in_order(
     workers: Workers | None, task: Task, inputs: Sequence[str], pieces: Iterable[Piece], state: RunState
 ) -> Iterator[tuple[Any, Tally, Place]]:
-    """What pieces become, with the place after each. Where they end in a fault, it is raised when all else is given."""
+    """The results of pieces in their order, each with the place after it. An Unreadable is raised after all of them."""
     pending: deque[tuple[Pending, Place]] = deque()
     most = 1 if workers is None else workers.most
     fault = None
@@ -237,17 +237,17 @@ def _in_order(
 
 
 def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
-    """The columns for the fields of a piece of lines, which are those of all later pieces too."""
+    """The types of the columns for the fields of a piece of lines; all later pieces get the same columns."""
     from harmony.logs.fields import types_of
 
     parsed = parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False, too_long=piece.too_long)
     types = types_of(parsed.passed())
-    # Of a bad record they pass through, too; whether the first piece has one is chance.
+    # A bad record keeps its completion too. Whether the first piece has a bad record must not decide the columns.
     return {name: found for name, found in types.items() if name not in (task.names.tokens, task.names.text)}
 
 
 def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, types: FieldTypes) -> Pending:
-    """The work on a piece: that of lines is done by another process, if there are any."""
+    """Begins the work on a piece: lines go to another process if there is one, tables are parsed here."""
     if workers is not None and isinstance(piece.data, bytes):
         return workers.begin(piece.data, piece.first, types, piece.too_long)
     done: Future[tuple[Any, Tally]] = Future()
@@ -261,5 +261,5 @@ def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, types: 
 def _workers(task: Task, count: int) -> AbstractContextManager[Workers | None]:
     if count == 1:
         return nullcontext()
-    task.do(b"", 1, {})  # loads here what every process would load for itself
+    task.do(b"", 1, {})  # loads once, before the fork, what every process would load for itself
     return Workers(task.do, count)

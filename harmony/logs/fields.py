@@ -1,7 +1,7 @@
 """Fields of JSON records as columns of a table, which has a type for each where JSON has none.
 
 The first records of a log decide which columns there are. A later value that its column cannot hold, and a later field
-that has no column, go to the column `other`, as JSON: so nothing is lost, and one record cannot spoil a table.
+that has no column, are written as JSON into the column `other`: nothing is lost, and one record cannot spoil a table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from harmony.logs.records import FieldType, FieldTypes
 
-#: The column for what has no other.
+#: The column for fields that have none of their own.
 OTHER: Final = "other"
 
 _ARROW_TYPES: Final[dict[str, pa.DataType]] = {
@@ -27,7 +27,7 @@ _ARROW_TYPES: Final[dict[str, pa.DataType]] = {
 _TYPE_OF: Final[dict[type, FieldType]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _MOST: Final = 1 << 63
 _ABSENT: Final = object()
-# What lines of JSON replace too. A field with the name of another column is kept in OTHER.
+# Fields that are replaced in lines of JSON too. Any other field whose name is taken by a column is kept in OTHER.
 _REPLACED: Final = ("messages", "complete", "diagnostics", "error")
 
 

@@ -1,13 +1,12 @@
-"""Files written whole or not at all, which a run that was killed leaves so that another can go on with them.
+"""Files written whole or not at all. A run that was killed leaves its output so that another run can resume it.
 
-Decides what stands beside a file while it is written. `NAME.partial` holds what was written so far: lines, each write
-of them compressed by itself, or the journal of a table, an Arrow stream. `NAME.partial.state` says how much of it
-counts, and what the caller wants to find again. What was written after that is cut off, and is to be written anew.
-The state file holds a checksum of itself, and one of the bytes of the partial file that count. A run goes on only if
-both are right.
+While a file is written, two others stand beside it. `NAME.partial` holds what was written so far: lines, each write
+compressed by itself, or the journal of a table, which is an Arrow stream. `NAME.partial.state` says how many bytes of
+it count, and holds the state that the caller wants back. Bytes behind those are cut off by the run that resumes, which
+writes them anew. The state file holds a checksum of itself and one of the bytes that count; both must be right.
 
-Does not know what a state or a run is. It does not wait for the disk until the end: what was kept outlives the process,
-and not the machine.
+What a run or its state is, only the caller knows. Nothing here waits for the disk until the end: what was kept survives
+the end of the process, but not that of the machine.
 """
 
 from __future__ import annotations
@@ -47,11 +46,11 @@ _BLOCK: Final = 1 << 20
 
 
 class CannotResume(Exception):  # noqa: N818  nothing is wrong with what is to be written
-    """Raised where an output cannot be gone on with, or another run is writing it; it says why, and what to do."""
+    """Raised where an output cannot be resumed, or another run is writing it; it says why, and what to do."""
 
 
 class Paths(NamedTuple):
-    """All files that are written for an output: itself, and beside it what there is until it is whole."""
+    """All files that are written for an output: itself, and those that stand beside it until it is whole."""
 
     output: Path
     partial: Path
@@ -91,7 +90,7 @@ def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
 
 
 def _keys(name: str, standard: TextIO) -> set[object]:
-    """What tells a file from all others under any name: its path without links, and its number where it is there."""
+    """What identifies a file whatever its name: its path without links, and its device and number if it exists."""
     keys: set[object] = set() if name == "-" else {os.path.realpath(name)}
     with suppress(OSError, ValueError):  # it is not there, or has no number
         found = os.fstat(standard.fileno()) if name == "-" else Path(name).stat()
@@ -131,9 +130,9 @@ def is_finished(name: str) -> bool:
 class Output:
     """A file that appears under its name when it is whole. Until then it is `NAME.partial`, with `NAME.partial.state`.
 
-    `run` is what must be the same to go on, such as options and inputs. `state` is the last state kept by the run that
-    is gone on with, as JSON gives it back (bytes are base64); None where the output begins anew. `-` is standard
-    output; it and what is no regular file, such as a pipe, are written directly, and nothing of them can be kept.
+    `run` is what must be the same to resume, such as options and inputs. `state` is the last state that the resumed run
+    kept, as JSON gives it back (bytes are base64); None where the output begins anew. `-` is standard output. It, and
+    anything else that is no regular file, such as a pipe, is written directly and cannot be resumed.
 
     Raises CannotResume, an OSError as it comes, and ImportError where a library is missing. To leave the context
     without `finish` keeps the partial file as it is.
@@ -175,7 +174,7 @@ class Output:
             self._append(self._format.compress(data))
 
     def keep(self, state: Any) -> None:
-        """All that was written so far, and this state, survive a kill from now on."""
+        """Keeps all that was written so far, and this state: from now on they survive a kill."""
         if self._is_direct:
             self._file.flush()
             return
@@ -191,7 +190,7 @@ class Output:
             raise
 
     def refusal(self, reason: str) -> CannotResume:
-        """What is to be raised where the run that was begun cannot be gone on with."""
+        """The exception for a run that cannot be resumed."""
         return CannotResume(f"{reason}; remove {self._paths.partial} to begin anew")
 
     def finish(self) -> None:

@@ -164,11 +164,11 @@ def test_what_is_good_before_a_fault_in_the_format_is_given(tmp_path: Path) -> N
 
 @pytest.mark.usefixtures("with_xz")
 def test_a_cluster_finds_and_cuts_the_format_as_one_machine_does(folder: Path) -> None:
-    from harmony.logs.remote import cut, find
+    from harmony.logs.remote import find, pieces_of
 
     names = [name for name, _ in expand([str(folder)])]
     for places in ([str(folder)], [folder.as_uri()]):
-        found = [piece for source in find(places, None) for piece, _ in cut(pickle.loads(pickle.dumps(source)))]
+        found = [piece for file in find(places, None) for piece, _ in pieces_of(pickle.loads(pickle.dumps(file)))]
         assert [(piece.data, piece.first) for piece in found] == [(piece.data, piece.first) for piece in Reader(names)]
 
 
