@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source, Values, read_conversation
+from harmony.columns.rows import CODED, ELSEWHERE, GIVEN, Columns, Source, Values, read_conversation
 from harmony.format import vocabulary
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def build(
     values = Values()
     rows, row_offsets, complete = array("q", [0]), array("q", [0]), bytearray()
     conversation, numbers = array("q"), array("i")
-    role, name, recipient, channel, content_type = (array("i") for _ in range(5))
-    codes = (role, name, recipient, channel, content_type)
+    codes = [array("i") for _ in CODED]
     lengths, ends = array("i"), array("i")
     content = bytearray()
     diagnostics, errors = {}, {}
@@ -69,11 +68,7 @@ def build(
         conversation=conversation,
         offsets=row_offsets,
         message=numbers,
-        role=role,
-        name=name,
-        recipient=recipient,
-        channel=channel,
-        content_type=content_type,
+        **dict(zip(CODED, codes, strict=True)),
         content_tokens=lengths,
         end=ends,
         content=content,

@@ -25,6 +25,8 @@ GIVEN: Final = (*Role, None)
 END_VALUES: Final = tuple(ENDS.values())
 #: The code of what each stop means.
 END_CODES: Final = {token: END_VALUES.index(end) for token, end in ENDS.items()}
+#: The columns that hold indices into values, in their order in Columns; each is a field of a header.
+CODED: Final = ("role", "name", "recipient", "channel", "content_type")
 #: Beside the code of a given role: the conversation is not in the buffer of tokens.
 ELSEWHERE: Final = 0x40
 
@@ -85,7 +87,7 @@ class Values:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._codes: list[dict[str | None, int]] = [{None: -1} for _ in range(5)]
+        self._codes: list[dict[str | None, int]] = [{None: -1} for _ in CODED]
         for role in Role:
             self._codes[0][role.value] = len(self._codes[0]) - 1
 
@@ -180,8 +182,7 @@ def read_messages(columns: Columns, index: int) -> list[Message]:
     first, stop = memoryview(columns.rows).cast("B").cast("q")[index : index + 2]
     offsets = memoryview(columns.offsets).cast("B").cast("q")
     content = memoryview(columns.content)
-    coded = (columns.role, columns.name, columns.recipient, columns.channel, columns.content_type)
-    codes = [memoryview(column).cast("B").cast("i") for column in coded]
+    codes = [memoryview(getattr(columns, name)).cast("B").cast("i") for name in CODED]
     return [
         message_of(
             columns.values, [column[row] for column in codes], str(content[offsets[row] : offsets[row + 1]], "utf-8")

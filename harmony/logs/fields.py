@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa
 
+from harmony.columns.arrow import NESTED_SCHEMA
 from harmony.logs.records import FieldType, FieldTypes
 
 #: The column for fields that have none of their own.
@@ -28,7 +29,7 @@ _TYPE_OF: Final[dict[type, FieldType]] = {str: "string", bool: "boolean", int: "
 _MOST: Final = 1 << 63
 _ABSENT: Final = object()
 # Fields that are replaced in lines of JSON too. Any other field whose name is taken by a column is kept in OTHER.
-_REPLACED: Final = ("messages", "complete", "diagnostics", "error")
+_REPLACED: Final = frozenset(NESTED_SCHEMA.names)
 
 
 def types_of(records: Iterable[Mapping[str, Any]]) -> dict[str, FieldType]:
