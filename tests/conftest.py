@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,17 +12,16 @@ import pytest
 
 import harmony
 from harmony.format import vocabulary
+from helpers.engines import ENGINES
+from helpers.paths import ROOT
 
 hypothesis.settings.register_profile("harmony", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.load_profile("harmony")
 
-# `fuzz` is not installed with the package.
-sys.path.append(str(Path(__file__).parent.parent))
+pytest.register_assert_rewrite(*(f"helpers.{name}" for name in ("command", "files", "messages", "rows", "ways")))
 
-# A missing extension is an error, not a reason to test less; only HARMONY_EXTENSION=no leaves it out.
-ENGINES = ["harmony.parsing.parser_py"] + (
-    ["harmony.parsing.parser_c"] if os.environ.get("HARMONY_EXTENSION") != "no" else []
-)
+# `fuzz` is not installed with the package.
+sys.path.append(str(ROOT))
 
 
 @pytest.fixture(scope="session", params=ENGINES)

@@ -7,7 +7,7 @@ import os
 import pickle
 import random
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,161 +17,20 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_lenient import ANYTHING, mutated
 
-from harmony import HarmonyError, Role, load_harmony_encoding
-from harmony.batch import NESTED_SCHEMA, SCHEMA, parse_batch
-from harmony.errors import RecordError
-from harmony.format import vocabulary
-from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, LAST_TOKEN, MESSAGE, RETURN, START
+from harmony import Role
+from harmony.batch import parse_batch
+from harmony.format.vocabulary import CHANNEL, END, MESSAGE, RETURN, START
+from helpers.rows import checked, conversation, in_rows
+from helpers.streams import ANYTHING, AUTHORS, LONG_TOKENS, ids, joined, mutated, stream
 
-ENCODING = load_harmony_encoding("HarmonyGptOss")
-FINDING = {"code", "message", "position"}
 CODED = ["role", "name", "recipient", "channel", "content_type"]
-
-
-def ids(text: str) -> list[int]:
-    return ENCODING.encode(text, allowed_special="all")
-
-
-# --- what columns are to hold, told by parsing
-
-
-def conversation(source: Sequence[int] | str | RecordError, role: Role | str | None, *, strict: bool) -> dict[str, Any]:
-    """One conversation as NESTED_SCHEMA has it, by the parser that makes messages."""
-    if isinstance(source, RecordError):
-        return {"messages": [], "complete": False, "diagnostics": [], "error": finding(source)}
-    parse: Callable[..., Any] = ENCODING.parse_text if isinstance(source, str) else ENCODING.parse
-    complete, error, diagnostics = False, None, []
-    try:
-        result = parse(source, role, strict=strict)
-        messages, spans, complete = result.messages, result.spans, result.complete
-        diagnostics = [finding(found) for found in result.diagnostics]
-    except HarmonyError as raised:
-        # What stands before the fault is legal, so lenient parsing reads it alike, and knows where it stands.
-        messages, spans = raised.messages, parse(source, role, strict=False).spans
-        error = {"code": raised.code, "message": str(raised), "position": raised.position}
-    rows = [
-        {
-            "role": message.author.role.value,
-            "name": message.author.name,
-            "recipient": message.recipient,
-            "channel": message.channel,
-            "content_type": message.content_type,
-            "content": "".join(part.text for part in message.content),
-            "content_tokens": None if isinstance(source, str) else span.stop - span.content_start,
-            "end": span.end,
-        }
-        for message, span in zip(messages, spans, strict=error is None)
-    ]
-    return {"messages": rows, "complete": complete, "diagnostics": diagnostics, "error": error}
-
-
-def finding(found: Any) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in FINDING}
-
-
-def in_rows(conversations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Conversations as SCHEMA has them."""
-    none = dict.fromkeys(NESTED_SCHEMA.field("messages").type.value_type.names)
-    rows = []
-    for index, one in enumerate(conversations):
-        owned = {name: one[name] for name in ("complete", "diagnostics", "error")}
-        for number, message in enumerate(one["messages"]):
-            rows.append({"conversation": index, "message": number} | message | owned)
-            owned["diagnostics"] = []  # the first row has them
-        if not one["messages"]:
-            rows.append({"conversation": index, "message": None} | none | owned)
-    return rows
-
-
-def joined(streams: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
-    """The tokens of all streams, and the offsets."""
-    offsets = [0]
-    for tokens in streams:
-        offsets.append(offsets[-1] + len(tokens))
-    return [token for tokens in streams for token in tokens], offsets
-
-
-def checked(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The rows of a batch that is sound."""
-    batch.validate(full=True)
-    assert batch.schema == SCHEMA
-    rows: list[dict[str, Any]] = batch.to_pylist()
-    return rows
 
 
 def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch with strings in place of dictionaries, whose order depends on which thread was first."""
     kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in batch.schema.types]
     return batch.cast(pa.schema(list(zip(batch.schema.names, kinds, strict=True))))
-
-
-# --- streams at random
-
-
-TOKEN_BYTES = [vocabulary.load().token_bytes(token) for token in range(FIRST_SPECIAL)]
-LONG_TOKENS = [token for token, text in enumerate(TOKEN_BYTES) if len(text) > 15]
-PARTS = [
-    token
-    for token, text in enumerate(TOKEN_BYTES)
-    if not text.isascii() and "\ufffd" in text.decode("utf-8", "replace")
-]
-HEADERS = [
-    ids(text)
-    for text in (
-        "<|channel|>analysis",
-        "<|channel|>final",
-        "<|channel|>commentary to=functions.get_weather <|constrain|>json",
-        " to=functions.get_weather<|channel|>commentary code",
-        " to=browser.search<|channel|>analysis code",
-        "<|channel|>final <|constrain|>json",
-        "",
-        f" to=functions.{'an_uncommonly_' * 30}long_name<|channel|>commentary",
-    )
-]
-AUTHORS = [ids(text) for text in ("assistant", "user", "developer", "system", "functions.get_weather to=assistant")]
-ODD = [0xFFFFFFFF, 1 << 31, LAST_TOKEN, LAST_TOKEN + 1, vocabulary.END_OF_TEXT, 200_000, START, CHANNEL, CONSTRAIN]
-
-
-def content(chance: random.Random) -> list[int]:
-    match chance.randrange(5):
-        case 0:
-            return []
-        case 1:
-            return chance.choices(PARTS, k=chance.randrange(6))
-        case 2:
-            return chance.choices(LONG_TOKENS, k=chance.randrange(40))
-        case 3:
-            return ids(
-                chance.choice(['{"city": "Oslo", "days": 2}', "Hm, the sky.", "Grün 🌤 日本", "a<|en", "\n\n\0\n"])
-            )
-    return [chance.randrange(FIRST_SPECIAL) for _ in range(chance.randrange(30))]
-
-
-def stream(chance: random.Random, role: Role | None) -> list[int]:
-    """A completion of a few messages, well-formed; half of them with a few tokens wrong, a quarter cut off."""
-    tokens: list[int] = []
-    for number in range(chance.choice([0, 1, 1, 2, 2, 3, 5])):
-        if number or role is None:
-            tokens += [START, *chance.choice(AUTHORS[:1] if number == 0 else AUTHORS)]
-        tokens += [*chance.choice(HEADERS), MESSAGE, *content(chance), chance.choice([END, CALL, RETURN])]
-    if chance.random() < 0.2:
-        tokens += [START, *chance.choice([*AUTHORS, [], HEADERS[-1]])]
-    if chance.random() < 0.25:
-        del tokens[chance.randint(0, len(tokens)) :]
-    for _ in range(chance.choice([0, 0, 0, 1, 2, 4])):
-        place = chance.randint(0, len(tokens))
-        match chance.randrange(4):
-            case 0:
-                tokens.insert(place, chance.choice([*ODD, MESSAGE, END, RETURN, chance.randrange(1 << 32)]))
-            case 1:
-                del tokens[place : place + 1]
-            case 2:
-                tokens[place:place] = tokens[place : place + 1]
-            case 3:
-                tokens[place : place + 2] = tokens[place : place + 2][::-1]
-    return tokens
 
 
 @pytest.mark.parametrize("strict", [True, False])

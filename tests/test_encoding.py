@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import harmony
 from harmony import HarmonyEncoding, HarmonyEncodingName, HarmonyError, load_harmony_encoding
+from helpers.paths import ROOT
 
 
 def test_one_object_by_every_name(encoding: HarmonyEncoding) -> None:
@@ -97,7 +97,7 @@ def test_rendered_text_encoded_again_has_the_markers_that_content_spells(encodin
 
 
 def test_the_warning_of_it_stands_where_it_is_needed(encoding: HarmonyEncoding) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     warning = 'encode rendered or decoded text again with `allowed_special="all"`'
     assert warning in readme
     assert warning in (encoding.encode.__doc__ or "")

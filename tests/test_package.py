@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 import harmony
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
+from helpers.paths import EXAMPLES, ROOT
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -93,7 +92,7 @@ def test_an_example_runs_as_it_stands(example: Path, tmp_path: Path) -> None:
 
 
 def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
-    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     code = readme.split("```python\n")[1].split("```")[0]
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

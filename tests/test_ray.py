@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from helpers.paths import ROOT, SAMPLE
+
 library = pytest.importorskip("ray")
 
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402  Ray brings it
@@ -28,9 +29,10 @@ from harmony import batch, ray  # noqa: E402
 from harmony.logs import convert  # noqa: E402
 from harmony.logs.completions import Tally  # noqa: E402
 from harmony.logs.inputs import Unreadable, expand  # noqa: E402
+from helpers.deadly import Deadly  # noqa: E402
 
-SAMPLE = (Path(__file__).parent.parent / "examples" / "completions.jsonl").read_bytes().splitlines(keepends=True)
-RECORDS = [json.loads(line) for line in SAMPLE]
+LINES = SAMPLE.read_bytes().splitlines(keepends=True)
+RECORDS = [json.loads(line) for line in LINES]
 BAD = [b"{\n", b'{"id":"x","tokens":"none"}\n', b"\xff\n", b"\n", b'{"id":"late","late":[1],"tokens":[200008,1]}\n']
 
 
@@ -39,7 +41,7 @@ def cluster() -> Iterator[None]:
     """Two nodes with a core each, which this process is connected to."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for workers, which need the filesystem below
+        patch.setenv("PYTHONPATH", str(ROOT / "tests"))  # for workers, which need `Deadly`
         nodes = Cluster()
         try:
             for _ in range(2):
@@ -55,11 +57,11 @@ def cluster() -> Iterator[None]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Logs of several formats: some of many pieces, with bad lines among the others."""
     made = tmp_path_factory.mktemp("logs")
-    (made / "one.jsonl").write_bytes(b"".join(SAMPLE * 30 + BAD + SAMPLE * 40))
+    (made / "one.jsonl").write_bytes(b"".join(LINES * 30 + BAD + LINES * 40))
     (made / "day").mkdir()
     with gzip.open(made / "day" / "two.jsonl.gz", "wb", 1) as file:
-        file.write(b"".join(SAMPLE * 60 + BAD + SAMPLE))
-    (made / "three.jsonl.zst").write_bytes(zstandard.compress(b"".join([*SAMPLE, *BAD])))
+        file.write(b"".join(LINES * 60 + BAD + LINES))
+    (made / "three.jsonl.zst").write_bytes(zstandard.compress(b"".join([*LINES, *BAD])))
     (made / "empty.jsonl").write_bytes(b"")
     (made / ".hidden.jsonl").write_bytes(b"{\n")
     (made / "notes.txt").write_bytes(b"no log\n")
@@ -187,7 +189,7 @@ def test_who_watches_is_told_how_far_it_is(folder: Path, tmp_path: Path) -> None
 
 def broken_gzip(file: Path) -> bytes:
     """Writes a file whose end is missing; the whole of it."""
-    whole = gzip.compress(b"".join(SAMPLE * 60), 1)
+    whole = gzip.compress(b"".join(LINES * 60), 1)
     file.write_bytes(whole[: len(whole) // 2])
     return whole
 
@@ -261,7 +263,7 @@ def test_tables_with_different_columns(table: Path, tmp_path: Path, name: str) -
     ],
 )
 def test_what_cannot_be_done(tmp_path: Path, given: str, output: str, error: type[Exception], text: str) -> None:
-    (tmp_path / "log").write_bytes(SAMPLE[0])
+    (tmp_path / "log").write_bytes(LINES[0])
     with pytest.raises(error, match=re.escape(text)):
         ray.run(convert.Task(), [given.format(tmp_path)], output if "/" in output else str(tmp_path / output))
 
@@ -272,38 +274,21 @@ def test_an_input_is_not_written_over_or_removed(tmp_path: Path, way: str, place
     (tmp_path / "out" / ".partial").mkdir(parents=True)
     (tmp_path / "link").symlink_to("out")
     log = tmp_path / place
-    log.write_bytes(SAMPLE[0])
+    log.write_bytes(LINES[0])
     output = tmp_path / ("out.jsonl" if place.startswith("out.jsonl") else "out")
     with pytest.raises(ValueError, match=f", which the output {output} needs, .* input .*{place}: write elsewhere"):
         ray.run(convert.Task(), [way.format(log)], str(output))
-    assert log.read_bytes() == SAMPLE[0]
+    assert log.read_bytes() == LINES[0]
     assert not list(tmp_path.glob("out*/part-*"))
 
 
 def test_what_a_killed_run_left_is_not_taken_for_parts(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_bytes(SAMPLE[0])
+    (tmp_path / "log.jsonl").write_bytes(LINES[0])
     (tmp_path / "out" / ".partial").mkdir(parents=True)
     (tmp_path / "out" / ".partial" / "000000-000000000001").write_bytes(b"old")
     ray.run(convert.Task(), [str(tmp_path / "log.jsonl")], str(tmp_path / "out"))
     assert len(parts_of(tmp_path / "out")) == 1
     assert len(lines_in(tmp_path / "out").splitlines()) == 1
-
-
-class Deadly(LocalFileSystem):  # type: ignore[misc,unused-ignore]
-    """Local files: the first process that writes one is killed when half of it is written."""
-
-    protocol = "deadly"
-
-    def __init__(self, killed: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.killed = Path(killed)
-
-    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-        if mode == "wb" and ".partial" in path and not self.killed.exists():
-            Path(path).write_bytes(SAMPLE[0] * 2)
-            self.killed.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super()._open(path, mode, **options)
 
 
 @pytest.mark.parametrize(("to", "suffix"), [("lines", "jsonl"), ("rows", "parquet")])
@@ -411,5 +396,5 @@ def test_a_cluster_of_its_own_is_quiet_and_ends(folder: Path, tmp_path: Path) ->
     environment["RAY_ADDRESS"] = "local"  # not the cluster of the other tests
     command = [sys.executable, "-c", OWN, str(folder / "three.jsonl.zst"), str(tmp_path / "out.jsonl")]
     done = subprocess.run(command, capture_output=True, timeout=120, env=environment)
-    assert done.stdout.decode() == f"{len(SAMPLE) + len(BAD) - 1} True [] False 0\n"
+    assert done.stdout.decode() == f"{len(LINES) + len(BAD) - 1} True [] False 0\n"
     assert done.stderr == b""

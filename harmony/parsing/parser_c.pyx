@@ -8,12 +8,14 @@ from harmony.parsing.content cimport all_bytes, append, append_rank, settle, tex
 from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, token_id
 
 from harmony.format import machine, vocabulary
-from harmony.parsing.shared import POSITION, SavedParser, check_encoding, markers_in, new_parser, state_data
+from harmony.parsing.moves import end, repairs, restore, save
+from harmony.parsing.shared import POSITION, check_encoding, markers_in, new_parser, state_data
 from harmony.messages.model import as_role
 from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot
 from harmony.parsing.tokens import as_id, as_sequence
 
 cdef int EXPECT_START = machine.State.EXPECT_START
+cdef int TEXT = machine.Kind.TEXT
 
 
 cdef class StreamableParser(Moves):
@@ -25,7 +27,7 @@ cdef class StreamableParser(Moves):
         check_encoding(encoding)
         given = as_role(role)
         with cython.critical_section(self):  # another thread may be using it
-            self._begin(given, strict)
+            self.begin(given, strict)
 
     # --- input
 
@@ -68,7 +70,7 @@ cdef class StreamableParser(Moves):
     def process_eos(self):
         """Takes the end of the input, which ends a message that has no stop; returns the parser itself."""
         self._delta = None
-        self._end()
+        end(self)
         return self
 
     # --- what has been read
@@ -152,64 +154,32 @@ cdef class StreamableParser(Moves):
 
     @cython.critical_section
     def __reduce__(self):
-        saved = SavedParser(
-            strict=self._strict,
-            state=self._state,
-            given=self._given,
-            position=self._position,
-            header_start=self._header_start,
-            header_tokens=self._header_tokens[:],
-            header=self._header,
-            content=all_bytes(&self._content),
-            content_tokens=self._content_tokens[:],
-            settled=self._content.settled,
-            delta=self._delta,
-            tokens=self._tokens[:],
-            messages=self._messages[:],
-            run_start=self._run_start,
-            cut=self._cut,
-            diagnostics=self._diagnostics[:],
-        )
         subclass = None if type(self) is StreamableParser else type(self)
-        return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
+        return new_parser, (subclass,), (save(self), getattr(self, "__dict__", {}))
 
     def __setstate__(self, state):
-        saved = SavedParser.checked(state[0])
         with cython.critical_section(self):  # as in `__init__`
-            self._restore(saved)
+            restore(self, state[0])
         for name, value in state[1].items():
             setattr(self, name, value)
 
-    cdef int _restore(self, saved) except -1:
-        self._begin(saved.given, saved.strict)
-        self._state = saved.state
-        self._position = saved.position
-        self._header_start = saved.header_start
-        self._header_tokens = saved.header_tokens
-        if saved.header is not None:
-            self._remember_header(saved.header)
-        append(&self._content, saved.content)
-        self._content_tokens = saved.content_tokens
-        self._content.settled = saved.settled
-        self._delta = saved.delta
-        self._tokens = saved.tokens
-        self._messages = saved.messages
-        self._run_start = saved.run_start
-        self._cut = saved.cut
-        self._diagnostics = saved.diagnostics
+    cdef int _look_again(self) except -1:
+        """Opens content whose `<|message|>` is missing, where the last token has decided that the text is content."""
+        if self._header is None and not self._strict and self._header_tokens and not self._is_short(TEXT):
+            repairs().look_again(self)
         return 0
 
 
 cdef StreamableParser whole_input(object role, bint strict):
     cdef StreamableParser parser = StreamableParser.__new__(StreamableParser)
     if role is not None or not strict:
-        parser._begin(as_role(role), strict)
+        parser.begin(as_role(role), strict)
     parser._spans = []
     return parser
 
 
 cdef object result(StreamableParser parser):
-    next_role = parser._end()
+    next_role = end(parser) if parser._state != EXPECT_START else None
     if parser._diagnostics:
         parser._diagnostics.sort(key=POSITION)
     return ParseResult(parser._messages, parser._diagnostics, parser._spans, not parser._cut, next_role)

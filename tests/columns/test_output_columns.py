@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
 from harmony.batch import NESTED_SCHEMA, SCHEMA
 from harmony.columns.arrow import OF_CONVERSATION, OF_MESSAGE, OF_ROW
 from harmony.columns.rows import CODED, Columns
-
-ROOT = Path(__file__).parent.parent.parent
+from helpers.paths import ROOT
 
 
 def test_the_schemas_have_the_columns_of_the_table() -> None:

@@ -28,7 +28,7 @@ from harmony import Role
 from harmony.format import vocabulary
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from conversations import conversations
+from helpers.conversations import conversations
 
 DRAWN = 2000
 RENDER = """

@@ -8,54 +8,25 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
-from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from harmony.logs import formats
-from harmony.logs.compression import CorruptData
 from harmony.logs.convert import Task, convert
 from harmony.logs.formats import FORMATS, LineFormat, format_of, is_log, suffixes
 from harmony.logs.inputs import Piece, Reader, Unreadable, expand
 from harmony.logs.outputs import Output, check_apart
-
-ROOT = Path(__file__).parent.parent.parent
-SAMPLE = ROOT / "examples" / "completions.jsonl"
-CONVERSATIONS = ROOT / "examples" / "conversations.jsonl"
-
-
-def read_xz(file: BufferedReader[Any]) -> Iterator[bytes]:
-    """What the streams of an xz file hold."""
-    decompressor = lzma.LZMADecompressor()
-    while data := file.read1(1 << 14):
-        while data:
-            if decompressor.eof:
-                decompressor = lzma.LZMADecompressor()
-            try:
-                chunk = decompressor.decompress(data, 1 << 18)
-                while chunk:
-                    yield chunk
-                    chunk = b"" if decompressor.eof else decompressor.decompress(b"", 1 << 18)
-            except lzma.LZMAError as error:
-                raise CorruptData(f"expected xz data, found a fault: {error}") from None
-            data = decompressor.unused_data
-    if not decompressor.eof:
-        raise CorruptData("expected the rest of an xz stream, found the end of the file")
-
-
-#: A format that the package does not have. This one entry is all there is to it.
-XZ = LineFormat(name="xz", suffix=".jsonl.xz", library="lzma", decompress=read_xz, compress=lzma.compress)
+from helpers.paths import CONVERSATIONS, ROOT, SAMPLE
+from helpers.xz import XZ
 
 #: Runs the command in a process that has the format.
 COMMAND = """
 import sys
 sys.path.insert(0, {folder!r})
-from test_formats import XZ
+from helpers.xz import XZ
 from harmony.logs import formats
 formats.FORMATS.append(XZ)
 from harmony.__main__ import main
@@ -69,7 +40,7 @@ def with_xz(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def harmony(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-c", COMMAND.format(folder=str(Path(__file__).parent)), *map(str, arguments)]
+    command = [sys.executable, "-c", COMMAND.format(folder=str(ROOT / "tests")), *map(str, arguments)]
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, env={**os.environ, "COLUMNS": "80"})
     assert b"Traceback" not in done.stderr
     return done

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import pty
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,46 +16,18 @@ import zstandard
 
 from harmony.logs.completions import RecordReader
 from harmony.logs.records import Names
+from helpers.command import harmony as command
+from helpers.command import on_a_terminal
+from helpers.paths import CONVERSATIONS, SAMPLE
 
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-SAMPLE = EXAMPLES / "completions.jsonl"
-CONVERSATIONS = EXAMPLES / "conversations.jsonl"
 IDS = [200006, 1428, 200008, 64, 200007]
 TEXT = "<|start|>user<|message|>Hi\nthere<|end|>"
 NAMELESS = [{"role": "tool", "content": "a"}]
 
 
-def harmony(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "harmony", *map(str, arguments)],
-        input=stdin,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        timeout=120,
-    )
-    assert b"Traceback" not in done.stderr
+def harmony(*arguments: str | Path) -> tuple[int, str, str]:
+    done = command(*map(str, arguments))
     return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-def on_a_terminal(*arguments: str | Path) -> tuple[int, str]:
-    """The exit status, and all that the command shows on a terminal."""
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harmony", *map(str, arguments)],
-        stdout=child,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "COLUMNS": "100", "TERM": "xterm", "NO_COLOR": "1"},
-    )
-    os.close(child)
-    shown = b""
-    try:
-        while block := os.read(parent, 65536):
-            shown += block
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(parent)
-    process.communicate()
-    return process.returncode, re.sub(r"\x1b\[[0-9;]*m", "", shown.decode().replace("\r\n", "\n"))
 
 
 def places(file: Path, *options: str) -> list[tuple[Any, ...]]:
@@ -206,10 +175,9 @@ def test_a_terminal_shows_the_records_that_a_file_would_get(tmp_path: Path) -> N
     completion = [200008, 12194, 200002]
     tokens = [completion, [200006, 1428, *completion], None, [200006, 173781]]
     pq.write_table(pa.table({"tokens": tokens, "role": pa.array([None] * 4, pa.string())}), file)
-    status, shown = on_a_terminal("parse", file)
+    shown, _, status = on_a_terminal("parse", str(file))
     assert status == 1
-    lines = [line.strip(" ─") for line in shown.split("\n") if line.strip()]
-    assert lines == [
+    assert [line.strip(" ─") for line in shown if line] == [
         *("row 1", "assistant", "Hi"),
         *("row 2", "user", "Hi"),
         *("row 3", "error invalid-record: expected `tokens`, found null"),
@@ -219,7 +187,9 @@ def test_a_terminal_shows_the_records_that_a_file_would_get(tmp_path: Path) -> N
     assert [record.get("complete") for record in written] == [True, True, None, False]
     assert written[2]["error"]["message"] == "expected `tokens`, found null"
     pq.write_table(pa.table({"id": [1]}), file)
-    assert on_a_terminal("parse", file) == (2, "")
+    shown, said, status = on_a_terminal("parse", str(file))
+    assert (shown, status) == ([""], 2)
+    assert said.decode() == f"harmony: {file}: Expected one column `tokens`, found `id`\n"
 
 
 def test_what_was_read_outlives_its_reader() -> None:

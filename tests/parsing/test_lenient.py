@@ -1,0 +1,479 @@
+"""Lenient parsing: the real cases, the page of repairs, and the four laws over anything at all, in both engines.
+
+The laws: it never raises; on the strict language it is strict parsing; no text outside headers is lost; no marker ends
+up in a header's fields or in content.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from itertools import pairwise, product
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmony import Diagnostic, HarmonyError, Message, ParseResult, Role, StreamState
+from harmony.errors import REPAIR_SENTENCES
+from harmony.format.header import NOT_IN_NAMES
+from harmony.format.vocabulary import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    END,
+    LAST_TOKEN,
+    MESSAGE,
+    START,
+    STOPS,
+    special_tokens_in,
+)
+from harmony.parsing import parser_py as python_engine
+from helpers.cases import CASES, KINDS, flat
+from helpers.paths import ROOT
+from helpers.streams import ANYTHING, ENCODING, FRAGMENTS, MARKERS, ids, mutated, plain
+from helpers.ways import every_way, in_order, outcome
+
+A_NAME = 'a name without white space, U+200B or any of `< > { } "`'
+
+
+# --- the real cases, and the page of repairs
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_case_of_a_real_completion(case: dict[str, Any], engine: ModuleType) -> None:
+    read = every_way(engine, ids(case["text"]), Role(case["role"]), strict=False)
+    written = engine.parse_text(case["text"], case["role"], strict=False)
+    for messages, complete, diagnostics in [
+        read[1:],
+        (written.messages, written.complete, written.diagnostics),
+    ]:
+        assert [flat(message) for message in messages] == case["messages"]
+        assert complete == case["complete"]
+        assert bool(diagnostics) == (case["strict"] == "error")
+
+
+def page() -> list[tuple[str, list[str], list[str]]]:
+    """The rows of the tables: what the model wrote, the codes of what is repaired, and what is read, as rendered."""
+    text = (ROOT / "docs" / "repairs.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(.*)` \| (`.*`) \| (.*) \|$", text, re.MULTILINE)
+    return [
+        (wrote.replace("\\|", "|"), re.findall(r"`([^`]*)`", codes), re.findall(r"`([^`]*)`", read.replace("\\|", "|")))
+        for wrote, codes, read in rows
+    ]
+
+
+@pytest.mark.parametrize(("wrote", "codes", "read"), page())
+def test_the_page_of_repairs(wrote: str, codes: list[str], read: list[str], engine: ModuleType) -> None:
+    result = engine.parse_text(wrote, "assistant", strict=False)
+    assert [ENCODING.decode(ENCODING.render(message)) for message in result.messages] == read
+    assert [found.code for found in result.diagnostics] == codes
+
+
+def test_every_repair_is_on_the_page() -> None:
+    assert {code for _, codes, _ in page() for code in codes} == set(REPAIR_SENTENCES) - {
+        "replaced-bytes",
+        "replaced-token",
+    }
+    text = (ROOT / "docs" / "repairs.md").read_text(encoding="utf-8")
+    assert "`replaced-bytes`" in text
+    assert "`replaced-token`" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        # reported by users of other parsers
+        (
+            "<|channel|>final <|constrain|>functions.mark<|constrain|>json<|message|>{}<|return|>",
+            [("final", "functions.mark", "<|constrain|>json", "{}")],
+        ),
+        (
+            "<|channel|>final <|constrain|>commentary to=f.done<|constrain|><|constrain|>json<|message|>{}<|call|>",
+            [("final", "f.done", "<|constrain|>json", "{}")],
+        ),
+        (
+            "<|channel|>commentary to=functions.f \u00a0\u200b\u200b\u00a0\n\n\n<|call|>",
+            [("commentary", "functions.f", None, "")],
+        ),
+        (
+            '<|start|>assistantcommentary to=functions.f {"path":" src"}<|call|>',
+            [("commentary", "functions.f", None, '{"path":" src"}')],
+        ),
+        ("<|channel|>bash<|channel|>commentary<|message|>ls<|end|>", [("commentary", None, None, "ls")]),
+        (
+            "<|channel|>analysis to=functions.f code<|channel|>commentary<|message|>{}<|call|>",
+            [("analysis", "functions.f", "code", "{}")],
+        ),
+        (
+            "<|channel|>commentary to=functions.f<|constrain|>json{}<|call|>",
+            [("commentary", "functions.f", "<|constrain|>json", "{}")],
+        ),
+        (
+            '<|channel|>commentary to="functions.f" json<|message|>{}<|call|>',
+            [("commentary", "functions.f", "json", "{}")],
+        ),
+        ("<|channel|>\u200bfinal\u00a0<|message|>Hi<|return|>", [("final", None, None, "Hi")]),
+        (
+            "<|channel|>final<|message|>a<|end|> 364 <|start|>assistant<|message|>b",
+            [("final", None, None, "a"), (None, None, None, " 364 "), (None, None, None, "b")],
+        ),
+        ("<|channel|>commentary to=functions.sky js", []),
+        ("<|channel|>final <|return|>", [("final", None, None, "")]),
+        ("<|start|>assistant<|end|>", []),
+        ("<|return|>", []),
+        ('{"answer": 1}', [(None, None, None, '{"answer": 1}')]),
+        (
+            "<|end|><assistant<|channel|>final<|message|>Hi",
+            [(None, None, None, "<assistant"), ("final", None, None, "Hi")],
+        ),
+        ("<|channel|>final Hel", [("final", None, None, "Hel")]),
+        # a token without a place in content is left out
+        ("<|message|>a <|reserved_200001|><|constrain|> b<|end|>", [(None, None, None, "a  b")]),
+        # what is left out does not join two halves to a marker
+        ("<|message|><|en<|constrain|>d|><|end|>", [(None, None, None, "<|en\ufffdd|>")]),
+        ("x<|en<|reserved_200001|>d|><|end|>", [(None, None, None, "x<|en\ufffdd|>")]),
+    ],
+)
+def test_more_of_the_same_families(text: str, messages: list[tuple[str | None, ...]], engine: ModuleType) -> None:
+    for result in (
+        engine.parse_text(text, "assistant", strict=False),
+        engine.parse(ids(text), Role.ASSISTANT, strict=False),
+    ):
+        found = [(one.channel, one.recipient, one.content_type, one.content[0].text) for one in result.messages]
+        assert found == messages
+        assert result.diagnostics
+
+
+def test_a_marker_spelled_in_ordinary_text_cuts_a_name(engine: ModuleType) -> None:
+    tokens = [CHANNEL, *plain("commentary to=functions.f<|channel|>x json"), MESSAGE, *plain("{}<|end|>"), CALL]
+    (message,) = engine.parse(tokens, Role.ASSISTANT, strict=False).messages
+    assert (message.recipient, message.channel) == ("functions.f", "commentary")
+    assert message.content[0].text == "{}<|end|>"  # and in content it is text, as in strict parsing
+
+
+def test_ids_of_no_token_and_bytes_of_no_text(engine: ModuleType) -> None:
+    half = plain("🤷")[0]
+    tokens = [CHANNEL, *plain("fi"), -5, MESSAGE, *plain("a"), 1 << 70, *plain("b"), END, START, half, MESSAGE, END]
+    messages, complete, diagnostics = every_way(engine, tokens, Role.ASSISTANT, strict=False)[1:]
+    assert [(one.author.name, one.channel, one.content[0].text) for one in messages] == [
+        (None, "fi\ufffd", "a\ufffdb"),
+        ("\ufffd", None, ""),
+    ]
+    codes = ["replaced-token", "replaced-token", "replaced-bytes", "unknown-author"]
+    assert [found.code for found in diagnostics] == codes
+    assert complete
+    assert diagnostics[1].message == "expected an id in 0..201088, found an integer of 71 bits; it becomes U+FFFD"
+
+
+# --- streaming
+
+
+def steps(engine: ModuleType, tokens: list[int], role: Role | None) -> list[tuple[Any, ...]]:
+    """What each token, and at last the end, makes known."""
+    parser = engine.StreamableParser(ENCODING, role, strict=False)
+    known = []
+    for token in [*tokens, None]:
+        if token is None:
+            parser.process_eos()
+        else:
+            parser.process(token)
+        known.append(
+            (
+                parser.last_content_delta,
+                parser.current_content,
+                parser.current_channel,
+                parser.current_recipient,
+                parser.current_role,
+                parser.current_content_type,
+                parser.state,
+                parser.state_data,
+                parser.complete,
+                parser.diagnostics,
+                parser.messages,
+            )
+        )
+    return known
+
+
+@pytest.mark.parametrize(
+    ("pieces", "deltas"),
+    [
+        # JSON begins no word of a header: it is content at once.
+        (["<|channel|>", "final", ' {"', "answer", '":', ' "', "hi"], [None, None, '{"', "answer", '":', ' "', "hi"]),
+        # Some words too many may be an accident; four are none, once the last has ended.
+        (["<|channel|>", "final", " Sunny", " all", " day", " long", "."], [None] * 7),
+        (
+            ["<|channel|>", "final", " Sunny", " all", " day", " long", " there"],
+            [None] * 6 + ["Sunny all day long there"],
+        ),
+        # The name of a known channel may go on, until it has ended.
+        (["<|channel|>", "final", "Sunny", " all", " day", " long", " and"], [None] * 7),
+        # Where there is no header, the first word tells, or a letter that none begins with.
+        (["S", "unny", " all"], [None, None, "Sunny all"]),
+        (["<|message|>", "a", "<|end|>", "S", "unny", " all"], [None, "a", None, None, None, "Sunny all"]),
+        (["<|message|>", "a", "<|end|>", "comm", "unity", " is"], [None, "a", None, None, None, "community is"]),
+        (["<|message|>", "a", "<|end|>", "好", "的"], [None, "a", None, "好", "的"]),
+        (
+            ["<|message|>", "a", "<|end|>", "final", " words", " of", " mine", " to", " you"],
+            [None, "a"] + [None] * 6 + ["final words of mine to you"],
+        ),
+        # Content that has begun goes on as it comes.
+        (["Sunny", " all", " day", "<|end|>"], [None, "Sunny all", " day", None]),
+    ],
+)
+def test_text_is_held_back_no_longer_than_it_must(
+    pieces: list[str], deltas: list[str | None], engine: ModuleType
+) -> None:
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    for piece, delta in zip(pieces, deltas, strict=True):
+        (token,) = ids(piece)
+        assert parser.process(token).last_content_delta == delta, piece
+
+
+PROSE = st.sampled_from(["Sunny all day, I think.", '{"city": "Oslo"}', "Hm.", "héé 🤷 ja", "\n\n", "x"])
+
+
+@given(text=PROSE, seed=st.integers(0, 9))
+def test_a_parser_moves_between_the_engines_in_mid_stream(text: str, seed: int, engine: ModuleType) -> None:
+    tokens = ids(
+        f"<|channel|>commentary to=functions.f{text}<|message|>{text}<|end|>{text}<|channel|> final<|message|>{text}"
+    )
+    whole = engine.parse(tokens, Role.ASSISTANT, strict=False)
+    cut = seed * len(tokens) // 10
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    for token in tokens[:cut]:
+        parser.process(token)
+    other = python_engine.StreamableParser(ENCODING, None)
+    other.__setstate__(parser.__reduce__()[2])
+    for copied in (pickle.loads(pickle.dumps(parser)), other):
+        copied.process_many(tokens[cut:])
+        copied.process_eos()
+        assert copied.messages == whole.messages
+        assert in_order(copied.diagnostics) == in_order(whole.diagnostics)
+
+
+def test_diagnostics_that_were_read_stay_as_they_were(engine: ModuleType) -> None:
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    first = parser.process(END).diagnostics
+    second = parser.process(END).diagnostics
+    assert (len(first), len(second)) == (1, 2)
+
+
+def test_complete_while_a_stream_comes_in(engine: ModuleType) -> None:
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    told = [parser.complete]
+    for token in ids("<|channel|>final<|message|>Hi<|end|>\n"):
+        told.append(parser.process(token).complete)
+    assert told == [False, False, False, False, False, True, False]  # the white space may yet begin a message
+    assert parser.process_eos().complete
+    assert not parser.process(ids("Hi")[0]).complete
+    assert not parser.process_eos().complete
+    assert parser.state is StreamState.EXPECT_START
+
+
+def test_a_user_of_openai_harmony_finds_it_by_the_same_name() -> None:
+    messages = ENCODING.parse_messages_from_completion_tokens(ids("Sorry.<|return|>"), Role.ASSISTANT, strict=False)
+    assert [one.content[0].text for one in messages] == ["Sorry."]  # type: ignore[attr-defined]
+
+
+# --- the four laws
+
+
+def check_names(result: ParseResult) -> None:
+    for message in result.messages:
+        content_type = (message.content_type or "").removeprefix("<|constrain|>")
+        for name in (message.author.name, message.recipient, message.channel, content_type):
+            assert name is None or not NOT_IN_NAMES.search(name)
+
+
+def check_that_none_is_lost(pieces: list[str], result: ParseResult) -> None:
+    """All pieces of text that stand where no header can are in the contents, in order, each once."""
+    contents = "\0".join(message.content[0].text for message in result.messages)  # type: ignore[attr-defined]
+    place = 0
+    for piece in pieces:
+        found = contents.find(piece, place)
+        assert found >= 0, (piece, contents)
+        place = found + len(piece)
+
+
+def texts_outside(text: str) -> list[str]:
+    """The pieces of a text right behind `<|message|>`, which are content; and behind a stop, if they are no header."""
+    marks = [(0, 0, -1), *special_tokens_in(text), (len(text), len(text), -1)]
+    return [
+        text[stop:start]
+        for (_, stop, token), (start, _, _) in pairwise(marks)
+        if token == MESSAGE or (token in STOPS and re.match(r"\s*[bé🤷<{\x1c]", text[stop:start]))
+    ]
+
+
+def as_one(result: ParseResult) -> tuple[Any, ...]:
+    return result.messages, result.complete, result.diagnostics, result.spans, result.next_role
+
+
+@settings(max_examples=1500)
+@given(tokens=ANYTHING | mutated(), role=st.sampled_from([None, *Role]), seed=st.integers(0, 1 << 32))
+def test_the_laws_for_any_ids(tokens: list[int], role: Role | None, seed: int, engine: ModuleType) -> None:
+    found = every_way(engine, tokens, role, seed, strict=False)
+    assert found[0] == "ok"
+    strict = outcome(lambda: strictly(engine, tokens, role))
+    if strict[0] == "ok":
+        assert found == strict
+    else:
+        assert found[3], "what is refused is repaired, and that is told"
+    assert not any("Role." in diagnostic.message for diagnostic in found[3])
+    result = engine.parse(tokens, role, strict=False)
+    check_names(result)
+    if engine is not python_engine:
+        assert as_one(result) == as_one(python_engine.parse(tokens, role, strict=False))
+        assert steps(engine, tokens, role) == steps(python_engine, tokens, role)
+
+
+def strictly(engine: ModuleType, tokens: list[int], role: Role | None) -> tuple[list[Message], bool, list[Diagnostic]]:
+    result = engine.parse(tokens, role, strict=True)
+    return result.messages, result.complete, result.diagnostics
+
+
+@settings(max_examples=1500)
+@given(
+    text=st.one_of(
+        st.text(),
+        st.lists(st.sampled_from([*FRAGMENTS, *(ENCODING.decode([token]) for token in MARKERS)]), max_size=16).map(
+            "".join
+        ),
+        mutated().map(lambda tokens: ENCODING.decode([token for token in tokens if 0 <= token <= LAST_TOKEN])),
+    ),
+    role=st.sampled_from([None, *Role]),
+)
+def test_the_laws_for_any_text(text: str, role: Role | None, engine: ModuleType) -> None:
+    result = engine.parse_text(text, role, strict=False)
+    check_names(result)
+    assert not any([*special_tokens_in(message.content[0].text)] for message in result.messages)
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    check_that_none_is_lost(texts_outside(whole), result)
+    assert as_one(result) == as_one(python_engine.parse_text(text, role, strict=False))
+    tokens = ids(text)
+    if ENCODING.decode(tokens) == text:
+        read = engine.parse(tokens, role, strict=False)
+        assert (read.messages, read.complete, read.next_role) == (result.messages, result.complete, result.next_role)
+        assert sorted(found.code for found in read.diagnostics) == sorted(found.code for found in result.diagnostics)
+
+
+@given(text=st.text().map(lambda text: "Well: " + text), role=st.sampled_from([None, *Role]))
+def test_a_text_without_markers_is_a_message(text: str, role: Role | None, engine: ModuleType) -> None:
+    result = engine.parse_text(text, role, strict=False)
+    if not [*special_tokens_in(text)]:
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        assert [message.content[0].text for message in result.messages] == [whole]
+        assert [message.author.role for message in result.messages] == [role or Role.ASSISTANT]
+
+
+@pytest.mark.parametrize("role", [None, Role.ASSISTANT])
+def test_every_sequence_of_kinds_up_to_six(role: Role | None, engine: ModuleType) -> None:
+    for length in range(7):
+        for tokens in product(KINDS.values(), repeat=length):
+            found = as_one(engine.parse(tokens, role, strict=False))
+            strict = outcome(lambda: as_one(engine.parse(tokens, role, strict=True)))  # noqa: B023
+            if strict[0] == "ok":
+                assert strict[1:] == found, tokens
+            else:
+                assert found[2], tokens
+            if engine is not python_engine:
+                assert found == as_one(python_engine.parse(tokens, role, strict=False)), tokens
+
+
+def test_every_way_of_feeding_every_sequence_up_to_three(engine: ModuleType) -> None:
+    kinds = [*KINDS.values(), CALL, 200_000, LAST_TOKEN + 1, plain(" to")[0], plain("{")[0]]
+    for length in range(4):
+        for tokens in product(kinds, repeat=length):
+            every_way(engine, tokens, Role.ASSISTANT, strict=False)
+
+
+PREFIXES = [
+    "",
+    "<|start|>",
+    "<|start|>assistant",
+    "<|start|>assistant to=",
+    "<|channel|>",
+    "<|channel|>final",
+    "<|constrain|>",
+    "<|message|>",
+]
+REPEATED = [
+    *([token] for token in MARKERS),
+    *(plain(text) for text in FRAGMENTS),
+    plain("🤷")[:1],
+    [-1],
+    [CHANNEL, *plain("a")],
+    [CHANNEL, *plain("a b c d")],
+    [*plain(" to=assistant"), CHANNEL, *plain("final")],
+    [200_000, *plain(" ")],
+    [MESSAGE, *plain("a")],
+    [CONSTRAIN, *plain("json")],
+    plain("<|end|"),
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_long_input_of_every_shape(prefix: str, engine: ModuleType) -> None:
+    count = 1000 if engine is python_engine else 5000
+    for repeated in REPEATED:
+        tokens = ids(prefix) + repeated * (count // len(repeated)) + [MESSAGE]
+        parser = engine.StreamableParser(ENCODING, None, strict=False)
+        for token in tokens:
+            parser.process(token)
+        parser.process_eos()
+        whole = engine.parse(tokens, None, strict=False)
+        assert parser.messages == whole.messages
+        assert in_order(parser.diagnostics) == in_order(whole.diagnostics)
+        written = engine.parse_text(ENCODING.decode([token for token in tokens if token >= 0]), None, strict=False)
+        assert written.complete == whole.complete
+
+
+def test_how_each_span_ends(engine: ModuleType) -> None:
+    text = "<|message|>a<|call|><|start|>user<|message|>b<|start|>user<|message|>c<|endoftext|>d<|return|>e"
+    ends = [span.end for span in engine.parse_text(text, "user", strict=False).spans]
+    assert ends == ["call", None, None, "return", None]
+
+
+def test_after_an_error_a_strict_parser_is_pickled(engine: ModuleType) -> None:
+    parser = engine.StreamableParser(ENCODING, None)
+    with pytest.raises(HarmonyError):
+        parser.process_many(ids("<|start|>assistant<|channel|>final<|constrain|>json<|start|>"))
+    copied = pickle.loads(pickle.dumps(parser))
+    assert copied.process_many(ids("<|start|>user<|message|>Hi<|end|>"))[0].delta == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("user<|message|>Hi", "expected no role but `assistant` here, found `user`; it is taken for the author"),
+        ("<|channel|>fi{nal<|message|>Hi", f"expected {A_NAME}, found `fi{{nal`; it is cut to `fi`"),
+        (
+            "<|channel|>final {}<|end|>",
+            "expected a header that ends in `<|message|>`, found text; it is taken for content",
+        ),
+        ("<|channel|>final<|end|>", "expected `<|message|>`, found a stop; the message is empty"),
+        ("<|channel|>f\x1b[1m{<|message|>Hi", f"expected {A_NAME}, found `f\\x1b[1m{{`; it is cut to `f\\x1b[1m`"),
+        ("<|message|>Hi<|constrain|><|end|>", "expected no `<|constrain|>` here; it is left out"),
+    ],
+)
+def test_sentences(text: str, sentence: str, engine: ModuleType) -> None:
+    (found,) = engine.parse_text(text, "assistant", strict=False).diagnostics
+    assert found.message == sentence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|channel|>commentary toassistant=functions.a_name_longer_than_any <|constrain|>json<|message|>x<|end|>",
+        " to=f<|channel|>commentary a_content_type_that_is_longer_than_any_other <|message|>x<|end|>",
+        "<|channel|>a_channel_of_which_nobody_has_ever_heard_so_long_is_it to=f<|message|>x<|end|>",
+    ],
+)
+def test_long_names_that_are_legal(text: str, engine: ModuleType) -> None:
+    found = every_way(engine, ids(text), Role.ASSISTANT, strict=False)
+    assert found == outcome(lambda: strictly(engine, ids(text), Role.ASSISTANT))
+    assert found[3] == []
