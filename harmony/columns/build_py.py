@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harmony.columns.rows import CODED, ELSEWHERE, GIVEN, Columns, Source, Values, read_conversation
+from harmony.columns.rows import CODED, ELSEWHERE, GIVEN, Columns, Source, Values, parse_source
 from harmony.format import vocabulary
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def build(
         source: Source = tokens[offsets[index] : offsets[index + 1]]
         if roles[index] & ELSEWHERE and elsewhere is not None:
             source = elsewhere[index]
-        read = read_conversation(source, GIVEN[roles[index] & ~ELSEWHERE], values, strict=strict)
+        read = parse_source(source, GIVEN[roles[index] & ~ELSEWHERE], values, strict=strict)
         for number, row in enumerate(read.rows):
             conversation.append(index)
             numbers.append(number)

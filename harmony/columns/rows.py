@@ -119,8 +119,8 @@ class Row(NamedTuple):
     end: int
 
 
-class Conversation(NamedTuple):
-    """One conversation, as columns hold it."""
+class Parsed(NamedTuple):
+    """What one source was parsed to: the rows of a conversation, and what belongs to all of it."""
 
     rows: list[Row]
     complete: bool
@@ -128,10 +128,10 @@ class Conversation(NamedTuple):
     error: RecordError | None
 
 
-def read_conversation(source: Source, given: Role | None, values: Values, *, strict: bool) -> Conversation:
+def parse_source(source: Source, given: Role | None, values: Values, *, strict: bool) -> Parsed:
     """What parsing gives; what it raises becomes the error."""
     if isinstance(source, RecordError):
-        return Conversation([], False, [], source)
+        return Parsed([], False, [], source)
     try:
         if isinstance(source, str):
             result = parse_text(source, given, strict=strict)
@@ -139,7 +139,7 @@ def read_conversation(source: Source, given: Role | None, values: Values, *, str
             result = parse(source, given, strict=strict)
     except HarmonyError as error:
         found = RecordError(error.code, str(error), error.position)
-        return Conversation(_rows(error.messages, _ended(source), values), False, [], found)
+        return Parsed(_rows(error.messages, _ended(source), values), False, [], found)
     ended = [
         (
             -1 if isinstance(source, str) else span.stop - span.content_start,
@@ -147,7 +147,7 @@ def read_conversation(source: Source, given: Role | None, values: Values, *, str
         )
         for span in result.spans
     ]
-    return Conversation(_rows(result.messages, ended, values), result.complete, result.diagnostics, None)
+    return Parsed(_rows(result.messages, ended, values), result.complete, result.diagnostics, None)
 
 
 def _ended(source: memoryview | list[int] | str) -> list[tuple[int, int]]:
