@@ -50,7 +50,7 @@ __all__ = ["parse", "read_lines", "run"]
 #: A piece of a log, or what became of one or of several, as a row of a Ray dataset.
 Parcel: TypeAlias = dict[str, Any]
 
-_TASK_BYTES: Final = 1 << 24  # files are read together up to about so many
+_TASK_BYTES: Final = 1 << 24  # small files are read together in tasks of about this size
 _TASKS_PER_CORE: Final = 4
 _NUMBER: Final = "_harmony_conversation"
 
@@ -246,7 +246,7 @@ class LogDatasource(Datasource):
 def _dataset(
     files: Sequence[RemoteFile], blocks: Callable[[Sequence[RemoteFile]], Iterator[pa.Table]]
 ) -> ray.data.Dataset:
-    """The files as a dataset of so many blocks that all cores have work, and of no more than Ray's bytes a block."""
+    """The files as a dataset with enough blocks for all cores, none of them larger than Ray allows."""
     size = sum(file.size for file in files)
     if not ray.is_initialized():
         _begin()

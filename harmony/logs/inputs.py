@@ -91,7 +91,7 @@ def _inside(folder: Path) -> list[tuple[str, str]]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(parent, name)
-            # A link to nothing is named, so that it is told; a pipe would wait.
+            # A broken link is kept, so that it is reported; a pipe is left out, because reading it would wait.
             if is_log(name) and not name.startswith(".") and (path.is_file() or not path.exists()):
                 found.append((str(path), str(path.relative_to(folder))))
     return sorted(found, key=lambda pair: pair[1])
@@ -100,12 +100,13 @@ def _inside(folder: Path) -> list[tuple[str, str]]:
 class Reader:
     """The pieces of some files, one after the other; `-` is standard input.
 
-    It begins at a place that an earlier piece was followed by; `before` are the last places in the files before that
-    one. With `full`, a piece of lines is as large as it may be; without, it is given as soon as there are some whole
-    lines, for a reader who waits. Raises Unreadable; Changed, before the first piece, where a file is not the one that
-    an earlier reader read; and ImportError where a library is missing. `size` is the bytes of all files as they are
-    stored, None if not known.
-    Of a line of more than `most` bytes nothing is kept but its size.
+    It begins at `place`, which is the place after some earlier piece; `before` are the last places in the files before
+    that one. With `full`, a piece of lines is as large as it may be. Without it, a piece is given as soon as there are
+    some whole lines, for somebody who waits for them. Of a line of more than `most` bytes only the size is kept. `size`
+    is the bytes of all files as they are stored, None if not known.
+
+    Raises Unreadable; Changed, before the first piece, where a file is not the one that was read before; and
+    ImportError where a library is missing.
     """
 
     def __init__(
