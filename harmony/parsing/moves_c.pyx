@@ -388,6 +388,7 @@ cdef class Moves:
         self.begin(given, strict)
 
     def _act(self, int action, int kind, token, Py_ssize_t width):
+        """What a move does, other than to add to the content."""
         self.act(action, kind, token, width)
 
     def _add_text(self, str text not None):

@@ -19,7 +19,22 @@ cdef int TEXT = machine.Kind.TEXT
 
 
 cdef class StreamableParser(Moves):
-    """Parses the tokens of a completion as they come, one at a time or some at a time."""
+    """StreamableParser(encoding, role, *, strict=True)
+--
+
+Parses the tokens of a completion as they come, one at a time or some at a time.
+
+    `role` is the role of the first message, whose `<|start|>role` is in the prompt; None where the tokens begin with
+    a `<|start|>` of their own.
+
+    A token that may not stand where it stands raises HarmonyError. In content it is left out, and the content stays
+    open; a header with such a token is given up, and the next token has to be `<|start|>`. With `strict=False` no
+    token raises it: what is wrong is repaired, and told in `diagnostics`. Text that may yet become part of a header is
+    held back until it is known what it is, at the latest by `process_eos`; what was given as a delta stays.
+
+    A token that is no integer is a TypeError. The class may be subclassed, pickled and copied, in mid-stream too; both
+    engines read each other's pickles. One thread at a time may feed a parser.
+    """
 
     cdef object __weakref__
 
@@ -49,7 +64,11 @@ cdef class StreamableParser(Moves):
 
     @cython.critical_section
     def process_many(self, tokens):
-        """Takes several tokens as one step; returns what they added, message by message, in order."""
+        """Takes several tokens as one step; returns what they added, message by message, in order.
+
+        Where one of them raises, those after it are not taken; what came before it is in `messages` and
+        `current_content`.
+        """
         sequence = as_sequence(tokens)
         cdef list segments = []
         self._segments = segments
@@ -78,7 +97,10 @@ cdef class StreamableParser(Moves):
     @property
     @cython.critical_section
     def messages(self):
-        """The messages that are finished; not to be changed."""
+        """The messages that are finished; not to be changed.
+
+        A list that was read stays as it is: where somebody still has it, the end of the next message copies it.
+        """
         return self._messages
 
     @property
@@ -90,7 +112,11 @@ cdef class StreamableParser(Moves):
     @property
     @cython.critical_section
     def diagnostics(self):
-        """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises."""
+        """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises.
+
+        They are in the order in which they were found, which is not always that of their positions. As `tokens`, they
+        are read-only, and made without a copy.
+        """
         return Snapshot(self._diagnostics, len(self._diagnostics))
 
     @property
@@ -147,7 +173,12 @@ cdef class StreamableParser(Moves):
     @property
     @cython.critical_section
     def last_content_delta(self):
-        """The text that the last step added to the content; None where it added none."""
+        """The text that the last step added to the content; None where it added none.
+
+        After a step of several tokens it is that of its last segment.
+        A token that ends within a character adds up to that character. What is left of one at the stop is added,
+        as U+FFFD, by the stop: the deltas of a message join to its content.
+        """
         return self._delta
 
     # --- copies
@@ -186,6 +217,7 @@ cdef object result(StreamableParser parser):
 
 
 def parse(tokens, role, *, strict):
+    """All that the tokens of one input hold; `HarmonyEncoding.parse` says the rest."""
     sequence = as_sequence(tokens)
     cdef StreamableParser parser = whole_input(role, strict)
     parser._run(sequence)
@@ -193,6 +225,7 @@ def parse(tokens, role, *, strict):
 
 
 def parse_text(text, role, *, strict, stripped=False):
+    """All that one rendered text holds; `HarmonyEncoding.parse_text` says the rest."""
     cdef StreamableParser parser = whole_input(role, strict)
     parser._unit = "character"
     for start, stop, token in markers_in(text, stripped=stripped):
@@ -208,6 +241,7 @@ def parse_text(text, role, *, strict, stripped=False):
 
 
 def decode_bytes(tokens):
+    """The bytes of tokens, joined; a special token's are its written form. Raises HarmonyError for an unknown id."""
     cdef StreamableParser buffer = StreamableParser.__new__(StreamableParser)
     cdef int64_t rank
     for position, token in enumerate(as_sequence(tokens)):
