@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from typing import Final, Literal
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, changed, flat, nested, repeated
 from harmony.columns.engine import build
 from harmony.columns.passed import text_error
-from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source
+from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source, Sources
 from harmony.errors import RecordError, too_large
 from harmony.format import vocabulary
 from harmony.messages.model import Role, as_role
@@ -123,6 +124,11 @@ class TableParser:
 
     def columns(self, batch: pa.RecordBatch, *, bare: bool) -> Columns:
         """The columns of a batch's completions, conversation `i` that of row `i`."""
+        ids, bounds, codes, elsewhere = self.read(batch)
+        return build(ids, bounds, codes, strict=self._strict, bare=bare, threads=self._threads, elsewhere=elsewhere)
+
+    def read(self, batch: pa.RecordBatch) -> Sources:
+        """What the completions of a batch are read from, conversation `i` being that of row `i`."""
         roles = self._given_roles(batch)
         large = self._too_large(batch)
         elsewhere: dict[int, Source] = {}
@@ -143,9 +149,13 @@ class TableParser:
         )
         for index in elsewhere:
             codes[index] |= ELSEWHERE
-        return build(
-            ids, bounds, bytes(codes), strict=self._strict, bare=bare, threads=self._threads, elsewhere=elsewhere
-        )
+        return Sources(ids, bounds, bytes(codes), elsewhere)
+
+    def rows_without_completion(self, batch: pa.RecordBatch) -> list[int]:
+        """The rows that have neither tokens nor a text."""
+        columns = [batch.column(name) for name in (self._tokens, self._text) if name is not None]
+        found: list[int] = pc.indices_nonzero(reduce(pc.and_, (column.is_null() for column in columns))).to_pylist()
+        return found
 
     def lengths(self, batch: pa.RecordBatch) -> list[int | None]:
         """How many tokens each row has; None for a text."""
