@@ -20,7 +20,7 @@ from test_parser import CASES, KINDS, flat
 from ways import every_way, in_order, outcome
 
 from harmony import Diagnostic, HarmonyError, Message, ParseResult, Role, StreamState, load_harmony_encoding
-from harmony.errors import REPAIR_SENTENCES
+from harmony.errors import TABLE
 from harmony.format.header import NOT_IN_NAMES
 from harmony.format.vocabulary import (
     CALL,
@@ -84,7 +84,7 @@ def test_the_page_of_repairs(wrote: str, codes: list[str], read: list[str], engi
 
 
 def test_every_repair_is_on_the_page() -> None:
-    assert {code for _, codes, _ in page() for code in codes} == set(REPAIR_SENTENCES) - {
+    assert {code for _, codes, _ in page() for code in codes} == set(TABLE["repair"]) - {
         "replaced-bytes",
         "replaced-token",
     }

@@ -27,7 +27,7 @@ from xxhash import xxh3_64
 
 from harmony.checking.validation import Finding, is_valid, validate
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import Diagnostic, HarmonyError, RecordError, printable, too_large
+from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, printable, sentence
 from harmony.format.machine import Start
 from harmony.logs.cutting import Chunks, cut
 from harmony.logs.inputs import BLOCK, MAX_LINE
@@ -152,7 +152,8 @@ def _whole(name: str, blocks: Iterator[bytes], most: int) -> bytes:
     for block in blocks:
         read += block
         if len(read) > most:
-            raise Unreadable(f"{name} cannot be read: {too_large(len(read))} or more in one text")
+            too_large = sentence("record-too-large", found=len(read))
+            raise Unreadable(f"{name} cannot be read: {too_large} or more in one text")
     return bytes(read)
 
 
@@ -203,20 +204,20 @@ class _Check:
         except UnicodeDecodeError as error:
             before = data[: error.start].decode()
             line, column = _Places(before, None).of(len(before))
-            message = f"expected UTF-8, found the byte 0x{data[error.start]:02x}"
-            yield Problem(self._name, line, column, "invalid-utf-8", message, None, None)
+            fault = Fault("invalid-utf-8/bytes", found=f"0x{data[error.start]:02x}")
+            yield Problem(self._name, line, column, fault.code, fault.sentence, None, None)
             return
         text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
         ids = _ids(text)
         places = None
-        for fault in self._in_source(text if ids is None else ids, self._start, Role.ASSISTANT):
+        for found in self._in_source(text if ids is None else ids, self._start, Role.ASSISTANT):
             line, column, excerpt = 1, 1, None
-            if fault.finding is not None:
-                line, column, excerpt = fault.finding.line, fault.finding.column, fault.finding.excerpt
-            elif fault.place is not None:
+            if found.finding is not None:
+                line, column, excerpt = found.finding.line, found.finding.column, found.finding.excerpt
+            elif found.place is not None:
                 places = places or _Places(text, ids)
-                line, column = places.of(fault.place)
-            yield Problem(self._name, line, column, fault.code, fault.message, fault.position, fault.unit, excerpt)
+                line, column = places.of(found.place)
+            yield Problem(self._name, line, column, found.code, found.message, found.position, found.unit, excerpt)
 
     def _in_record(self, line: Line | LogRecord) -> Iterator[_Fault]:
         if isinstance(line, LogRecord):
@@ -231,13 +232,14 @@ class _Check:
                 source = read_source(line.fields, name)
             if source is None:
                 if "messages" not in line.fields:
-                    raise ValueError("expected a field `tokens`, `text` or `messages`, found none of them")
+                    raise ValueError(sentence("invalid-record/no-input"))
                 conversation = read_conversation(line)
             elif start == "completion":
                 written = read_role(line.fields)
                 start, role = ("conversation", None) if written is None else (start, Role(written))
         except (ValueError, RecursionError) as error:
-            yield _Fault(*fault_of(error))
+            fault = fault_of(error)
+            yield _Fault(fault.code, fault.sentence)
             return
         if source is not None:
             yield from self._in_source(source, start, role)

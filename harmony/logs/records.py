@@ -27,7 +27,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import HarmonyError, RecordError, too_large
+from harmony.errors import Fault, HarmonyError, RecordError, sentence
 from harmony.messages.model import Conversation
 from harmony.rendering.renderer import Purpose, RenderConversationConfig
 from harmony.results import ParseResult
@@ -162,7 +162,7 @@ def read_role(fields: Mapping[str, msgspec.Raw], names: Names = _NAMES) -> str |
 
 def no_source(names: Names) -> ValueError:
     """What is wrong with a record that has no completion."""
-    return ValueError(f"expected a field `{names.tokens}` or `{names.text}`, found neither")
+    return ValueError(sentence("invalid-record/no-completion", tokens=names.tokens, text=names.text))
 
 
 def read_conversation(line: Line) -> Conversation:
@@ -183,8 +183,8 @@ def batch_of(lines: bytes, first: int, too_long: int = 0) -> Batch:
     """
     batch = [_line(number, line) for number, line in enumerate(BytesIO(lines), first) if line.strip()]
     if too_long:
-        error = RecordError("record-too-large", f"{too_large(too_long)} - in line {first:,}", None)
-        batch.insert(0, LogRecord(first, {}, error))
+        fault = Fault("record-too-large", found=too_long)
+        batch.insert(0, LogRecord(first, {}, fault.record_error(f"in line {first:,}")))
     return batch
 
 
@@ -196,11 +196,11 @@ def _line(number: int, written: bytes) -> Line | LogRecord:
         return Line(number, written, _fields(written))
     except UnicodeDecodeError as error:
         byte = f"0x{written[error.start]:02x} at byte {error.start:,} of line {number:,}"
-        return LogRecord(number, {}, RecordError("invalid-utf-8", f"expected UTF-8, found the byte {byte}", None))
+        return LogRecord(number, {}, Fault("invalid-utf-8/bytes", found=byte).record_error())
     except RecursionError as error:
         return LogRecord(number, {}, record_error(number, error))
     except msgspec.DecodeError as error:
-        return LogRecord(number, {}, RecordError("invalid-json", f"{error} - in line {number:,}", None))
+        return LogRecord(number, {}, Fault("invalid-json", reason=error).record_error(f"in line {number:,}"))
 
 
 def _parsed(line: Line, encoding: HarmonyEncoding, names: Names, *, strict: bool) -> LogRecord:
@@ -243,15 +243,12 @@ def record_error(number: int, error: Exception) -> RecordError:
     """What an error in the record of this line becomes."""
     if isinstance(error, HarmonyError):
         return RecordError(error.code, str(error), error.position)
-    code, message = fault_of(error)
-    return RecordError(code, f"{message} - in line {number:,}", None)
+    return fault_of(error).record_error(f"in line {number:,}")
 
 
-def fault_of(error: Exception) -> tuple[str, str]:
-    """The code and the sentence for an error in what a record holds."""
-    if isinstance(error, RecursionError):
-        return "too-deep", "expected arrays and objects that are nested less deeply, found more levels than can be read"
-    return "invalid-record", str(error)
+def fault_of(error: Exception) -> Fault:
+    """The fault that an error in what a record holds is."""
+    return Fault("too-deep") if isinstance(error, RecursionError) else Fault("invalid-record", reason=error)
 
 
 def _fields(line: bytes) -> dict[str, msgspec.Raw]:
