@@ -1,4 +1,4 @@
-"""The command line: `harmony parse | stats | render | validate | tokens | grammar | vocab`.
+"""The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab`.
 
 Exit status: 0 all well, 1 some records were bad (each is reported in its place) or `validate` found problems, 2 wrong
 usage, or a file that could not be read or written to its end.
@@ -22,7 +22,8 @@ import typer
 
 from harmony.cli import runs
 from harmony.cli.check import Unreadable, linter_of, problems
-from harmony.cli.show import console, readable, show, show_logs, show_tokens
+from harmony.cli.explain import explain
+from harmony.cli.show import console, hint, readable, show, show_logs, show_tokens
 from harmony.encoding import load_harmony_encoding
 from harmony.errors import HarmonyError, RecordError, printable, quote
 from harmony.format import vocabulary
@@ -49,6 +50,7 @@ app: Final = typer.Typer(
 )
 vocab: Final = typer.Typer(help="The vocabulary o200k_harmony, which is inside the package.", no_args_is_help=True)
 app.add_typer(vocab, name="vocab")
+app.command(epilog="Example: [bold]harmony explain unknown-role[/bold]")(explain)
 
 _LOG: Final = "A log, a folder of logs, or - for standard input."
 _LogsArgument: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE...", help=_LOG, show_default=False)]
@@ -86,7 +88,7 @@ def run() -> None:
     try:
         app()
     except HarmonyError as error:  # of the vocabulary, for those of records are reported one by one
-        _refuse(str(error))
+        _refuse(str(error), error.code)
     except MemoryError:
         _refuse(runs.NO_MEMORY)
     except OSError as error:  # such as a full disk
@@ -328,11 +330,13 @@ def validate(
         _refuse(str(error))
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     count = bad_files = 0
+    first_code = None
     unread = False
     for file in files:
         before = count
         try:
             for problem in problems(file, encoding, start, linter, max_record_size):
+                first_code = first_code or problem.code
                 if output_format == "json":
                     typer.echo(("," if count else "[") + problem.to_json())
                 else:
@@ -347,6 +351,8 @@ def validate(
     if count:
         found = f"{count:,} problem{'s'[: count != 1]} in {bad_files:,} file{'s'[: bad_files != 1]}"
         typer.echo(f"harmony: {found}", err=True)
+        if output_format == "text":
+            hint(first_code)
     if count or unread:
         raise typer.Exit(2 if unread else 1)
 
@@ -435,8 +441,9 @@ def export(
     typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
 
 
-def _refuse(reason: str) -> NoReturn:
+def _refuse(reason: str, code: str | None = None) -> NoReturn:
     typer.echo(f"harmony: {printable(reason)}", err=True)
+    hint(code)
     raise SystemExit(2)
 
 
@@ -455,6 +462,7 @@ def _summary(tally: Tally) -> None:
     """Tells what there was in a log; the exit status tells whether all records were good."""
     for line in runs.summary(tally):
         typer.echo(f"harmony: {line}", err=True)
+    hint(next(iter([*tally.errors, *tally.diagnostics]), None))
     if tally.errors:
         raise typer.Exit(1)
 
@@ -474,12 +482,15 @@ def _rendered(file: str, output: str | None, most: int, render: Callable[[Batch]
     screen = console()
     on_screen = output is None and sys.stdout.isatty()
     bad = 0
+    first_code = None
     with _refused():
         run = runs.one(file, output or "-")
         with runs.refusing(run.output), nullcontext() if on_screen else Output(run.output, {}, resume=False) as target:
             for piece in Reader(run.inputs, full=run.output != "-", most=most):
                 records = list(render(batch_of(piece.data, piece.first, piece.too_long)))
-                bad += sum(isinstance(record.outcome, RecordError) for record in records)
+                codes = [record.outcome.code for record in records if isinstance(record.outcome, RecordError)]
+                bad += len(codes)
+                first_code = first_code or next(iter(codes), None)
                 if target is None:
                     for record in records:
                         show(screen, record)
@@ -489,6 +500,7 @@ def _rendered(file: str, output: str | None, most: int, render: Callable[[Batch]
                     target.keep({})
             if target is not None:
                 target.finish()
+    hint(first_code)
     _summary_of_bad(bad)
 
 

@@ -48,6 +48,7 @@ def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) ->
     """Prints what records are parsed to, one by one; how many are bad."""
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     screen, bad = console(), 0
+    code = None
     for piece in Reader([name for name, _ in expand(files)], full=False, most=most):
         data = piece.data
         errors: dict[int, RecordError] = {}
@@ -61,7 +62,23 @@ def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) ->
                 record = LogRecord(record.line, record.fields, errors[record.line - piece.first])
             show(screen, record)
             bad += isinstance(record.outcome, RecordError)
+            code = code or _first_code(record)
+    hint(code)
     return bad
+
+
+def _first_code(record: LogRecord) -> str | None:
+    """The code of a record's error, or of its first repair."""
+    if isinstance(record.outcome, RecordError):
+        return record.outcome.code
+    repairs = record.outcome.diagnostics if isinstance(record.outcome, ParseResult) else []
+    return repairs[0].code if repairs else None
+
+
+def hint(code: str | None) -> None:
+    """Tells people where more is said about a code, where they look at a terminal."""
+    if code is not None and sys.stderr.isatty():
+        typer.echo(f"harmony: `harmony explain {printable(code)}` says more", err=True)
 
 
 def show(console: Console, record: LogRecord) -> None:
