@@ -7,9 +7,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any, Final, NamedTuple, Protocol
 
-import harmony
+from harmony.checking.rules import lint
+from harmony.checking.validation import validate
+from harmony.encoding import HarmonyEncoding, load_harmony_encoding
 from harmony.errors import Diagnostic, HarmonyError
 from harmony.format import vocabulary
 from harmony.format.machine import Start
@@ -45,8 +48,8 @@ class Example(Protocol):
         ...
 
 
-def _encoding() -> harmony.HarmonyEncoding:
-    return harmony.load_harmony_encoding(vocabulary.ENCODING_NAME)
+def _encoding() -> HarmonyEncoding:
+    return load_harmony_encoding(vocabulary.ENCODING_NAME)
 
 
 def _said(found: Diagnostic, unit: str) -> Said:
@@ -106,7 +109,7 @@ class Checked(NamedTuple):
         return self.text
 
     def run(self) -> Outcome:
-        return Outcome([_said(found, "character") for found in harmony.validate(self.text, self.start)])
+        return Outcome([_said(found, "character") for found in validate(self.text, self.start)])
 
 
 class Repaired(NamedTuple):
@@ -159,7 +162,7 @@ class Linted(NamedTuple):
         return _as_lines(self.messages)
 
     def run(self) -> Outcome:
-        found = harmony.lint(Conversation.from_dict({"messages": self.messages}), select=[self.rule])
+        found = lint(Conversation.from_dict({"messages": self.messages}), select=[self.rule])
         return Outcome([_said(one, "message") for one in found])
 
 
@@ -189,7 +192,8 @@ class Called(NamedTuple):
         return self.code
 
     def run(self) -> Outcome:
-        names: dict[str, Any] = {name: getattr(harmony, name) for name in harmony.__all__}
+        front = import_module("harmony")  # the names that users import
+        names: dict[str, Any] = {name: getattr(front, name) for name in front.__all__}
         names["encoding"] = _encoding()
         *before, last = ast.parse(self.code).body
         assert isinstance(last, ast.Expr)  # whose value is looked at
