@@ -50,7 +50,6 @@ app: Final = typer.Typer(
 )
 vocab: Final = typer.Typer(help="The vocabulary o200k_harmony, which is inside the package.", no_args_is_help=True)
 app.add_typer(vocab, name="vocab")
-app.command(epilog="Example: [bold]harmony explain unknown-role[/bold]")(explain)
 
 _LOG: Final = "A log, a folder of logs, or - for standard input."
 _LogsArgument: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE...", help=_LOG, show_default=False)]
@@ -355,6 +354,9 @@ def validate(
             hint(first_code)
     if count or unread:
         raise typer.Exit(2 if unread else 1)
+
+
+app.command(epilog="Example: [bold]harmony explain unknown-role[/bold]")(explain)
 
 
 @app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")

@@ -32,9 +32,9 @@ def explain(
 ) -> None:
     """Say what a code means, and what to do about it.
 
-    Every diagnostic and every error has a code. Of each there is told what
-    it means, why it happens, what to do, and an input that shows it. The
-    input is run, so what is said of it is what this version says.
+    Every diagnostic and every error has a code. Its entry says what it
+    means and what to do, and has inputs that show it. They are run when the
+    entry is printed, so what is said of them is what this version says.
 
     Without a CODE, all codes are listed.
     """

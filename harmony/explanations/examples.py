@@ -162,7 +162,10 @@ class Linted(NamedTuple):
         return _as_lines(self.messages)
 
     def run(self) -> Outcome:
-        found = lint(Conversation.from_dict({"messages": self.messages}), select=[self.rule])
+        try:
+            found = lint(Conversation.from_dict({"messages": self.messages}), select=[self.rule])
+        except ImportError as error:  # two rules need a library that may be missing
+            return Outcome([Said(self.rule, str(error))])
         return Outcome([_said(one, "message") for one in found])
 
 
