@@ -277,8 +277,8 @@ class HarmonyEncoding:
         `bytes` hold native uint32. Positions in the result are token indices. Raises HarmonyError for what the strict
         language does not hold, TypeError and ValueError for wrong arguments.
 
-        With `strict=False` it raises no HarmonyError: what is wrong is repaired, as docs/repairs.md shows, each repair
-        is one of the result's `diagnostics`, and what strict parsing takes is read alike.
+        With `strict=False` it raises no HarmonyError: what is wrong is repaired, as docs/diagnostics.md shows, each
+        repair is one of the result's `diagnostics`, and what strict parsing takes is read alike.
         """
         return engine.parse(tokens, role, strict=strict)
 

@@ -23,7 +23,7 @@ import msgspec
 
 from harmony.checking.validation import Finding, is_valid, validate
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import Diagnostic, HarmonyError, RecordError, printable, too_large
+from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, printable, sentence
 from harmony.format.machine import Start
 from harmony.logs.completions import RecordReader, Unparsed
 from harmony.logs.cutting import Chunks
@@ -153,7 +153,7 @@ def _whole(name: str, chunks: Chunks, most: int) -> bytes:
     while chunk := chunks.take():
         read += chunk
         if len(read) > most:
-            raise unread(name, ValueError(f"{too_large(len(read))} or more in one text"))
+            raise unread(name, ValueError(f"{sentence('record-too-large', found=len(read))} or more in one text"))
     if chunks.fault is not None:
         raise unread(name, chunks.fault)
     return bytes(read)
@@ -198,8 +198,8 @@ class _Check:
         except UnicodeDecodeError as error:
             before = data[: error.start].decode()
             line, column = _Places(before, None).of(len(before))
-            message = f"expected UTF-8, found the byte 0x{data[error.start]:02x}"
-            yield Problem(self._name, line, column, "invalid-utf-8", message, None, None)
+            fault = Fault("invalid-utf-8/bytes", found=f"0x{data[error.start]:02x}")
+            yield Problem(self._name, line, column, fault.code, fault.sentence, None, None)
             return
         text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
         ids = _ids(text)

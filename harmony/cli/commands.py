@@ -1,4 +1,4 @@
-"""The command line: `harmony parse | stats | render | validate | tokens | grammar | vocab`.
+"""The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab`.
 
 Exit status: 0 all well, 1 some records were bad (each is reported in its place) or `validate` found problems, 2 wrong
 usage, or a file that could not be read or written to its end.
@@ -33,8 +33,9 @@ from harmony.cli.arguments import (
     with_suffixes,
 )
 from harmony.cli.check import linter_of, problems
+from harmony.cli.explain import explain
 from harmony.cli.render import render_log
-from harmony.cli.show import console, readable, show_logs, show_tokens
+from harmony.cli.show import console, hint, readable, show_logs, show_tokens
 from harmony.encoding import load_harmony_encoding
 from harmony.errors import HarmonyError, printable, quote
 from harmony.format import vocabulary
@@ -76,7 +77,7 @@ def run() -> None:
     try:
         app()
     except HarmonyError as error:  # of the vocabulary, for those of records are reported one by one
-        _refuse(str(error))
+        _refuse(str(error), error.code)
     except MemoryError:
         _refuse(runs.NO_MEMORY)
     except OSError as error:  # such as a full disk
@@ -329,6 +330,7 @@ def validate(
         _refuse(str(error))
     encoding, names = load_harmony_encoding(vocabulary.ENCODING_NAME), Names(tokens, text, role)
     count = bad_files = 0
+    first_code = None
     unread = False
     for found in named:
         for file in found if isinstance(found, list) else [found]:
@@ -337,6 +339,7 @@ def validate(
                 if isinstance(file, Unreadable):
                     raise file
                 for problem in problems(file, encoding, start, linter, max_record_size, names):
+                    first_code = first_code or problem.code
                     if output_format == "json":
                         typer.echo(("," if count else "[") + problem.to_json())
                     else:
@@ -351,6 +354,8 @@ def validate(
     if count:
         found_text = f"{count:,} problem{'s'[: count != 1]} in {bad_files:,} file{'s'[: bad_files != 1]}"
         typer.echo(f"harmony: {found_text}", err=True)
+        if output_format == "text":
+            hint(first_code)
     if count or unread:
         raise typer.Exit(2 if unread else 1)
 
@@ -361,6 +366,9 @@ def _named(file: str) -> list[str] | Unreadable:
         return [name for name, _ in expand([file])]
     except Unreadable as error:
         return error
+
+
+app.command(epilog="Example: [bold]harmony explain unknown-role[/bold]")(explain)
 
 
 @app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")
@@ -447,8 +455,9 @@ def export(
     typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
 
 
-def _refuse(reason: str) -> NoReturn:
+def _refuse(reason: str, code: str | None = None) -> NoReturn:
     typer.echo(f"harmony: {printable(reason)}", err=True)
+    hint(code)
     raise SystemExit(2)
 
 
@@ -467,6 +476,7 @@ def _summary(tally: Tally) -> None:
     """Tells what there was in a log; the exit status tells whether all records were good."""
     for line in runs.summary(tally):
         typer.echo(f"harmony: {line}", err=True)
+    hint(next(iter([*tally.errors, *tally.diagnostics]), None))
     if tally.errors:
         raise typer.Exit(1)
 

@@ -48,6 +48,7 @@ def console() -> Console:
 def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) -> int:
     """Prints what records are parsed to, one by one; how many are bad."""
     screen, bad = console(), 0
+    code = None
     records = RecordReader(names, most)
     inputs = [name for name, _ in expand(files)]
     for piece in Reader(inputs, full=False, most=most):
@@ -60,7 +61,23 @@ def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) ->
             outcome = Outcome(number, read.fields[index], _parsed(read, index, strict=strict), unit)
             show(screen, outcome)
             bad += isinstance(outcome.result, RecordError)
+            code = code or _first_code(outcome.result)
+    hint(code)
     return bad
+
+
+def _first_code(result: ParseResult | Rendered | RecordError) -> str | None:
+    """The code of a record's error, or of its first repair."""
+    if isinstance(result, RecordError):
+        return result.code
+    repairs = result.diagnostics if isinstance(result, ParseResult) else []
+    return repairs[0].code if repairs else None
+
+
+def hint(code: str | None) -> None:
+    """Tells people where more is said about a code, where they look at a terminal."""
+    if code is not None and sys.stderr.isatty():
+        typer.echo(f"harmony: `harmony explain {printable(code)}` says more", err=True)
 
 
 def _parsed(read: Unparsed, index: int, *, strict: bool) -> ParseResult | RecordError:

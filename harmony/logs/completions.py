@@ -16,7 +16,7 @@ import msgspec
 
 from harmony.columns.engine import build
 from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source, Sources
-from harmony.errors import RecordError, too_large
+from harmony.errors import Fault, RecordError
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.records import (
     BadRecord,
@@ -221,8 +221,8 @@ class RecordReader(msgspec.Struct, frozen=True):
             elsewhere.pop(index, None)
             written = msgspec.json.encode(values[index])
             if len(written) > self.most:
-                error = f"{too_large(len(written))} - at `{_MESSAGES}`"
-                elsewhere[index] = RecordError("record-too-large", error, None)
+                fault = Fault("record-too-large", found=len(written))
+                elsewhere[index] = fault.record_error(f"at `{_MESSAGES}`")
             elif index in errors:
                 elsewhere[index] = errors[index]
             else:

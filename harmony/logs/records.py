@@ -24,7 +24,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import HarmonyError, RecordError, too_large
+from harmony.errors import Fault, HarmonyError, RecordError, sentence
 from harmony.messages.model import Conversation
 from harmony.rendering.renderer import Purpose, RenderConversationConfig
 from harmony.results import ParseResult
@@ -112,8 +112,8 @@ def read_records(lines: bytes, first: int, too_long: int = 0) -> list[Record | B
     """
     records = [_read_record(number, line) for number, line in enumerate(BytesIO(lines), first) if line.strip()]
     if too_long:
-        error = RecordError("record-too-large", f"{too_large(too_long)} - in line {first:,}", None)
-        records.insert(0, BadRecord(first, error))
+        fault = Fault("record-too-large", found=too_long)
+        records.insert(0, BadRecord(first, fault.record_error(f"in line {first:,}")))
     return records
 
 
@@ -125,11 +125,11 @@ def _read_record(number: int, line: bytes) -> Record | BadRecord:
         return Record(number, line, _read_fields(line))
     except UnicodeDecodeError as error:
         byte = f"0x{line[error.start]:02x} at byte {error.start:,} of line {number:,}"
-        return BadRecord(number, RecordError("invalid-utf-8", f"expected UTF-8, found the byte {byte}", None))
+        return BadRecord(number, Fault("invalid-utf-8/bytes", found=byte).record_error())
     except RecursionError as error:
         return BadRecord(number, record_error(error, number))
     except msgspec.DecodeError as error:
-        return BadRecord(number, RecordError("invalid-json", f"{error} - in line {number:,}", None))
+        return BadRecord(number, Fault("invalid-json", reason=error).record_error(f"in line {number:,}"))
 
 
 def _read_fields(line: bytes) -> dict[str, msgspec.Raw]:
@@ -181,8 +181,8 @@ def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> A
 def no_completion(names: Names, *, conversations: bool = False) -> ValueError:
     """What is wrong with a record that has no completion, and no conversation where that would do."""
     if conversations:
-        return ValueError(f"expected a field `{names.tokens}`, `{names.text}` or `messages`, found none of them")
-    return ValueError(f"expected a field `{names.tokens}` or `{names.text}`, found neither")
+        return ValueError(sentence("invalid-record/no-input", tokens=names.tokens, text=names.text))
+    return ValueError(sentence("invalid-record/no-completion", tokens=names.tokens, text=names.text))
 
 
 def read_conversation(written: bytes) -> Conversation:
@@ -203,11 +203,8 @@ def record_error(error: Exception, number: int | None = None) -> RecordError:
     """The error of a record, from what was raised for it; `number` is that of its line, None for the row of a table."""
     if isinstance(error, HarmonyError):
         return RecordError(error.code, str(error), error.position)
-    code, message = "invalid-record", str(error)
-    if isinstance(error, RecursionError):
-        code = "too-deep"
-        message = "expected arrays and objects that are nested less deeply, found more levels than can be read"
-    return RecordError(code, message if number is None else f"{message} - in line {number:,}", None)
+    fault = Fault("too-deep") if isinstance(error, RecursionError) else Fault("invalid-record", reason=error)
+    return fault.record_error("" if number is None else f"in line {number:,}")
 
 
 def render_records(

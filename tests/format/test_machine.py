@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony.errors import REPAIR_SENTENCES
+from harmony.errors import TABLE
 from harmony.format import machine, vocabulary
 from harmony.format.machine import LENIENT, REPAIRS, STRICT, Action, Kind, State, Table
 from harmony.results import STREAM_STATES, StreamState
@@ -78,7 +78,7 @@ def test_lenient_parsing_moves_as_strict_parsing_does_and_repairs_the_rest() -> 
     assert LENIENT.keys() | REPAIRS.keys() == set(product(State, Kind))
     repairing = {action for repair in REPAIRS.values() for action in repair.actions}
     assert {action for action, _ in LENIENT.values()} | repairing == set(Action)
-    assert {repair.code for repair in REPAIRS.values()} - {None} <= REPAIR_SENTENCES.keys()
+    assert {repair.code for repair in REPAIRS.values()} - {None} <= TABLE["repair"].keys()
 
 
 TOKENS = [kind for kind in Kind if kind not in (Kind.INVALID, Kind.END_OF_INPUT)]
