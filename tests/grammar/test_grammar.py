@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
@@ -20,6 +20,7 @@ from harmony.format.header import KNOWN_CONTENT_TYPES
 from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN, SPECIAL_TOKENS
 from helpers.cases import CASES
 from helpers.headers import BAD, GOOD
+from helpers.sizes import examples
 from helpers.texts import STARTS, TEXTS
 
 # Unicode's property White_Space; Python's `isspace` holds for four control characters more.
@@ -225,7 +226,7 @@ def test_prompts_of_every_role(role: str, before: str) -> None:
 OPEN = st.sampled_from(["", "", "<|start|>user", "<|start|> tool\n", "<|start|>user:x", "<|start|>"])
 
 
-@settings(max_examples=2000)
+@examples(2000)
 @given(text=st.tuples(TEXTS, OPEN).map("".join))
 @example("<|start|>user:a.b<|message|><|end|>")
 @example("<|start|>to=x to=y<|message|><|end|>")

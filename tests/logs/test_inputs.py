@@ -19,7 +19,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
@@ -28,6 +28,7 @@ from harmony.logs.inputs import BLOCK, ROWS, Piece, Reader, Unreadable, expand, 
 from harmony.logs.places import Place, stamp_of
 from helpers.files import SUFFIXES, changed, joined, stored, table, write_table
 from helpers.paths import SAMPLE
+from helpers.sizes import examples
 
 LOG = SAMPLE.read_bytes()
 # Some megabytes of tokens, which take several blocks of zstd.
@@ -73,7 +74,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @example(texts=[b"{}\n" + b"x" * (SMALL_BLOCK - 3)], suffix=".jsonl", parts=1)  # no end, and no room for one
 @given(
     texts=st.lists(st.tuples(LINES, st.booleans()).map(lambda made: b"\n".join(made[0]) + b"\n" * made[1]), max_size=3),

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harmony import (
@@ -23,6 +23,7 @@ from harmony import (
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, MESSAGE, START
 from harmony.rendering import renderer
 from helpers.messages import fine_messages
+from helpers.sizes import examples
 from helpers.talk import conversation, message, talk
 
 NASTY = st.text(st.sampled_from('ab.:=tousrl \t\u00a0\u200b<|>{}"é日\U0001f600'), max_size=6)
@@ -77,7 +78,7 @@ def expected(one: Message, style: str) -> Message:
     return read
 
 
-@settings(max_examples=3000)
+@examples(3000)
 @given(one=messages(), style=st.sampled_from(["openai", "oss"]))
 @example(one=message("tool", name="tool"), style="openai")
 @example(one=message("tool", name="calculator"), style="openai")
@@ -109,7 +110,7 @@ def test_what_is_rendered_can_be_parsed_and_what_is_refused_cannot(
     assert result.complete
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(parts=st.lists(st.text(max_size=30), max_size=4), more=st.lists(fine_messages(), max_size=4))
 def test_conversations_can_be_parsed(
     parts: list[str], more: list[Message], engine: ModuleType, encoding: HarmonyEncoding
