@@ -351,9 +351,9 @@ def test_more_than_memory_was_asked_for() -> None:
     assert checked(one) == expected
 
 
-def test_calls_at_the_same_time() -> None:
+def test_calls_at_the_same_time(size: Size) -> None:
     chance = random.Random(11)
-    batches = [joined([stream(chance, None) for _ in range(300)]) for _ in range(8)]
+    batches = [joined([stream(chance, None) for _ in range(size(100, 300))]) for _ in range(8)]
 
     def parsed(number: int) -> list[dict[str, Any]]:
         tokens, offsets = batches[number % 8]

@@ -408,14 +408,11 @@ def test_stats(tmp_path: Path) -> None:
     assert max(map(len, tables.splitlines())) <= 100
 
 
-@pytest.mark.parametrize(
-    ("suffix", "begin"), [("png", b"\x89PNG\r\n"), ("SVG", b"<svg "), ("html", b"<!DOCTYPE html>")]
-)
-def test_stats_are_drawn(tmp_path: Path, suffix: str, begin: bytes) -> None:
-    picture = tmp_path / f"picture.{suffix}"
+def test_stats_are_drawn(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.SVG"
     done = harmony("stats", str(SAMPLE), "--plot", str(picture))
     assert (done.returncode, done.stderr) == (0, b"harmony: 40 records, 107 messages, 6,148 tokens\n")
-    assert picture.read_bytes().lstrip().startswith(begin)
+    assert picture.read_bytes().lstrip().startswith(b"<svg ")
     assert b"Tool calls" in done.stdout
 
 
