@@ -6,14 +6,13 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import iter_modules
 
 import pytest
 
 import harmony
+from helpers.modules import modules
 from helpers.paths import EXAMPLES, ROOT
 
 
@@ -38,14 +37,6 @@ def test_every_public_name_is_there() -> None:
     assert importlib.metadata.version("harmony-codec") == harmony.__version__
 
 
-def modules(folder: Path, prefix: str) -> Iterator[str]:
-    """The names of all modules of a package, compiled ones too."""
-    for found in iter_modules([str(folder)]):
-        yield prefix + found.name
-        if found.ispkg:
-            yield from modules(folder / found.name, f"{prefix}{found.name}.")
-
-
 #: Imports each module in a process that has none of ours; what is not ours is there, which takes most of the time.
 ALONE = """
 import importlib, os, sys
@@ -63,8 +54,7 @@ for name in sys.argv[1:]:
 
 
 def test_each_module_can_be_imported_alone() -> None:
-    (folder,) = harmony.__path__
-    names = [*modules(Path(folder), "harmony."), "harmony.grammar"]
+    names = modules()
     assert {"harmony.parsing.shared", "harmony.ray", "harmony.cli.commands", "harmony.format.machine"} < set(names)
     done = subprocess.run([sys.executable, "-c", ALONE, *names], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")

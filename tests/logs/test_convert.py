@@ -26,6 +26,7 @@ from harmony.logs.completions import Tally
 from harmony.logs.convert import Task, convert, count
 from harmony.logs.outputs import CannotResume
 from harmony.logs.records import Names
+from helpers.command import harmony
 from helpers.files import read_lines
 from helpers.paths import DATA, SAMPLE
 from helpers.sizes import Size
@@ -38,12 +39,6 @@ BAD = b'nope\n{"id":"none"}\n\n{"id":"\xff"}\n{"id":"bad","tokens":[1,"x"]}\n'
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "harmony", *arguments]
-
-
-def harmony(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
-    assert b"Traceback" not in done.stderr
-    return done
 
 
 def converted(
