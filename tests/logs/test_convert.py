@@ -437,7 +437,7 @@ def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path)
 @pytest.mark.parametrize("suffix", ["jsonl", "arrow"])
 def test_memory_does_not_grow_with_the_log(tmp_path: Path, suffix: str, size: Size) -> None:
     peaks = []
-    for repeated in size((400, 1_200), (400, 2_000)):
+    for repeated in size((200, 1_000), (400, 2_000)):
         log = write(tmp_path / "log.jsonl", SAMPLE.read_bytes() * repeated)
         arguments = command("parse", str(log), "-o", str(tmp_path / f"out.{suffix}"), "--workers", "2")
         process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)

@@ -107,7 +107,7 @@ def stream(draw: st.DrawFn, encoding: HarmonyEncoding) -> tuple[list[int], Role 
     return (tokens[:-1] if draw(st.booleans()) else tokens), role
 
 
-@examples(5000)
+@examples(5000, quick=300)
 @given(data=st.data())
 def test_well_formed_streams(
     data: st.DataObject, engines: list[ModuleType], encoding: HarmonyEncoding, openai_harmony: Any
@@ -133,7 +133,7 @@ TEXT = st.lists(
 ).map("".join)
 
 
-@examples(10_000)
+@examples(10_000, quick=500)
 @given(text=TEXT, seed=st.integers(0, 5))
 def test_encode_and_decode(text: str, seed: int, encoding: HarmonyEncoding, openai_harmony: Any) -> None:
     theirs = openai_harmony.encoding

@@ -75,7 +75,7 @@ def test_what_refuses_is_a_value_error_too() -> None:
     assert issubclass(RenderError, ValueError)
 
 
-@examples(2000)
+@examples(2000, quick=100)
 @given(data=conversations(), drop=st.booleans(), next_role=st.sampled_from(ROLES))
 def test_conversations(
     data: dict[str, Any], drop: bool, next_role: str, encoding: HarmonyEncoding, openai_harmony: Any
@@ -83,7 +83,7 @@ def test_conversations(
     assert_alike(data, encoding, openai_harmony, drop=drop, next_role=next_role)
 
 
-@examples(3000)
+@examples(3000, quick=150)
 @given(parameters=PARAMETERS)
 def test_parameters_of_tools(parameters: dict[str, Any], encoding: HarmonyEncoding, openai_harmony: Any) -> None:
     assert_alike(developer(parameters), encoding, openai_harmony)
