@@ -2,10 +2,6 @@
 
 import typing as _typing
 
-from harmony.checking.rules import lint as lint
-from harmony.checking.validation import Finding as Finding
-from harmony.checking.validation import is_valid as is_valid
-from harmony.checking.validation import validate as validate
 from harmony.encoding import HarmonyEncoding as HarmonyEncoding
 from harmony.encoding import HarmonyEncodingName as HarmonyEncodingName
 from harmony.encoding import load_harmony_encoding as load_harmony_encoding
@@ -75,14 +71,32 @@ __all__ = [
 
 if _typing.TYPE_CHECKING:
     from harmony import batch as batch
+    from harmony.checking.rules import lint as lint
+    from harmony.checking.validation import Finding as Finding
+    from harmony.checking.validation import is_valid as is_valid
+    from harmony.checking.validation import validate as validate
 else:
+    # The module of each name that is imported when it is first asked for: most programs never ask.
+    _LATE = {
+        "Finding": "harmony.checking.validation",
+        "batch": "harmony.batch",
+        "is_valid": "harmony.checking.validation",
+        "lint": "harmony.checking.rules",
+        "validate": "harmony.checking.validation",
+    }
 
     def __getattr__(name: str) -> object:
-        if name == "batch":  # needs pyarrow, which takes longer to load than all else here
-            from importlib import import_module
+        if name not in _LATE:
+            raise AttributeError(f"module 'harmony' has no attribute {name!r}")
+        from importlib import import_module
 
-            from harmony.runtime.locks import forks_wait
+        from harmony.runtime.locks import forks_wait
 
-            with forks_wait:
-                return import_module("harmony.batch")
-        raise AttributeError(f"module 'harmony' has no attribute {name!r}")
+        with forks_wait:
+            module = import_module(_LATE[name])
+        found = module if module.__name__ == f"harmony.{name}" else getattr(module, name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATE})

@@ -370,6 +370,12 @@ cdef class Whole:
 
 def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
           strict, bare=True, Py_ssize_t threads=1, elsewhere=None):
+    """The columns of many conversations.
+
+    `tokens` (uint32) holds all their tokens: conversation `i` from `offsets[i]` to `offsets[i + 1]` (int64), which
+    nobody but the caller checks. `roles[i]` is the index in GIVEN of the role that it is given, with ELSEWHERE beside
+    it where it is read from `elsewhere`. Where `bare`, a conversation without a message has a row all the same.
+    """
     cdef Reader reader
     cdef Whole whole
     cdef Py_ssize_t count = roles.shape[0], first = offsets[0], total = offsets[count] - first

@@ -284,6 +284,7 @@ cdef inline uint8_t signs(const int32_t *numbers, Py_ssize_t count) noexcept nog
 
 
 def validity(buffer):
+    """Which of some int32 are not negative, as Arrow has it: a bit each, the first the lowest; None where all are."""
     cdef const int32_t[::1] numbers = memoryview(buffer).cast("B").cast("i")
     cdef Py_ssize_t count = numbers.shape[0], place
     cdef bytes bits = PyBytes_FromStringAndSize(NULL, (count + 7) // 8)

@@ -61,7 +61,7 @@ class Action(IntEnum):
     LEAVE_OPEN = 6  # the input ends after `<|start|>role`, where the next turn is to be written
     # And for repairs:
     IMPLY_START = 7  # a message of the assistant begins without <|start|>
-    MEND_HEADER = 8  # as CLOSE_HEADER, of a header that is not legal
+    REPAIR_HEADER = 8  # as CLOSE_HEADER, of a header that is not legal
     GIVE_UP_HEADER = 9  # no <|message|> comes: what is no header is content, whose message ends here
     REPLACE = 10  # add U+FFFD to the content
     LEAVE_OUT = 11  # a token inside content that is none of it
@@ -110,7 +110,7 @@ LENIENT: Final[Table] = {
     (State.ODD_HEADER, Kind.TEXT): (Action.ADD_TO_HEADER, State.ODD_HEADER),
     (State.ODD_HEADER, Kind.CHANNEL): (Action.ADD_TO_HEADER, State.ODD_HEADER),
     (State.ODD_HEADER, Kind.CONSTRAIN): (Action.ADD_TO_HEADER, State.ODD_HEADER),
-    (State.ODD_HEADER, Kind.MESSAGE): (Action.MEND_HEADER, State.CONTENT),
+    (State.ODD_HEADER, Kind.MESSAGE): (Action.REPAIR_HEADER, State.CONTENT),
     (State.BARE_CONTENT, Kind.TEXT): (Action.ADD_TO_CONTENT, State.BARE_CONTENT),
     (State.BARE_CONTENT, Kind.STOP): (Action.CLOSE_MESSAGE, State.EXPECT_START),
     (State.BARE_CONTENT, Kind.END_OF_INPUT): (Action.CLOSE_MESSAGE, State.EXPECT_START),
@@ -147,7 +147,7 @@ REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
     (State.STRAY_TEXT, Kind.CONSTRAIN): Repair(
         "missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER, at_header=True
     ),
-    (State.STRAY_TEXT, Kind.MESSAGE): Repair("missing-start", (Action.MEND_HEADER,), State.CONTENT, at_header=True),
+    (State.STRAY_TEXT, Kind.MESSAGE): Repair("missing-start", (Action.REPAIR_HEADER,), State.CONTENT, at_header=True),
     (State.STRAY_TEXT, Kind.OTHER): Repair("misplaced-token", (Action.ADD_TO_HEADER,), State.STRAY_TEXT),
     (State.STRAY_TEXT, Kind.INVALID): Repair("replaced-token", (Action.ADD_TO_HEADER,), State.STRAY_TEXT),
     # Headers. `<|channel|>commentary to=assistant<|channel|>analysis<|message|>`: markers that no legal header has.

@@ -44,6 +44,10 @@ cdef uint8_t[256] ESCAPE_LENGTHS
 
 
 cdef class Ids:
+    """Ids()
+--
+
+Token ids, one completion behind the other: a buffer of uint32 that grows."""
     cdef uint32_t *ids
     cdef Py_ssize_t size, capacity
 
@@ -66,6 +70,7 @@ cdef class Ids:
         return 0
 
     def scan(self, const uint8_t[::1] written not None):
+        """Appends the integers of an array in JSON; False, and nothing appended, where it is not all uint32."""
         cdef Py_ssize_t length = written.shape[0]
         cdef const uint8_t *at = &written[0]
         cdef const uint8_t *end = at + length
@@ -99,6 +104,7 @@ cdef class Ids:
         return True
 
     def view(self):
+        """All ids, which must not grow any more."""
         return memoryview(<uint32_t[:self.size]>self.ids) if self.size else memoryview(b"").cast("I")
 
 
@@ -133,6 +139,10 @@ cdef inline const uint8_t *behind_space(const uint8_t *at, const uint8_t *end) n
 
 
 cdef class Writer:
+    """Writer(columns)
+--
+
+Writes the messages of a conversation as JSON, in their flat form."""
     cdef object columns
     cdef const int64_t[::1] rows, offsets
     cdef const int32_t[::1] role, name, recipient, channel, content_type
@@ -149,6 +159,7 @@ cdef class Writer:
         self.frames = {}
 
     def messages(self, Py_ssize_t index):
+        """The array of the messages of conversation `index`."""
         cdef Py_ssize_t row, size = 2, first = self.rows[index], stop = self.rows[index + 1]
         cdef char *out
         cdef bytes before, behind
@@ -219,7 +230,10 @@ cdef int load_escapes() except -1:
     cdef bytes text
     cdef int byte
     for byte in range(256):
-        text = msgspec.json.encode(chr(byte))[1:-1] if byte < 0x80 else bytes([byte])
+        text = bytes([byte])
+        if byte < 0x80:
+            text = msgspec.json.encode(chr(byte))
+            text = text[1:len(text) - 1]
         ESCAPE_LENGTHS[byte] = <uint8_t>len(text)
         memcpy(ESCAPES[byte], <const char *>text, len(text))
     return 0

@@ -28,6 +28,7 @@ cdef int LEVELS = DEEPEST if HAS_GIL else 0
 
 
 def is_small(list data):
+    """Whether data is certainly few finite values of JSON's types. Text counts by its length."""
     return left_of(MOST, <PyObject *>data, LEVELS) >= 0
 
 

@@ -36,7 +36,7 @@ from harmony.parsing.header_repair import (
     LOOSE_WORD,
     PIECE,
     Run,
-    mend_header,
+    repaired_header,
 )
 
 #: What a run begins with: an author, after `<|start|>`; nothing, where the caller gave the role; what can only be
@@ -64,10 +64,6 @@ BYTES: Final = bytes(
     1 if byte in b" \t\n\f\r" else 2 if byte == 0x0B or byte >= 0x7F or chr(byte) in OUTSIDE_NAMES else 0
     for byte in range(256)
 )
-
-#: A run of text in a header is looked at early when it has this many tokens, and again each time it has doubled. Text
-#: that turns out to be content takes less memory than a header.
-FIRST_LOOK: Final = 1 << 12
 
 # Where `<|start|>` is missing, so many tokens are looked at one by one: more than its first word mostly has.
 _FIRST_TOKENS: Final = 20
@@ -121,7 +117,7 @@ _WORD_END: Final = re.compile(f"[^{SPACE}]{A_SPACE}")
 _UNFINISHED: Final = re.compile(rf"{ESCAPED.pattern}{{1,3}}\Z")  # perhaps the beginning of a character
 
 
-class Mended(NamedTuple):
+class BareContent(NamedTuple):
     """What became of a header without `<|message|>`.
 
     `header` is None where there is no message. `content` are the bytes that belong to it, the first of them in the
@@ -245,37 +241,39 @@ def _may_start(word: str, slot: Slot, *, complete: bool) -> bool:
     return slot == "given" or _BECOMING.fullmatch(word) is not None  # any word may yet get a dot
 
 
-def content_of(tokens: Sequence[int], run: int, slot: Slot, given: Role | None) -> Mended:
+def content_of(tokens: Sequence[int], run: int, slot: Slot, given: Role | None) -> BareContent:
     """The header and the content that tokens hold whose last run `is_content`."""
     text = Run(tokens, run, len(tokens))
     return _split(tokens, run, slot, text, _sure(text.text, slot), given)
 
 
-def give_up(tokens: Sequence[int], run: int, slot: Slot, given: Role | None, ending: int) -> Mended:
+def give_up(tokens: Sequence[int], run: int, slot: Slot, given: Role | None, ending: int) -> BareContent:
     """What to make of a header that gets no `<|message|>`, but a token of the kind `ending`.
 
     What is no header for sure is content. Where there is none, a stop makes a message of a header that says something.
     """
     if slot == "stray" and is_blank(tokens):
-        return Mended(None, b"", 0, [Fault("white-space-between", 0)], nothing=True)
+        return BareContent(None, b"", 0, [Fault("white-space-between", 0)], nothing=True)
     if slot == "given" and not tokens and ending in (Kind.STOP, Kind.END_OF_TEXT):
-        return Mended(None, b"", 0, [Fault("extra-stop", 0, found=ENDINGS[ending])])
-    interrupted = Mended(None, b"", 0, [Fault("interrupted-header", len(tokens), found=ENDINGS[ending])])
+        return BareContent(None, b"", 0, [Fault("extra-stop", 0, found=ENDINGS[ending])])
+    interrupted = BareContent(None, b"", 0, [Fault("interrupted-header", len(tokens), found=ENDINGS[ending])])
     text = Run(tokens, run, len(tokens))
     offset = _sure(text.text, slot)
     if ending == Kind.END_OF_INPUT and _is_cut_header(text.text, offset, slot):
         return interrupted
     if not _SPACES.fullmatch(text.text, offset):
         return _split(tokens, run, slot, text, offset, given)
-    header, faults = mend_header(tokens, given, ENDINGS[ending], run, len(text.text))
+    header, faults = repaired_header(tokens, given, ENDINGS[ending], run, len(text.text))
     says_nothing = header.channel is None and header.recipient is None and header.content_type is None
     if ending == Kind.START and says_nothing and run == 0 and header.role is Role.ASSISTANT:
-        return Mended(None, b"", 0, [Fault("repeated-start", len(tokens))])
+        return BareContent(None, b"", 0, [Fault("repeated-start", len(tokens))])
     if says_nothing or ending not in (Kind.STOP, Kind.END_OF_TEXT):
         return interrupted
     if slot == "stray":
         faults.insert(0, Fault("missing-start", 0))
-    return Mended(header, b"", len(tokens), [*faults, Fault("missing-content", len(tokens), found=ENDINGS[ending])])
+    return BareContent(
+        header, b"", len(tokens), [*faults, Fault("missing-content", len(tokens), found=ENDINGS[ending])]
+    )
 
 
 def _sure(text: str, slot: Slot) -> int:
@@ -308,10 +306,10 @@ def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
     return before[-1] in " \t\n\f\r" and (addressed or becoming or rest.startswith("functions."))
 
 
-def _split(tokens: Sequence[int], run: int, slot: Slot, text: Run, offset: int, given: Role | None) -> Mended:
-    header, faults = mend_header(tokens, given, "text", run, offset)
+def _split(tokens: Sequence[int], run: int, slot: Slot, text: Run, offset: int, given: Role | None) -> BareContent:
+    header, faults = repaired_header(tokens, given, "text", run, offset)
     if slot == "stray" and offset:
         faults.insert(0, Fault("missing-start", 0))
     start = text.place(offset)
     faults.append(Fault("stray-text" if slot == "stray" and not offset else "missing-message", start))
-    return Mended(header, bytes(memoryview(text.data)[text.bytes_before(offset) :]), start, faults)
+    return BareContent(header, bytes(memoryview(text.data)[text.bytes_before(offset) :]), start, faults)

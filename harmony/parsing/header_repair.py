@@ -57,7 +57,7 @@ def left_out(before: bytes | bytearray) -> bytes:
     return REPLACEMENT if _HALF_MARKER.search(before[-LONGEST_MARKER:]) else b""
 
 
-def mend_header(
+def repaired_header(
     tokens: Sequence[int], given: Role | None, behind: str = "`<|message|>`", run: int | None = None, offset: int = 0
 ) -> tuple[Header, list[Fault]]:
     """What a broken header says, and the faults that were mended; their positions are indices of tokens.
@@ -136,7 +136,7 @@ class _Bag:
         self.markers: list[int] = []
 
     def read(self, tokens: Sequence[int], behind: str, run: int | None, offset: int) -> Header:
-        """What the tokens say, as in `mend_header`."""
+        """What the tokens say, as in `repaired_header`."""
         end = place = len(tokens)
         start = 0
         self.markers = [token for token in tokens[:run] if token in _MARKERS]

@@ -16,50 +16,33 @@ cdef inline int64_t token_id(object token) noexcept:
 
 
 cdef class Moves:
-    cdef bint _strict
     cdef const uint8_t *_moves
-    cdef str _unit
-    cdef int _state
-    cdef object _given
-    cdef bint _cut
-    cdef Py_ssize_t _position, _start, _header_start, _content_start, _run_start
-    cdef list _header_tokens
-    cdef object _header, _role, _channel, _recipient, _content_type
     cdef Content _content
+    cdef object _role, _channel, _recipient, _content_type
     cdef str _text
-    cdef object _delta
-    cdef list _content_tokens, _tokens, _messages, _spans, _segments, _diagnostics
+    cdef list _spans, _segments
+    # What `moves.py` and `repairs.py` read, and what they write too. `moves_py.py` says what each is.
+    cdef readonly bint _strict
+    cdef readonly int _state
+    cdef readonly str _unit
+    cdef readonly object _header
+    cdef public object _given, _delta
+    cdef public bint _cut
+    cdef public Py_ssize_t _position, _start, _header_start, _content_start, _run_start
+    cdef public list _header_tokens, _content_tokens, _tokens, _messages, _diagnostics
 
-    cdef int _begin(self, object given, bint strict) except -1
+    cdef int begin(self, object given, bint strict) except -1
     cdef int _run(self, object tokens) except -1
     cdef int _run_list(self, list tokens) except -1
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1
-    cdef int _act(self, int action, int kind, int64_t token, object integer, Py_ssize_t width) except -1
-    cdef int _take_text(self, str text) except -1
-    cdef int _add_text(self, str text) except -1
-    cdef object _end(self)
-    cdef int _imply_start(self) except -1
-    cdef int _close_header(self, Py_ssize_t width) except -1
-    cdef int _mend_header(self, Py_ssize_t width) except -1
-    cdef int _open_content(self, object header, Py_ssize_t start) except -1
-    cdef int _forget_header_tokens(self) except -1
-    cdef Py_ssize_t _place(self, object index) except -1
-    cdef int _remember_header(self, object header) except -1
-    cdef int _forget_header(self) except -1
-    cdef int _close_message(self, object end) except -1
-    cdef int _add_to_content(self, int64_t rank) except -1
-    cdef int _look_before(self, int kind) except -1
     cdef bint _is_short(self, int marker) except -1
-    cdef bint _look(self, int marker) except -1
-    cdef object _slot(self)
-    cdef int _open_bare_content(self, object mended) except -1
-    cdef int _add_bytes(self, bytes data) except -1
-    cdef int _look_again(self) except -1
-    cdef int _repair(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1
-    cdef int _give_up_header(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1
-    cdef int _reopen(self, object integer, Py_ssize_t width) except -1
-    cdef int _note_in_header(self, object faults) except -1
-    cdef int _note(self, list diagnostics) except -1
-    cdef int _refuse(self, object fault) except -1
-    cdef int _fail(self, object fault) except -1
+    cdef int act(self, int action, int kind, object token, Py_ssize_t width) except -1
+    cdef int _take_text(self, str text) except -1
+    cdef int add_text(self, str text) except -1
+    cdef int open_content(self, object header, Py_ssize_t start) except -1
+    cdef int forget_header_tokens(self) except -1
+    cdef int remember_header(self, object header) except -1
+    cdef int _forget_header(self) except -1
+    cdef int close_message(self, object end) except -1
+    cdef int _add_to_content(self, int64_t rank) except -1

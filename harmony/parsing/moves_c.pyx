@@ -1,6 +1,9 @@
 # cython: language_level=3, freethreading_compatible=True, auto_pickle=False
 # cython: embedsignature=True, embedsignature.format=clinic
-"""The automaton's moves, compiled: what `parser_c.pyx` is built on. The twin is `moves_py.py`.
+"""The automaton's moves, compiled: what `parser_c.pyx` is built on. The twin in Python is `moves_py.py`.
+
+It steps, runs and settles as its twin does. What is seldom done, `moves.py` and `repairs.py` do for both engines, by
+the fields and methods that `moves_c.pxd` shows to Python.
 
 Token bytes are copied straight from the vocabulary into one buffer, which is decoded once a message. Pointers into
 the vocabulary are followed only behind a check that the token is one of its ranks.
@@ -11,23 +14,21 @@ from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from harmony.parsing.content cimport all_bytes, append, append_rank, clear, last_bytes, settle, text_between
+from harmony.parsing.content cimport append, append_rank, clear, last_bytes, settle, text_between
 from harmony.runtime.memory cimport is_set, read_once, set
 
 cdef extern from "Python.h":
     # As it is declared in cpython.ref it would count the reference that the call itself holds.
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
 
-from itertools import islice
-
+from harmony.errors import Fault
 from harmony.format import machine, vocabulary
-from harmony.parsing.shared import characters, not_in_pair, placed, repaired
-from harmony.runtime.locks import Once, forks_wait
-from harmony.errors import Fault, quote
-from harmony.format.header import NO_HEADER as _NO_HEADER, open_role, read_header
-from harmony.messages.model import Role
-from harmony.results import ENDS, Segment, Span
+from harmony.format.header import NO_HEADER as _NO_HEADER, read_header
+from harmony.parsing import moves
+from harmony.parsing.shared import FIRST_LOOK as _FIRST_LOOK
 from harmony.parsing.tokens import as_id
+from harmony.results import ENDS, Segment, Span
+from harmony.runtime.locks import Once
 
 # The tables of `machine.py` and `vocabulary.py`, copied once so that they cost nothing to read.
 FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
@@ -39,32 +40,25 @@ cdef int CHANNEL = machine.Kind.CHANNEL
 cdef int CONSTRAIN = machine.Kind.CONSTRAIN
 cdef int MESSAGE = machine.Kind.MESSAGE
 cdef int INVALID = machine.Kind.INVALID
-cdef int END_OF_INPUT = machine.Kind.END_OF_INPUT
 cdef int EXPECT_START = machine.State.EXPECT_START
 cdef int HEADER = machine.State.HEADER
 cdef int STRAY_TEXT = machine.State.STRAY_TEXT
-cdef int BARE_CONTENT = machine.State.BARE_CONTENT
 cdef int OPEN_HEADER = machine.Action.OPEN_HEADER
 cdef int ADD_TO_HEADER = machine.Action.ADD_TO_HEADER
 cdef int CLOSE_HEADER = machine.Action.CLOSE_HEADER
 cdef int ADD_TO_CONTENT = machine.Action.ADD_TO_CONTENT
 cdef int CLOSE_MESSAGE = machine.Action.CLOSE_MESSAGE
-cdef int LEAVE_OPEN = machine.Action.LEAVE_OPEN
-cdef int IMPLY_START = machine.Action.IMPLY_START
-cdef int MEND_HEADER = machine.Action.MEND_HEADER
-cdef int GIVE_UP_HEADER = machine.Action.GIVE_UP_HEADER
-cdef int REPLACE = machine.Action.REPLACE
-cdef int LEAVE_OUT = machine.Action.LEAVE_OUT
-cdef int REOPEN = machine.Action.REOPEN
+cdef int REPAIR_HEADER = machine.Action.REPAIR_HEADER
 cdef int ILLEGAL = machine.ILLEGAL
 
 cdef dict ENDS_OF = ENDS
 cdef object NO_HEADER = _NO_HEADER
 cdef int KIND_COUNT = len(machine.Kind)
+cdef int STATE_COUNT = len(machine.State)
 cdef int LONGEST_WORD = 0
 cdef int WORDS_THAT_DECIDE = 0
 cdef Py_ssize_t LONG_RUN = 0
-cdef Py_ssize_t FIRST_LOOK = 0
+cdef Py_ssize_t FIRST_LOOK = _FIRST_LOOK
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
@@ -97,36 +91,30 @@ def _take_ranks():
 
 load_ranks = Once(_take_ranks)
 
-cdef object bare_content = None
-cdef object header_repair = None
+cdef object repairs = None
 cdef const uint8_t[::1] BYTES  # of `bare_content.py`
 cdef int lenient_is_loaded = 0
 
 cdef int load_lenient() except -1:
-    """Imports what lenient parsing alone needs: without it, a process starts a tenth sooner."""
     if not is_set(&lenient_is_loaded):
-        load_modules()
+        load_repairs()
     return 0
 
 
-def _take_modules():
-    global bare_content, header_repair, BYTES, LONG_RUN, FIRST_LOOK, LONGEST_WORD, WORDS_THAT_DECIDE
-    with forks_wait:
-        import harmony.parsing.bare_content
-        import harmony.parsing.header_repair
+def _take_repairs():
+    global repairs, BYTES, LONG_RUN, LONGEST_WORD, WORDS_THAT_DECIDE
+    loaded = moves.repairs()
     if not is_set(&lenient_is_loaded):
-        BYTES = harmony.parsing.bare_content.BYTES
-        LONG_RUN = harmony.parsing.bare_content.REMEMBERED_LENGTH
-        FIRST_LOOK = harmony.parsing.bare_content.FIRST_LOOK
-        LONGEST_WORD = harmony.parsing.bare_content.LONGEST_WORD
-        WORDS_THAT_DECIDE = harmony.parsing.bare_content.WORDS_THAT_DECIDE
-        header_repair = harmony.parsing.header_repair
-        bare_content = harmony.parsing.bare_content
+        BYTES = loaded.bare_content.BYTES
+        LONG_RUN = loaded.bare_content.REMEMBERED_LENGTH
+        LONGEST_WORD = loaded.bare_content.LONGEST_WORD
+        WORDS_THAT_DECIDE = loaded.bare_content.WORDS_THAT_DECIDE
+        repairs = loaded
         set(&lenient_is_loaded)
     return True
 
 
-load_modules = Once(_take_modules)
+load_repairs = Once(_take_repairs)
 
 
 cdef bint is_short(list tokens, Py_ssize_t start, int marker) except -1:
@@ -140,7 +128,7 @@ cdef bint is_short(list tokens, Py_ssize_t start, int marker) except -1:
     cdef bint in_word = False
     for index in range(start, len(tokens)):
         token = tokens[index]
-        if token >= FIRST_SPECIAL:
+        if not 0 <= token < FIRST_SPECIAL:
             return False
         for place in range(RANKS.offsets[token], RANKS.offsets[token + 1]):
             byte = BYTES[RANKS.data[place]]
@@ -175,12 +163,12 @@ cdef class Moves:
     """One input on its way through the automaton: its state, and what has been read so far."""
 
     def __cinit__(self, *_arguments, **_options):
-        self._begin(None, True)
+        self.begin(None, True)
 
     def __dealloc__(self):
         PyMem_Free(self._content.data)
 
-    cdef int _begin(self, object given, bint strict) except -1:
+    cdef int begin(self, object given, bint strict) except -1:
         load_vocabulary()
         if not strict:
             load_lenient()
@@ -271,140 +259,82 @@ cdef class Moves:
             kind = TEXT
         else:
             kind = KINDS[token - FIRST_SPECIAL]
-        if kind != TEXT and not self._strict and self._header_tokens:
-            self._look_before(kind)
+        if kind != TEXT and not self._strict and self._header_tokens and not self._is_short(kind):
+            repairs.look_before(self, kind)
         move = self._moves[self._state * KIND_COUNT + kind]
         action = move >> 4
         if move == ILLEGAL:
-            if not self._strict:
-                return self._repair(kind, token, integer, width)
-            self._refuse(machine.illegal(self._state, kind, self._position, vocabulary.load().describe(integer)))
-        elif action == ADD_TO_CONTENT:
+            moves.illegal(self, kind, integer, width)
+            return 0
+        if action == ADD_TO_CONTENT:
             self._add_to_content(token)
             self._content_tokens.append(integer)
         else:
-            self._act(action, kind, token, integer, width)
+            self.act(action, kind, integer, width)
         self._state = move & 15
         if kind == TEXT and self._header is None and not self._strict:
             size = len(self._header_tokens) - self._run_start
             if size >= FIRST_LOOK and size & (size - 1) == 0:
-                self._look(kind)
+                repairs.look(self, kind)
         return 0
 
-    cdef int _act(self, int action, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
-        """What a move does, or one of the things that a repair does."""
+    cdef bint _is_short(self, int marker) except -1:
+        """Whether the header's last text is too short to be content, which saves most looks at it."""
+        cdef Py_ssize_t size = len(self._header_tokens) - self._run_start
+        if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0) or size > LONG_RUN:
+            return False
+        return is_short(self._header_tokens, self._run_start, marker)
+
+    cdef int act(self, int action, int kind, object token, Py_ssize_t width) except -1:
+        """What a move does, other than to add to the content."""
         if action == ADD_TO_HEADER:
             self._header_tokens.append(token if kind != INVALID else vocabulary.NO_TOKEN)
             if kind == CHANNEL or kind == CONSTRAIN:
                 self._run_start = len(self._header_tokens)
         elif action == CLOSE_HEADER:
-            self._close_header(width)
+            try:
+                header = read_header(self._header_tokens, self._given)
+            except Fault as fault:
+                moves.illegal_header(self, fault, width)
+            else:
+                self.open_content(header, self._position + width)
         elif action == CLOSE_MESSAGE:
-            self._close_message(ENDS_OF.get(token))
+            self.close_message(ENDS_OF.get(token))
         elif action == OPEN_HEADER:
             self._start = self._position
             self._header_start = self._position + width
-        elif action == IMPLY_START:
-            self._imply_start()
-        elif action == MEND_HEADER:
-            self._mend_header(width)
-        elif action == GIVE_UP_HEADER:
-            self._give_up_header(kind, token, integer, width)
-        elif action == REOPEN:
-            self._reopen(integer, width)
-        elif action == REPLACE:
-            self._add_bytes(header_repair.REPLACEMENT)
-        elif action == LEAVE_OUT:
-            self._add_bytes(header_repair.left_out(last_bytes(&self._content, header_repair.LONGEST_MARKER)))
+        elif action == REPAIR_HEADER:
+            repairs.repair_header(self, width)
         return 0
 
     cdef int _take_text(self, str text) except -1:
         """Takes a piece of ordinary text, as a run of tokens would be taken."""
-        cdef Py_ssize_t start = 0
-        cdef Py_ssize_t size = 0 if self._strict else FIRST_LOOK
-        cdef Py_ssize_t stop
-        while self._header is None and 0 < size < len(text) - start:
-            stop = not_in_pair(text, start + size)
-            self._add_text(text[start:stop])
-            self._look(TEXT)
-            start, size = stop, 2 * size
-        return self._add_text(text[start:])
+        cdef bint is_long = self._header is None and not self._strict and len(text) > FIRST_LOOK
+        if is_long or self._moves[self._state * KIND_COUNT + TEXT] == ILLEGAL:
+            moves.take_text(self, text)
+            return 0
+        return self.add_text(text)
 
-    cdef int _add_text(self, str text) except -1:
-        cdef int move = self._moves[self._state * KIND_COUNT + TEXT]
-        if move == ILLEGAL:
-            if self._strict:
-                self._refuse(machine.illegal(self._state, TEXT, self._position, "the text " + quote(text)))
-            self._imply_start()
-            self._state = STRAY_TEXT
-            move = self._moves[self._state * KIND_COUNT + TEXT]
+    cdef int add_text(self, str text) except -1:
         data = vocabulary.encode_utf_8(text)
-        if move >> 4 == ADD_TO_CONTENT:
+        if is_adding(self):
             append(&self._content, data)
         else:
             self._header_tokens.extend(data.translate(vocabulary.load().byte_ranks))
         return 0
 
-    cdef object _end(self):
-        """Takes the end of the input; the role whose turn is next, where it ends in an open `<|start|>role`."""
-        cdef int move = self._moves[self._state * KIND_COUNT + END_OF_INPUT]
-        role = None
-        blank = self._state == STRAY_TEXT and bare_content.is_blank(self._header_tokens)
-        self._cut = self._cut or not (blank or self._state == EXPECT_START)
-        if move != ILLEGAL and move >> 4 == LEAVE_OPEN:
-            role = open_role(self._header_tokens, self._given)
-            if role is None:
-                move = ILLEGAL
-        if move == ILLEGAL:
-            if not self._strict:
-                self._repair(END_OF_INPUT, NO_ID, vocabulary.NO_TOKEN, 0)
-                return None
-            self._fail(machine.illegal(self._state, END_OF_INPUT, self._position, ""))
-        if move >> 4 == CLOSE_MESSAGE:
-            self._close_message(None)
-        self._state = move & 15
-        return role
-
-    cdef int _imply_start(self) except -1:
-        self._start = self._header_start = self._position
-        self._given = Role.ASSISTANT
-        return 0
-
-    cdef int _close_header(self, Py_ssize_t width) except -1:
-        try:
-            header = read_header(self._header_tokens, self._given)
-        except Fault as fault:
-            if not self._strict:
-                return self._mend_header(width)
-            fault.position = self._place(fault.position)
-            self._refuse(fault)
-        return self._open_content(header, self._position + width)
-
-    cdef int _mend_header(self, Py_ssize_t width) except -1:
-        if self._look(MESSAGE):
-            return self._repair(MESSAGE, vocabulary.MESSAGE, vocabulary.MESSAGE, width)
-        header, faults = header_repair.mend_header(self._header_tokens, self._given)
-        self._note_in_header(faults)
-        return self._open_content(header, self._position + width)
-
-    cdef int _open_content(self, object header, Py_ssize_t start) except -1:
-        self._remember_header(header)
+    cdef int open_content(self, object header, Py_ssize_t start) except -1:
+        self.remember_header(header)
         self._content_start = start
-        return self._forget_header_tokens()
+        return self.forget_header_tokens()
 
-    cdef int _forget_header_tokens(self) except -1:
+    cdef int forget_header_tokens(self) except -1:
         self._given = None
         self._header_tokens = []
         self._run_start = 0
         return 0
 
-    cdef Py_ssize_t _place(self, object index) except -1:
-        """The position of the token at an index of the open header."""
-        if self._unit == "character":
-            return self._header_start + characters(islice(self._header_tokens, index))
-        return self._header_start + (len(self._header_tokens) if index is None else index)
-
-    cdef int _remember_header(self, object header) except -1:
+    cdef int remember_header(self, object header) except -1:
         self._header = header
         self._role = header.role
         self._channel = header.channel
@@ -416,7 +346,7 @@ cdef class Moves:
         self._header = self._role = self._channel = self._recipient = self._content_type = None
         return 0
 
-    cdef int _close_message(self, object end) except -1:
+    cdef int close_message(self, object end) except -1:
         if self._header is NO_HEADER and self._content.size == 0:  # a second `<|message|>` that nothing followed
             return self._forget_header()
         if self._spans is None:
@@ -452,117 +382,53 @@ cdef class Moves:
         self._delta = settle(&self._content, False)
         return 0
 
-    # --- lenient parsing
+    # --- what `moves.py` and `repairs.py` ask for, by the names that the twin has
 
-    cdef int _look_before(self, int kind) except -1:
-        """Opens the content that a header's text turns out to be, now that a marker has ended it."""
-        if kind == CHANNEL or kind == CONSTRAIN or (kind == MESSAGE and self._state == STRAY_TEXT):
-            if not self._is_short(kind):
-                self._look(kind)
-        return 0
+    def _begin(self, given, bint strict):
+        self.begin(given, strict)
 
-    cdef int _look_again(self) except -1:
-        """The same while text comes in, where its last token may have decided it."""
-        if self._header is None and not self._strict and self._header_tokens and not self._is_short(TEXT):
-            if bare_content.may_decide(self._header_tokens, self._run_start, self._slot()):
-                self._look(TEXT)
-        return 0
+    def _act(self, int action, int kind, token, Py_ssize_t width):
+        """What a move does, other than to add to the content."""
+        self.act(action, kind, token, width)
 
-    cdef bint _is_short(self, int marker) except -1:
-        """Whether the header's last text is too short to be content; by far the most are."""
-        cdef Py_ssize_t size = len(self._header_tokens) - self._run_start
-        if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0) or size > LONG_RUN:
-            return False
-        return is_short(self._header_tokens, self._run_start, marker)
+    def _add_text(self, str text not None):
+        self.add_text(text)
 
-    cdef bint _look(self, int marker) except -1:
-        """Opens content whose `<|message|>` is missing, if the header's last text is that; whether it is."""
-        if len(self._header_tokens) == self._run_start:
-            return False
-        slot = self._slot()
-        if not bare_content.is_content(self._header_tokens, self._run_start, slot, marker):
-            return False
-        self._open_bare_content(bare_content.content_of(self._header_tokens, self._run_start, slot, self._given))
-        return True
+    def _open_content(self, header, Py_ssize_t start):
+        self.open_content(header, start)
 
-    cdef object _slot(self):
-        return bare_content.slot_of(
-            self._header_tokens, self._run_start, self._given, stray=self._state == STRAY_TEXT
-        )
+    def _forget_header_tokens(self):
+        self.forget_header_tokens()
 
-    cdef int _open_bare_content(self, object mended) except -1:
-        self._note_in_header(mended.faults)
-        self._open_content(mended.header, self._place(mended.start))
-        self._state = BARE_CONTENT
-        return self._add_bytes(mended.content)
+    def _remember_header(self, header):
+        self.remember_header(header)
 
-    cdef int _add_bytes(self, bytes data) except -1:
+    def _close_message(self, end):
+        self.close_message(end)
+
+    def _enter(self, int state):
+        if not 0 <= state < STATE_COUNT:
+            raise ValueError(f"Expected a state below {STATE_COUNT}, got {state}")
+        self._state = state
+
+    def _add_bytes(self, bytes data not None):
         append(&self._content, data)
         if self._spans is None:
             self._content_tokens.extend(data.translate(vocabulary.load().byte_ranks))
-        return 0
 
-    cdef int _repair(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
-        """Takes a token that may not stand here; the end of the input is such a token too."""
-        repair = machine.REPAIRS[self._state, kind]
-        if repair.code is not None:
-            place = self._header_start if repair.at_header else self._position
-            self._note([repaired(repair.code, place, integer)])
-        for action in repair.actions:
-            self._act(action, kind, token, integer, width)
-        self._state = repair.after
-        return 0
+    def _last_bytes(self, Py_ssize_t most):
+        """The last bytes of the content, at most this many."""
+        return last_bytes(&self._content, most)
 
-    cdef int _give_up_header(self, int kind, int64_t token, object integer, Py_ssize_t width) except -1:
-        """Ends a header that gets no `<|message|>`. Where there was content behind it, the token ends that."""
-        cdef int move
-        mended = bare_content.give_up(self._header_tokens, self._run_start, self._slot(), self._given, kind)
-        if mended.header is not None:
-            self._open_bare_content(mended)
-        else:
-            self._note_in_header(mended.faults)
-            self._forget_header_tokens()
-            if not mended.nothing:
-                return 0
-            self._state = EXPECT_START
-        move = self._moves[self._state * KIND_COUNT + kind]
-        if move == ILLEGAL:
-            self._repair(kind, token, integer, width)
-        elif move >> 4 == CLOSE_MESSAGE:
-            self._close_message(ENDS_OF.get(token))
-        return 0
+    def _held(self):
+        """The bytes of the content, and the number of those that a delta has given."""
+        return last_bytes(&self._content, self._content.size), self._content.settled
 
-    cdef int _reopen(self, object integer, Py_ssize_t width) except -1:
-        cdef bint bare = self._state == BARE_CONTENT
-        cdef bint blank = self._content.size <= header_repair.MOST_BLANK_BYTES and not all_bytes(&self._content).strip()
-        header = self._header if bare else NO_HEADER
-        code = "late-message" if bare else "repeated-message" if blank else "second-message"
-        self._note([repaired(code, self._position, integer)])
-        if not blank:
-            self._close_message(None)
-            self._start = self._position
-            self._remember_header(header)
-            self._content_start = self._position + width
-        return 0
-
-    cdef int _note_in_header(self, object faults) except -1:
-        """Remembers what was mended in the open header."""
-        return self._note(placed(faults, self._header_tokens, self._header_start, self._unit))
-
-    cdef int _note(self, list diagnostics) except -1:
-        self._diagnostics += diagnostics
-        return 0
-
-    cdef int _refuse(self, object fault) except -1:
-        """Raises for a token that may not stand here. A header that holds one is given up; content stays open."""
-        if self._header is None:
-            self._state = EXPECT_START
-            self._forget_header_tokens()
-        return self._fail(fault)
-
-    cdef int _fail(self, object fault) except -1:
-        raise fault.error(unit=self._unit, messages=self._messages) from None
+    def _hold(self, bytes content not None, Py_ssize_t settled):
+        clear(&self._content)
+        append(&self._content, content)
+        self._content.settled = min(max(settled, 0), self._content.size)
 
 
-cdef inline bint is_adding(Moves moves):
-    return moves._moves[moves._state * KIND_COUNT + TEXT] >> 4 == ADD_TO_CONTENT
+cdef inline bint is_adding(Moves each):
+    return each._moves[each._state * KIND_COUNT + TEXT] >> 4 == ADD_TO_CONTENT

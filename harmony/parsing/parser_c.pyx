@@ -8,16 +8,33 @@ from harmony.parsing.content cimport all_bytes, append, append_rank, settle, tex
 from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, token_id
 
 from harmony.format import machine, vocabulary
-from harmony.parsing.shared import POSITION, SavedParser, check_encoding, markers_in, new_parser, state_data
+from harmony.parsing.moves import end, repairs, restore, save
+from harmony.parsing.shared import POSITION, check_encoding, markers_in, new_parser, state_data
 from harmony.messages.model import as_role
 from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot
 from harmony.parsing.tokens import as_id, as_sequence
 
 cdef int EXPECT_START = machine.State.EXPECT_START
+cdef int TEXT = machine.Kind.TEXT
 
 
 cdef class StreamableParser(Moves):
-    """Parses the tokens of a completion as they come, one at a time or some at a time."""
+    """StreamableParser(encoding, role, *, strict=True)
+--
+
+Parses the tokens of a completion as they come, one at a time or some at a time.
+
+    `role` is the role of the first message, whose `<|start|>role` is in the prompt; None where the tokens begin with
+    a `<|start|>` of their own.
+
+    A token that may not stand where it stands raises HarmonyError. In content it is left out, and the content stays
+    open; a header with such a token is given up, and the next token has to be `<|start|>`. With `strict=False` no
+    token raises it: what is wrong is repaired, and told in `diagnostics`. Text that may yet become part of a header is
+    held back until it is known what it is, at the latest by `process_eos`; what was given as a delta stays.
+
+    A token that is no integer is a TypeError. The class may be subclassed, pickled and copied, in mid-stream too; both
+    engines read each other's pickles. One thread at a time may feed a parser.
+    """
 
     cdef object __weakref__
 
@@ -25,7 +42,7 @@ cdef class StreamableParser(Moves):
         check_encoding(encoding)
         given = as_role(role)
         with cython.critical_section(self):  # another thread may be using it
-            self._begin(given, strict)
+            self.begin(given, strict)
 
     # --- input
 
@@ -47,7 +64,11 @@ cdef class StreamableParser(Moves):
 
     @cython.critical_section
     def process_many(self, tokens):
-        """Takes several tokens as one step; returns what they added, message by message, in order."""
+        """Takes several tokens as one step; returns what they added, message by message, in order.
+
+        Where one of them raises, those after it are not taken; what came before it is in `messages` and
+        `current_content`.
+        """
         sequence = as_sequence(tokens)
         cdef list segments = []
         self._segments = segments
@@ -68,7 +89,7 @@ cdef class StreamableParser(Moves):
     def process_eos(self):
         """Takes the end of the input, which ends a message that has no stop; returns the parser itself."""
         self._delta = None
-        self._end()
+        end(self)
         return self
 
     # --- what has been read
@@ -76,7 +97,10 @@ cdef class StreamableParser(Moves):
     @property
     @cython.critical_section
     def messages(self):
-        """The messages that are finished; not to be changed."""
+        """The messages that are finished; not to be changed.
+
+        A list that was read stays as it is: where somebody still has it, the end of the next message copies it.
+        """
         return self._messages
 
     @property
@@ -88,7 +112,11 @@ cdef class StreamableParser(Moves):
     @property
     @cython.critical_section
     def diagnostics(self):
-        """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises."""
+        """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises.
+
+        They are in the order in which they were found, which is not always that of their positions. As `tokens`, they
+        are read-only, and made without a copy.
+        """
         return Snapshot(self._diagnostics, len(self._diagnostics))
 
     @property
@@ -145,77 +173,51 @@ cdef class StreamableParser(Moves):
     @property
     @cython.critical_section
     def last_content_delta(self):
-        """The text that the last step added to the content; None where it added none."""
+        """The text that the last step added to the content; None where it added none.
+
+        After a step of several tokens it is that of its last segment.
+        A token that ends within a character adds up to that character. What is left of one at the stop is added,
+        as U+FFFD, by the stop: the deltas of a message join to its content.
+        """
         return self._delta
 
     # --- copies
 
     @cython.critical_section
     def __reduce__(self):
-        saved = SavedParser(
-            strict=self._strict,
-            state=self._state,
-            given=self._given,
-            position=self._position,
-            header_start=self._header_start,
-            header_tokens=self._header_tokens[:],
-            header=self._header,
-            content=all_bytes(&self._content),
-            content_tokens=self._content_tokens[:],
-            settled=self._content.settled,
-            delta=self._delta,
-            tokens=self._tokens[:],
-            messages=self._messages[:],
-            run_start=self._run_start,
-            cut=self._cut,
-            diagnostics=self._diagnostics[:],
-        )
         subclass = None if type(self) is StreamableParser else type(self)
-        return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
+        return new_parser, (subclass,), (save(self), getattr(self, "__dict__", {}))
 
     def __setstate__(self, state):
-        saved = SavedParser.checked(state[0])
         with cython.critical_section(self):  # as in `__init__`
-            self._restore(saved)
+            restore(self, state[0])
         for name, value in state[1].items():
             setattr(self, name, value)
 
-    cdef int _restore(self, saved) except -1:
-        self._begin(saved.given, saved.strict)
-        self._state = saved.state
-        self._position = saved.position
-        self._header_start = saved.header_start
-        self._header_tokens = saved.header_tokens
-        if saved.header is not None:
-            self._remember_header(saved.header)
-        append(&self._content, saved.content)
-        self._content_tokens = saved.content_tokens
-        self._content.settled = saved.settled
-        self._delta = saved.delta
-        self._tokens = saved.tokens
-        self._messages = saved.messages
-        self._run_start = saved.run_start
-        self._cut = saved.cut
-        self._diagnostics = saved.diagnostics
+    cdef int _look_again(self) except -1:
+        """Opens content whose `<|message|>` is missing, where the last token has decided that the text is content."""
+        if self._header is None and not self._strict and self._header_tokens and not self._is_short(TEXT):
+            repairs().look_again(self)
         return 0
 
 
 cdef StreamableParser whole_input(object role, bint strict):
     cdef StreamableParser parser = StreamableParser.__new__(StreamableParser)
     if role is not None or not strict:
-        parser._begin(as_role(role), strict)
+        parser.begin(as_role(role), strict)
     parser._spans = []
     return parser
 
 
 cdef object result(StreamableParser parser):
-    next_role = parser._end()
+    next_role = end(parser) if parser._state != EXPECT_START else None
     if parser._diagnostics:
         parser._diagnostics.sort(key=POSITION)
     return ParseResult(parser._messages, parser._diagnostics, parser._spans, not parser._cut, next_role)
 
 
 def parse(tokens, role, *, strict):
+    """All that the tokens of one input hold; `HarmonyEncoding.parse` says the rest."""
     sequence = as_sequence(tokens)
     cdef StreamableParser parser = whole_input(role, strict)
     parser._run(sequence)
@@ -223,6 +225,7 @@ def parse(tokens, role, *, strict):
 
 
 def parse_text(text, role, *, strict, stripped=False):
+    """All that one rendered text holds; `HarmonyEncoding.parse_text` says the rest."""
     cdef StreamableParser parser = whole_input(role, strict)
     parser._unit = "character"
     for start, stop, token in markers_in(text, stripped=stripped):
@@ -238,6 +241,7 @@ def parse_text(text, role, *, strict, stripped=False):
 
 
 def decode_bytes(tokens):
+    """The bytes of tokens, joined; a special token's are its written form. Raises HarmonyError for an unknown id."""
     cdef StreamableParser buffer = StreamableParser.__new__(StreamableParser)
     cdef int64_t rank
     for position, token in enumerate(as_sequence(tokens)):

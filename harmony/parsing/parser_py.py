@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harmony.errors import Diagnostic
 from harmony.format import machine, vocabulary
 from harmony.messages.model import Message, Role, as_role
+from harmony.parsing.moves import end, repairs, restore, save
 from harmony.parsing.moves_py import Moves
 from harmony.parsing.shared import POSITION, Encoding, SavedParser, check_encoding, markers_in, new_parser, state_data
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
@@ -53,7 +54,7 @@ class StreamableParser(Moves):
         try:
             self._step(token, 1)
             if not self._strict and self._delta is None:
-                self._look_again()
+                repairs().look_again(self)
                 self._delta = self._settle(final=False)
         finally:
             self._position += 1
@@ -73,7 +74,8 @@ class StreamableParser(Moves):
             self._run(sequence)
         finally:
             self._segments = None
-            self._look_again()
+            if not self._strict:
+                repairs().look_again(self)
             if (header := self._header) is not None and (delta := self._settle(final=False)) is not None:
                 segments.append(Segment(header.channel, header.recipient, header.role, delta, None))
                 self._delta = delta
@@ -82,7 +84,7 @@ class StreamableParser(Moves):
     def process_eos(self) -> Self:
         """Takes the end of the input, which ends a message that has no stop; returns the parser itself."""
         self._delta = None
-        self._end()
+        end(self)
         return self
 
     # --- what has been read
@@ -166,44 +168,11 @@ class StreamableParser(Moves):
     # --- copies
 
     def __reduce__(self) -> tuple[Any, ...]:
-        saved = SavedParser(
-            strict=self._strict,
-            state=self._state,
-            given=self._given,
-            position=self._position,
-            header_start=self._header_start,
-            header_tokens=self._header_tokens[:],
-            header=self._header,
-            content=bytes(self._content),
-            content_tokens=self._content_tokens[:],
-            settled=self._settled,
-            delta=self._delta,
-            tokens=self._tokens[:],
-            messages=self._messages[:],
-            run_start=self._run_start,
-            cut=self._cut,
-            diagnostics=self._diagnostics[:],
-        )
         subclass = None if type(self) is StreamableParser else type(self)
-        return new_parser, (subclass,), (saved, getattr(self, "__dict__", {}))
+        return new_parser, (subclass,), (save(self), getattr(self, "__dict__", {}))
 
     def __setstate__(self, state: tuple[SavedParser, dict[str, Any]]) -> None:
-        saved = SavedParser.checked(state[0])
-        self._begin(saved.given, strict=saved.strict)
-        self._state = saved.state
-        self._position = saved.position
-        self._header_start = saved.header_start
-        self._header_tokens = saved.header_tokens
-        self._header = saved.header
-        self._content = bytearray(saved.content)
-        self._content_tokens = saved.content_tokens
-        self._settled = saved.settled
-        self._delta = saved.delta
-        self._tokens = saved.tokens
-        self._messages = saved.messages
-        self._run_start = saved.run_start
-        self._cut = saved.cut
-        self._diagnostics = saved.diagnostics
+        restore(self, state[0])
         for name, value in state[1].items():
             setattr(self, name, value)
 
@@ -216,7 +185,7 @@ def _whole_input(role: Role | str | None, strict: bool) -> StreamableParser:
 
 
 def _result(parser: StreamableParser) -> ParseResult:
-    next_role = parser._end()
+    next_role = end(parser)
     parser._diagnostics.sort(key=POSITION)
     return ParseResult(parser._messages, parser._diagnostics, parser._spans or [], not parser._cut, next_role)
 

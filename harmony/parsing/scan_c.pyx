@@ -22,19 +22,20 @@ cdef bytes MESSAGE_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE].encode()
 cdef tuple STOP_TEXTS = tuple([vocabulary.SPECIAL_TEXTS[token].encode() for token in vocabulary.STOPS])
 
 
-def as_buffer(sequence):
-    if isinstance(sequence, memoryview):
-        return sequence
-    cdef list tokens = sequence if type(sequence) is list else list(sequence)
-    buffer = array("I", bytes(4 * len(tokens)))
+def as_buffer(tokens):
+    """Token ids as a buffer of uint32, in which all integers that are no ids are the same. TypeError for no integer."""
+    if isinstance(tokens, memoryview):
+        return tokens
+    cdef list items = tokens if type(tokens) is list else list(tokens)
+    buffer = array("I", bytes(4 * len(items)))
     cdef uint32_t[::1] ids = buffer
     cdef Py_ssize_t place
     cdef int overflow
     cdef int64_t number
     for place in range(ids.shape[0]):
-        token = tokens[place]
+        token = items[place]
         if type(token) is not int:  # whose `__index__` may change the list
-            return as_buffer([as_id(token, place) for place, token in enumerate(tokens.copy())])
+            return as_buffer([as_id(token, place) for place, token in enumerate(items.copy())])
         number = PyLong_AsLongLongAndOverflow(token, &overflow)
         ids[place] = <uint32_t>number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
     return memoryview(buffer)
@@ -55,12 +56,18 @@ cdef inline Py_ssize_t special_from(
 
 
 def next_special(const uint32_t[::1] tokens, Py_ssize_t place):
+    """The index of the first token from a place on that is no byte-pair rank; the number of tokens if all are."""
     cdef uint32_t found
     cdef Py_ssize_t size = tokens.shape[0]
     return special_from(&tokens[0] if size else NULL, size, place, &found)
 
 
 def skip_tokens(const uint32_t[::1] tokens, first, others):
+    """The index behind the whole messages that the tokens begin with, or -1 where there is a fault.
+
+    It is their number, or what follows is a header without an end. `first` is for the header of a completion's first
+    message, and None where that is like the others.
+    """
     cdef Py_ssize_t size = tokens.shape[0], at = 0, end, stop, place
     cdef const uint32_t *begin = &tokens[0] if size else NULL
     cdef uint32_t found = 0
@@ -110,6 +117,7 @@ cdef Py_ssize_t stop_at(const char *text, Py_ssize_t size, Py_ssize_t at):
 
 
 def skip_text(bytes text, first, others):
+    """As `skip_tokens`, of rendered text in UTF-8: the offset behind its whole messages, or -1."""
     cdef const char *data = text
     cdef Py_ssize_t size = len(text), at = 0, end, width = 0
     cdef bint is_first = first is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import Annotated, Any, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 import msgspec
 
@@ -19,8 +19,15 @@ from harmony.messages.model import Message, Role
 from harmony.results import STREAM_STATES, Snapshot
 from harmony.runtime.locks import forks_wait
 
+if TYPE_CHECKING:
+    from harmony.parsing.moves_py import Moves
+
 #: By what the diagnostics of a whole input are sorted.
 POSITION: Final = attrgetter("position")
+
+#: A run of text in a header is looked at early when it has this many tokens, and again each time it has doubled. Text
+#: that turns out to be content takes less memory than a header.
+FIRST_LOOK: Final = 1 << 12
 
 
 class Encoding(Protocol):
@@ -48,14 +55,21 @@ def characters(tokens: Iterable[int]) -> int:
 
 
 def placed(faults: Sequence[Fault], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
-    """The diagnostics of what was mended in a header of these tokens, which begins at the position `start`."""
+    """The diagnostics of what was repaired in a header of these tokens, which begins at the position `start`."""
     places = {fault.position or 0: fault.position or 0 for fault in faults}
     if unit == "character":
         rest, before, taken = iter(tokens), 0, 0
-        for place in sorted(places):
-            before += characters(islice(rest, place - taken))
-            places[place], taken = before, place
+        for index in sorted(places):
+            before += characters(islice(rest, index - taken))
+            places[index], taken = before, index
     return [fault.diagnostic(start + places[fault.position or 0]) for fault in faults]
+
+
+def place(moves: Moves, index: int | None) -> int:
+    """The position of the token at an index of the open header; where that is None, of what comes behind it."""
+    if moves._unit == "character":
+        return moves._header_start + characters(islice(moves._header_tokens, index))
+    return moves._header_start + (len(moves._header_tokens) if index is None else index)
 
 
 def markers_in(text: str, *, stripped: bool) -> Iterator[tuple[int, int, int]]:

@@ -1,0 +1,176 @@
+"""What lenient parsing does where an input is not well-formed, once for both engines.
+
+An engine comes here with a token that has no move, with a header that cannot be read, and with text in a header that
+may be content. What is done about a token stands in `machine.REPAIRS`; what the words of a broken header say, in
+`header_repair.py`; and which text of a header is content whose `<|message|>` is missing, in `bare_content.py`. Here
+these are carried out, on the fields and methods that both engines have by the same names (`moves_py.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from harmony.errors import Fault
+from harmony.format import machine, vocabulary
+from harmony.format.header import NO_HEADER
+from harmony.format.machine import Action, Kind, State
+from harmony.messages.model import Role
+from harmony.parsing import bare_content, header_repair
+from harmony.parsing.bare_content import is_blank as is_blank
+from harmony.parsing.shared import FIRST_LOOK, not_in_pair, place, placed, repaired
+from harmony.results import ENDS
+
+if TYPE_CHECKING:
+    from harmony.parsing.moves_py import Moves
+
+_KIND_COUNT: Final = len(Kind)
+_TABLE: Final = machine.MOVES[False]
+
+
+# --- a token that has no move
+
+
+def repair(moves: Moves, kind: int, token: int, width: int) -> None:
+    """Takes a token that may not stand here; the end of the input is such a token too."""
+    found = machine.REPAIRS[State(moves._state), Kind(kind)]
+    if found.code is not None:
+        position = moves._header_start if found.at_header else moves._position
+        moves._diagnostics.append(repaired(found.code, position, token))
+    for action in found.actions:
+        _act(moves, action, kind, token, width)
+    moves._enter(found.after)
+
+
+def _act(moves: Moves, action: Action, kind: int, token: int, width: int) -> None:
+    """One of the things that a repair does; what well-formed input does too, the engine does."""
+    match action:
+        case Action.IMPLY_START:
+            begin_without_start(moves)
+        case Action.REPAIR_HEADER:
+            repair_header(moves, width)
+        case Action.GIVE_UP_HEADER:
+            _give_up_header(moves, kind, token, width)
+        case Action.REOPEN:
+            _reopen(moves, token, width)
+        case Action.REPLACE:
+            moves._add_bytes(header_repair.REPLACEMENT)
+        case Action.LEAVE_OUT:
+            moves._add_bytes(header_repair.left_out(moves._last_bytes(header_repair.LONGEST_MARKER)))
+        case _:
+            moves._act(action, kind, token, width)
+
+
+def begin_without_start(moves: Moves) -> None:
+    """Begins a message of the assistant here, whose `<|start|>` is missing."""
+    moves._start = moves._header_start = moves._position
+    moves._given = Role.ASSISTANT
+
+
+def repair_header(moves: Moves, width: int) -> None:
+    """Opens the content behind a header that is not legal, with what the header most likely says."""
+    if look(moves, Kind.MESSAGE):
+        repair(moves, Kind.MESSAGE, vocabulary.MESSAGE, width)
+        return
+    header, faults = header_repair.repaired_header(moves._header_tokens, moves._given)
+    _note_in_header(moves, faults)
+    moves._open_content(header, moves._position + width)
+
+
+def _give_up_header(moves: Moves, kind: int, token: int, width: int) -> None:
+    """Ends a header that gets no `<|message|>`. Where there was content behind it, the token ends that."""
+    tokens, run, slot = moves._header_tokens, moves._run_start, _slot(moves)
+    found = bare_content.give_up(tokens, run, slot, moves._given, kind)
+    if found.header is not None:
+        _open_bare_content(moves, found)
+    else:
+        _note_in_header(moves, found.faults)
+        moves._forget_header_tokens()
+        if not found.nothing:
+            return
+        moves._enter(State.EXPECT_START)
+    move = _TABLE[moves._state * _KIND_COUNT + kind]
+    if move == machine.ILLEGAL:
+        repair(moves, kind, token, width)
+    elif move >> 4 == Action.CLOSE_MESSAGE:
+        moves._close_message(ENDS.get(token))
+
+
+def _reopen(moves: Moves, token: int, width: int) -> None:
+    """Takes a `<|message|>` inside content: it ends the message, unless nothing but white space stands before it."""
+    header = moves._header
+    assert header is not None
+    bare = moves._state == State.BARE_CONTENT
+    last = moves._last_bytes(header_repair.MOST_BLANK_BYTES + 1)
+    blank = len(last) <= header_repair.MOST_BLANK_BYTES and not last.strip()
+    code = "late-message" if bare else "repeated-message" if blank else "second-message"
+    moves._diagnostics.append(repaired(code, moves._position, token))
+    if not blank:
+        moves._close_message(None)
+        moves._start = moves._position
+        moves._remember_header(header if bare else NO_HEADER)
+        moves._content_start = moves._position + width
+
+
+# --- text of a header: is it still a header?
+
+
+def look_before(moves: Moves, kind: int) -> None:
+    """Opens the content that a header's text turns out to be, now that a marker of this kind has ended it.
+
+    Before `<|message|>` only where `<|start|>` is missing; elsewhere the header is read first, and may be legal.
+    """
+    if kind in (Kind.CHANNEL, Kind.CONSTRAIN) or (kind == Kind.MESSAGE and moves._state == State.STRAY_TEXT):
+        look(moves, kind)
+
+
+def look_again(moves: Moves) -> None:
+    """The same while text comes in, where its last token may have decided it."""
+    waiting = moves._header is None and not moves._strict and moves._header_tokens
+    if waiting and bare_content.may_decide(moves._header_tokens, moves._run_start, _slot(moves)):
+        look(moves, Kind.TEXT)
+
+
+def look(moves: Moves, marker: int) -> bool:
+    """Opens content whose `<|message|>` is missing, if the header's last text is that; whether it is.
+
+    `marker` is the kind of the marker that has ended the text, or Kind.TEXT where the text may go on.
+    """
+    tokens, run, slot = moves._header_tokens, moves._run_start, _slot(moves)
+    if len(tokens) == run or not bare_content.is_content(tokens, run, slot, marker):
+        return False
+    _open_bare_content(moves, bare_content.content_of(tokens, run, slot, moves._given))
+    return True
+
+
+def take_header_text(moves: Moves, text: str) -> str:
+    """Takes the text of a header in pieces, each twice as long as the one before; what is left of it comes back.
+
+    After each piece it is asked whether the text is content: that takes less memory than a header.
+    """
+    size = FIRST_LOOK
+    start = 0
+    while moves._header is None and size < len(text) - start:
+        stop = not_in_pair(text, start + size)
+        moves._add_text(text[start:stop])
+        look(moves, Kind.TEXT)
+        start, size = stop, 2 * size
+    return text[start:]
+
+
+def _slot(moves: Moves) -> bare_content.Slot:
+    stray = moves._state == State.STRAY_TEXT
+    return bare_content.slot_of(moves._header_tokens, moves._run_start, moves._given, stray=stray)
+
+
+def _open_bare_content(moves: Moves, found: bare_content.BareContent) -> None:
+    assert found.header is not None
+    _note_in_header(moves, found.faults)
+    moves._open_content(found.header, place(moves, found.start))
+    moves._enter(State.BARE_CONTENT)
+    moves._add_bytes(found.content)
+
+
+def _note_in_header(moves: Moves, faults: Sequence[Fault]) -> None:
+    """Remembers what was repaired in the open header."""
+    moves._diagnostics.extend(placed(faults, moves._header_tokens, moves._header_start, moves._unit))
