@@ -14,7 +14,7 @@ import harmony
 from harmony.format import vocabulary
 from helpers.engines import ENGINES
 from helpers.paths import ROOT
-from helpers.sizes import Size
+from helpers.sizes import Scale
 
 pytest.register_assert_rewrite(*(f"helpers.{name}" for name in ("command", "files", "messages", "rows", "ways")))
 
@@ -40,22 +40,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--exhaustive"):
         return
-    chosen = []
+    chosen, others = [], []
     for item in items:
         assert isinstance(item, pytest.Function)
-        has_sizes = "size" in item.fixturenames or hypothesis.is_hypothesis_test(item.obj)
+        has_sizes = "scale" in item.fixturenames or hypothesis.is_hypothesis_test(item.obj)
         takes_engines = {"engine", "engines"}.intersection(item.fixturenames)
-        if has_sizes and not (takes_engines and len(ENGINES) == 1):
-            chosen.append(item)
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        (chosen if has_sizes and not (takes_engines and len(ENGINES) == 1) else others).append(item)
+    config.hook.pytest_deselected(items=others)
     items[:] = chosen
 
 
 @pytest.fixture(scope="session")
-def size(request: pytest.FixtureRequest) -> Size:
-    """`size(5, 6)` is 6 in the exhaustive run, and otherwise 5."""
-    exhaustive = request.config.getoption("--exhaustive")
-    return lambda few, all_: all_ if exhaustive else few
+def scale(request: pytest.FixtureRequest) -> Scale:
+    """`scale(5, 6)` is 6 in the exhaustive run, and otherwise 5."""
+    whole = request.config.getoption("--exhaustive")
+    return lambda quick, exhaustive: exhaustive if whole else quick
 
 
 @pytest.fixture(scope="session", params=ENGINES)

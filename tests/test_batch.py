@@ -22,7 +22,7 @@ from harmony import Role
 from harmony.batch import parse_batch
 from harmony.format.vocabulary import CHANNEL, END, MESSAGE, RETURN, START
 from helpers.rows import checked, conversation, in_rows
-from helpers.sizes import Size, examples
+from helpers.sizes import Scale, examples
 from helpers.streams import ANYTHING, AUTHORS, LONG_TOKENS, ids, joined, mutated, stream
 
 CODED = ["role", "name", "recipient", "channel", "content_type"]
@@ -36,9 +36,9 @@ def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("role", [None, Role.ASSISTANT])
-def test_a_batch_is_what_parsing_gives(role: Role | None, strict: bool, size: Size) -> None:
+def test_a_batch_is_what_parsing_gives(role: Role | None, strict: bool, scale: Scale) -> None:
     chance = random.Random(7)
-    streams = [stream(chance, role) for _ in range(size(500, 5000))]
+    streams = [stream(chance, role) for _ in range(scale(500, 5000))]
     read = [conversation(tokens, role, strict=strict) for tokens in streams]
     expected = in_rows(read)
     # The streams are of all kinds.
@@ -283,8 +283,8 @@ def test_what_conversations_share_is_not_multiplied() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_a_million_starts(threads: int, size: Size) -> None:
-    tokens = array("I", [START]) * size(50_000, 1_000_000)
+def test_a_million_starts(threads: int, scale: Scale) -> None:
+    tokens = array("I", [START]) * scale(50_000, 1_000_000)
     strict = checked(parse_batch(tokens, [0, len(tokens)], role=None, strict=True, threads=threads))
     assert [(row["message"], row["error"]["position"], row["complete"]) for row in strict] == [(None, 1, False)]
     if threads == 1:
@@ -297,8 +297,8 @@ def test_a_million_starts(threads: int, size: Size) -> None:
 
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("role", [None, Role.ASSISTANT])
-def test_conversations_without_a_token(role: Role | None, threads: int, size: Size) -> None:
-    count = size(20_000, 200_000)
+def test_conversations_without_a_token(role: Role | None, threads: int, scale: Scale) -> None:
+    count = scale(20_000, 200_000)
     for tokens in ([], TALK[:CUT]):  # in the second, all but the last are without
         batch = parse_batch(tokens, [0] * count + [len(tokens)], role=role, strict=role is not None, threads=threads)
         batch.validate(full=True)
@@ -310,9 +310,9 @@ def test_conversations_without_a_token(role: Role | None, threads: int, size: Si
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_one_message_of_three_million_tokens(threads: int, size: Size) -> None:
+def test_one_message_of_three_million_tokens(threads: int, scale: Scale) -> None:
     words = ids("Blå himmel 🌤 i Oslo. ")
-    tokens = array("I", [MESSAGE, *words * (size(300_000, 3_000_000) // len(words)), RETURN])
+    tokens = array("I", [MESSAGE, *words * (scale(300_000, 3_000_000) // len(words)), RETURN])
     for given_offsets in ([0, len(tokens)], [0, 0, len(tokens), len(tokens)]):
         batch = parse_batch(tokens, given_offsets, threads=threads, strict=True)
         batch.validate(full=True)
@@ -321,8 +321,8 @@ def test_one_message_of_three_million_tokens(threads: int, size: Size) -> None:
         assert row["content"] == "Blå himmel 🌤 i Oslo. " * ((len(tokens) - 2) // len(words))
 
 
-def test_a_great_many_ids_that_are_none(size: Size) -> None:
-    count = size(20_000, 200_000)
+def test_a_great_many_ids_that_are_none(scale: Scale) -> None:
+    count = scale(20_000, 200_000)
     tokens = [MESSAGE, *[-1] * count, END, MESSAGE, 1 << 70]
     rows = checked(parse_batch(tokens, [0, count + 2, count + 4]))
     assert [row["content"] for row in rows] == ["\ufffd" * count, "\ufffd"]
@@ -351,9 +351,9 @@ def test_more_than_memory_was_asked_for() -> None:
     assert checked(one) == expected
 
 
-def test_calls_at_the_same_time(size: Size) -> None:
+def test_calls_at_the_same_time(scale: Scale) -> None:
     chance = random.Random(11)
-    batches = [joined([stream(chance, None) for _ in range(size(100, 300))]) for _ in range(8)]
+    batches = [joined([stream(chance, None) for _ in range(scale(100, 300))]) for _ in range(8)]
 
     def parsed(number: int) -> list[dict[str, Any]]:
         tokens, offsets = batches[number % 8]

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from harmony.format import vocabulary
-from helpers.sizes import Size
+from helpers.sizes import Scale
 
 #: A deadlock ends the program by this signal, and the test with it.
 _SECONDS: Final = 60
@@ -80,7 +80,7 @@ ended = threading.Event()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_an_array_that_another_thread_changes(threads: int, size: Size) -> None:
+def test_an_array_that_another_thread_changes(threads: int, scale: Scale) -> None:
     run(
         _CHANGING
         + f"""
@@ -97,11 +97,11 @@ for _ in range(turns):
     load_harmony_encoding("HarmonyGptOss").parse(tokens[:10 * len(stream)], "assistant", strict=False)
 ended.set()
 """,
-        size("100", "400"),
+        scale("100", "400"),
     )
 
 
-def test_a_file_that_another_process_changes(tmp_path: Path, size: Size) -> None:
+def test_a_file_that_another_process_changes(tmp_path: Path, scale: Scale) -> None:
     run(
         _CHANGING
         + """
@@ -119,12 +119,12 @@ finally:
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
 """,
-        size("100", "400"),
+        scale("100", "400"),
         str(tmp_path / "tokens"),
     )
 
 
-def test_offsets_that_another_thread_changes(size: Size) -> None:
+def test_offsets_that_another_thread_changes(scale: Scale) -> None:
     run(
         _CHANGING
         + """
@@ -154,11 +154,11 @@ for _ in range(turns):
 ended.set()
 assert outcomes <= {count}, outcomes
 """,
-        size("100", "400"),
+        scale("100", "400"),
     )
 
 
-def test_a_parser_that_several_threads_use(size: Size) -> None:
+def test_a_parser_that_several_threads_use(scale: Scale) -> None:
     """One thread at a time may feed a parser. Where several do, errors may come of it, but no crash."""
     run(
         """
@@ -191,7 +191,7 @@ for thread in threads:
 parser.__init__(encoding, "assistant")
 assert [message.content[0].text for message in parser.process_many(stream[:6]) and parser.messages] == ["ab"]
 """,
-        size("1000", "3000"),
+        scale("1000", "3000"),
     )
 
 

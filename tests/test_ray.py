@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from helpers.paths import EXAMPLES, ROOT, SAMPLE
-from helpers.sizes import Size
+from helpers.sizes import Scale
 
 library = pytest.importorskip("ray")
 
@@ -394,9 +394,9 @@ print(tally.records, bool(seen), left, ray.is_initialized(), os.environ["RAY_USA
 """
 
 
-def test_the_example(cluster: str, tmp_path: Path, size: Size) -> None:
+def test_the_example(cluster: str, tmp_path: Path, scale: Scale) -> None:
     """It takes the cluster that there is; in the exhaustive run it begins its own."""
-    environment = os.environ | {"RAY_ADDRESS": size(cluster, "local")}
+    environment = os.environ | {"RAY_ADDRESS": scale(cluster, "local")}
     command = [sys.executable, str(EXAMPLES / "cluster.py")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr  # where Ray tells of itself

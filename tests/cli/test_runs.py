@@ -23,7 +23,7 @@ import zstandard
 from helpers.command import GOOD, PLAIN, flat, harmony, on_a_terminal, records, shown_on
 from helpers.files import read_lines
 from helpers.paths import CONVERSATIONS, DATA, SAMPLE
-from helpers.sizes import Size
+from helpers.sizes import Scale
 
 EXPECTED = DATA / "sample_messages.jsonl"
 
@@ -360,8 +360,8 @@ def begun(log: Path, output: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_an_interruption_and_the_loss_of_a_worker(tmp_path: Path, size: Size) -> None:
-    log, whole, output = log_of(tmp_path, size(24, 48)), tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+def test_an_interruption_and_the_loss_of_a_worker(tmp_path: Path, scale: Scale) -> None:
+    log, whole, output = log_of(tmp_path, scale(24, 48)), tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     harmony("parse", str(log), "-o", str(whole))
     kept = f"; what came before is kept in {output}.partial, and --resume goes on from there\n"
     process = begun(log, output)
@@ -371,7 +371,7 @@ def test_an_interruption_and_the_loss_of_a_worker(tmp_path: Path, size: Size) ->
     assert harmony("parse", str(log), "-o", str(output), "--resume").returncode == 1
     assert output.read_bytes() == whole.read_bytes()
 
-    for _ in range(size(2, 8)):  # one time in six the pool's own thread writes to a pipe that nobody reads any more
+    for _ in range(scale(2, 8)):  # one time in six the pool's own thread writes to a pipe that nobody reads any more
         for made in tmp_path.glob("out.jsonl*"):
             made.unlink()
         process = begun(log, output)

@@ -20,7 +20,7 @@ from harmony.format.header import KNOWN_CONTENT_TYPES
 from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN, SPECIAL_TOKENS
 from helpers.cases import CASES
 from helpers.headers import BAD, GOOD
-from helpers.sizes import Size, examples
+from helpers.sizes import Scale, examples
 from helpers.texts import STARTS, TEXTS
 
 # Unicode's property White_Space; Python's `isspace` holds for four control characters more.
@@ -200,15 +200,15 @@ ITEMS = [" to=f", " f.g", " json", " x", " assistant", "<|channel|>", "c", "<|co
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_every_sequence_of_kinds(start: str, size: Size) -> None:
-    found = [agreed(text, start) for text in every_sequence(KINDS, size(4, 5))]
+def test_every_sequence_of_kinds(start: str, scale: Scale) -> None:
+    found = [agreed(text, start) for text in every_sequence(KINDS, scale(4, 5))]
     assert found.count(None) < len(found)
 
 
 @pytest.mark.parametrize("author", ["<|start|>assistant", "<|start|>lookup", ""])
-def test_every_sequence_of_header_items(author: str, size: Size) -> None:
+def test_every_sequence_of_header_items(author: str, scale: Scale) -> None:
     start = "conversation" if author else "completion"
-    found = [agreed(f"{author}{items}<|message|><|end|>", start) for items in every_sequence(ITEMS, size(4, 5))]
+    found = [agreed(f"{author}{items}<|message|><|end|>", start) for items in every_sequence(ITEMS, scale(4, 5))]
     assert found.count(None) < len(found)
 
 

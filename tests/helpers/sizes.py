@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 T = TypeVar("T")
 
 
-class Size(Protocol):
-    """What the fixture `size` gives: it takes what is enough for a quick run, and what an exhaustive one takes in."""
+class Scale(Protocol):
+    """What the fixture `scale` gives: it takes what is enough for a quick run, and what an exhaustive one takes in."""
 
     def __call__(self, quick: T, exhaustive: T) -> T: ...
 

@@ -29,7 +29,7 @@ from harmony.logs.records import Names
 from helpers.command import harmony
 from helpers.files import read_lines
 from helpers.paths import DATA, SAMPLE
-from helpers.sizes import Size
+from helpers.sizes import Scale
 
 CASES = DATA / "completions.jsonl"
 SUFFIXES = ["jsonl", "jsonl.gz", "jsonl.zst", "parquet", "arrow"]
@@ -106,9 +106,9 @@ def read(file: Path) -> list[Read]:
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory, size: Size) -> tuple[Path, int]:
+def log(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> tuple[Path, int]:
     """A log of several pieces, in which some records are bad, some are repaired, and fields come late; its records."""
-    file, pieces = tmp_path_factory.mktemp("logs") / "log.jsonl", size(3, 7)
+    file, pieces = tmp_path_factory.mktemp("logs") / "log.jsonl", scale(3, 7)
     sample, cases = SAMPLE.read_bytes(), CASES.read_bytes()
     late = sample.replace(b'{"id":', b'{"late":[1, 2],"id":')
     file.write_bytes((sample * 20 + cases + BAD) * pieces + late * 20)
@@ -339,8 +339,8 @@ def killed(arguments: list[str], state: Path, chance: random.Random) -> tuple[bo
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 @pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "parquet"])
-def test_a_run_that_is_killed_is_gone_on_with(tmp_path: Path, suffix: str, size: Size) -> None:
-    megabytes, kills = size((16, 2), (48, 10) if suffix == "jsonl" else (16, 4))
+def test_a_run_that_is_killed_is_gone_on_with(tmp_path: Path, suffix: str, scale: Scale) -> None:
+    megabytes, kills = scale((16, 2), (48, 10) if suffix == "jsonl" else (16, 4))
     source, whole, output = tmp_path / "log.jsonl", tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
     data = SAMPLE.read_bytes() + BAD
     source.write_bytes(data * (megabytes * 1_000_000 // len(data)))
@@ -435,9 +435,9 @@ def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path)
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="the system does not tell the memory of a process")
 @pytest.mark.parametrize("suffix", ["jsonl", "arrow"])
-def test_memory_does_not_grow_with_the_log(tmp_path: Path, suffix: str, size: Size) -> None:
+def test_memory_does_not_grow_with_the_log(tmp_path: Path, suffix: str, scale: Scale) -> None:
     peaks = []
-    for repeated in size((200, 1_000), (400, 2_000)):
+    for repeated in scale((200, 1_000), (400, 2_000)):
         log = write(tmp_path / "log.jsonl", SAMPLE.read_bytes() * repeated)
         arguments = command("parse", str(log), "-o", str(tmp_path / f"out.{suffix}"), "--workers", "2")
         process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)

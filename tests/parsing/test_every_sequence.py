@@ -11,7 +11,7 @@ import pytest
 from harmony import HarmonyEncoding, Role
 from harmony.format.vocabulary import CALL, LAST_TOKEN
 from helpers.cases import KINDS
-from helpers.sizes import Size
+from helpers.sizes import Scale
 from helpers.streams import plain
 from helpers.ways import all_of, every_way, outcome
 
@@ -27,11 +27,11 @@ LANGUAGE = {
 
 @pytest.mark.parametrize("role", LANGUAGE)
 def test_every_sequence_of_kinds(
-    role: Role | None, size: Size, engines: list[ModuleType], encoding: HarmonyEncoding
+    role: Role | None, scale: Scale, engines: list[ModuleType], encoding: HarmonyEncoding
 ) -> None:
     """Strict parsing reads the language; lenient parsing reads it alike, and all else with a repair."""
     assert encoding.encode("assistant") == [KINDS["T"]]
-    for length in range(size(4, 6) + 1):
+    for length in range(scale(4, 6) + 1):
         for letters in product(KINDS, repeat=length):
             tokens = [KINDS[letter] for letter in letters]
             strict, *others = [outcome(lambda: all_of(engine.parse(tokens, role, strict=True))) for engine in engines]  # noqa: B023
@@ -47,13 +47,13 @@ def test_every_sequence_of_kinds(
 
 
 @pytest.mark.parametrize("role", LANGUAGE)
-def test_every_way_of_feeding_every_sequence(role: Role | None, size: Size, engine: ModuleType) -> None:
+def test_every_way_of_feeding_every_sequence(role: Role | None, scale: Scale, engine: ModuleType) -> None:
     kinds = [*KINDS.values(), CALL, LAST_TOKEN + 1]
-    for tokens in chain.from_iterable(product(kinds, repeat=length) for length in range(size(2, 3) + 1)):
+    for tokens in chain.from_iterable(product(kinds, repeat=length) for length in range(scale(2, 3) + 1)):
         every_way(engine, tokens, role)
 
 
-def test_every_way_of_feeding_every_sequence_leniently(size: Size, engine: ModuleType) -> None:
+def test_every_way_of_feeding_every_sequence_leniently(scale: Scale, engine: ModuleType) -> None:
     kinds = [*KINDS.values(), CALL, 200_000, LAST_TOKEN + 1, plain(" to")[0], plain("{")[0]]
-    for tokens in chain.from_iterable(product(kinds, repeat=length) for length in range(size(2, 3) + 1)):
+    for tokens in chain.from_iterable(product(kinds, repeat=length) for length in range(scale(2, 3) + 1)):
         every_way(engine, tokens, Role.ASSISTANT, strict=False)

@@ -26,7 +26,7 @@ from harmony.format.vocabulary import (
     special_tokens_in,
 )
 from harmony.parsing import parser_py as python_engine
-from helpers.sizes import Size, examples
+from helpers.sizes import Scale, examples
 from helpers.streams import ANYTHING, ENCODING, FRAGMENTS, MARKERS, ids, mutated, plain
 from helpers.ways import all_of, every_way, in_order, outcome, strictly
 
@@ -170,8 +170,8 @@ REPEATED = [
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_long_input_of_every_shape(prefix: str, size: Size, engine: ModuleType) -> None:
-    count = size(200, 1000 if engine is python_engine else 5000)
+def test_long_input_of_every_shape(prefix: str, scale: Scale, engine: ModuleType) -> None:
+    count = scale(200, 1000 if engine is python_engine else 5000)
     for repeated in REPEATED:
         tokens = ids(prefix) + repeated * (count // len(repeated)) + [MESSAGE]
         parser = engine.StreamableParser(ENCODING, None, strict=False)

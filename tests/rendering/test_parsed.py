@@ -23,7 +23,7 @@ from harmony import (
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, MESSAGE, START
 from harmony.rendering import renderer
 from helpers.messages import fine_messages
-from helpers.sizes import Size, examples
+from helpers.sizes import Scale, examples
 from helpers.talk import conversation, message, talk
 
 NASTY = st.text(st.sampled_from('ab.:=tousrl \t\u00a0\u200b<|>{}"é日\U0001f600'), max_size=6)
@@ -137,8 +137,8 @@ def test_conversations_can_be_parsed(
         assert (span.role, span.channel) == (one.author.role, one.channel)
 
 
-def test_a_million_tokens(engine: ModuleType, encoding: HarmonyEncoding, size: Size) -> None:
-    length = size(25_000, 250_000)
+def test_a_million_tokens(engine: ModuleType, encoding: HarmonyEncoding, scale: Scale) -> None:
+    length = scale(25_000, 250_000)
     texts = [" a" * length, " b" * length, " c" * (length - 4), " d" * (length - 12)]
     whole = conversation(*(message("user", text) for text in texts))
     tokens = encoding.render_conversation(whole)
