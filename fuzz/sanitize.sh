@@ -2,7 +2,7 @@
 # Runs Python with a copy of the library that is built with AddressSanitizer and UndefinedBehaviorSanitizer (gcc, Linux):
 #
 #     fuzz/sanitize.sh                                          the tests of what is compiled
-#     fuzz/sanitize.sh -m pytest tests/test_parser.py           or of one file
+#     fuzz/sanitize.sh -m pytest tests/parsing                  or of one file
 #     fuzz/sanitize.sh -m fuzz.differential --count 1000        or a fuzzer
 #
 # It takes the `python` of the path, which needs what the extra `test` installs. The first report ends the run.
@@ -17,7 +17,7 @@ build() {
     for name in setup.py pyproject.toml README.md LICENSE harmony grammar; do
         cp -R "$root/$name" "$folder/source/$name"
     done
-    rm -f "$folder"/source/harmony/*.so "$folder"/source/harmony/*.c
+    find "$folder/source/harmony" \( -name '*.so' -o -name '*.c' \) -delete
     # The flags stand last, behind those of setup.py.
     cat >"$folder/cc" <<'END'
 #!/bin/sh
@@ -41,13 +41,15 @@ cd "$folder/run"
 # Python's own allocator would hide from AddressSanitizer where an object ends; what Python keeps to its end is no leak.
 export HARMONY_EXTENSION=yes PYTHONPATH="$folder/run" PYTHONMALLOC=malloc
 export ASAN_OPTIONS=detect_leaks=0
+export PYTEST_ADDOPTS="--numprocesses=0"  # one process, which a report ends
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $(gcc -print-file-name=libstdc++.so)"
 export LD_PRELOAD
 
 if [ $# -eq 0 ]; then
     set -- -m pytest -x -k "not _py and not one_verdict" \
-        tests/test_parser.py tests/test_lenient.py tests/test_columns.py tests/test_batch.py \
-        tests/test_validation.py tests/test_completions.py tests/test_fuzz.py
+        tests/parsing/test_parser.py tests/parsing/test_lenient.py tests/parsing/test_laws.py \
+        tests/parsing/test_every_sequence.py tests/columns/test_columns.py tests/test_batch.py \
+        tests/checking/test_validation.py tests/logs/test_completions.py tests/test_fuzz.py
 fi
 exec python "$@"

@@ -1,4 +1,4 @@
-"""What the tests share: both engines behind one fixture, the encoding, and openai-harmony as the oracle."""
+"""What the tests share: how much they take in, both engines, the encoding, and openai-harmony as the oracle."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ import harmony
 from harmony.format import vocabulary
 from helpers.engines import ENGINES
 from helpers.paths import ROOT
-
-hypothesis.settings.register_profile("harmony", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
-hypothesis.settings.load_profile("harmony")
+from helpers.sizes import Scale
 
 pytest.register_assert_rewrite(*(f"helpers.{name}" for name in ("command", "files", "messages", "rows", "ways")))
 
@@ -24,10 +22,51 @@ pytest.register_assert_rewrite(*(f"helpers.{name}" for name in ("command", "file
 sys.path.append(str(ROOT))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="run only the tests that can take in more than they usually do, with all of it: longer sequences, more "
+        "examples and larger files. With HARMONY_EXTENSION=no it leaves out those that take each engine in turn, for "
+        "they do the same where the extension is built",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "quick")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--exhaustive"):
+        return
+    chosen, others = [], []
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        has_sizes = "scale" in item.fixturenames or hypothesis.is_hypothesis_test(item.obj)
+        takes_engines = {"engine", "engines"}.intersection(item.fixturenames)
+        (chosen if has_sizes and not (takes_engines and len(ENGINES) == 1) else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
+
+
+@pytest.fixture(scope="session")
+def scale(request: pytest.FixtureRequest) -> Scale:
+    """`scale(5, 6)` is 6 in the exhaustive run, and otherwise 5."""
+    whole = request.config.getoption("--exhaustive")
+    return lambda quick, exhaustive: exhaustive if whole else quick
+
+
 @pytest.fixture(scope="session", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> ModuleType:
     """Each engine: `StreamableParser`, `parse`, `parse_text`, `decode_bytes`."""
     return import_module(request.param)
+
+
+@pytest.fixture(scope="session")
+def engines() -> list[ModuleType]:
+    """The engines, that in Python first, where a test compares what each of them does."""
+    return [import_module(name) for name in ENGINES]
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,14 @@ from typing import Any
 import numpy
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony import Role
 from harmony.batch import parse_batch
 from harmony.format.vocabulary import CHANNEL, END, MESSAGE, RETURN, START
 from helpers.rows import checked, conversation, in_rows
+from helpers.sizes import Scale, examples
 from helpers.streams import ANYTHING, AUTHORS, LONG_TOKENS, ids, joined, mutated, stream
 
 CODED = ["role", "name", "recipient", "channel", "content_type"]
@@ -35,9 +36,9 @@ def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("role", [None, Role.ASSISTANT])
-def test_a_batch_is_what_parsing_gives(role: Role | None, strict: bool) -> None:
+def test_a_batch_is_what_parsing_gives(role: Role | None, strict: bool, scale: Scale) -> None:
     chance = random.Random(7)
-    streams = [stream(chance, role) for _ in range(5000)]
+    streams = [stream(chance, role) for _ in range(scale(500, 5000))]
     read = [conversation(tokens, role, strict=strict) for tokens in streams]
     expected = in_rows(read)
     # The streams are of all kinds.
@@ -58,7 +59,7 @@ STREAMS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(streams=STREAMS, role=st.sampled_from([None, *Role]), strict=st.booleans(), threads=st.integers(1, 4))
 def test_any_integers(streams: list[list[int]], role: Role | None, strict: bool, threads: int) -> None:
     expected = in_rows([conversation(tokens, role, strict=strict) for tokens in streams])
@@ -282,8 +283,8 @@ def test_what_conversations_share_is_not_multiplied() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_a_million_starts(threads: int) -> None:
-    tokens = array("I", [START]) * 1_000_000
+def test_a_million_starts(threads: int, scale: Scale) -> None:
+    tokens = array("I", [START]) * scale(50_000, 1_000_000)
     strict = checked(parse_batch(tokens, [0, len(tokens)], role=None, strict=True, threads=threads))
     assert [(row["message"], row["error"]["position"], row["complete"]) for row in strict] == [(None, 1, False)]
     if threads == 1:
@@ -296,8 +297,8 @@ def test_a_million_starts(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("role", [None, Role.ASSISTANT])
-def test_conversations_without_a_token(role: Role | None, threads: int) -> None:
-    count = 200_000
+def test_conversations_without_a_token(role: Role | None, threads: int, scale: Scale) -> None:
+    count = scale(20_000, 200_000)
     for tokens in ([], TALK[:CUT]):  # in the second, all but the last are without
         batch = parse_batch(tokens, [0] * count + [len(tokens)], role=role, strict=role is not None, threads=threads)
         batch.validate(full=True)
@@ -309,9 +310,9 @@ def test_conversations_without_a_token(role: Role | None, threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_one_message_of_three_million_tokens(threads: int) -> None:
+def test_one_message_of_three_million_tokens(threads: int, scale: Scale) -> None:
     words = ids("Blå himmel 🌤 i Oslo. ")
-    tokens = array("I", [MESSAGE, *words * (3_000_000 // len(words)), RETURN])
+    tokens = array("I", [MESSAGE, *words * (scale(300_000, 3_000_000) // len(words)), RETURN])
     for given_offsets in ([0, len(tokens)], [0, 0, len(tokens), len(tokens)]):
         batch = parse_batch(tokens, given_offsets, threads=threads, strict=True)
         batch.validate(full=True)
@@ -320,11 +321,12 @@ def test_one_message_of_three_million_tokens(threads: int) -> None:
         assert row["content"] == "Blå himmel 🌤 i Oslo. " * ((len(tokens) - 2) // len(words))
 
 
-def test_a_great_many_ids_that_are_none() -> None:
-    tokens = [MESSAGE, *[-1] * 200_000, END, MESSAGE, 1 << 70]
-    rows = checked(parse_batch(tokens, [0, 200_002, 200_004]))
-    assert [row["content"] for row in rows] == ["\ufffd" * 200_000, "\ufffd"]
-    assert [len(row["diagnostics"]) for row in rows] == [200_000, 1]
+def test_a_great_many_ids_that_are_none(scale: Scale) -> None:
+    count = scale(20_000, 200_000)
+    tokens = [MESSAGE, *[-1] * count, END, MESSAGE, 1 << 70]
+    rows = checked(parse_batch(tokens, [0, count + 2, count + 4]))
+    assert [row["content"] for row in rows] == ["\ufffd" * count, "\ufffd"]
+    assert [len(row["diagnostics"]) for row in rows] == [count, 1]
 
 
 def test_more_than_memory_was_asked_for() -> None:
@@ -349,9 +351,9 @@ def test_more_than_memory_was_asked_for() -> None:
     assert checked(one) == expected
 
 
-def test_calls_at_the_same_time() -> None:
+def test_calls_at_the_same_time(scale: Scale) -> None:
     chance = random.Random(11)
-    batches = [joined([stream(chance, None) for _ in range(300)]) for _ in range(8)]
+    batches = [joined([stream(chance, None) for _ in range(scale(100, 300))]) for _ in range(8)]
 
     def parsed(number: int) -> list[dict[str, Any]]:
         tokens, offsets = batches[number % 8]

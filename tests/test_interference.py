@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from harmony.format import vocabulary
+from helpers.sizes import Scale
 
 #: A deadlock ends the program by this signal, and the test with it.
 _SECONDS: Final = 60
@@ -61,7 +62,7 @@ _CHANGING: Final = """
 from harmony.runtime.compiled import COMPILED
 
 stream = [200005, 17196, 200008, *[64] * 60, 200002]
-count, turns = (5000, 400) if COMPILED else (50, 40)
+count, turns = (5000, int(sys.argv[1])) if COMPILED else (50, 40)
 offsets = numpy.arange(count + 1) * len(stream)
 
 def change(tokens):
@@ -79,7 +80,7 @@ ended = threading.Event()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_an_array_that_another_thread_changes(threads: int) -> None:
+def test_an_array_that_another_thread_changes(threads: int, scale: Scale) -> None:
     run(
         _CHANGING
         + f"""
@@ -95,21 +96,22 @@ for _ in range(turns):
     is_valid(tokens)
     load_harmony_encoding("HarmonyGptOss").parse(tokens[:10 * len(stream)], "assistant", strict=False)
 ended.set()
-"""
+""",
+        scale("100", "400"),
     )
 
 
-def test_a_file_that_another_process_changes(tmp_path: Path) -> None:
+def test_a_file_that_another_process_changes(tmp_path: Path, scale: Scale) -> None:
     run(
         _CHANGING
         + """
-numpy.array(stream * count, "u4").tofile(sys.argv[1])
+numpy.array(stream * count, "u4").tofile(sys.argv[2])
 writer = os.fork()
 if writer == 0:
     signal.alarm(120)  # a signal that ends the reader does not end it
-    change(numpy.memmap(sys.argv[1], "u4", "r+"))
+    change(numpy.memmap(sys.argv[2], "u4", "r+"))
 try:
-    tokens = numpy.memmap(sys.argv[1], "u4", "r")
+    tokens = numpy.memmap(sys.argv[2], "u4", "r")
     for turn in range(turns):
         rows = batch.parse_batch(tokens, offsets, threads=1 + turn % 2)
         assert set(rows["conversation"].to_pylist()) == set(range(count))
@@ -117,11 +119,12 @@ finally:
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
 """,
+        scale("100", "400"),
         str(tmp_path / "tokens"),
     )
 
 
-def test_offsets_that_another_thread_changes() -> None:
+def test_offsets_that_another_thread_changes(scale: Scale) -> None:
     run(
         _CHANGING
         + """
@@ -150,11 +153,12 @@ for _ in range(turns):
             assert "offsets" in str(error), error
 ended.set()
 assert outcomes <= {count}, outcomes
-"""
+""",
+        scale("100", "400"),
     )
 
 
-def test_a_parser_that_several_threads_use() -> None:
+def test_a_parser_that_several_threads_use(scale: Scale) -> None:
     """One thread at a time may feed a parser. Where several do, errors may come of it, but no crash."""
     run(
         """
@@ -166,7 +170,7 @@ stream = [200005, 17196, 200008, 64, 65, 200007, 200006, 173781, 200008, 66, 5, 
 sys.setswitchinterval(1e-6)
 
 def use(work):
-    for _ in range(3000):
+    for _ in range(int(sys.argv[1])):
         try:
             work()
         except Exception:
@@ -186,7 +190,8 @@ for thread in threads:
     thread.join()
 parser.__init__(encoding, "assistant")
 assert [message.content[0].text for message in parser.process_many(stream[:6]) and parser.messages] == ["ab"]
-"""
+""",
+        scale("1000", "3000"),
     )
 
 

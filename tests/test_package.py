@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import harmony
+from helpers.modules import modules
 from helpers.paths import EXAMPLES, ROOT
 
 
@@ -34,6 +35,29 @@ def test_every_public_name_is_there() -> None:
     assert all(hasattr(harmony, name) for name in harmony.__all__)
     assert sorted(harmony.__all__) == harmony.__all__
     assert importlib.metadata.version("harmony-codec") == harmony.__version__
+
+
+#: Imports each module in a process that has none of ours; what is not ours is there, which takes most of the time.
+ALONE = """
+import importlib, os, sys
+import lark, msgspec, pyarrow, rich, tiktoken, typer
+
+assert not [name for name in sys.modules if name.startswith("harmony")]
+for name in sys.argv[1:]:
+    process = os.fork()
+    if not process:
+        importlib.import_module(name)
+        os._exit(0)
+    if os.waitpid(process, 0)[1]:
+        sys.exit(f"{name} cannot be imported alone")
+"""
+
+
+def test_each_module_can_be_imported_alone() -> None:
+    names = modules()
+    assert {"harmony.parsing.shared", "harmony.ray", "harmony.cli.commands", "harmony.format.machine"} < set(names)
+    done = subprocess.run([sys.executable, "-c", ALONE, *names], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("choice", ["no", ""] + ["yes"] * (os.environ.get("HARMONY_EXTENSION") != "no"))
@@ -83,11 +107,15 @@ def test_the_encoding_is_one_object_in_all_threads() -> None:
     assert done.stdout == "8 1\n"
 
 
-@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+# The one of a cluster is run beside the other tests of Ray.
+RUN_HERE = sorted(path for path in EXAMPLES.glob("*.py") if path.name != "cluster.py")
+
+
+@pytest.mark.parametrize("example", RUN_HERE, ids=lambda path: path.name)
 def test_an_example_runs_as_it_stands(example: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "" or example.name == "cluster.py"  # where Ray tells of itself
+    assert done.stderr == ""
     assert len(done.stdout.splitlines()) > 3
 
 

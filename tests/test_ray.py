@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from helpers.paths import ROOT, SAMPLE
+from helpers.paths import EXAMPLES, ROOT, SAMPLE
+from helpers.sizes import Scale
 
 library = pytest.importorskip("ray")
 
@@ -36,9 +37,12 @@ RECORDS = [json.loads(line) for line in LINES]
 BAD = [b"{\n", b'{"id":"x","tokens":"none"}\n', b"\xff\n", b"\n", b'{"id":"late","late":[1],"tokens":[200008,1]}\n']
 
 
+pytestmark = pytest.mark.xdist_group("ray")  # one worker has the cluster
+
+
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    """Two nodes with a core each, which this process is connected to."""
+def cluster() -> Iterator[str]:
+    """Two nodes with a core each, which this process is connected to; their address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(ROOT / "tests"))  # for workers, which need `Deadly`
@@ -47,7 +51,7 @@ def cluster() -> Iterator[None]:
             for _ in range(2):
                 nodes.add_node(num_cpus=1, object_store_memory=200 << 20, include_dashboard=False)
             library.init(address=nodes.address, log_to_driver=False)
-            yield
+            yield nodes.address
         finally:
             library.shutdown()
             nodes.shutdown()
@@ -388,6 +392,15 @@ import ray
 left = below(os.getpid())
 print(tally.records, bool(seen), left, ray.is_initialized(), os.environ["RAY_USAGE_STATS_ENABLED"])
 """
+
+
+def test_the_example(cluster: str, tmp_path: Path, scale: Scale) -> None:
+    """It takes the cluster that there is; in the exhaustive run it begins its own."""
+    environment = os.environ | {"RAY_ADDRESS": scale(cluster, "local")}
+    command = [sys.executable, str(EXAMPLES / "cluster.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr  # where Ray tells of itself
+    assert len(done.stdout.splitlines()) > 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes where Linux lists them")

@@ -14,7 +14,8 @@ from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).parents[1]
+from helpers.paths import ROOT
+
 _CIMPORT: Final = re.compile(r"^ *(?:from (harmony[\w.]*) c?import ([\w, *]+)|c?import (harmony[\w.]*))", re.MULTILINE)
 
 

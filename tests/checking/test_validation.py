@@ -14,7 +14,7 @@ from typing import Any
 import harmony.grammar as grammar
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lark import Lark, UnexpectedInput
 
@@ -32,9 +32,9 @@ from harmony.format import vocabulary
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, START, STOPS
 from harmony.parsing import engine as chosen_engine
 from helpers.cases import CASES
-from helpers.engines import ENGINES
 from helpers.messages import fine_messages
 from helpers.paths import CONVERSATIONS, DATA
+from helpers.sizes import Scale, examples
 from helpers.texts import STARTS, TEXTS
 
 STOCK = Lark(grammar.read(), start=list(STARTS), parser="lalr")
@@ -42,19 +42,44 @@ ASSISTANT = 173781
 PAGE = DATA / "diagnostics.txt"
 
 
+class Scanner:
+    """`is_valid` by one engine: what it scans with, and what it asks about headers."""
+
+    def __init__(self, engine: ModuleType) -> None:
+        scan = import_module(engine.__name__.replace("parser_", "scan_"))
+        names = ("as_buffer", "next_special", "skip_text", "skip_tokens")
+        self.engine, self.as_buffer = engine, scan.as_buffer
+        self._replaced: list[tuple[Any, str, Any]] = [
+            *((chosen_engine, name, getattr(scan, name)) for name in names),
+            *((chosen_engine, name, getattr(engine, name)) for name in ("parse", "parse_text")),
+            (validation, "_FIRST", validation._Verdicts(validation.Role.ASSISTANT)),
+            (validation, "_OTHERS", validation._Verdicts(None)),
+        ]
+
+    def __enter__(self) -> None:
+        self._before = [(owner, name, getattr(owner, name)) for owner, name, _ in self._replaced]
+        for owner, name, value in self._replaced:
+            setattr(owner, name, value)
+
+    def __exit__(self, *_: object) -> None:
+        for owner, name, value in self._before:
+            setattr(owner, name, value)
+
+    def verdict(self, given: Any, start: str) -> bool:
+        with self:
+            return is_valid(given, start)
+
+
+@pytest.fixture(scope="module")
+def scanners(engines: list[ModuleType]) -> list[Scanner]:
+    return list(map(Scanner, engines))
+
+
 @pytest.fixture
-def scanner(engine: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Each engine in turn: what `is_valid` scans with, and asks about headers, belongs to it."""
-    scan = import_module(engine.__name__.replace("parser_", "scan_"))
-    for module, names in (
-        (scan, ("as_buffer", "next_special", "skip_text", "skip_tokens")),
-        (engine, ("parse", "parse_text")),
-    ):
-        for name in names:
-            monkeypatch.setattr(chosen_engine, name, getattr(module, name))
-    monkeypatch.setattr(validation, "_FIRST", validation._Verdicts(validation.Role.ASSISTANT))
-    monkeypatch.setattr(validation, "_OTHERS", validation._Verdicts(None))
-    return engine
+def scanner(engine: ModuleType) -> Iterator[None]:
+    """Each engine in turn is the one by which `is_valid` scans."""
+    with Scanner(engine):
+        yield
 
 
 def strictly(engine: ModuleType, tokens: list[int] | str, start: str) -> bool:
@@ -70,20 +95,23 @@ def strictly(engine: ModuleType, tokens: list[int] | str, start: str) -> bool:
     return whole and result.complete and result.next_role is None and (start == "conversation" or bool(result.messages))
 
 
-def agreed(engines: list[ModuleType], tokens: list[int], encoding: HarmonyEncoding) -> None:
-    """Parsing by each engine, `is_valid` and `validate` have one verdict, and stock Lark has it of the text."""
+def agreed(scanners: list[Scanner], tokens: list[int], encoding: HarmonyEncoding) -> None:
+    """Parsing and `is_valid` by each engine and `validate` have one verdict, and stock Lark has it of the text."""
+    first, *others = [scanner.as_buffer(tokens).tolist() for scanner in scanners]  # all that `validate` asks them for
+    assert others == [first] * len(others), tokens
     verdicts = []
     for start in STARTS:
-        verdict = is_valid(tokens, start)
-        assert [strictly(engine, tokens, start) for engine in engines] == [verdict] * len(engines), (tokens, start)
-        assert (validate(tokens, start) == []) == verdict, (tokens, start)
+        verdict = validate(tokens, start) == []
+        for scanner in scanners:
+            assert strictly(scanner.engine, tokens, start) == scanner.verdict(tokens, start) == verdict, (tokens, start)
         verdicts.append(verdict)
     if all(0 <= token <= vocabulary.LAST_TOKEN for token in tokens):
         text = encoding.decode(tokens)
         if encoding.encode(text, allowed_special="all") == tokens:
             for start, verdict in zip(STARTS, verdicts, strict=True):
-                assert is_valid(text, start) == by_stock_lark(text, start) == verdict, (text, start)
-                assert (validate(text, start) == []) == verdict, (text, start)
+                assert (validate(text, start) == []) == by_stock_lark(text, start) == verdict, (text, start)
+                for scanner in scanners:
+                    assert scanner.verdict(text, start) == verdict, (text, start)
 
 
 def by_stock_lark(text: str, start: str) -> bool:
@@ -97,19 +125,20 @@ def by_stock_lark(text: str, start: str) -> bool:
 KINDS = [ASSISTANT, START, CHANNEL, CONSTRAIN, MESSAGE, END, END_OF_TEXT]
 
 
-def test_every_sequence_of_kinds_up_to_six(engine: ModuleType, scanner: ModuleType) -> None:
+def test_every_sequence_of_kinds(scale: Scale, scanners: list[Scanner]) -> None:
     valid = 0
-    for length in range(7):
+    for length in range(scale(4, 6) + 1):
         for tokens in product(KINDS, repeat=length):
             sequence = list(tokens)
             laid_out = grammar.LaidOut(chosen_engine.as_buffer(sequence)).text
             for start in STARTS:
-                expected = strictly(engine, sequence, start)
-                assert is_valid(sequence, start) == expected, (sequence, start)
                 # What `validate` asks first; the rest puts its answer into words.
-                assert (next(grammar.misfits(laid_out, start), None) is None) == expected, (sequence, start)
+                expected = next(grammar.misfits(laid_out, start), None) is None
+                for scanner in scanners:
+                    assert strictly(scanner.engine, sequence, start) == expected, (sequence, start)
+                    assert scanner.verdict(sequence, start) == expected, (sequence, start)
                 valid += expected
-    assert valid == 37
+    assert valid == scale(10, 37)
 
 
 @st.composite
@@ -133,22 +162,16 @@ def spelled(token: int) -> list[int]:
     return list(vocabulary.load().token_bytes(token).translate(vocabulary.load().byte_ranks))
 
 
-@settings(max_examples=20_000)
+@examples(20_000, quick=500)
 @given(data=st.data())
-def test_one_verdict_on_random_and_changed_sequences(data: st.DataObject, encoding: HarmonyEncoding) -> None:
-    agreed(list(map(import_module, ENGINES)), data.draw(sequences(encoding)), encoding)
-
-
-@settings(max_examples=1000)
-@given(data=st.data())
-def test_both_scanners_say_the_same(
-    data: st.DataObject, engine: ModuleType, scanner: ModuleType, encoding: HarmonyEncoding
+def test_one_verdict_on_random_and_changed_sequences(
+    data: st.DataObject, scanners: list[Scanner], encoding: HarmonyEncoding
 ) -> None:
-    agreed([engine], data.draw(sequences(encoding)), encoding)
+    agreed(scanners, data.draw(sequences(encoding)), encoding)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
-def test_case_of_a_real_completion(case: dict[str, Any], scanner: ModuleType, encoding: HarmonyEncoding) -> None:
+def test_case_of_a_real_completion(case: dict[str, Any], scanner: None, encoding: HarmonyEncoding) -> None:
     expected = case["strict"] == "ok" and case["complete"]
     for form in (case["text"], encoding.encode(case["text"], allowed_special="all")):
         assert is_valid(form, "completion") == (validate(form, "completion") == []) == expected
@@ -356,7 +379,7 @@ class Liar(int):
         return hash((START, 1428))
 
 
-def test_integers_that_are_no_ints(scanner: ModuleType) -> None:
+def test_integers_that_are_no_ints(scanner: None) -> None:
     tokens = [START, 1428, MESSAGE, 12194, END]
     assert is_valid(list(map(Index, tokens)))
     assert validate(list(map(Index, tokens))) == []
@@ -395,7 +418,7 @@ def test_what_may_be_given(encoding: HarmonyEncoding) -> None:
 
 
 def test_what_rendering_makes_is_valid(encoding: HarmonyEncoding) -> None:
-    for line in (CONVERSATIONS).read_bytes().splitlines():
+    for line in CONVERSATIONS.read_bytes().splitlines():
         conversation = Conversation.from_dict({"messages": json.loads(line)["messages"]})
         for purpose, start in (
             ("conversation", "conversation"),
@@ -407,7 +430,7 @@ def test_what_rendering_makes_is_valid(encoding: HarmonyEncoding) -> None:
             assert is_valid(tokens, start)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(one=fine_messages(), style=st.sampled_from(["openai", "oss"]))
 def test_every_message_that_rendering_makes_is_valid(one: Any, style: Any, encoding: HarmonyEncoding) -> None:
     tokens = encoding.render(one, RenderOptions(style=style))
@@ -415,14 +438,22 @@ def test_every_message_that_rendering_makes_is_valid(one: Any, style: Any, encod
     assert is_valid(tokens)
 
 
-def test_large_inputs(engine: ModuleType, scanner: ModuleType) -> None:
+def test_large_inputs(scale: Scale, scanners: list[Scanner]) -> None:
+    count = scale(500, 5000)
     message = "<|start|>user<|message|>" + "word <b> <| " * 40 + "<|end|>"
-    assert is_valid(message * 20_000)
-    assert validate(message * 500) == []
-    for text in ("<|start|>" * 5000, "<|start|>user" * 5000, "<|" * 50_000, "<|channel|>" * 5000, message[:-7] * 500):
-        assert not is_valid(text)
-        assert validate(text) != []
     order = random.Random(3)
-    tokens = [order.choice([*KINDS, 5, 6]) for _ in range(20_000)]
-    assert not is_valid(tokens)
-    assert len(validate(tokens)) > 1000
+    tokens = [order.choice([*KINDS, 5, 6]) for _ in range(4 * count)]
+    wrong: list[tuple[str | list[int], int]] = [
+        ("<|start|>" * count, 1),
+        ("<|start|>user" * count, 1),
+        ("<|" * 10 * count, 1),
+        ("<|channel|>" * count, 1),
+        (message[:-7] * (count // 10), 1),
+        (tokens, count // 5),
+    ]
+    assert validate(message * (count // 10)) == []
+    for given_text, faults in wrong:
+        assert len(validate(given_text)) >= faults
+    for scanner in scanners:
+        assert scanner.verdict(message * (4 * count), "conversation")
+        assert not any(scanner.verdict(given_text, "conversation") for given_text, _ in wrong)

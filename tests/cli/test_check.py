@@ -12,6 +12,7 @@ from typing import Any
 import harmony.grammar
 import pytest
 
+from helpers.command import harmony as run_command
 from helpers.paths import EXAMPLES
 
 TEXT = "<|start|>user<|message|>Hi\nthere<|end|>"
@@ -22,14 +23,7 @@ ANSWER = {"role": "assistant", "channel": "final", "content": "a"}
 
 def run(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> tuple[int, list[str], str]:
     """Exit status, lines of the output, and what is said beside it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "harmony", *map(str, arguments)],
-        input=stdin,
-        env={**os.environ, "COLUMNS": "80", **environment},
-        capture_output=True,
-        timeout=120,
-    )
-    assert b"Traceback" not in done.stderr
+    done = run_command(*arguments, stdin=stdin, **environment)
     return done.returncode, done.stdout.decode().splitlines(), done.stderr.decode()
 
 

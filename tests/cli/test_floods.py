@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
@@ -24,6 +24,7 @@ from harmony.logs import inputs
 from harmony.logs.inputs import Reader
 from harmony.logs.places import Place
 from helpers.command import harmony, on_a_terminal, records
+from helpers.sizes import examples
 
 GOOD = b'{"id":%d,"text":"<|channel|>final<|message|>Hi.<|return|>"}\n'
 LINES = st.lists(st.integers(0, 70).map(lambda size: b"x" * size), max_size=20)
@@ -54,7 +55,7 @@ def lines_in(pieces: list[inputs.Piece]) -> list[tuple[int, bytes | int]]:
     return found
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(lines=LINES, most=st.integers(1, 60), block=st.integers(1, 60), ends=st.booleans(), full=st.booleans())
 def test_cutting_leaves_out_what_is_too_long(lines: list[bytes], most: int, block: int, ends: bool, full: bool) -> None:
     text = b"\n".join(lines) + b"\n" * ends

@@ -23,6 +23,7 @@ import zstandard
 from helpers.command import GOOD, PLAIN, flat, harmony, on_a_terminal, records, shown_on
 from helpers.files import read_lines
 from helpers.paths import CONVERSATIONS, DATA, SAMPLE
+from helpers.sizes import Scale
 
 EXPECTED = DATA / "sample_messages.jsonl"
 
@@ -359,8 +360,8 @@ def begun(log: Path, output: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_an_interruption_and_the_loss_of_a_worker(tmp_path: Path) -> None:
-    log, whole, output = log_of(tmp_path, 48), tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+def test_an_interruption_and_the_loss_of_a_worker(tmp_path: Path, scale: Scale) -> None:
+    log, whole, output = log_of(tmp_path, scale(24, 48)), tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     harmony("parse", str(log), "-o", str(whole))
     kept = f"; what came before is kept in {output}.partial, and --resume goes on from there\n"
     process = begun(log, output)
@@ -370,7 +371,7 @@ def test_an_interruption_and_the_loss_of_a_worker(tmp_path: Path) -> None:
     assert harmony("parse", str(log), "-o", str(output), "--resume").returncode == 1
     assert output.read_bytes() == whole.read_bytes()
 
-    for _ in range(8):  # one time in six the pool's own thread writes to a pipe that nobody reads any more
+    for _ in range(scale(2, 8)):  # one time in six the pool's own thread writes to a pipe that nobody reads any more
         for made in tmp_path.glob("out.jsonl*"):
             made.unlink()
         process = begun(log, output)
@@ -407,14 +408,11 @@ def test_stats(tmp_path: Path) -> None:
     assert max(map(len, tables.splitlines())) <= 100
 
 
-@pytest.mark.parametrize(
-    ("suffix", "begin"), [("png", b"\x89PNG\r\n"), ("SVG", b"<svg "), ("html", b"<!DOCTYPE html>")]
-)
-def test_stats_are_drawn(tmp_path: Path, suffix: str, begin: bytes) -> None:
-    picture = tmp_path / f"picture.{suffix}"
+def test_stats_are_drawn(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.SVG"
     done = harmony("stats", str(SAMPLE), "--plot", str(picture))
     assert (done.returncode, done.stderr) == (0, b"harmony: 40 records, 107 messages, 6,148 tokens\n")
-    assert picture.read_bytes().lstrip().startswith(begin)
+    assert picture.read_bytes().lstrip().startswith(b"<svg ")
     assert b"Tool calls" in done.stdout
 
 

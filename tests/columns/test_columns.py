@@ -13,7 +13,7 @@ import duckdb
 import polars
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony import Role
@@ -23,6 +23,7 @@ from harmony.columns.rows import ELSEWHERE, END_VALUES, GIVEN
 from harmony.errors import RecordError
 from harmony.format.vocabulary import END, MESSAGE, RETURN, START
 from helpers.rows import checked, conversation, in_rows
+from helpers.sizes import examples
 from helpers.streams import ANYTHING, ids, joined, mutated, stream
 
 #: The builder in Python, and the compiled one.
@@ -66,7 +67,7 @@ SOURCES = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(
     sources=st.lists(st.tuples(SOURCES, st.sampled_from(GIVEN)), max_size=6),
     strict=st.booleans(),

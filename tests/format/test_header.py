@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony import HarmonyEncoding, HarmonyError, Role, load_harmony_encoding
@@ -13,6 +13,7 @@ from harmony.errors import TABLE, Fault
 from harmony.format import vocabulary
 from harmony.format.header import Header, read_header
 from helpers.headers import BAD, GOOD
+from helpers.sizes import examples
 
 
 def read(text: str, encoding: HarmonyEncoding, spelling: int) -> Header:
@@ -120,7 +121,7 @@ WORDS = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=3000)
+@examples(3000)
 @given(
     start=st.sampled_from(["", "<|start|>"]),
     author=WORDS,

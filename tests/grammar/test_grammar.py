@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
@@ -20,6 +20,7 @@ from harmony.format.header import KNOWN_CONTENT_TYPES
 from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN, SPECIAL_TOKENS
 from helpers.cases import CASES
 from helpers.headers import BAD, GOOD
+from helpers.sizes import Scale, examples
 from helpers.texts import STARTS, TEXTS
 
 # Unicode's property White_Space; Python's `isspace` holds for four control characters more.
@@ -199,15 +200,15 @@ ITEMS = [" to=f", " f.g", " json", " x", " assistant", "<|channel|>", "c", "<|co
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_every_sequence_of_kinds_up_to_five(start: str) -> None:
-    found = [agreed(text, start) for text in every_sequence(KINDS, 5)]
+def test_every_sequence_of_kinds(start: str, scale: Scale) -> None:
+    found = [agreed(text, start) for text in every_sequence(KINDS, scale(4, 5))]
     assert found.count(None) < len(found)
 
 
 @pytest.mark.parametrize("author", ["<|start|>assistant", "<|start|>lookup", ""])
-def test_every_sequence_of_header_items_up_to_five(author: str) -> None:
+def test_every_sequence_of_header_items(author: str, scale: Scale) -> None:
     start = "conversation" if author else "completion"
-    found = [agreed(f"{author}{items}<|message|><|end|>", start) for items in every_sequence(ITEMS, 5)]
+    found = [agreed(f"{author}{items}<|message|><|end|>", start) for items in every_sequence(ITEMS, scale(4, 5))]
     assert found.count(None) < len(found)
 
 
@@ -225,7 +226,7 @@ def test_prompts_of_every_role(role: str, before: str) -> None:
 OPEN = st.sampled_from(["", "", "<|start|>user", "<|start|> tool\n", "<|start|>user:x", "<|start|>"])
 
 
-@settings(max_examples=2000)
+@examples(2000)
 @given(text=st.tuples(TEXTS, OPEN).map("".join))
 @example("<|start|>user:a.b<|message|><|end|>")
 @example("<|start|>to=x to=y<|message|><|end|>")

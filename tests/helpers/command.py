@@ -1,4 +1,8 @@
-"""The command line, run as a process."""
+"""The command line, run as processes.
+
+Most of the time of a command goes into importing. So commands are forked from a process that has imported all, where
+they have the environment that it has; the others begin anew, as they do for users.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,96 @@ import json
 import os
 import pty
 import re
+import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+GOOD = b'{"tokens":[200008,12194,200002]}'
+PLAIN = b'{"messages":[{"role":"user","content":"a"}]}'
+_SECONDS = 120  # after which a command is taken to hang
 
-def harmony(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [sys.executable, "-m", "harmony", *arguments],
-        input=stdin,
-        env={**os.environ, "COLUMNS": "80", **environment},
-        capture_output=True,
-        timeout=120,
-    )
+
+def harmony(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """What a command gives that reads these bytes, on a terminal of 80 columns."""
+    words = list(map(str, arguments))
+    if environment or Warm.environment_now() != warm().environment:
+        command = [sys.executable, "-m", "harmony", *words]
+        done = subprocess.run(
+            command,
+            input=stdin,
+            env={**os.environ, "COLUMNS": "80", **environment},
+            capture_output=True,
+            timeout=_SECONDS,
+        )
+    else:
+        done = warm().run(words, stdin)
     assert b"Traceback" not in done.stderr
     return done
+
+
+class Warm:
+    """The process that has imported all."""
+
+    def __init__(self) -> None:
+        self.environment = self.environment_now()
+        self._connection, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._connection.settimeout(_SECONDS)
+        program = str(Path(__file__).with_name("warm.py"))
+        self._process = subprocess.Popen(
+            [sys.executable, program, str(other.fileno())],
+            stdin=subprocess.PIPE,  # as the commands will have them
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+            pass_fds=[other.fileno()],
+            start_new_session=True,
+        )
+        other.close()
+
+    @staticmethod
+    def environment_now() -> dict[str, str]:
+        now = {**os.environ, "COLUMNS": "80"}
+        now.pop("PYTEST_CURRENT_TEST", None)
+        return now
+
+    def run(self, arguments: list[str], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+        pipes = [os.pipe() for _ in range(3)]
+        theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
+        socket.send_fds(self._connection, [json.dumps([str(Path.cwd()), arguments]).encode()], theirs)
+        for file in theirs:
+            os.close(file)
+        with ThreadPoolExecutor(3) as pool:
+            writing = pool.submit(_write, pipes[0][1], stdin)
+            out, error = pool.submit(_read, pipes[1][0]), pool.submit(_read, pipes[2][0])
+            try:
+                answer = self._connection.recv(100)
+            except TimeoutError:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                raise
+            writing.result()
+        assert answer, self._process.communicate()[1].decode()
+        return subprocess.CompletedProcess(arguments, json.loads(answer), out.result(), error.result())
+
+
+@cache
+def warm() -> Warm:
+    return Warm()
+
+
+def _write(file: int, data: bytes) -> None:
+    with os.fdopen(file, "wb") as pipe, suppress(BrokenPipeError):
+        pipe.write(data)
+
+
+def _read(file: int) -> bytes:
+    with os.fdopen(file, "rb") as pipe:
+        return pipe.read()
 
 
 def records(output: bytes) -> list[dict[str, Any]]:
@@ -30,10 +109,6 @@ def records(output: bytes) -> list[dict[str, Any]]:
 def flat(message: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in message.items() if value is not None}
     return {**kept, "content": "".join(part["text"] for part in message["content"])}
-
-
-GOOD = b'{"tokens":[200008,12194,200002]}'
-PLAIN = b'{"messages":[{"role":"user","content":"a"}]}'
 
 
 def shown_on(parent: int) -> str:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from harmony.logs.inputs import Piece, Reader
+from harmony.logs.inputs import Piece, Reader, Unreadable
 from harmony.logs.places import Changed, Place
 
 SUFFIXES = [".jsonl", ".jsonl.gz", ".jsonl.zst"]
@@ -36,6 +36,17 @@ def changed(names: list[Path], place: Place, before: Sequence[Place] = ()) -> st
         pieces += Reader([str(name) for name in names], place, before)
     assert pieces == []
     return str(caught.value).replace(" is not the file that was read before", "", 1)
+
+
+def read(reader: Reader) -> tuple[list[Piece], str]:
+    """The pieces, and what is said of the fault that they end in."""
+    pieces = []
+    try:
+        for piece in reader:
+            pieces.append(piece)
+    except Unreadable as error:
+        return pieces, str(error)
+    return pieces, ""
 
 
 def joined(pieces: list[Piece]) -> bytes:

@@ -29,6 +29,15 @@ def outcome(read: Callable[[], tuple[Any, ...]]) -> Outcome:
         return "error", str(error), error.code, error.position, error.messages
 
 
+def all_of(result: harmony.ParseResult) -> tuple[Any, ...]:
+    return result.messages, result.complete, result.diagnostics, result.spans, result.next_role
+
+
+def strictly(engine: ModuleType, tokens: Sequence[int], role: Role | None) -> Read:
+    result = engine.parse(tokens, role, strict=True)
+    return result.messages, result.complete, result.diagnostics
+
+
 def every_way(
     engine: ModuleType, tokens: Sequence[int], role: Role | None = None, seed: int = 0, *, strict: bool = True
 ) -> Outcome:

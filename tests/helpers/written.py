@@ -1,10 +1,15 @@
-"""What is written to outputs, piece after piece."""
+"""What is written to outputs, piece after piece, and what a file then holds."""
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+import zstandard
 
 from helpers.paths import SAMPLE
 
@@ -22,3 +27,18 @@ def written(name: str) -> list[Any]:
         return pieces
     lines = [piece.decode().splitlines() for piece in pieces]
     return [pa.record_batch({"line": batch, "size": [len(line) for line in batch]}) for batch in lines]
+
+
+def held(file: Path) -> list[bytes]:
+    """The lines that a file holds, read by other ways than ours."""
+    data = file.read_bytes()
+    if file.suffix == ".gz":
+        data = gzip.decompress(data)
+    elif file.suffix == ".zst":
+        data = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+    elif file.suffix == ".parquet":
+        return [line.encode() + b"\n" for line in pq.read_table(file)["line"].to_pylist()]
+    elif file.suffix == ".arrow":
+        with pa.ipc.open_file(file) as reader:
+            return [line.encode() + b"\n" for line in reader.read_all()["line"].to_pylist()]
+    return data.splitlines(keepends=True)

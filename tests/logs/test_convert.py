@@ -26,8 +26,10 @@ from harmony.logs.completions import Tally
 from harmony.logs.convert import Task, convert, count
 from harmony.logs.outputs import CannotResume
 from harmony.logs.records import Names
+from helpers.command import harmony
 from helpers.files import read_lines
 from helpers.paths import DATA, SAMPLE
+from helpers.sizes import Scale
 
 CASES = DATA / "completions.jsonl"
 SUFFIXES = ["jsonl", "jsonl.gz", "jsonl.zst", "parquet", "arrow"]
@@ -37,12 +39,6 @@ BAD = b'nope\n{"id":"none"}\n\n{"id":"\xff"}\n{"id":"bad","tokens":[1,"x"]}\n'
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "harmony", *arguments]
-
-
-def harmony(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
-    assert b"Traceback" not in done.stderr
-    return done
 
 
 def converted(
@@ -110,12 +106,13 @@ def read(file: Path) -> list[Read]:
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log of eight pieces, in which some records are bad, some are repaired, and fields come late."""
-    file = tmp_path_factory.mktemp("logs") / "log.jsonl"
-    late = SAMPLE.read_bytes().replace(b'{"id":', b'{"late":[1, 2],"id":')
-    file.write_bytes((SAMPLE.read_bytes() * 20 + CASES.read_bytes() + BAD) * 7 + late * 20)
-    return file
+def log(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> tuple[Path, int]:
+    """A log of several pieces, in which some records are bad, some are repaired, and fields come late; its records."""
+    file, pieces = tmp_path_factory.mktemp("logs") / "log.jsonl", scale(3, 7)
+    sample, cases = SAMPLE.read_bytes(), CASES.read_bytes()
+    late = sample.replace(b'{"id":', b'{"late":[1, 2],"id":')
+    file.write_bytes((sample * 20 + cases + BAD) * pieces + late * 20)
+    return file, 20 * sample.count(b"\n") * (pieces + 1) + pieces * (cases.count(b"\n") + 4)
 
 
 @pytest.mark.parametrize(
@@ -128,13 +125,14 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_any_number_of_workers_gives_the_same_bytes(
-    log: Path, tmp_path: Path, suffix: str, options: tuple[str, ...]
+    log: tuple[Path, int], tmp_path: Path, suffix: str, options: tuple[str, ...]
 ) -> None:
+    file, records = log
     one, other = tmp_path / f"one.{suffix}", tmp_path / f"other.{suffix}"
-    tally = converted([log], one, nested="--nested" in options, strict="--strict" in options)
-    assert tally.records == 41 * 20 * 8 - 20 * 8 + 7 * (len(CASES.read_bytes().splitlines()) + 4)
+    tally = converted([file], one, nested="--nested" in options, strict="--strict" in options)
+    assert tally.records == records
     for workers in ("2", "3") if not options else ("3",):
-        done = harmony("parse", str(log), "-o", str(other), "--workers", workers, *options)
+        done = harmony("parse", str(file), "-o", str(other), "--workers", workers, *options)
         assert done.returncode == 1
         said = f"harmony: {tally.records:,} records, {tally.messages:,} messages, {tally.tokens:,} tokens\n"
         assert done.stderr.decode().startswith(said)
@@ -340,8 +338,9 @@ def killed(arguments: list[str], state: Path, chance: random.Random) -> tuple[bo
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-@pytest.mark.parametrize(("suffix", "megabytes", "kills"), [("jsonl", 48, 10), ("jsonl.gz", 16, 4), ("parquet", 16, 4)])
-def test_a_run_that_is_killed_is_gone_on_with(tmp_path: Path, suffix: str, megabytes: int, kills: int) -> None:
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "parquet"])
+def test_a_run_that_is_killed_is_gone_on_with(tmp_path: Path, suffix: str, scale: Scale) -> None:
+    megabytes, kills = scale((16, 2), (48, 10) if suffix == "jsonl" else (16, 4))
     source, whole, output = tmp_path / "log.jsonl", tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
     data = SAMPLE.read_bytes() + BAD
     source.write_bytes(data * (megabytes * 1_000_000 // len(data)))
@@ -436,9 +435,9 @@ def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path)
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="the system does not tell the memory of a process")
 @pytest.mark.parametrize("suffix", ["jsonl", "arrow"])
-def test_memory_does_not_grow_with_the_log(tmp_path: Path, suffix: str) -> None:
+def test_memory_does_not_grow_with_the_log(tmp_path: Path, suffix: str, scale: Scale) -> None:
     peaks = []
-    for repeated in (400, 2_000):
+    for repeated in scale((200, 1_000), (400, 2_000)):
         log = write(tmp_path / "log.jsonl", SAMPLE.read_bytes() * repeated)
         arguments = command("parse", str(log), "-o", str(tmp_path / f"out.{suffix}"), "--workers", "2")
         process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)

@@ -9,8 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +16,13 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 
 from harmony.logs import outputs, table_files
 from harmony.logs.inputs import Reader
 from harmony.logs.outputs import CannotResume, Output
 from harmony.logs.places import Place
 from helpers.paths import ROOT
-from helpers.written import LINES, LOG, NAMES, RUN, TABLES, written
-
-
-def held(file: Path) -> list[bytes]:
-    """The lines that a file holds, read by other ways than ours."""
-    data = file.read_bytes()
-    if file.suffix == ".gz":
-        data = gzip.decompress(data)
-    elif file.suffix == ".zst":
-        data = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
-    elif file.suffix == ".parquet":
-        return [line.encode() + b"\n" for line in pq.read_table(file)["line"].to_pylist()]
-    elif file.suffix == ".arrow":
-        with pa.ipc.open_file(file) as reader:
-            return [line.encode() + b"\n" for line in reader.read_all()["line"].to_pylist()]
-    return data.splitlines(keepends=True)
+from helpers.written import LINES, LOG, NAMES, RUN, TABLES, held, written
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -453,71 +435,6 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert [path.name for path in (tmp_path / "far").iterdir()] == ["real.jsonl"]
     assert link.read_bytes() == b"{}\n"
-
-
-def through_a_pipe(tmp_path: Path, name: str, write: Callable[[Output], None]) -> bytes:
-    """What comes out at the other end of a named pipe."""
-    os.mkfifo(tmp_path / name)
-    found: list[bytes] = []
-    reader = threading.Thread(target=lambda: found.append((tmp_path / name).read_bytes()))
-    reader.start()
-    with Output(str(tmp_path / name), RUN, resume=True) as output:
-        assert output.state is None
-        write(output)
-    reader.join()
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    return found[0]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_pipe_is_written_directly(tmp_path: Path, name: str) -> None:
-    def write(output: Output) -> None:
-        for data in written(name):
-            output.write(data)
-            output.keep({})
-        output.finish()
-
-    data = through_a_pipe(tmp_path, name, write)
-    (tmp_path / f"whole-{name}").write_bytes(data)
-    assert held(tmp_path / f"whole-{name}") == LINES
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_pipe_that_is_left_without_an_end(tmp_path: Path, name: str) -> None:
-    assert through_a_pipe(tmp_path, name, lambda output: output.write(written(name)[0]))
-
-
-def test_devices_are_written_directly() -> None:
-    def fill(name: str) -> None:
-        with Output(name, RUN, resume=False) as output:
-            output.write(LOG)
-            output.keep({})
-            output.finish()
-
-    fill("/dev/null")
-    with pytest.raises(OSError, match="No space left on device"):
-        fill("/dev/full")
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-    assert not list(Path("/dev").glob("*.partial"))
-
-
-def test_standard_output_is_flushed_at_each_keep() -> None:
-    code = (
-        "import sys; from harmony.logs.outputs import Output\n"
-        "with Output('-', {}, resume=True) as output:\n"
-        "    for line in sys.stdin.buffer:\n"
-        "        output.write(line); output.keep({})\n"
-        "    output.finish()\n"
-        "print('more', flush=True)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    for line in LINES[:3]:
-        process.stdin.write(line)
-        process.stdin.flush()
-        assert process.stdout.readline() == line
-    assert process.communicate()[0] == b"more\n"
 
 
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from harmony import (
 from harmony.messages.record import MOST_REPEATED, check_finite, check_repeats
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.runtime.compiled import COMPILED
+from helpers.sizes import examples
 from helpers.talk import conversation, developer, message
 
 LEVELS = 60  # nobody could wait for what is not refused, or count to it
@@ -211,7 +212,7 @@ VALUES = st.recursive(
 )
 
 
-@hypothesis.settings(max_examples=300)
+@examples(300)
 @hypothesis.given(values=st.lists(VALUES), times=st.sampled_from([1, 100, 2000]))
 def test_both_engines_agree_on_what_is_small(values: list[Any], times: int) -> None:
     data = [values] * times

@@ -6,11 +6,12 @@ import re
 from types import ModuleType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony import HarmonyEncoding, Message, Role, load_harmony_encoding
 from harmony.format import vocabulary
+from helpers.sizes import examples
 
 Read = tuple[str | None, str | None, str | None, str]
 
@@ -131,7 +132,7 @@ WORDS = [
 ]
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(text=st.lists(st.sampled_from(WORDS), max_size=12).map("".join) | st.text(), role=st.sampled_from([None, *Role]))
 def test_any_text_is_read(text: str, role: Role | None, engine: ModuleType) -> None:
     result = engine.parse_text(text, role, strict=False, stripped=True)

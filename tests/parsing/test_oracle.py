@@ -6,12 +6,11 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import harmony
@@ -21,8 +20,8 @@ from fuzz.oracle_inputs import Input, inputs
 from harmony import HarmonyEncoding, HarmonyError, Message, Role
 from harmony.format import vocabulary
 from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, RETURN, START
-from helpers.engines import ENGINES
 from helpers.paths import ROOT
+from helpers.sizes import examples
 from helpers.ways import every_way
 
 SPACE = st.sampled_from([" ", " ", "  ", "\t", "\n", " \r\n", "\f"])
@@ -108,15 +107,17 @@ def stream(draw: st.DrawFn, encoding: HarmonyEncoding) -> tuple[list[int], Role 
     return (tokens[:-1] if draw(st.booleans()) else tokens), role
 
 
-@settings(max_examples=5000)
+@examples(5000, quick=300)
 @given(data=st.data())
-def test_well_formed_streams(data: st.DataObject, encoding: HarmonyEncoding, openai_harmony: Any) -> None:
+def test_well_formed_streams(
+    data: st.DataObject, engines: list[ModuleType], encoding: HarmonyEncoding, openai_harmony: Any
+) -> None:
     tokens, role = data.draw(stream(encoding))
     theirs = openai_harmony.encoding.parse_messages_from_completion_tokens(
         tokens, role and openai_harmony.Role(role.value)
     )
-    for name in ENGINES:
-        found = every_way(import_module(name), tokens, role, seed=len(tokens))
+    for engine in engines:
+        found = every_way(engine, tokens, role, seed=len(tokens))
         assert found[0] == "ok"
         assert [message.to_dict() for message in found[1]] == [message.to_dict() for message in theirs]
 
@@ -132,7 +133,7 @@ TEXT = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=10_000)
+@examples(10_000, quick=500)
 @given(text=TEXT, seed=st.integers(0, 5))
 def test_encode_and_decode(text: str, seed: int, encoding: HarmonyEncoding, openai_harmony: Any) -> None:
     theirs = openai_harmony.encoding
@@ -157,7 +158,7 @@ def test_encode_and_decode(text: str, seed: int, encoding: HarmonyEncoding, open
     assert encoding.decode_utf8(tokens) == theirs.decode_utf8(tokens)
 
 
-@settings(max_examples=2000)
+@examples(2000)
 @given(tokens=st.lists(st.integers(0, 201_088), max_size=12))
 def test_decode_of_any_ids(
     tokens: list[int], engine: ModuleType, encoding: HarmonyEncoding, openai_harmony: Any

@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import harmony
 from harmony import HarmonyEncoding, RenderError
 from helpers.conversations import PARAMETERS, conversations
 from helpers.paths import DATA
+from helpers.sizes import examples
 
 OSS_STYLE = DATA / "oss_style.jsonl.gz"
 ROLES = ["assistant", "user", "system", "developer", "tool"]
@@ -74,7 +75,7 @@ def test_what_refuses_is_a_value_error_too() -> None:
     assert issubclass(RenderError, ValueError)
 
 
-@settings(max_examples=2000)
+@examples(2000, quick=100)
 @given(data=conversations(), drop=st.booleans(), next_role=st.sampled_from(ROLES))
 def test_conversations(
     data: dict[str, Any], drop: bool, next_role: str, encoding: HarmonyEncoding, openai_harmony: Any
@@ -82,7 +83,7 @@ def test_conversations(
     assert_alike(data, encoding, openai_harmony, drop=drop, next_role=next_role)
 
 
-@settings(max_examples=3000)
+@examples(3000, quick=150)
 @given(parameters=PARAMETERS)
 def test_parameters_of_tools(parameters: dict[str, Any], encoding: HarmonyEncoding, openai_harmony: Any) -> None:
     assert_alike(developer(parameters), encoding, openai_harmony)

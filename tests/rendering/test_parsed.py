@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harmony import (
@@ -23,6 +23,7 @@ from harmony import (
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, MESSAGE, START
 from harmony.rendering import renderer
 from helpers.messages import fine_messages
+from helpers.sizes import Scale, examples
 from helpers.talk import conversation, message, talk
 
 NASTY = st.text(st.sampled_from('ab.:=tousrl \t\u00a0\u200b<|>{}"é日\U0001f600'), max_size=6)
@@ -77,7 +78,7 @@ def expected(one: Message, style: str) -> Message:
     return read
 
 
-@settings(max_examples=3000)
+@examples(3000)
 @given(one=messages(), style=st.sampled_from(["openai", "oss"]))
 @example(one=message("tool", name="tool"), style="openai")
 @example(one=message("tool", name="calculator"), style="openai")
@@ -109,7 +110,7 @@ def test_what_is_rendered_can_be_parsed_and_what_is_refused_cannot(
     assert result.complete
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(parts=st.lists(st.text(max_size=30), max_size=4), more=st.lists(fine_messages(), max_size=4))
 def test_conversations_can_be_parsed(
     parts: list[str], more: list[Message], engine: ModuleType, encoding: HarmonyEncoding
@@ -136,13 +137,17 @@ def test_conversations_can_be_parsed(
         assert (span.role, span.channel) == (one.author.role, one.channel)
 
 
-def test_a_million_tokens_and_the_context_length(engine: ModuleType, encoding: HarmonyEncoding) -> None:
-    texts = [" a" * 250_000, " b" * 250_000, " c" * 249_996, " d" * 249_988]
+def test_a_million_tokens(engine: ModuleType, encoding: HarmonyEncoding, scale: Scale) -> None:
+    length = scale(25_000, 250_000)
+    texts = [" a" * length, " b" * length, " c" * (length - 4), " d" * (length - 12)]
     whole = conversation(*(message("user", text) for text in texts))
     tokens = encoding.render_conversation(whole)
-    assert len(tokens) == 1_000_000
+    assert len(tokens) == 4 * length
     assert engine.parse(tokens, None, strict=True).messages == whole.messages
-    whole.messages += [message("user", " e" * 48_572)]
+
+
+def test_the_context_length(encoding: HarmonyEncoding) -> None:
+    whole = conversation(*(message("user", letter * 262_140) for letter in (" a", " b", " c", " d")))
     assert len(encoding.render_conversation(whole)) == renderer.CONTEXT_LENGTH
     whole.messages[-1].content[0].text += " e"
     with pytest.raises(

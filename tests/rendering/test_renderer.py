@@ -243,16 +243,17 @@ def test_many_survive_a_deleted_field(encoding: HarmonyEncoding) -> None:
 
 
 class Interrupting(list[Any]):
-    """Content that interrupts the main thread while it is looked at, by a signal."""
+    """Content that interrupts the main thread by a signal, when it is looked at for the first time."""
 
     def __init__(self, number: int) -> None:
         super().__init__([TextContent("a")])
-        self.number = number
+        self.numbers = [number]
 
     def __iter__(self) -> Any:
         main = threading.main_thread().ident
         assert main is not None
-        signal.pthread_kill(main, self.number)
+        while self.numbers:
+            signal.pthread_kill(main, self.numbers.pop())
         return super().__iter__()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -26,6 +26,7 @@ from harmony import HarmonyError, load_harmony_encoding
 from harmony.stats.counts import OTHERS, Stats, Summary, tables
 from harmony.stats.picture import save
 from helpers.paths import SAMPLE
+from helpers.sizes import examples
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 FAULT = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
@@ -277,7 +278,7 @@ def test_merging_leaves_both_as_they_were(sample: Log) -> None:
     assert (first.summary(), second.summary()) == before
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.randoms(use_true_random=False))
 def test_channels_roles_and_codes_without_number(random: Any) -> None:
     names = [f"channel{number}" for number in range(300)]

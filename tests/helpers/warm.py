@@ -1,0 +1,57 @@
+"""A process that has imported the command line, and forks for each command: `command.py` begins it.
+
+It is asked through a socket: for the arguments, with the three standard files. It answers with the status of the end.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import socket
+import sys
+from pathlib import Path
+
+
+def load() -> None:
+    """Imports what commands import when they need it, but for what draws pictures and what works on clusters."""
+    import zstandard  # noqa: F401
+
+    import harmony
+    from helpers.modules import modules
+
+    for name in modules():
+        if name not in ("harmony.__main__", "harmony.ray", "harmony.stats.picture"):
+            importlib.import_module(name)
+    harmony.load_harmony_encoding("HarmonyGptOss").encode("a")
+
+
+def serve(connection: socket.socket) -> None:
+    while True:
+        request, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+        if not request:
+            return
+        process = os.fork()
+        if not process:
+            break
+        for file in files:
+            os.close(file)
+        connection.send(json.dumps(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])).encode())
+    connection.close()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    folder, arguments = json.loads(request)
+    os.chdir(folder)
+    sys.argv[1:] = arguments
+    sys.path[0] = folder
+    runpy.run_module("harmony", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[1])
+    load()
+    gc.freeze()
+    serve(socket.socket(fileno=int(sys.argv[1])))
