@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import TypeAlias
 
 from harmony.cli import runs
-from harmony.cli.show import console, show
+from harmony.cli.show import console, hint, show
 from harmony.errors import RecordError
 from harmony.logs.inputs import Reader
 from harmony.logs.outputs import Output
@@ -21,12 +21,12 @@ def render_log(file: str, output: str | None, most: int, render: Render) -> int:
     """Renders the records of a file; returns how many of them are bad. Raises Refused."""
     screen = console()
     on_screen = output is None and sys.stdout.isatty()
-    bad = 0
+    codes: list[str] = []
     job = runs.one_job(file, output or "-")
     with runs.refusing(job.output), nullcontext() if on_screen else Output(job.output, {}, resume=False) as target:
         for piece in Reader(job.inputs, full=job.output != "-", most=most):
             outcomes = list(render(read_records(piece.data, piece.first, piece.too_long)))
-            bad += sum(isinstance(outcome.result, RecordError) for outcome in outcomes)
+            codes += [outcome.result.code for outcome in outcomes if isinstance(outcome.result, RecordError)]
             if target is None:
                 for outcome in outcomes:
                     show(screen, outcome)
@@ -36,4 +36,5 @@ def render_log(file: str, output: str | None, most: int, render: Render) -> int:
                 target.keep({})
         if target is not None:
             target.finish()
-    return bad
+    hint(next(iter(codes), None))
+    return len(codes)
