@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any, Final, NamedTuple, Protocol
 
 from harmony.checking.rules import lint
@@ -195,7 +194,7 @@ class Called(NamedTuple):
         return self.code
 
     def run(self) -> Outcome:
-        front = import_module("harmony")  # the names that users import
+        front = sys.modules["harmony"]  # the names that users import; it is loaded whenever a module of it is
         names: dict[str, Any] = {name: getattr(front, name) for name in front.__all__}
         names["encoding"] = _encoding()
         *before, last = ast.parse(self.code).body
