@@ -75,7 +75,7 @@ def check_that_none_is_lost(pieces: list[str], result: ParseResult) -> None:
         place = found + len(piece)
 
 
-_NO_HEADER = re.compile(r"\s*(?:b(?![\w-]*\.)|[é🤷<{\x1c])")
+_NO_HEADER = re.compile(r"\s*(?:b(?![\w-]*\.[\w-])|[é🤷<{\x1c])")
 
 
 def texts_outside(text: str) -> list[str]:
