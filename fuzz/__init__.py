@@ -4,6 +4,7 @@
     python -m fuzz.volume --seed 1 --tokens 1000000000    columns against the engine, on very many tokens
     python -m fuzz.guided ids -max_total_time=300         inputs that atheris looks for, led by coverage
     python -m fuzz.oracle --seed 1 --count 20000          against openai-harmony, each difference explained
+    python -m fuzz.codes 7 5                              faults in every short input, by `validate` and strict parsing
     fuzz/sanitize.sh                                      the tests under AddressSanitizer and UBSan
 
 Each exits with 1 at the first difference, which it prints with the shortest input that it finds.

@@ -20,7 +20,7 @@ from fuzz.differential import ENGINES, Case, first_difference, rows_of
 from fuzz.streams import AUTHORS, HEADERS, encoded, with_faults
 from harmony import Role
 from harmony.batch import SCHEMA, parse_batch
-from harmony.columns.arrow import plain, without_dictionaries
+from harmony.columns.arrow import without_dictionaries, without_dictionary
 from harmony.format import vocabulary
 from harmony.format.vocabulary import CALL, END, FIRST_SPECIAL, MESSAGE, RETURN, START
 
@@ -29,7 +29,7 @@ Ids: TypeAlias = numpy.ndarray[Any, numpy.dtype[numpy.uint32]]
 _BATCH: Final = 10_000  # messages that are parsed to columns at a time
 _CONTENT: Final = 400  # tokens of a content, on average
 _SECONDS: Final = 10  # between two lines that tell how far it is
-_PLAIN: Final = pa.schema([field.with_type(plain(field.type)) for field in SCHEMA])
+_PLAIN: Final = pa.schema([field.with_type(without_dictionary(field.type)) for field in SCHEMA])
 
 
 class Batch(NamedTuple):

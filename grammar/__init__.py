@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, NamedTuple, TypeAlias, get_args
 
 from lark import Lark, Transformer, Tree, UnexpectedInput, UnexpectedToken
 
@@ -50,8 +50,33 @@ def load() -> Lark:
     return Lark(read(), start=list(get_args(Start)), parser="lalr", transformer=_Treeless())
 
 
-def faults(text: str, start: str) -> Iterator[tuple[int, Accepted]]:
-    """Where the text leaves the language, and what tells the names of the terminals that could have stood there.
+class Misfit(NamedTuple):
+    """A message that is not of the language: `text[begin:stop]` is the message and the `<|start|>` of the next one.
+
+    `start` is what was expected from `begin` on, and `place` is where in the text the grammar refuses it.
+    """
+
+    begin: int
+    stop: int
+    start: Start
+    place: int
+    accepts: Accepted
+
+    def accepted(self, text: str, place: int) -> set[str] | None:
+        """The terminals that may stand at a place of the message; None behind the place where it is refused."""
+        if place >= self.place:
+            return self.accepts() if place == self.place else None
+        try:
+            before = load().parse_interactive(text[self.begin : place], start=self.start)
+            before.exhaust_lexer()
+        except UnexpectedInput:  # the place is within a word
+            return None
+        accepts: Accepted = before.accepts
+        return accepts()
+
+
+def misfits(text: str, start: Start) -> Iterator[Misfit]:
+    """The messages of a text that are not of the language, one by one.
 
     After a fault, reading goes on at the next `<|start|>`, where the next message begins. None stands in content, so
     from there on each message is read by itself, and many faults cost no more than many messages.
@@ -59,20 +84,25 @@ def faults(text: str, start: str) -> Iterator[tuple[int, Accepted]]:
     fault = _first_fault(text, start)
     if fault is None:
         return
-    yield fault
     marker = vocabulary.SPECIAL_TEXTS[vocabulary.START]
-    begin = text.find(marker, fault[0])
+    begin = max(0, text.rfind(marker, 0, fault[0]))
+    next_begin = text.find(marker, fault[0])
+    expected: Start = "conversation" if start == "completion" and begin > 0 else start
+    yield Misfit(begin, next_begin + len(marker) if next_begin >= 0 else len(text), expected, *fault)
+    begin = next_begin
     while begin >= 0:
-        end = text.find(marker, begin + 1)
-        is_last = end < 0
-        message = text[begin:] if is_last else text[begin:end]
-        fault = _first_fault(message, "prompt" if is_last and start == "prompt" else "conversation")
+        next_begin = text.find(marker, begin + 1)
+        is_last = next_begin < 0
+        expected = "prompt" if is_last and start == "prompt" else "conversation"
+        end = len(text) if is_last else next_begin
+        fault = _first_fault(text[begin:end], expected)
         if fault is not None:
-            yield begin + fault[0], fault[1]
-        begin = end
+            yield Misfit(begin, end if is_last else end + len(marker), expected, begin + fault[0], fault[1])
+        begin = next_begin
 
 
 def _first_fault(text: str, start: str) -> tuple[int, Accepted] | None:
+    """Where the text leaves the language, and what tells the names of the terminals that could have stood there."""
     try:
         load().parse(text, start=start)
     except UnexpectedInput as error:

@@ -44,11 +44,14 @@ class HarmonyEncoding:
 
     Made by `load_harmony_encoding`. Token ids are in 0..201088. Nothing is downloaded; the first `encode` or `render`
     builds tiktoken's encoder, which takes some tenths of a second.
+
+    A process has one vocabulary, and reads it once: the one in the package, or the official file in the folder that
+    the environment variable TIKTOKEN_ENCODINGS_BASE names. Setting the variable later changes nothing.
     """
 
     def __init__(self) -> None:
-        self._vocabulary = vocabulary.load()
-        self._renderer = Renderer(self._vocabulary)
+        vocabulary.load()  # an unusable file is told here
+        self._renderer = Renderer()
         self._special_tokens_set = set(vocabulary.SPECIAL_TOKENS)
 
     @property
@@ -101,7 +104,7 @@ class HarmonyEncoding:
             if match := re.search(pattern, text):
                 raise _disallowed(match[0], match.start())
         try:
-            return self._vocabulary.encoder.encode(text, allowed_special=allowed, disallowed_special=())
+            return vocabulary.load().encoder.encode(text, allowed_special=allowed, disallowed_special=())
         except ValueError as error:  # tiktoken gives up on a run of a million spaces
             raise Fault("cannot-encode", None, reason=error).error() from None
 
@@ -119,7 +122,7 @@ class HarmonyEncoding:
         try:
             return data.decode()
         except UnicodeDecodeError as error:
-            token_bytes = self._vocabulary.token_bytes
+            token_bytes = vocabulary.load().token_bytes
             ends = accumulate(len(token_bytes(as_id(token, index))) for index, token in enumerate(sequence))
             position = next(index for index, end in enumerate(ends) if end > error.start)
             raise Fault("invalid-utf-8", position, found=f"0x{data[error.start]:02x}").error() from None
@@ -208,7 +211,7 @@ class HarmonyEncoding:
         Long messages are encoded on all cores. `purpose` and `next_turn_role` are those of `render_with_spans`.
         """
         config, role = self._arguments(config, purpose, next_turn_role)
-        self._vocabulary.encoder  # noqa: B018  built once, before threads ask for it
+        vocabulary.load().encoder  # noqa: B018  built once, before threads ask for it
         return render_many(
             lambda conversation: self._renderer.conversation(conversation, config, purpose, role), conversations
         )
@@ -274,8 +277,8 @@ class HarmonyEncoding:
         `bytes` hold native uint32. Positions in the result are token indices. Raises HarmonyError for what the strict
         language does not hold, TypeError and ValueError for wrong arguments.
 
-        With `strict=False` it raises no HarmonyError: what is wrong is repaired, as docs/repairs.md shows, each repair
-        is one of the result's `diagnostics`, and what strict parsing takes is read alike.
+        With `strict=False` it raises no HarmonyError: what is wrong is repaired, as docs/diagnostics.md shows, each
+        repair is one of the result's `diagnostics`, and what strict parsing takes is read alike.
         """
         return engine.parse(tokens, role, strict=strict)
 

@@ -7,7 +7,7 @@ same sentence serves token ids (the position is a token's index) and written-out
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -24,97 +24,166 @@ _SHOWN_LENGTH: Final = 60  # characters of the input in a sentence
 _IN_HEADER: Final = "unexpected tokens remaining in message header: "
 _A_NAME: Final = 'a name without white space, U+200B or any of `< > {{ }} "`'
 
-#: Every sentence, by code. Four hold wording that programs written for openai-harmony match on: `Invalid token for
-#: decoding: N`, `Invalid utf-8`, `Encountered text corresponding to disallowed special token`, and `unexpected tokens
-#: remaining in message header`.
-SENTENCES: Final = {
-    # ids and text
-    "invalid-token": "Invalid token for decoding: {found}, expected an id in 0..{last}",
-    "invalid-utf-8": "Invalid utf-8: expected tokens that decode to UTF-8, found the byte {found}",
-    "cannot-encode": "Could not encode text: {reason}",
-    "disallowed-special": (
-        "Encountered text corresponding to disallowed special token {found}: name it in `allowed_special` to encode "
-        "it as that token, or leave it out of `disallowed_special` to encode it as text"
-    ),
-    # between messages, and where a marker may stand
-    "expected-start": "expected {expected}, found {found}",
-    "unexpected-in-header": _IN_HEADER + "expected {expected}, found {found}",
-    "unexpected-in-content": "expected {expected}, found {found}",
-    "truncated-header": "expected {expected}, found the end of the input inside a message header",
-    # the words of a header
-    "missing-author": "expected an author after `<|start|>`, found {found}",
-    "unknown-role": (
-        "Unknown role: {found}, expected `system`, `developer`, `user`, `assistant` or a tool's name, which holds a "
-        "dot or is followed by a recipient"
-    ),
-    "missing-channel": "expected a channel's name right after `<|channel|>`, found {found}",
-    "missing-recipient": "expected a recipient's name right after `to=`, found {found}",
-    "missing-content-type": "expected a content type after `<|constrain|>`, found {found}",
-    "second-recipient": _IN_HEADER + "expected one recipient, found a second, {found}",
-    "unexpected-word": _IN_HEADER + "expected a known content type or a recipient with a dot, found {found}",
-    "dotted-content-type": _IN_HEADER + "expected a content type, which holds no dot, found {found}",
-    "after-content-type": _IN_HEADER + "expected `<|message|>` after the content type, found {found}",
-    "invalid-name": f"{_IN_HEADER}expected {_A_NAME}, found {{found}}",
-    "header-not-utf-8": "expected UTF-8 in a message header, found the byte {found}",
+#: What finds a fault: encoding and decoding, strict parsing, `validate` alone, lenient parsing, rendering, `lint`, the
+#: readers of logs and tables, and the loader of the vocabulary.
+Family: TypeAlias = Literal["text", "strict", "validate", "repair", "rendering", "lint", "records", "vocabulary"]
+
+#: Every code and its sentence, by family. A code that has several sentences has a key for each, as in `code/case`.
+#: `harmony explain CODE` and docs/diagnostics.md say more about each, and a test reaches each by a real input.
+#:
+#: Four sentences hold wording that programs written for openai-harmony match on: `Invalid token for decoding: N`,
+#: `Invalid utf-8`, `Encountered text corresponding to disallowed special token`, and `unexpected tokens remaining in
+#: message header`.
+TABLE: Final[dict[Family, dict[str, str]]] = {
+    "text": {
+        "invalid-token": "Invalid token for decoding: {found}, expected an id in 0..{last}",
+        "invalid-utf-8": "Invalid utf-8: expected tokens that decode to UTF-8, found the byte {found}",
+        "cannot-encode": "Could not encode text: {reason}",
+        "disallowed-special": (
+            "Encountered text corresponding to disallowed special token {found}: name it in `allowed_special` to "
+            "encode it as that token, or leave it out of `disallowed_special` to encode it as text"
+        ),
+    },
+    "strict": {
+        # between messages, and where a marker may stand
+        "expected-start": "expected {expected}, found {found}",
+        "unexpected-in-header": _IN_HEADER + "expected {expected}, found {found}",
+        "unexpected-in-content": "expected {expected}, found {found}",
+        "truncated-header": "expected {expected}, found the end of the input inside a message header",
+        # the words of a header
+        "missing-author": "expected an author after `<|start|>`, found {found}",
+        "unknown-role": (
+            "Unknown role: {found}, expected `system`, `developer`, `user`, `assistant` or a tool's name, which holds "
+            "a dot or is followed by a recipient"
+        ),
+        "missing-channel": "expected a channel's name right after `<|channel|>`, found {found}",
+        "missing-recipient": "expected a recipient's name right after `to=`, found {found}",
+        "missing-content-type": "expected a content type after `<|constrain|>`, found {found}",
+        "second-recipient": _IN_HEADER + "expected one recipient, found a second, {found}",
+        "unexpected-word": _IN_HEADER + "expected a known content type or a recipient with a dot, found {found}",
+        "dotted-content-type": _IN_HEADER + "expected a content type, which holds no dot, found {found}",
+        "after-content-type": _IN_HEADER + "expected `<|message|>` after the content type, found {found}",
+        "invalid-name": f"{_IN_HEADER}expected {_A_NAME}, found {{found}}",
+        "header-not-utf-8": "expected UTF-8 in a message header, found the byte {found}",
+    },
+    # What strict parsing takes, but is not whole.
+    "validate": {
+        "truncated-content": "expected {expected}, found the end of the input inside content",
+        "missing-turn": (
+            "expected {expected}, found the end of the input; a prompt ends in an open `<|start|>` and a role"
+        ),
+    },
+    # Each says what lenient parsing does about it.
+    "repair": {
+        # in the stream
+        "replaced-token": "expected an id in 0..{last}, found {found}; it becomes U+FFFD",
+        "missing-start": "expected `<|start|>`, found a header without it; a message begins here",
+        "missing-stop": "expected a stop, found {found} inside content; the message ends before it",
+        "second-message": "expected a stop, found {found} inside content; what follows is a message without a header",
+        "repeated-message": "expected content, found {found} again; it is left out",
+        "late-message": (
+            "expected a stop, found {found} after the content's beginning; what follows has the same header"
+        ),
+        "end-of-text": "expected a stop, found {found}; it is taken for one",
+        "extra-stop": "expected `<|start|>`, found {found} after the end of a message; it is left out",
+        "misplaced-token": "expected no {found} here; it is left out",
+        "white-space-between": "expected `<|start|>`, found white space between messages; it is left out",
+        "stray-text": "expected `<|start|>`, found text; it is taken for a message of the assistant",
+        # in a header
+        "missing-message": "expected a header that ends in `<|message|>`, found text; it is taken for content",
+        "missing-content": "expected `<|message|>`, found {found}; the message is empty",
+        "interrupted-header": "expected `<|message|>`, found {found}; the header is given up",
+        "repeated-start": "expected one `<|start|>`, found another; what stood between them is left out",
+        "repeated-role": "expected the role once, found {found} again; it is left out",
+        "other-author": "expected no role but `{expected}` here, found {found}; it is taken for the author",
+        "other-order": "expected {found} before the content type; the order is mended",
+        "implied-author": (
+            "expected an author after `<|start|>`, found {found}; the message is taken for the assistant's"
+        ),
+        "unknown-author": "expected a role or a tool's name with a dot, found {found}; it is taken for a tool's name",
+        "unmarked-channel": "expected `<|channel|>` before {found}; it is taken for the channel",
+        "glued-words": "expected white space behind {word} in {found}; it is split there",
+        "no-channel": "expected a channel's name after `<|channel|>`, found {found}; the marker is left out",
+        "other-channel": "expected one channel, found {found} too; it is left out",
+        "no-recipient": "expected a recipient's name after `to=`, found {found}; `to=` is left out",
+        "spaced-name": "expected no white space before the name {found}; it is left out",
+        "misplaced-recipient": "expected a {slot}, found a name with a dot, {found}; it is taken for the recipient",
+        "stray-recipient": "expected no recipient {found} before the header that counts; it is left out",
+        "other-recipient": "expected one recipient, found {found} too; it is left out",
+        "no-content-type": "expected a content type after `<|constrain|>`, found {found}; the marker is left out",
+        "other-content-type": "expected one content type, found {found} too; it is left out",
+        "unknown-word": "expected no {found} in a message header; it is left out",
+        "odd-white-space": (
+            "expected only spaces, tabs and line ends between words, found {found}; it is taken for a space"
+        ),
+        "cut-name": f"expected {_A_NAME}, found {{found}}; it is cut to {{word}}",
+        "replaced-bytes": "expected UTF-8 in a message header, found the byte {found}; it becomes U+FFFD",
+    },
+    "rendering": {
+        "wrong-type": "expected `{expected}`, found `{found}`",
+        "unwritable-name": f"expected {_A_NAME}, found {{found}}",
+        "reads-as-recipient": "expected a name that does not begin with `to=`, found {found}",
+        "reads-as-author": "expected a tool's name, found {found}, which reads as another author",
+        "nameless-tool": "expected the tool's name, found none",
+        "unwritable-content-type": f"expected {_A_NAME}, and without a dot, found {{found}}",
+        "unknown-content-type": "expected a recipient beside it, or one of {expected}, found {found}",
+        "misplaced-content": "expected `{found}` in a {expected} message, found it in one of role {role}",
+        "unwritable-content": "{reason}",
+        "lone-surrogate": "expected Unicode text, found the surrogate {found} by itself",
+        "too-long": "expected at most {limit:,} tokens, found {size}; the largest message has {largest}",
+        "action-too-long": "expected at most {limit:,} tokens in one message of the assistant, found {size}",
+        "wrong-type/argument": "Expected `{expected}`, got `{found}`",
+        "cannot-render": "{reason}",
+    },
+    "lint": {
+        "unknown-channel": "expected one of the channels {expected}, found {found}",
+        "channel-required": "expected one of the channels {expected}, found none",
+        "call-off-commentary": "expected the channel `commentary` for a call to {call}, found {found}",
+        "undeclared-tool": "expected a tool that a system or developer message declares, found a call to {call}",
+        "arguments-not-json": "expected JSON, as the content type {content_type} says, found {found} ({reason})",
+        "arguments-break-schema": "expected arguments of {call} with {expected}",
+        "arguments-break-schema/not-json": "expected arguments of {call} in JSON, as it has a schema, found {found}",
+        "unusable-schema": "expected a JSON schema of {call} with {expected}",
+        "unusable-schema/unfit": (
+            "expected a JSON schema that arguments of {call} can be checked by, found one that cannot: {reason}"
+        ),
+        "result-without-call": "expected a result only where a call waits for it, found {found}",
+        "result-without-call/other": "expected a result of {call}, found {found}",
+        "final-with-recipient": "expected no recipient on the channel `final`, found {found}",
+        "wrong-order/system": "expected a system message only before all other messages, found one later",
+        "wrong-order/developer": "expected the developer's messages before the first turn, found one after it began",
+        "wrong-order/user": "expected a user's message to begin the first turn, found the role {found}",
+        "after-final": "expected the turn to end with the answer at message {answer}, found more of it",
+        "leftover-analysis": "expected no analysis of a finished turn, found a message on the channel `analysis`",
+    },
+    "records": {
+        "record-too-large": "expected no more bytes than `--max-record-size` allows, found {found:,}",
+        "invalid-utf-8/bytes": "expected UTF-8, found the byte {found}",
+        "invalid-utf-8/value": "expected UTF-8, found other bytes",
+        "invalid-json": "{reason}",
+        "too-deep": ("expected arrays and objects that are nested less deeply, found more levels than can be read"),
+        "invalid-record": "{reason}",
+        "invalid-record/no-completion": "expected a field `{tokens}` or `{text}`, found neither",
+        "invalid-record/no-input": "expected a field `{tokens}`, `{text}` or `messages`, found none of them",
+        "invalid-record/null": "expected {expected}, found null",
+        "invalid-record/null-id": "Expected `int`, got `null`",
+        "invalid-record/unwritable": "expected what JSON can hold, found `{found}`: {reason}",
+    },
+    "vocabulary": {
+        "bad-vocabulary": "the vocabulary file {name} cannot be used: {reason}; {advice}",
+    },
 }
-#: And those of what lenient parsing mends, each with what it does about it.
-REPAIR_SENTENCES: Final = {
-    # in the stream
-    "replaced-token": "expected an id in 0..{last}, found {found}; it becomes U+FFFD",
-    "missing-start": "expected `<|start|>`, found a header without it; a message begins here",
-    "missing-stop": "expected a stop, found {found} inside content; the message ends before it",
-    "second-message": "expected a stop, found {found} inside content; what follows is a message without a header",
-    "repeated-message": "expected content, found {found} again; it is left out",
-    "late-message": "expected a stop, found {found} after the content's beginning; what follows has the same header",
-    "end-of-text": "expected a stop, found {found}; it is taken for one",
-    "extra-stop": "expected `<|start|>`, found {found} after the end of a message; it is left out",
-    "misplaced-token": "expected no {found} here; it is left out",
-    "white-space-between": "expected `<|start|>`, found white space between messages; it is left out",
-    "stray-text": "expected `<|start|>`, found text; it is taken for a message of the assistant",
-    # in a header
-    "missing-message": "expected a header that ends in `<|message|>`, found text; it is taken for content",
-    "missing-content": "expected `<|message|>`, found {found}; the message is empty",
-    "interrupted-header": "expected `<|message|>`, found {found}; the header is given up",
-    "repeated-start": "expected one `<|start|>`, found another; what stood between them is left out",
-    "repeated-role": "expected the role once, found {found} again; it is left out",
-    "other-author": "expected no role but `{expected}` here, found {found}; it is taken for the author",
-    "other-order": "expected {found} before the content type; the order is mended",
-    "implied-author": "expected an author after `<|start|>`, found {found}; the message is taken for the assistant's",
-    "unknown-author": "expected a role or a tool's name with a dot, found {found}; it is taken for a tool's name",
-    "unmarked-channel": "expected `<|channel|>` before {found}; it is taken for the channel",
-    "glued-words": "expected white space behind {word} in {found}; it is split there",
-    "no-channel": "expected a channel's name after `<|channel|>`, found {found}; the marker is left out",
-    "other-channel": "expected one channel, found {found} too; it is left out",
-    "no-recipient": "expected a recipient's name after `to=`, found {found}; `to=` is left out",
-    "spaced-name": "expected no white space before the name {found}; it is left out",
-    "misplaced-recipient": "expected a {slot}, found a name with a dot, {found}; it is taken for the recipient",
-    "stray-recipient": "expected no recipient {found} before the header that counts; it is left out",
-    "other-recipient": "expected one recipient, found {found} too; it is left out",
-    "no-content-type": "expected a content type after `<|constrain|>`, found {found}; the marker is left out",
-    "other-content-type": "expected one content type, found {found} too; it is left out",
-    "unknown-word": "expected no {found} in a message header; it is left out",
-    "odd-white-space": "expected only spaces, tabs and line ends between words, found {found}; it is taken for a space",
-    "cut-name": f"expected {_A_NAME}, found {{found}}; it is cut to {{word}}",
-    "replaced-bytes": "expected UTF-8 in a message header, found the byte {found}; it becomes U+FFFD",
-}
-#: And those of what cannot be rendered.
-RENDERING_SENTENCES: Final = {
-    "wrong-type": "expected `{expected}`, found `{found}`",
-    "unwritable-name": f"expected {_A_NAME}, found {{found}}",
-    "reads-as-recipient": "expected a name that does not begin with `to=`, found {found}",
-    "reads-as-author": "expected a tool's name, found {found}, which reads as another author",
-    "nameless-tool": "expected the tool's name, found none",
-    "unwritable-content-type": f"expected {_A_NAME}, and without a dot, found {{found}}",
-    "unknown-content-type": "expected a recipient beside it, or one of {expected}, found {found}",
-    "misplaced-content": "expected `{found}` in a {expected} message, found it in one of role {role}",
-    "unwritable-content": "{reason}",
-    "lone-surrogate": "expected Unicode text, found the surrogate {found} by itself",
-    "too-long": "expected at most {limit:,} tokens, found {size}; the largest message has {largest}",
-    "action-too-long": "expected at most {limit:,} tokens in one message of the assistant, found {size}",
-}
+_SENTENCES: Final = {key: sentence for family in TABLE.values() for key, sentence in family.items()}
 
 
-_SENTENCES: Final = SENTENCES | REPAIR_SENTENCES | RENDERING_SENTENCES
+def sentence(key: str, **facts: object) -> str:
+    """The sentence of a code, or of one of its cases, about these facts."""
+    return _SENTENCES[key].format(**facts)
+
+
+def code_of(key: str) -> str:
+    """The code that a key of the table belongs to."""
+    return key.partition("/")[0]
 
 
 class Diagnostic(msgspec.Struct, frozen=True):
@@ -135,11 +204,6 @@ class RecordError(msgspec.Struct, frozen=True):
     code: str
     message: str
     position: int | None
-
-
-def too_large(size: int) -> str:
-    """The sentence for a record that is too large: it has `size` bytes."""
-    return f"expected no more bytes than `--max-record-size` allows, found {size:,}"
 
 
 class HarmonyError(RuntimeError):
@@ -190,24 +254,29 @@ class RenderTypeError(RenderError, TypeError):
 class Fault(Exception):  # noqa: N818  it says what is wrong, and is never what a user catches
     """A fault on its way to becoming a HarmonyError or a Diagnostic, raised where its place is not fully known.
 
-    `position` counts from wherever the code that raises it began to read; None is for a fault without a place.
-    `field` is the path to what cannot be rendered, from the message that it is in.
+    `key` is a key of the table: a code, or a code and one of its cases. `position` counts from wherever the code that
+    raises it began to read; None is for a fault without a place. `field` is the path to what cannot be rendered, from
+    the message that it is in.
     """
 
-    def __init__(self, code: str, position: int | None = None, *, field: str = "", **facts: object) -> None:
-        super().__init__(code)
-        self.code = code
+    def __init__(self, key: str, position: int | None = None, *, field: str = "", **facts: object) -> None:
+        super().__init__(key)
+        self.code = code_of(key)
         self.position = position
         self.field = field
-        self.sentence = _SENTENCES[code].format(**facts)
+        self.sentence = sentence(key, **facts)
 
     def error(self, *, unit: Literal["token", "character"] = "token", messages: Sequence[Message] = ()) -> HarmonyError:
         """The HarmonyError that the fault becomes, once its place is known."""
         return HarmonyError(self.sentence, code=self.code, position=self.position, unit=unit, messages=messages)
 
     def diagnostic(self, position: int) -> Diagnostic:
-        """The Diagnostic that the fault becomes at this position, where it was mended."""
+        """The Diagnostic that the fault becomes at this position."""
         return Diagnostic(self.code, self.sentence, position)
+
+    def record_error(self, place: str = "") -> RecordError:
+        """The RecordError that the fault becomes; `place` says in words where it is, as in `at `$.tokens``."""
+        return RecordError(self.code, f"{self.sentence} - {place}" if place else self.sentence, None)
 
     def render_error(self, index: int | None) -> RenderError:
         """The RenderError that the fault becomes in the message of this index, or in a message by itself."""

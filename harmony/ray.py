@@ -1,11 +1,12 @@
 """The same work on a cluster: logs that Ray reads, parsed on all of its nodes, and written in the order of the input.
 
-Decides how files become blocks of a Ray dataset, how rows get the numbers that one machine would have given them, and
-when an output is whole. How records are parsed, cut and written is known elsewhere, and is the same for one machine.
-Needs Ray, which the extra `ray` brings. Every node must have this package, and see local files under the same paths.
+This module decides how files become blocks of a Ray dataset, how rows get the numbers that one machine would have given
+them, and when an output is whole. How records are cut, parsed and written is the same as on one machine, and stands in
+`harmony/logs`. It needs Ray, which the extra `ray` brings. Every node must have this package, and see local files under
+the same paths.
 
-What is wrong with a file travels as a row behind what is good before it, so that it is told in its place: a task that
-raised would lose the rest of its block, and would say so in Ray's words.
+What is wrong with a file travels as a row behind everything good before it, so that it is raised in its place. A task
+that raised an error itself would lose the rest of its block, and the error would be worded by Ray.
 """
 
 from __future__ import annotations
@@ -36,19 +37,20 @@ from harmony.columns.tables import TableParser
 from harmony.errors import printable
 from harmony.logs import convert
 from harmony.logs.completions import Tally
-from harmony.logs.inputs import TABLES, Unreadable, format_of
-from harmony.logs.outputs import Output, TableWriter, check_apart, check_columns
+from harmony.logs.formats import LINES, PARQUET, LineFormat, is_table
+from harmony.logs.inputs import Unreadable
+from harmony.logs.outputs import Output, check_apart, check_columns
 from harmony.logs.places import Place
-from harmony.logs.records import Kinds
-from harmony.logs.remote import Folder, Source, cut, find, folder_of
+from harmony.logs.records import FieldTypes
+from harmony.logs.remote import Folder, RemoteFile, find, folder_of, pieces_of
 from harmony.messages.model import Role, as_role
 
 __all__ = ["parse", "read_lines", "run"]
 
-#: A piece, or what became of it or of several, on its way through Ray.
-Row: TypeAlias = dict[str, Any]
+#: A piece of a log, or what became of one or of several, as a row of a Ray dataset.
+Parcel: TypeAlias = dict[str, Any]
 
-_TASK_BYTES: Final = 1 << 24  # files are read together up to about so many
+_TASK_BYTES: Final = 1 << 24  # small files are read together in tasks of about this size
 _TASKS_PER_CORE: Final = 4
 _NUMBER: Final = "_harmony_conversation"
 
@@ -112,16 +114,16 @@ def read_lines(paths: str | Sequence[str], *, filesystem: Any = None) -> ray.dat
     """Files of lines, piece by piece: a row has the `path`, the number of the `first` line, and the lines as `data`.
 
     A piece is whole lines of about a mebibyte, or one line that is longer, so that no file is too large, and nothing
-    is decided about what lines hold. A line may have any length. Files and folders are local or URIs; those whose names
-    end in .gz or .zst are decompressed. `filesystem` is pyarrow's or fsspec's, and then that of all paths. Raises
+    is decided about what lines hold. A line may have any length. Files and folders are local or URIs; compressed files
+    are decompressed, by their suffix. `filesystem` is pyarrow's or fsspec's, and then that of all paths. Raises
     Unreadable for files that are not there, and when the dataset is read for those that cannot be read to their end;
     ValueError for tables.
     """
-    sources = find([paths] if isinstance(paths, str) else paths, filesystem)
-    for source in sources:
-        if format_of(source.name) in TABLES:
-            raise ValueError(f"{source.name}: expected a file of lines, found a table")
-    return _dataset(sources, _line_blocks)
+    files = find([paths] if isinstance(paths, str) else paths, filesystem)
+    for file in files:
+        if is_table(file.name):
+            raise ValueError(f"{file.name}: expected a file of lines, found a table")
+    return _dataset(files, _line_blocks)
 
 
 def run(
@@ -145,20 +147,20 @@ def run(
     where the cluster fails, or does not get on for as long as Ray waits. Of a folder nothing is left then.
     """
     task = msgspec.structs.replace(task, threads=1)
-    sources = find(inputs, filesystem)
-    folder = folder_of(output, ".jsonl" if task.to == "lines" else ".parquet", filesystem)
+    files = find(inputs, filesystem)
+    folder = folder_of(output, (LINES if task.to == "lines" else PARQUET).suffix, filesystem)
     if folder is None:
-        check_apart((source.path for source in sources if source.stamp is not None), [output])
+        check_apart((file.path for file in files if file.stamp is not None), [output])
     else:
-        folder.check(sources)
-    kinds = _kinds(task, sources)
-    size = sum(source.size for source in sources)
+        folder.check(files)
+    types = _types(task, files)
+    size = sum(file.size for file in files)
     told = watch or _nobody
-    with _cluster(bars=watch is None and sys.stderr.isatty()), _plain_errors():
-        pieces = _dataset(sources, partial(_piece_blocks, most=task.max_record_size))
+    with _cluster(bars=watch is None and sys.stderr.isatty()), _errors_of_tasks():
+        pieces = _dataset(files, partial(_piece_blocks, most=task.max_record_size))
         if folder is None:
-            return _into_file(task, inputs, output, pieces, kinds, lambda taken, tally: told(taken, size, tally))
-        return _into_folder(task, folder, pieces, kinds, lambda taken, tally: told(taken, size, tally))
+            return _into_file(task, inputs, output, pieces, types, lambda taken, tally: told(taken, size, tally))
+        return _into_folder(task, folder, pieces, types, lambda taken, tally: told(taken, size, tally))
 
 
 def _nobody(taken: int, size: int | None, tally: Tally) -> None:
@@ -196,7 +198,7 @@ def _begin() -> None:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def _errors_of_tasks() -> Iterator[None]:
     """Raises what a task raised as it was, and what befell the cluster as a RuntimeError of one line."""
     try:
         yield
@@ -212,62 +214,64 @@ class LogDatasource(Datasource):
     """Files as blocks of Ray's: some files to a task, which gives block by block what they hold."""
 
     def __init__(
-        self, sources: Sequence[Source], groups: int, blocks: Callable[[Sequence[Source]], Iterator[pa.Table]]
+        self, files: Sequence[RemoteFile], groups: int, blocks: Callable[[Sequence[RemoteFile]], Iterator[pa.Table]]
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
-        self._sources = sources
+        self._files = files
         self._groups = groups
         self._blocks = blocks
 
     def estimate_inmemory_data_size(self) -> int | None:
-        return sum(source.size for source in self._sources)
+        return sum(file.size for file in self._files)
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
     ) -> list[ReadTask]:
         count = min(max(parallelism, 1), self._groups)
-        bounds = [len(self._sources) * index // count for index in range(count + 1)]
-        groups = [self._sources[begin:end] for begin, end in pairwise(bounds)]
+        bounds = [len(self._files) * index // count for index in range(count + 1)]
+        groups = [self._files[begin:end] for begin, end in pairwise(bounds)]
         return [self._read_task(group, per_task_row_limit) for group in groups]
 
-    def _read_task(self, group: Sequence[Source], limit: int | None) -> ReadTask:
+    def _read_task(self, group: Sequence[RemoteFile], limit: int | None) -> ReadTask:
         blocks = self._blocks
         metadata = BlockMetadata(
             num_rows=None,
-            size_bytes=sum(source.size for source in group),
-            input_files=tuple(printable(source.name) for source in group),
+            size_bytes=sum(file.size for file in group),
+            input_files=tuple(printable(file.name) for file in group),
             exec_stats=None,
         )
         return ReadTask(lambda: blocks(group), metadata, per_task_row_limit=limit)
 
 
-def _dataset(sources: Sequence[Source], blocks: Callable[[Sequence[Source]], Iterator[pa.Table]]) -> ray.data.Dataset:
-    """The files as a dataset of so many blocks that all cores have work, and of no more than Ray's bytes a block."""
-    size = sum(source.size for source in sources)
+def _dataset(
+    files: Sequence[RemoteFile], blocks: Callable[[Sequence[RemoteFile]], Iterator[pa.Table]]
+) -> ray.data.Dataset:
+    """The files as a dataset with enough blocks for all cores, none of them larger than Ray allows."""
+    size = sum(file.size for file in files)
     if not ray.is_initialized():
         _begin()
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call,unused-ignore]
     tasks = _TASKS_PER_CORE * int(resources.get("CPU", 1))
     most = DataContext.get_current().target_max_block_size or size + 1
-    groups = max(1, min(len(sources), max(tasks, size // _TASK_BYTES)))
+    groups = max(1, min(len(files), max(tasks, size // _TASK_BYTES)))
     splits = max(1, ceil(tasks / max(groups, size // most)))
-    source = LogDatasource(sources, groups, blocks)
+    source = LogDatasource(files, groups, blocks)
     dataset: ray.data.Dataset = ray.data.read_datasource(source, override_num_blocks=groups * splits)
     return dataset
 
 
-def _line_blocks(sources: Sequence[Source]) -> Iterator[pa.Table]:
-    for source in sources:
-        for piece, _ in cut(source, sys.maxsize):
-            yield _block({"path": printable(source.name), "first": piece.first, "data": piece.data}, _LINES)
+def _line_blocks(files: Sequence[RemoteFile]) -> Iterator[pa.Table]:
+    for file in files:
+        for piece, _ in pieces_of(file, sys.maxsize):
+            yield _block({"path": printable(file.name), "first": piece.first, "data": piece.data}, _LINES)
 
 
-def _piece_blocks(sources: Sequence[Source], most: int) -> Iterator[pa.Table]:
+def _piece_blocks(files: Sequence[RemoteFile], most: int) -> Iterator[pa.Table]:
     """The pieces of files up to the first fault, which is the last row."""
-    for source in sources:
-        row: Row = {"file": source.file, "is_table": format_of(source.name) in TABLES}
+    for file in files:
+        row: Parcel = {"file": file.number, "is_table": is_table(file.name)}
         try:
-            for piece, taken in cut(source, most):
+            for piece, taken in pieces_of(file, most):
                 data = _as_stream(piece.data) if row["is_table"] else piece.data
                 after = msgspec.msgpack.encode(piece.after)
                 found = {"first": piece.first, "after": after, "taken": taken, "data": data}
@@ -277,11 +281,11 @@ def _piece_blocks(sources: Sequence[Source], most: int) -> Iterator[pa.Table]:
             return
 
 
-def _block(row: Row, schema: pa.Schema) -> pa.Table:
+def _block(row: Parcel, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist([row], schema=schema)
 
 
-def _in_block(block: pa.Table) -> Iterator[Row]:
+def _in_block(block: pa.Table) -> Iterator[Parcel]:
     for index in range(block.num_rows):  # one at a time, for they are large
         yield block.slice(index, 1).to_pylist()[0]
 
@@ -298,28 +302,28 @@ def _batch_of(data: bytes) -> pa.RecordBatch:
     return pa.ipc.open_stream(data).read_next_batch()
 
 
-def _kinds(task: convert.Task, sources: Sequence[Source]) -> dict[str, Any] | None:
+def _types(task: convert.Task, files: Sequence[RemoteFile]) -> dict[str, Any] | None:
     """The columns of JSON fields, which the first piece of lines decides; None where there is none."""
     if task.to != "rows":
         return None
-    for source in sources:
-        if format_of(source.name) in TABLES:
+    for file in files:
+        if is_table(file.name):
             continue
         try:
-            with closing(cut(source, task.max_record_size)) as pieces:
+            with closing(pieces_of(file, task.max_record_size)) as pieces:
                 for piece, _ in pieces:
-                    return convert.kinds_in(task, piece)
+                    return convert.types_in(task, piece)
         except (Unreadable, ImportError):  # told in its place
             return None
     return None
 
 
-def _parsed(rows: Iterable[Row], task: convert.Task, kinds: Kinds) -> Iterator[Row]:
+def _parsed(rows: Iterable[Parcel], task: convert.Task, types: FieldTypes) -> Iterator[Parcel]:
     for row in rows:
         if row["fault"] is None:
             try:
                 data = _batch_of(row["data"]) if row["is_table"] else row["data"]
-                made, tally = task.do(data, row["first"], kinds, row["too_long"])
+                made, tally = task.do(data, row["first"], types, row["too_long"])
                 row["data"] = made if isinstance(made, bytes) else pickle.dumps(made)
                 row["tally"] = msgspec.msgpack.encode(tally)
             except (ImportError, TypeError, ValueError) as error:
@@ -327,8 +331,8 @@ def _parsed(rows: Iterable[Row], task: convert.Task, kinds: Kinds) -> Iterator[R
         yield row
 
 
-def _parse_block(block: pa.Table, task: convert.Task, kinds: Kinds) -> Iterator[pa.Table]:
-    for row in _parsed(_in_block(block), task, kinds):
+def _parse_block(block: pa.Table, task: convert.Task, types: FieldTypes) -> Iterator[pa.Table]:
+    for row in _parsed(_in_block(block), task, types):
         yield _block(row, _MADE)
 
 
@@ -336,7 +340,7 @@ def _mapped(dataset: ray.data.Dataset, function: Callable[..., Any], **arguments
     return dataset.map_batches(function, batch_size=None, batch_format="pyarrow", fn_kwargs=arguments)
 
 
-def _given(dataset: ray.data.Dataset) -> Iterator[Row]:
+def _given(dataset: ray.data.Dataset) -> Iterator[Parcel]:
     """The rows of a dataset, as soon as they are there. Raises the first fault among them."""
     for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in _in_block(block):
@@ -345,7 +349,7 @@ def _given(dataset: ray.data.Dataset) -> Iterator[Row]:
             yield row
 
 
-def _tally(row: Row) -> Tally:
+def _tally(row: Parcel) -> Tally:
     return msgspec.msgpack.decode(row["tally"], type=Tally)
 
 
@@ -354,14 +358,14 @@ def _into_file(
     inputs: Sequence[str],
     output: str,
     pieces: ray.data.Dataset,
-    kinds: dict[str, Any] | None,
+    types: dict[str, Any] | None,
     watch: Callable[[int, Tally], None],
 ) -> Tally:
     """Writes here what all nodes made of the pieces. What comes before a fault is kept as one machine keeps it."""
-    state = convert.State(kinds=kinds)
+    state = convert.RunState(types=types)
     with Output(output, convert.run_of(task, inputs), resume=False) as target:
         try:
-            for row in _given(_mapped(pieces, _parse_block, task=task, kinds=kinds or {})):
+            for row in _given(_mapped(pieces, _parse_block, task=task, types=types or {})):
                 made = row["data"] if task.to == "lines" else pickle.loads(row["data"])
                 convert.write(target, made, state.tally.records)
                 state.add(_tally(row), msgspec.msgpack.decode(row["after"], type=Place))
@@ -377,11 +381,11 @@ def _into_folder(
     task: convert.Task,
     folder: Folder,
     pieces: ray.data.Dataset,
-    kinds: dict[str, Any] | None,
+    types: dict[str, Any] | None,
     watch: Callable[[int, Tally], None],
 ) -> Tally:
     """Has all nodes write what they made of the pieces."""
-    arguments = {"task": task, "kinds": kinds or {}}
+    arguments = {"task": task, "types": types or {}}
     folder.begin()
     try:
         if task.to == "rows" and not task.nested:
@@ -431,18 +435,20 @@ def _write_block(block: pa.Table, folder: Folder, before: Mapping[tuple[int, int
         yield _block(_write_part(_in_block(block), folder, before), _PARTS)
 
 
-def _parse_and_write_block(block: pa.Table, folder: Folder, task: convert.Task, kinds: Kinds) -> Iterator[pa.Table]:
+def _parse_and_write_block(
+    block: pa.Table, folder: Folder, task: convert.Task, types: FieldTypes
+) -> Iterator[pa.Table]:
     if block.num_rows:
-        yield _block(_write_part(_parsed(_in_block(block), task, kinds), folder, {}), _PARTS)
+        yield _block(_write_part(_parsed(_in_block(block), task, types), folder, {}), _PARTS)
 
 
-def _write_part(rows: Iterable[Row], folder: Folder, before: Mapping[tuple[int, int], int]) -> Row:
+def _write_part(rows: Iterable[Parcel], folder: Folder, before: Mapping[tuple[int, int], int]) -> Parcel:
     """Writes a part up to the first fault; its name is that of its first piece, so that a second attempt has it too."""
     rows = iter(rows)
     first = next(rows)
     if first["fault"] is not None:
         return {"fault": first["fault"]}
-    part: Row = {"part": f"{first['file']:06}-{first['first']:012}"}
+    part: Parcel = {"part": f"{first['file']:06}-{first['first']:012}"}
     total = Tally()
     try:
         with ExitStack() as stack:
@@ -451,14 +457,14 @@ def _write_part(rows: Iterable[Row], folder: Folder, before: Mapping[tuple[int, 
             for row in chain([first], rows):
                 if row["fault"] is not None:
                     return {"fault": row["fault"]}
-                if folder.suffix == ".jsonl":
-                    file.write(row["data"])
+                if isinstance(folder.part_format, LineFormat):
+                    file.write(folder.part_format.compress(row["data"]))
                 else:
                     made = pickle.loads(row["data"])
                     for batch in convert.written(made, before.get((row["file"], row["first"]), 0)):
                         if writer is None:
                             part["schema"] = batch.schema.serialize().to_pybytes()
-                            writer = stack.enter_context(closing(TableWriter(file, "parquet", batch.schema)))
+                            writer = stack.enter_context(closing(folder.part_format.write(file, batch.schema)))
                             schema = batch.schema
                         check_columns(schema, batch.schema)
                         writer.write(batch)

@@ -22,7 +22,7 @@ from harmony.checking.schemas import (
     read_schema,
     reason,
 )
-from harmony.errors import Diagnostic, quote
+from harmony.errors import Diagnostic, Fault, quote
 from harmony.format.header import CONSTRAINED
 from harmony.messages.model import (
     ROLES,
@@ -38,7 +38,7 @@ from harmony.messages.model import (
 from harmony.messages.record import Record
 
 #: The index of a message, and what is wrong with it.
-Problem: TypeAlias = tuple[int, str]
+Problem: TypeAlias = tuple[int, Fault]
 
 _Kind = TypeVar("_Kind")
 
@@ -79,7 +79,7 @@ def lint(
     if selected is not None and not _NEED_JSONSCHEMA.isdisjoint(codes):
         load_jsonschema()
     view = _view(conversation.messages)
-    found = [Diagnostic(code, sentence, position) for code in codes for position, sentence in RULES[code](view)]
+    found = [fault.diagnostic(position) for code in codes for position, fault in RULES[code](view)]
     return sorted(found, key=lambda diagnostic: (diagnostic.position, diagnostic.code))
 
 
@@ -139,11 +139,11 @@ class View:
         self.tools: dict[str, Tool] = {}
         self.answers: dict[int, int] = {}
         self.turns = 0
-        self._schema_findings: list[tuple[str, int, str]] | None = None
+        self._schema_findings: list[Problem] | None = None
 
     @property
-    def schema_findings(self) -> list[tuple[str, int, str]]:
-        """What two rules find in one go: the code, the index of a message, and what is wrong."""
+    def schema_findings(self) -> list[Problem]:
+        """What two rules find in one go."""
         if self._schema_findings is None:  # cached_property of Python 3.11 has a lock, which a forked child would keep
             self._schema_findings = list(_schema_findings(self))
         return self._schema_findings
@@ -286,7 +286,8 @@ def unknown_channel(view: View) -> Iterator[Problem]:
     """
     for line in view.lines:
         if view.channels and line.channel is not None and line.channel not in view.channels:
-            yield line.position, f"expected one of the channels {_listed(view.channels)}, found {quote(line.channel)}"
+            fault = Fault("unknown-channel", expected=_listed(view.channels), found=quote(line.channel))
+            yield line.position, fault
 
 
 def channel_required(view: View) -> Iterator[Problem]:
@@ -296,7 +297,7 @@ def channel_required(view: View) -> Iterator[Problem]:
     """
     for line in view.lines:
         if view.channel_required and line.role == Role.ASSISTANT and line.channel is None:
-            yield line.position, f"expected one of the channels {_listed(view.channels)}, found none"
+            yield line.position, Fault("channel-required", expected=_listed(view.channels))
 
 
 def call_off_commentary(view: View) -> Iterator[Problem]:
@@ -307,7 +308,7 @@ def call_off_commentary(view: View) -> Iterator[Problem]:
     for line in view.lines:
         if line.call is not None and line.call.startswith("functions.") and line.channel != "commentary":
             found = "no channel" if line.channel is None else quote(line.channel)
-            yield line.position, f"expected the channel `commentary` for a call to {quote(line.call)}, found {found}"
+            yield line.position, Fault("call-off-commentary", call=quote(line.call), found=found)
 
 
 def undeclared_tool(view: View) -> Iterator[Problem]:
@@ -318,10 +319,7 @@ def undeclared_tool(view: View) -> Iterator[Problem]:
     """
     for line in view.lines:
         if line.call is not None and line.call not in view.tools:
-            yield (
-                line.position,
-                f"expected a tool that a system or developer message declares, found a call to {quote(line.call)}",
-            )
+            yield line.position, Fault("undeclared-tool", call=quote(line.call))
 
 
 def arguments_not_json(view: View) -> Iterator[Problem]:
@@ -336,10 +334,9 @@ def arguments_not_json(view: View) -> Iterator[Problem]:
         try:
             read_json(text)
         except ValueError as error:
-            yield (
-                line.position,
-                f"expected JSON, as the content type {quote(line.content_type)} says, found {quote(text)} ({error})",
-            )
+            content_type = quote(line.content_type)
+            fault = Fault("arguments-not-json", content_type=content_type, found=quote(text), reason=error)
+            yield line.position, fault
 
 
 def arguments_break_schema(view: View) -> Iterator[Problem]:
@@ -349,7 +346,7 @@ def arguments_break_schema(view: View) -> Iterator[Problem]:
     each call the first problem is told. `format`, `unevaluatedItems` and `unevaluatedProperties` are not looked at.
     Needs jsonschema. Trips: `{"city": 5}` for a tool whose `city` is a string.
     """
-    return ((position, text) for code, position, text in view.schema_findings if code == "arguments-break-schema")
+    return (problem for problem in view.schema_findings if problem[1].code == "arguments-break-schema")
 
 
 def unusable_schema(view: View) -> Iterator[Problem]:
@@ -360,7 +357,7 @@ def unusable_schema(view: View) -> Iterator[Problem]:
     are never fetched. A schema is of draft 2020-12, unless its `$schema` says otherwise. Needs jsonschema. Trips: a
     parameter of the type `any`.
     """
-    return ((position, text) for code, position, text in view.schema_findings if code == "unusable-schema")
+    return (problem for problem in view.schema_findings if problem[1].code == "unusable-schema")
 
 
 def result_without_call(view: View) -> Iterator[Problem]:
@@ -382,9 +379,10 @@ def result_without_call(view: View) -> Iterator[Problem]:
                 continue
             found = "one of a tool without a name" if line.name is None else f"one of {quote(line.name)}"
             if waiting:
-                yield line.position, f"expected a result of {quote(next(reversed(waiting)))}, found {found}"
+                latest = quote(next(reversed(waiting)))
+                yield line.position, Fault("result-without-call/other", call=latest, found=found)
             else:
-                yield line.position, f"expected a result only where a call waits for it, found {found}"
+                yield line.position, Fault("result-without-call", found=found)
 
 
 def final_with_recipient(view: View) -> Iterator[Problem]:
@@ -395,7 +393,7 @@ def final_with_recipient(view: View) -> Iterator[Problem]:
     """
     for line in view.lines:
         if line.role == Role.ASSISTANT and line.channel == "final" and line.recipient is not None:
-            yield line.position, f"expected no recipient on the channel `final`, found {quote(line.recipient)}"
+            yield line.position, Fault("final-with-recipient", found=quote(line.recipient))
 
 
 def wrong_order(view: View) -> Iterator[Problem]:
@@ -407,13 +405,13 @@ def wrong_order(view: View) -> Iterator[Problem]:
     for place, line in enumerate(view.lines):
         if line.role == Role.SYSTEM:
             if place > 0:
-                yield line.position, "expected a system message only before all other messages, found one later"
+                yield line.position, Fault("wrong-order/system")
         elif line.role == Role.DEVELOPER:
             if begun:
-                yield line.position, "expected the developer's messages before the first turn, found one after it began"
+                yield line.position, Fault("wrong-order/developer")
         else:
             if not begun and line.role != Role.USER:
-                yield line.position, f"expected a user's message to begin the first turn, found the role `{line.role}`"
+                yield line.position, Fault("wrong-order/user", found=quote(line.role))
             begun = True
 
 
@@ -427,7 +425,7 @@ def after_final(view: View) -> Iterator[Problem]:
     for line in view.lines:
         answer = view.answers.get(line.turn)
         if answer is not None and line.position > answer and line.role in (Role.ASSISTANT, Role.TOOL):
-            yield line.position, f"expected the turn to end with the answer at message {answer}, found more of it"
+            yield line.position, Fault("after-final", answer=answer)
 
 
 def leftover_analysis(view: View) -> Iterator[Problem]:
@@ -440,7 +438,7 @@ def leftover_analysis(view: View) -> Iterator[Problem]:
     for line in view.lines:
         is_finished = line.turn < view.turns and line.position < view.answers.get(line.turn, -1)
         if is_finished and line.channel == "analysis" and line.role != Role.USER:
-            yield line.position, "expected no analysis of a finished turn, found a message on the channel `analysis`"
+            yield line.position, Fault("leftover-analysis")
 
 
 #: Every rule, by its code.
@@ -464,7 +462,7 @@ RULES: Final[dict[str, Callable[[View], Iterator[Problem]]]] = {
 _NEED_JSONSCHEMA: Final = frozenset({"arguments-break-schema", "unusable-schema"})
 
 
-def _schema_findings(view: View) -> Iterator[tuple[str, int, str]]:
+def _schema_findings(view: View) -> Iterator[Problem]:
     schemas: dict[str, Schema | None] = {}  # by tool; None for one that is not to be used any more
     for line in view.lines:
         tool = None if line.call is None else view.tools.get(line.call)
@@ -475,25 +473,25 @@ def _schema_findings(view: View) -> Iterator[tuple[str, int, str]]:
             load_jsonschema()
         except ImportError:
             return
-        unfit = f"expected a JSON schema that arguments of {quote(line.call)} can be checked by, found one that cannot"
+        call = quote(line.call)
         if line.call not in schemas:
             schemas[line.call] = None
             try:
                 schemas[line.call], fault = read_schema(tool.parameters)
             except of_schema() as error:
-                yield "unusable-schema", tool.position, f"{unfit}: {reason(error)}"
+                yield tool.position, Fault("unusable-schema/unfit", call=call, reason=reason(error))
             else:
                 if fault:
-                    yield "unusable-schema", tool.position, f"expected a JSON schema of {quote(line.call)} with {fault}"
+                    yield tool.position, Fault("unusable-schema", call=call, expected=fault)
         schema = schemas[line.call]
         if schema is None:
             continue
         try:
-            problem = misfit(schema, quote(line.call), text, is_json=line.content_type in _JSON)
+            problem = misfit(schema, call, text, is_json=line.content_type in _JSON)
         except of_schema() as error:
             if isinstance(error, TooManySteps):
                 schemas[line.call] = None  # else many calls could make it many times too many
-            yield "unusable-schema", line.position, f"{unfit}: {reason(error)}"
+            yield line.position, Fault("unusable-schema/unfit", call=call, reason=reason(error))
         else:
-            if problem:
-                yield "arguments-break-schema", line.position, problem
+            if problem is not None:
+                yield line.position, problem

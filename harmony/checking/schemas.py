@@ -16,7 +16,7 @@ from importlib import import_module
 from threading import local
 from typing import Any, Final, NamedTuple
 
-from harmony.errors import quote
+from harmony.errors import Fault, quote
 from harmony.messages.record import check_repeats
 from harmony.runtime.locks import forks_wait
 
@@ -110,17 +110,17 @@ def read_schema(parameters: object) -> tuple[Schema | None, str | None]:
     return (None if fault else Schema(validator, len(text))), fault
 
 
-def misfit(schema: Schema, tool: str, text: str, *, is_json: bool) -> str | None:
-    """A sentence on arguments that do not fit the schema; None too for those that only claim that they are JSON.
+def misfit(schema: Schema, tool: str, text: str, *, is_json: bool) -> Fault | None:
+    """The fault of arguments that do not fit the schema; None too for those that only claim that they are JSON.
 
     Raises whatever can go wrong with hostile schemas.
     """
     try:
         arguments = read_json(text)
     except ValueError:
-        return None if is_json else f"expected arguments of {tool} in JSON, as it has a schema, found {quote(text)}"
+        return None if is_json else Fault("arguments-break-schema/not-json", call=tool, found=quote(text))
     problem = _problem(schema.validator, arguments, _COST_OF_ARGUMENTS, len(text), anchor=schema.length)
-    return problem and f"expected arguments of {tool} with {problem}"
+    return None if problem is None else Fault("arguments-break-schema", call=tool, expected=problem)
 
 
 @cache

@@ -1,23 +1,28 @@
 """Whether tokens or rendered text are of the format: `validate` says what is wrong, `is_valid` only whether.
 
-`validate` is the grammar's verdict; `is_valid` is the same verdict from the automaton and the header rules, without
-Lark and at the speed of parsing. What no grammar can state is `harmony.lint`'s.
+Three parts share the work of `validate`. The grammar says which messages are wrong. Strict parsing of such a message
+gives the code and the place, so that a fault has one name wherever a user meets it. And the grammar says what could
+have stood at that place. `is_valid` is the same verdict from the automaton and the header rules, without Lark and at
+the speed of parsing. What no grammar can state is `harmony.lint`'s.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
-from harmony.errors import Diagnostic, HarmonyError, printable, quote
-from harmony.format import machine, vocabulary
+from harmony.errors import TABLE, Diagnostic, HarmonyError, printable, quote, sentence
+from harmony.format import vocabulary
 from harmony.format.header import KNOWN_CONTENT_TYPES, NOT_IN_NAMES, WORD
 from harmony.format.machine import Start
 from harmony.messages.model import Role
 from harmony.parsing import engine
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.runtime.locks import forks_wait
+
+if TYPE_CHECKING:
+    from harmony.grammar import LaidOut, Misfit
 
 _SPECIAL: Final = vocabulary.SPECIAL_TEXTS
 _MESSAGE: Final = _SPECIAL[vocabulary.MESSAGE]
@@ -26,6 +31,13 @@ _STOPS: Final = tuple(_SPECIAL[token] for token in vocabulary.STOPS)
 # Headers repeat, and to ask about one takes a parser: the verdicts of so many are remembered, up to a length of each.
 _REMEMBERED: Final = 4096
 _REMEMBERED_LENGTH: Final = 256
+
+# The codes whose sentence takes what is expected from the grammar, for strict parsing names only kinds of tokens.
+_EXPECTING: Final = frozenset(
+    code for family in ("strict", "validate") for code, template in TABLE[family].items() if "{expected}" in template
+)
+# The codes of faults within a word, where the grammar has nothing to add.
+_WITHIN_WORDS: Final = frozenset({"invalid-name", "missing-recipient", "header-not-utf-8", "invalid-token"})
 
 # How much of a line an excerpt shows before a fault, and after it.
 _BEFORE: Final = 48
@@ -46,9 +58,10 @@ class Finding(Diagnostic, frozen=True):
 def validate(text_or_tokens: str | Tokens, start: Start = "conversation") -> list[Diagnostic]:
     """What is wrong with a rendered text or with token ids, by the formal grammar; [] where they are valid.
 
-    A diagnostic says what would have been right at its position, and what was found. Of a text, the position is a
-    character's offset, and the diagnostic is a Finding, with line, column and an excerpt. Of tokens, it is a token's
-    index. After a fault, the next message is looked at. TypeError and ValueError for wrong arguments.
+    A diagnostic has the code and the position of the HarmonyError that strict parsing raises for the same message, and
+    says what would have been right there and what was found. Of a text, the position is a character's offset, and the
+    diagnostic is a Finding, with line, column and an excerpt. Of tokens, it is a token's index. After a fault, the next
+    message is looked at. TypeError and ValueError for wrong arguments.
     """
     with forks_wait:
         import harmony.grammar as grammar  # Lark is loaded where it is needed
@@ -56,13 +69,10 @@ def validate(text_or_tokens: str | Tokens, start: Start = "conversation") -> lis
     _check_start(start)
     if isinstance(text_or_tokens, str):
         text = str.__str__(text_or_tokens)
-        return list(_findings(text, grammar.faults(text, start)))
+        return list(_findings(text, grammar.misfits(text, start)))
     tokens = list(as_sequence(text_or_tokens))
     laid_out = grammar.LaidOut(engine.as_buffer(tokens))
-    return [
-        _diagnostic(tokens, laid_out.token_at(offset), accepts)
-        for offset, accepts in grammar.faults(laid_out.text, start)
-    ]
+    return [_diagnostic(tokens, laid_out, misfit) for misfit in grammar.misfits(laid_out.text, start)]
 
 
 def is_valid(text_or_tokens: str | Tokens, start: Start = "conversation") -> bool:
@@ -81,39 +91,72 @@ def is_valid(text_or_tokens: str | Tokens, start: Start = "conversation") -> boo
     return end == len(given) and not (end == 0 and start == "completion")
 
 
-# --- the grammar's verdict, in words
+# --- what is wrong with a message, in words
 
 
-def _diagnostic(tokens: list[int], position: int, accepts: Callable[[], set[str]]) -> Diagnostic:
-    if position == len(tokens):
-        return Diagnostic(*_said("", accepts()), position)
-    token = as_id(tokens[position], position)
-    found = vocabulary.load().describe(token)
-    if not 0 <= token <= vocabulary.LAST_TOKEN:
-        fault = machine.no_token(position, found)
-        return Diagnostic(fault.code, fault.sentence, position)
-    return Diagnostic(*_said(found, accepts()), position)
+class _Refusal(NamedTuple):
+    """Why a message is wrong: the code, its sentence, and the place in the message."""
+
+    code: str
+    sentence: str
+    position: int
 
 
-def _findings(text: str, faults: Iterator[tuple[int, Callable[[], set[str]]]]) -> Iterator[Finding]:
+def _refusal(parse: Callable[..., Any], message: str | list[int], misfit: Misfit) -> _Refusal:
+    """What strict parsing says of a message that the grammar refuses."""
+    try:
+        result = parse(message, Role.ASSISTANT if misfit.start == "completion" else None, strict=True)
+    except HarmonyError as error:
+        return _Refusal(error.code, str(error.args[0]), error.position or 0)
+    # Strict parsing takes input that stops in content, or behind `<|start|>` and a role. It is no whole message.
+    if result.next_role is not None:
+        code = "truncated-header"
+    else:
+        code = "missing-turn" if result.complete else "truncated-content"
+    return _Refusal(code, _said(code, "", misfit.accepts(), ""), len(message))
+
+
+def _diagnostic(tokens: list[int], laid_out: LaidOut, misfit: Misfit) -> Diagnostic:
+    begin, stop = laid_out.token_at(misfit.begin), laid_out.token_at(misfit.stop)
+    message = [as_id(token, begin + index) for index, token in enumerate(tokens[begin:stop])]
+    refusal = _refusal(engine.parse, message, misfit)
+    accepted, found = None, ""
+    if refusal.position < len(message):
+        found = vocabulary.load().describe(message[refusal.position])
+    if refusal.code not in _WITHIN_WORDS:
+        # A token may begin before the word that is meant, so the place is asked of the same message as a text.
+        text = laid_out.text
+        in_text = _refusal(engine.parse_text, text[misfit.begin : misfit.stop], misfit)
+        if in_text.code == refusal.code:
+            accepted = misfit.accepted(text, misfit.begin + in_text.position)
+    said = _said(refusal.code, refusal.sentence, accepted, found)
+    return Diagnostic(refusal.code, said, begin + refusal.position)
+
+
+def _findings(text: str, misfits: Iterator[Misfit]) -> Iterator[Finding]:
     line, line_start, before = 1, 0, 0
-    for position, accepts in faults:
+    for misfit in misfits:
+        refusal = _refusal(engine.parse_text, text[misfit.begin : misfit.stop], misfit)
+        position = misfit.begin + refusal.position
+        accepted = None if refusal.code in _WITHIN_WORDS else misfit.accepted(text, position)
+        said = _said(refusal.code, refusal.sentence, accepted, _found_in(text, position))
         line += text.count("\n", before, position)
         line_start = text.rfind("\n", before, position) + 1 or line_start
         before = position
-        code, sentence = _said(_found_in(text, position), accepts())
-        yield Finding(code, sentence, position, line, position - line_start + 1, _excerpt(text, line_start, position))
+        excerpt = _excerpt(text, line_start, position)
+        yield Finding(refusal.code, said, position, line, position - line_start + 1, excerpt)
 
 
-def _said(found: str, accepted: set[str]) -> tuple[str, str]:
-    """The code and the sentence of a diagnostic; nothing was found at the end of the input."""
-    if not found:
-        code, found = "unexpected-end", "the end of the input"
-    else:
-        code = "unexpected-marker" if found.strip("`") in vocabulary.SPECIAL_TOKENS else "unexpected-text"
+def _said(code: str, said: str, accepted: set[str] | None, found: str) -> str:
+    """What strict parsing says, and what the grammar accepts at the place; None is where it does not know."""
+    if accepted is None:
+        return said
     *most, last = _words(accepted)
     expected = f"{', '.join(most)} or {last}" if most else last
-    return code, f"expected {expected}, found {found}"
+    if code in _EXPECTING:
+        return sentence(code, expected=expected, found=found)
+    # The sentence of any other code names one thing that could stand there. There may be more.
+    return f"{said}; here the grammar accepts {expected}" if most else said
 
 
 def _words(accepted: set[str]) -> Iterator[str]:
@@ -121,7 +164,7 @@ def _words(accepted: set[str]) -> Iterator[str]:
     if "_TO" in accepted and accepted.isdisjoint({"_MESSAGE", "ROLE"}):  # behind an undotted tool
         if "_CHANNEL" in accepted:
             yield quote(_SPECIAL[vocabulary.CHANNEL])
-        yield "a recipient, which an author needs that is no role and has no dot"
+        yield "a recipient, which a tool's name without a dot needs"
         return
     if "ROLE" in accepted:
         yield "an author: a role, or the name of a tool"
@@ -154,7 +197,7 @@ def _words(accepted: set[str]) -> Iterator[str]:
 
 
 def _found_in(text: str, position: int) -> str:
-    """The marker or the word that stands at a position, as errors show it; nothing at the text's end."""
+    """The marker or the word that stands at a position, as errors show it; "" at the text's end."""
     ahead = text[position : position + 64]
     for start, stop, _ in vocabulary.special_tokens_in(ahead):
         if start == 0:

@@ -1,12 +1,12 @@
 """What is wrong with files, told as linters tell it: file, line, column, code and sentence.
 
-Decides what a file holds. One named `.jsonl` is JSON Lines, and so is standard input whose first character that is not
-blank is a `{`: each line that is not blank is one record, with `tokens`, or else `text`, or else `messages`. Any other
-file is one text as it was rendered, or token ids where it holds nothing but integers, white space, commas and brackets.
-An editor's byte order mark at its begin and newline at its end are no part of it: no text of the format begins with
-such a mark, and none is valid only with that newline.
+This module decides what a file holds. A file with the suffix of a log holds records: each has `tokens`, or else `text`,
+or else `messages`. So does standard input, or a compressed file of another name, if its first character that is not
+blank is a `{`. Any other file is one text as it was rendered, or token ids where it holds nothing but integers, white
+space, commas and brackets. A byte order mark at its beginning and one newline at its end, which editors add, are no
+part of it: no text of the format begins with such a mark, and none is valid only with that newline.
 
-Does not know whether what a `text` spells were markers before it was written out: there they are.
+Markers that a `text` spells are markers here, whatever they were before the text was written out.
 """
 
 from __future__ import annotations
@@ -17,31 +17,20 @@ from bisect import bisect_right
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from io import FileIO
-from itertools import chain
-from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
-from xxhash import xxh3_64
 
 from harmony.checking.validation import Finding, is_valid, validate
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import Diagnostic, HarmonyError, RecordError, printable, too_large
+from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, printable, sentence
 from harmony.format.machine import Start
-from harmony.logs.cutting import Chunks, cut
-from harmony.logs.inputs import BLOCK, MAX_LINE
-from harmony.logs.records import (
-    Line,
-    LogRecord,
-    batch_of,
-    fault_of,
-    read_blocks,
-    read_conversation,
-    read_role,
-    read_source,
-    source_field,
-)
+from harmony.logs.completions import RecordReader, Unparsed
+from harmony.logs.cutting import Chunks
+from harmony.logs.formats import LINES, LineFormat, format_of, is_log
+from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, lines, opened, pieces, unread
+from harmony.logs.places import Place
+from harmony.logs.records import Names
 from harmony.messages.model import Conversation, Role
 from harmony.rendering.renderer import RenderConversationConfig
 
@@ -57,29 +46,29 @@ _WORD: Final = re.compile(rf"[^{_SPACE},\[\]]+")
 _ID: Final = re.compile("-?[0-9]{1,99}")  # Python does not read integers of any length
 
 
-class Unreadable(Exception):  # noqa: N818  nothing is known to be wrong with what the file holds
-    """Raised for a file that cannot be read; it says why."""
-
-
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that is wrong, and where: `line` and `column` count from 1, in the file; of a record, the column is 1.
+    """One thing that is wrong with a file, and where.
 
-    `position` is the index of a token or of a message, or the offset of a character, as `unit` says, in what the file
-    or the record holds; both are None where there is no such place. `excerpt` shows the place in a text.
+    `line` and `column` count from 1; of a record, the column is 1. A record of a table has no line: `row` is the number
+    of its row, from 1, and `line` and `column` are None. `position` is the index of a token or of a message, or the
+    offset of a character, as `unit` says, in what the file or the record holds; both are None where there is no such
+    place. `excerpt` shows the place in a text.
     """
 
     file: str
-    line: int
-    column: int
+    line: int | None
+    column: int | None
     code: str
     message: str
     position: int | None
     unit: Unit | None
     excerpt: str | None = None
+    row: int | None = None
 
     def to_text(self) -> str:
         """The problem as a line to be read, and its excerpt below."""
-        line = printable(f"{self.file}:{self.line}:{self.column}: {self.code} {self.message}")
+        place = f"{self.line}:{self.column}" if self.row is None else f"row {self.row}"
+        line = printable(f"{self.file}:{place}: {self.code} {self.message}")
         return line if self.excerpt is None else "\n    ".join([line, *self.excerpt.split("\n")])
 
     def to_json(self) -> str:
@@ -87,8 +76,10 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
         return json.dumps(msgspec.to_builtins(self))
 
     def to_github(self) -> str:
-        """The problem as a workflow command of GitHub Actions, which shows it at its place."""
+        """The problem as a workflow command of GitHub Actions, which shows it at its line."""
         name, code = (_escaped(text).replace(":", "%3A").replace(",", "%2C") for text in (self.file, self.code))
+        if self.row is not None:
+            return f"::error file={name},title={code}::row {self.row}: {_escaped(self.message)}"
         return f"::error file={name},line={self.line},col={self.column},title={code}::{_escaped(self.message)}"
 
 
@@ -112,62 +103,63 @@ def linter_of(select: Iterable[str] | None, ignore: Iterable[str] | None) -> Lin
 
 
 def problems(
-    name: str, encoding: HarmonyEncoding, start: Start, linter: Linter | None = None, most: int = MAX_LINE
+    name: str,
+    encoding: HarmonyEncoding,
+    start: Start,
+    linter: Linter | None = None,
+    most: int = MAX_LINE,
+    names: Names = Names(),  # noqa: B008
 ) -> Iterator[Problem]:
-    """What is wrong with a file, or with standard input for `-`, as soon as it is found. Raises Unreadable.
+    """What is wrong with a file, or with standard input for `-`, as soon as it is found.
 
     `start` is what texts and tokens are to be. Where they are to be completions, a record can have a `role`: None where
     they begin with a `<|start|>` of their own. The linter gets whatever the grammar finds no fault with. A record, or a
     file that is one text, may have `most` bytes.
+
+    Raises Unreadable, also for a table without the columns that it should have; and ImportError where a library is
+    missing.
     """
     check = _Check(name, encoding, start, linter)
-    try:
-        with FileIO(0, closefd=False) if name == "-" else Path(name).open("rb", buffering=0) as file:
-            blocks = read_blocks(file)
-            are_lines = name.endswith(".jsonl")
-            if name == "-":
-                are_lines, blocks = _begins_with_object(blocks)
-            if are_lines:
-                for line in _records(blocks, most):
-                    yield from check.record(line)
-            else:
-                yield from check.whole(_whole(name, blocks, most))
-    except OSError as error:
-        raise Unreadable(f"{name} cannot be read: {error.strerror}") from None
+    reader = RecordReader(names, most, roles=start == "completion", passing=False, conversations=True)
+    file_format = format_of(name)
+    file_format.load()
+    with opened(name) as file:
+        if isinstance(file_format, LineFormat):
+            chunks = chunks_of(file_format, file)
+            if not _holds_records(name, chunks):
+                yield from check.whole(_whole(name, chunks, most))
+                return
+            found: Iterator[Piece] = lines(name, chunks, Place(), most, full=False)
+        else:
+            found = pieces(name, file, Place(), most)
+        for piece in found:
+            try:
+                read = reader.read(piece)
+            except (TypeError, ValueError) as error:
+                raise unread(name, error) from None
+            yield from check.records(read, names, is_table=not isinstance(piece.data, bytes))
 
 
-def _records(blocks: Iterator[bytes], most: int) -> Iterator[Line | LogRecord]:
-    """The lines that are not blank, as soon as they are there."""
-    chunks, number = Chunks(blocks), 1
-    for lines in cut(chunks, xxh3_64(), BLOCK, most, full=False):
-        yield from batch_of(lines.data, number, lines.too_long)
-        number += lines.data.count(b"\n")
-    if chunks.fault is not None:
-        raise chunks.fault
+def _holds_records(name: str, chunks: Chunks) -> bool:
+    """Whether a file of lines holds records, by its name or else by its first character that is not blank."""
+    if is_log(name):
+        return True
+    return (name == "-" or format_of(name) is not LINES) and chunks.peek(_SPACE.encode(), BOM_UTF8) == b"{"
 
 
-def _whole(name: str, blocks: Iterator[bytes], most: int) -> bytes:
-    """All that there is, unless that is too much."""
+def _whole(name: str, chunks: Chunks, most: int) -> bytes:
+    """All that a file holds, unless that is too much."""
     read = bytearray()
-    for block in blocks:
-        read += block
+    while chunk := chunks.take():
+        read += chunk
         if len(read) > most:
-            raise Unreadable(f"{name} cannot be read: {too_large(len(read))} or more in one text")
+            raise unread(name, ValueError(f"{sentence('record-too-large', found=len(read))} or more in one text"))
+    if chunks.fault is not None:
+        raise unread(name, chunks.fault)
     return bytes(read)
 
 
-def _begins_with_object(blocks: Iterator[bytes]) -> tuple[bool, Iterator[bytes]]:
-    """Whether the first character that is not blank is a `{`, and the blocks, none of them lost."""
-    read: list[bytes] = []
-    for block in blocks:
-        begin = block if read else block.removeprefix(BOM_UTF8)
-        read.append(block)
-        if begin := begin.lstrip(_SPACE.encode()):
-            return begin.startswith(b"{"), chain(read, blocks)
-    return False, iter(read)
-
-
-class _Fault(NamedTuple):
+class _Mistake(NamedTuple):
     """One thing that is wrong with an input; `place` is the token or the character it is at, where one is known."""
 
     code: str
@@ -187,14 +179,17 @@ class _Check:
         self._start = start
         self._linter = linter
 
-    def record(self, line: Line | LogRecord) -> Iterator[Problem]:
-        number = line.line if isinstance(line, LogRecord) else line.number
-        for fault in self._in_record(line):
-            message, excerpt = fault.message, None
-            if fault.finding is not None:
-                message += f" at {fault.finding.line}:{fault.finding.column} of `text`"
-                excerpt = fault.finding.excerpt
-            yield Problem(self._name, number, 1, fault.code, message, fault.position, fault.unit, excerpt)
+    def records(self, read: Unparsed, names: Names, *, is_table: bool) -> Iterator[Problem]:
+        for index, number in enumerate(read.numbers):
+            line, column, row = (None, None, number) if is_table else (number, 1, None)
+            for mistake in self._in_record(read, index):
+                message, excerpt = mistake.message.removesuffix(f" - in line {number:,}"), None
+                if mistake.finding is not None:
+                    message += f" at {mistake.finding.line}:{mistake.finding.column} of `{names.text}`"
+                    excerpt = mistake.finding.excerpt
+                yield Problem(
+                    self._name, line, column, mistake.code, message, mistake.position, mistake.unit, excerpt, row
+                )
 
     def whole(self, data: bytes) -> Iterator[Problem]:
         data = data.removeprefix(BOM_UTF8)
@@ -203,85 +198,73 @@ class _Check:
         except UnicodeDecodeError as error:
             before = data[: error.start].decode()
             line, column = _Places(before, None).of(len(before))
-            message = f"expected UTF-8, found the byte 0x{data[error.start]:02x}"
-            yield Problem(self._name, line, column, "invalid-utf-8", message, None, None)
+            fault = Fault("invalid-utf-8/bytes", found=f"0x{data[error.start]:02x}")
+            yield Problem(self._name, line, column, fault.code, fault.sentence, None, None)
             return
         text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
         ids = _ids(text)
         places = None
-        for fault in self._in_source(text if ids is None else ids, self._start, Role.ASSISTANT):
+        for mistake in self._in_source(text if ids is None else ids, self._start, Role.ASSISTANT):
             line, column, excerpt = 1, 1, None
-            if fault.finding is not None:
-                line, column, excerpt = fault.finding.line, fault.finding.column, fault.finding.excerpt
-            elif fault.place is not None:
+            if mistake.finding is not None:
+                line, column, excerpt = mistake.finding.line, mistake.finding.column, mistake.finding.excerpt
+            elif mistake.place is not None:
                 places = places or _Places(text, ids)
-                line, column = places.of(fault.place)
-            yield Problem(self._name, line, column, fault.code, fault.message, fault.position, fault.unit, excerpt)
+                line, column = places.of(mistake.place)
+            yield Problem(
+                self._name, line, column, mistake.code, mistake.message, mistake.position, mistake.unit, excerpt
+            )
 
-    def _in_record(self, line: Line | LogRecord) -> Iterator[_Fault]:
-        if isinstance(line, LogRecord):
-            if isinstance(line.outcome, RecordError):
-                yield _Fault(line.outcome.code, line.outcome.message.removesuffix(f" - in line {line.line:,}"))
-            return
-        conversation = source = None
-        start, role = self._start, None
-        try:
-            name = source_field(line.fields)
-            if name is not None:
-                source = read_source(line.fields, name)
-            if source is None:
-                if "messages" not in line.fields:
-                    raise ValueError("expected a field `tokens`, `text` or `messages`, found none of them")
-                conversation = read_conversation(line)
-            elif start == "completion":
-                written = read_role(line.fields)
-                start, role = ("conversation", None) if written is None else (start, Role(written))
-        except (ValueError, RecursionError) as error:
-            yield _Fault(*fault_of(error))
-            return
-        if source is not None:
-            yield from self._in_source(source, start, role)
-        elif conversation is not None:
-            yield from self._in_conversation(conversation)
+    def _in_record(self, read: Unparsed, index: int) -> Iterator[_Mistake]:
+        source, start = read.sources.of(index), self._start
+        if isinstance(source, RecordError):
+            yield _Mistake(source.code, source.message)
+        elif index in read.conversations:
+            yield from self._in_conversation(read.conversations[index])
+        elif start == "completion":
+            role = read.sources.role_of(index)
+            yield from self._in_source(source, "conversation" if role is None else start, role)
+        else:
+            yield from self._in_source(source, start, None)
 
-    def _in_source(self, source: str | list[int], start: Start, role: Role | None) -> Iterator[_Fault]:
-        """The faults of a text or of tokens; `role` is that of a completion."""
+    def _in_source(self, source: str | list[int] | memoryview, start: Start, role: Role | None) -> Iterator[_Mistake]:
+        """What is wrong with a text or with tokens; `role` is that of a completion."""
         if not is_valid(source, start):
-            yield from map(_fault, validate(source, start))
+            yield from map(_mistake_of, validate(source, start))
         elif self._linter is not None:
             role = role if start == "completion" else None
             try:
                 encoding = self._encoding
                 result = encoding.parse_text(source, role) if isinstance(source, str) else encoding.parse(source, role)
             except HarmonyError as error:
-                yield _Fault(error.code, str(error), error.position, error.unit, error.position)
+                yield _Mistake(error.code, str(error), error.position, error.unit, error.position)
                 return
             for diagnostic in self._linter(Conversation(result.messages)):
-                yield _of_message(diagnostic, result.spans[diagnostic.position].start)
+                yield _mistake_in_message(diagnostic, result.spans[diagnostic.position].start)
 
-    def _in_conversation(self, conversation: Conversation) -> Iterator[_Fault]:
+    def _in_conversation(self, conversation: Conversation) -> Iterator[_Mistake]:
         try:
             tokens = self._encoding.render_conversation(conversation, _WHOLE)
         except HarmonyError as error:
-            yield _Fault(error.code, str(error), error.position, error.unit)
+            yield _Mistake(error.code, str(error), error.position, error.unit)
             return
         if not is_valid(tokens):
-            yield from map(_fault, validate(tokens))
+            yield from map(_mistake_of, validate(tokens))
         elif self._linter is not None:
             for diagnostic in self._linter(conversation):
-                yield _of_message(diagnostic, None)
+                yield _mistake_in_message(diagnostic, None)
 
 
-def _fault(diagnostic: Diagnostic) -> _Fault:
+def _mistake_of(diagnostic: Diagnostic) -> _Mistake:
     code, message, position = diagnostic.code, diagnostic.message, diagnostic.position
     if isinstance(diagnostic, Finding):
-        return _Fault(code, message, position, "character", position, diagnostic)
-    return _Fault(code, f"{message} at token {position}", position, "token", position)
+        return _Mistake(code, message, position, "character", position, diagnostic)
+    return _Mistake(code, f"{message} at token {position}", position, "token", position)
 
 
-def _of_message(diagnostic: Diagnostic, place: int | None) -> _Fault:
+def _mistake_in_message(diagnostic: Diagnostic, place: int | None) -> _Mistake:
     index = diagnostic.position
-    return _Fault(diagnostic.code, f"{diagnostic.message} at message {index}", index, "message", place)
+    return _Mistake(diagnostic.code, f"{diagnostic.message} at message {index}", index, "message", place)
 
 
 def _ids(text: str) -> list[int] | None:

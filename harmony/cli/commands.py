@@ -1,4 +1,4 @@
-"""The command line: `harmony parse | stats | render | validate | tokens | grammar | vocab`.
+"""The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab`.
 
 Exit status: 0 all well, 1 some records were bad (each is reported in its place) or `validate` found problems, 2 wrong
 usage, or a file that could not be read or written to its end.
@@ -10,30 +10,43 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn, TypeAlias
+from typing import Annotated, Final, Literal, NoReturn
 
 import msgspec
 import typer
 
 from harmony.cli import runs
-from harmony.cli.check import Unreadable, linter_of, problems
-from harmony.cli.show import console, readable, show, show_logs, show_tokens
+from harmony.cli.arguments import (
+    SIZE,
+    LogsArgument,
+    RoleOption,
+    SizeOption,
+    StrictOption,
+    TextOption,
+    TokensOption,
+    WorkersOption,
+    with_suffixes,
+)
+from harmony.cli.check import linter_of, problems
+from harmony.cli.explain import explain
+from harmony.cli.render import render_log
+from harmony.cli.show import console, hint, readable, show_logs, show_tokens
 from harmony.encoding import load_harmony_encoding
-from harmony.errors import HarmonyError, RecordError, printable, quote
+from harmony.errors import HarmonyError, printable, quote
 from harmony.format import vocabulary
 from harmony.format.header import Style
 from harmony.format.machine import Start
 from harmony.logs.completions import Tally
 from harmony.logs.convert import Task
-from harmony.logs.inputs import MAX_LINE, TABLES, Reader, format_of
-from harmony.logs.inputs import Unreadable as UnreadableLog
+from harmony.logs.formats import is_table
+from harmony.logs.inputs import Unreadable, expand
 from harmony.logs.outputs import Output, check_apart
-from harmony.logs.records import Batch, LogRecord, Names, batch_of, render_batch
+from harmony.logs.records import Names, render_records
 from harmony.rendering.renderer import Purpose, RenderConversationConfig
 from harmony.runtime import VERSION
 from harmony.runtime.compiled import COMPILED
@@ -50,28 +63,6 @@ app: Final = typer.Typer(
 vocab: Final = typer.Typer(help="The vocabulary o200k_harmony, which is inside the package.", no_args_is_help=True)
 app.add_typer(vocab, name="vocab")
 
-_LOG: Final = "A log, a folder of logs, or - for standard input."
-_LogsArgument: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE...", help=_LOG, show_default=False)]
-_TokensOption: TypeAlias = Annotated[str, typer.Option("--tokens", metavar="NAME", help="The field with the ids.")]
-_TextOption: TypeAlias = Annotated[str, typer.Option("--text", metavar="NAME", help="The field with the text.")]
-_RoleOption: TypeAlias = Annotated[str, typer.Option("--role", metavar="NAME", help="The field with the role.")]
-_StrictOption: TypeAlias = Annotated[
-    bool, typer.Option("--strict", help="Refuse what the format does not allow, rather than repair it.")
-]
-_WorkersOption: TypeAlias = Annotated[
-    int | None, typer.Option("--workers", min=1, help="How many processes work; as many as there are cores by default.")
-]
-_SizeOption: TypeAlias = Annotated[
-    int,
-    typer.Option(
-        "--max-record-size",
-        metavar="SIZE",
-        parser=runs.size_of,
-        help="The most bytes a record may have, such as 64MB or 1GiB; a larger one becomes an error in its place.",
-    ),
-]
-_SIZE: Final[Any] = f"{MAX_LINE // 10**6}MB"  # which is parsed, as what is given is
-
 _MOST_SHOWN: Final = 16_000_000  # bytes; to encode them as tokens takes thirty times as many
 
 
@@ -86,7 +77,7 @@ def run() -> None:
     try:
         app()
     except HarmonyError as error:  # of the vocabulary, for those of records are reported one by one
-        _refuse(str(error))
+        _refuse(str(error), error.code)
     except MemoryError:
         _refuse(runs.NO_MEMORY)
     except OSError as error:  # such as a full disk
@@ -110,21 +101,22 @@ def options(
 
 
 @app.command(epilog="Example: [bold]harmony parse logs/ --output messages.parquet[/bold]")
+@with_suffixes
 def parse(
-    files: _LogsArgument,
+    files: LogsArgument,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="A file, a folder for a file each, or - for standard output."),
     ] = None,
-    strict: _StrictOption = False,
-    tokens: _TokensOption = "tokens",
-    text: _TextOption = "text",
-    role: _RoleOption = "role",
+    strict: StrictOption = False,
+    tokens: TokensOption = "tokens",
+    text: TextOption = "text",
+    role: RoleOption = "role",
     nested: Annotated[
         bool, typer.Option("--nested", help="Into a table: one row a completion, rather than one a message.")
     ] = False,
-    workers: _WorkersOption = None,
-    max_record_size: _SizeOption = _SIZE,
+    workers: WorkersOption = None,
+    max_record_size: SizeOption = SIZE,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same command was interrupted; else begin.")
     ] = False,
@@ -134,8 +126,8 @@ def parse(
 ) -> None:
     """Parse completions into messages.
 
-    Logs are JSON Lines (.jsonl, .jsonl.gz, .jsonl.zst) or tables (.parquet,
-    .arrow), by their suffix. A record has `tokens` (ids) or `text` (markers
+    Logs are JSON Lines ({lines}) or tables
+    ({tables}), by their suffix. A record has `tokens` (ids) or `text` (markers
     written out), and optionally the `role` of the first message: assistant
     by default, null where the tokens begin with a <|start|> of their own.
 
@@ -175,17 +167,17 @@ def parse(
 
 @app.command(epilog="Example: [bold]harmony stats logs/ --plot stats.html[/bold]")
 def stats(
-    files: _LogsArgument,
+    files: LogsArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Give the numbers as JSON.")] = False,
     plot: Annotated[
         str | None, typer.Option(metavar="PICTURE", help="Draw them, to a file named .png, .svg or .html.")
     ] = None,
-    tokens: _TokensOption = "tokens",
-    text: _TextOption = "text",
-    role: _RoleOption = "role",
-    strict: _StrictOption = False,
-    workers: _WorkersOption = None,
-    max_record_size: _SizeOption = _SIZE,
+    tokens: TokensOption = "tokens",
+    text: TextOption = "text",
+    role: RoleOption = "role",
+    strict: StrictOption = False,
+    workers: WorkersOption = None,
+    max_record_size: SizeOption = SIZE,
 ) -> None:
     """Count what is in completions.
 
@@ -246,7 +238,7 @@ def render(
             help="Give `text`, markers written out, in place of `tokens`; not safe where messages spell markers.",
         ),
     ] = False,
-    max_record_size: _SizeOption = _SIZE,
+    max_record_size: SizeOption = SIZE,
 ) -> None:
     """Render conversations into tokens.
 
@@ -265,16 +257,24 @@ def render(
     """
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     config = RenderConversationConfig(style=style)
-    render = partial(render_batch, encoding=encoding, config=config, purpose=purpose, as_text=text)
-    _rendered(file, output, max_record_size, render)
+    render = partial(render_records, encoding=encoding, config=config, purpose=purpose, as_text=text)
+    for name in (file, output):
+        if name is not None and is_table(name):
+            _refuse(f"{name}: expected JSON Lines")
+    with _refused():
+        bad = render_log(file, output, max_record_size, render)
+    _summary_of_bad(bad)
 
 
 @app.command(epilog="Example: [bold]harmony validate --lint conversations.jsonl[/bold]")
+@with_suffixes
 def validate(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE", help="JSON Lines, text or token ids, or - for standard input.", show_default=False
+            metavar="FILE...",
+            help="A log, a folder of logs, a text, token ids, or - for standard input.",
+            show_default=False,
         ),
     ],
     start: Annotated[
@@ -299,11 +299,15 @@ def validate(
             "--format", metavar="FORMAT", help="text, to be read; json, an array; or github, for GitHub Actions."
         ),
     ] = "text",
-    max_record_size: _SizeOption = _SIZE,
+    tokens: TokensOption = "tokens",
+    text: TextOption = "text",
+    role: RoleOption = "role",
+    max_record_size: SizeOption = SIZE,
 ) -> None:
     """Check what is in files, and tell what is wrong as a linter does.
 
-    Each line of a file named .jsonl is an object with `tokens` (ids),
+    Logs are JSON Lines ({lines}) or tables
+    ({tables}), as for `harmony parse`. A record has `tokens` (ids),
     `text` (markers written out) or `messages`, a conversation. Any other
     file is one text, or token ids where it holds only integers, commas,
     brackets and white space. A newline that ends it is no part of it.
@@ -315,40 +319,56 @@ def validate(
     Nothing is shown where all is well. Exit status: 1 if there are
     problems, 2 if a file cannot be read.
     """
-    for file in files:
-        if format_of(file) != "lines":
-            _refuse(f"{file}: expected JSON Lines, text or token ids, uncompressed")
     if not lint and (select or ignore):
         _refuse("--select and --ignore need --lint")
+    named = [_named(file) for file in files]
     with _refused():
-        check_apart(files, ["-"])
+        check_apart((name for found in named if isinstance(found, list) for name in found), ["-"])
     try:
         linter = linter_of(select, ignore) if lint else None
     except (ValueError, ImportError) as error:
         _refuse(str(error))
-    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
+    encoding, names = load_harmony_encoding(vocabulary.ENCODING_NAME), Names(tokens, text, role)
     count = bad_files = 0
+    first_code = None
     unread = False
-    for file in files:
-        before = count
-        try:
-            for problem in problems(file, encoding, start, linter, max_record_size):
-                if output_format == "json":
-                    typer.echo(("," if count else "[") + problem.to_json())
-                else:
-                    typer.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
-                count += 1
-        except Unreadable as error:
-            typer.echo(f"harmony: {printable(str(error))}", err=True)
-            unread = True
-        bad_files += count > before
+    for found in named:
+        for file in found if isinstance(found, list) else [found]:
+            before = count
+            try:
+                if isinstance(file, Unreadable):
+                    raise file
+                for problem in problems(file, encoding, start, linter, max_record_size, names):
+                    first_code = first_code or problem.code
+                    if output_format == "json":
+                        typer.echo(("," if count else "[") + problem.to_json())
+                    else:
+                        typer.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
+                    count += 1
+            except (Unreadable, ImportError) as error:
+                typer.echo(f"harmony: {printable(str(error))}", err=True)
+                unread = True
+            bad_files += count > before
     if output_format == "json":
         typer.echo("]" if count else "[]")
     if count:
-        found = f"{count:,} problem{'s'[: count != 1]} in {bad_files:,} file{'s'[: bad_files != 1]}"
-        typer.echo(f"harmony: {found}", err=True)
+        found_text = f"{count:,} problem{'s'[: count != 1]} in {bad_files:,} file{'s'[: bad_files != 1]}"
+        typer.echo(f"harmony: {found_text}", err=True)
+        if output_format == "text":
+            hint(first_code)
     if count or unread:
         raise typer.Exit(2 if unread else 1)
+
+
+def _named(file: str) -> list[str] | Unreadable:
+    """The files that a name stands for, or why there are none: other files are looked at all the same."""
+    try:
+        return [name for name, _ in expand([file])]
+    except Unreadable as error:
+        return error
+
+
+app.command(epilog="Example: [bold]harmony explain unknown-role[/bold]")(explain)
 
 
 @app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")
@@ -435,8 +455,9 @@ def export(
     typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
 
 
-def _refuse(reason: str) -> NoReturn:
+def _refuse(reason: str, code: str | None = None) -> NoReturn:
     typer.echo(f"harmony: {printable(reason)}", err=True)
+    hint(code)
     raise SystemExit(2)
 
 
@@ -445,7 +466,7 @@ def _refused() -> Iterator[None]:
     """Ends the command where what it was asked for cannot be done."""
     try:
         yield
-    except (runs.Refused, UnreadableLog, ImportError, OverflowError, TypeError, ValueError) as error:
+    except (runs.Refused, Unreadable, ImportError, OverflowError, TypeError, ValueError) as error:
         _refuse(str(error))
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
@@ -455,6 +476,7 @@ def _summary(tally: Tally) -> None:
     """Tells what there was in a log; the exit status tells whether all records were good."""
     for line in runs.summary(tally):
         typer.echo(f"harmony: {line}", err=True)
+    hint(next(iter([*tally.errors, *tally.diagnostics]), None))
     if tally.errors:
         raise typer.Exit(1)
 
@@ -464,32 +486,6 @@ def _summary_of_bad(bad: int) -> None:
         record = "bad record, with its error" if bad == 1 else "bad records, each with its error"
         typer.echo(f"harmony: {bad:,} {record}", err=True)
         raise typer.Exit(1)
-
-
-def _rendered(file: str, output: str | None, most: int, render: Callable[[Batch], Iterable[LogRecord]]) -> None:
-    """Renders a log of conversations as it is read; tells how many records are bad."""
-    for name in (file, output):
-        if name is not None and format_of(name) in TABLES:
-            _refuse(f"{name}: expected JSON Lines")
-    screen = console()
-    on_screen = output is None and sys.stdout.isatty()
-    bad = 0
-    with _refused():
-        run = runs.one(file, output or "-")
-        with runs.refusing(run.output), nullcontext() if on_screen else Output(run.output, {}, resume=False) as target:
-            for piece in Reader(run.inputs, full=run.output != "-", most=most):
-                records = list(render(batch_of(piece.data, piece.first, piece.too_long)))
-                bad += sum(isinstance(record.outcome, RecordError) for record in records)
-                if target is None:
-                    for record in records:
-                        show(screen, record)
-                    continue
-                target.write(b"".join(record.to_json() for record in records))  # each write is compressed by itself
-                if run.output == "-":
-                    target.keep({})
-            if target is not None:
-                target.finish()
-    _summary_of_bad(bad)
 
 
 def _ids(text: str) -> list[int]:

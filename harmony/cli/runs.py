@@ -1,4 +1,4 @@
-"""Runs over logs as the command line makes them: what goes where, how far it is, and what there was in it."""
+"""Work on logs as the command line does it: what goes where, how far it is, and what there was in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from harmony.errors import printable, quote
 from harmony.logs import convert
 from harmony.logs.completions import Tally
-from harmony.logs.inputs import BLOCK, TABLES, Unreadable, expand, format_of
+from harmony.logs.formats import is_table
+from harmony.logs.inputs import BLOCK, Unreadable, expand
 from harmony.logs.outputs import CannotResume, Paths, check_apart, is_finished
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Refused(Exception):  # noqa: N818  it says why to people
     """Raised for what cannot be done as it was asked for; what came before it is done."""
 
 
-class Run(NamedTuple):
+class Job(NamedTuple):
     """Inputs that become one output."""
 
     inputs: list[str]
@@ -51,23 +52,23 @@ class Run(NamedTuple):
     in_folder: bool = False  # which is made if need be
 
 
-def runs(files: Sequence[str], output: str) -> list[Run]:
-    """What becomes what: all files one output, or if that is a folder, each a file of its name in there."""
+def jobs(files: Sequence[str], output: str) -> list[Job]:
+    """One job that makes one output of all files; where the output is a folder, one job for each file."""
     named = expand(files)
     if output != "-" and (output.endswith(("/", os.sep)) or Path(output).is_dir()):
         if any(name == "-" for name, _ in named):
             raise Refused("standard input has no name: expected a file as --output, found a folder")
-        made = [Run([name], str(Path(output, relative)), in_folder=True) for name, relative in named]
+        made = [Job([name], str(Path(output, relative)), in_folder=True) for name, relative in named]
     else:
-        made = [Run([name for name, _ in named], output)]
-    check_apart((name for name, _ in named), (run.output for run in made))
+        made = [Job([name for name, _ in named], output)]
+    check_apart((name for name, _ in named), (job.output for job in made))
     return made
 
 
-def one(file: str, output: str) -> Run:
-    """What becomes what, for one file and one output that is no folder."""
-    [run] = runs([file], output)
-    return run
+def one_job(file: str, output: str) -> Job:
+    """The job for one file and one output that is no folder."""
+    [job] = jobs([file], output)
+    return job
 
 
 def parse(task: convert.Task, files: Sequence[str], output: str, *, workers: int | None, resume: bool) -> Tally | None:
@@ -76,21 +77,21 @@ def parse(task: convert.Task, files: Sequence[str], output: str, *, workers: int
     Raises Refused, and KeyboardInterrupt.
     """
     with refusing(None):
-        made = runs(files, output)
+        made = jobs(files, output)
     total = None
-    with _progress([_size_of(run) for run in made]) as shown:
-        for run in made:
-            if resume and is_finished(run.output):
-                shown.print(f"{run.output} is there and whole")
+    with _progress([_size_of(job) for job in made]) as shown:
+        for job in made:
+            if resume and is_finished(job.output):
+                shown.print(f"{job.output} is there and whole")
             else:
-                with refusing(run.output):
-                    if run.in_folder:
-                        Path(run.output).parent.mkdir(parents=True, exist_ok=True)
-                    into = "rows" if format_of(run.output) in TABLES else "lines"
+                with refusing(job.output):
+                    if job.in_folder:
+                        Path(job.output).parent.mkdir(parents=True, exist_ok=True)
+                    into = "rows" if is_table(job.output) else "lines"
                     own = msgspec.structs.replace(task, to=into, threads=workers or cores())
                     total = total or Tally()
-                    count, watch = _workers(run, workers), shown.watcher(total)
-                    total += convert.convert(own, run.inputs, run.output, workers=count, resume=resume, watch=watch)
+                    count, watch = _workers(job, workers), shown.watcher(total)
+                    total += convert.convert(own, job.inputs, job.output, workers=count, resume=resume, watch=watch)
             shown.finished()
     return total
 
@@ -103,7 +104,7 @@ def parse_on_cluster(task: convert.Task, files: Sequence[str], output: str) -> T
         with _progress([None]) as shown:
             # A folder of parts gets what the inputs are; any other name says it by itself.
             is_file = Path(output).suffix and not output.endswith("/") and not Path(output).is_dir()
-            into_table = any(format_of(name) in TABLES for name in ([output] if is_file else files))
+            into_table = any(is_table(name) for name in ([output] if is_file else files))
             into = "rows" if into_table or (task.nested and not is_file) else "lines"
             return ray.run(msgspec.structs.replace(task, to=into), files, output, watch=shown.watcher(Tally()))
 
@@ -116,12 +117,12 @@ def count(
         import pyarrow  # noqa: F401  which counting needs whatever the logs are
     except ImportError:
         raise Refused("to count needs pyarrow: pip install 'harmony-codec[cli]'") from None
-    run = Run([name for name, _ in expand(files)], "")
+    job = Job([name for name, _ in expand(files)], "")
     with refusing(None):
-        check_apart(run.inputs, outputs)
-    with _progress([_size_of(run)]) as shown, refusing(None):
+        check_apart(job.inputs, outputs)
+    with _progress([_size_of(job)]) as shown, refusing(None):
         task = msgspec.structs.replace(task, to="stats", threads=workers or cores())
-        return convert.count(task, run.inputs, workers=_workers(run, workers), watch=shown.watcher(Tally()))
+        return convert.count(task, job.inputs, workers=_workers(job, workers), watch=shown.watcher(Tally()))
 
 
 def size_of(text: str) -> int:
@@ -163,12 +164,12 @@ def _codes(counts: dict[str, int]) -> str:
     return shown + f", and {len(ordered) - _CODES_SHOWN} other codes" * (len(ordered) > _CODES_SHOWN)
 
 
-def _workers(run: Run, asked: int | None) -> int:
+def _workers(job: Job, asked: int | None) -> int:
     """How many processes are worth their start: none where lines are to come out as they come in, or there are few."""
-    sizes = [Path(name).stat() for name in run.inputs if name != "-" and format_of(name) not in TABLES]
-    streams = "-" in run.inputs or not all(stat.S_ISREG(size.st_mode) for size in sizes)
+    sizes = [Path(name).stat() for name in job.inputs if name != "-" and not is_table(name)]
+    streams = "-" in job.inputs or not all(stat.S_ISREG(size.st_mode) for size in sizes)
     if streams:
-        return asked or (1 if run.output == "-" else cores())
+        return asked or (1 if job.output == "-" else cores())
     return min(asked or cores(), 1 + sum(size.st_size for size in sizes) // (2 * BLOCK))
 
 
@@ -250,6 +251,6 @@ def _progress(sizes: Sequence[int | None]) -> Iterator[_Shown]:
         yield _Shown(bar, sizes)
 
 
-def _size_of(run: Run) -> int | None:
-    found = [Path(name).stat() if name != "-" else os.fstat(sys.stdin.fileno()) for name in run.inputs]
+def _size_of(job: Job) -> int | None:
+    found = [Path(name).stat() if name != "-" else os.fstat(sys.stdin.fileno()) for name in job.inputs]
     return sum(each.st_size for each in found) if all(stat.S_ISREG(each.st_mode) for each in found) else None

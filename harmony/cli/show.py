@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import typer
@@ -19,10 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harmony.encoding import load_harmony_encoding
-from harmony.errors import UNSEEN, RecordError, printable
+from harmony.errors import UNSEEN, HarmonyError, RecordError, printable
 from harmony.format import vocabulary
+from harmony.logs.completions import RecordReader, Unparsed
 from harmony.logs.inputs import Reader, expand
-from harmony.logs.records import LogRecord, Names, Rendered, batch_of, parse_batch
+from harmony.logs.records import Names, Outcome, Rendered, record_error
 from harmony.messages.model import Message, TextContent
 from harmony.results import ParseResult
 
@@ -46,35 +47,68 @@ def console() -> Console:
 
 def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) -> int:
     """Prints what records are parsed to, one by one; how many are bad."""
-    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     screen, bad = console(), 0
-    for piece in Reader([name for name, _ in expand(files)], full=False, most=most):
-        data = piece.data
-        errors: dict[int, RecordError] = {}
-        if not isinstance(data, bytes):
-            from harmony.columns.passed import values_of  # lines of JSON need no Arrow
-
-            rows, errors = values_of(data)
-            data = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
-        for record in parse_batch(batch_of(data, piece.first, piece.too_long), encoding, names, strict=strict):
-            if record.line - piece.first in errors:
-                record = LogRecord(record.line, record.fields, errors[record.line - piece.first])
-            show(screen, record)
-            bad += isinstance(record.outcome, RecordError)
+    code = None
+    records = RecordReader(names, most)
+    inputs = [name for name, _ in expand(files)]
+    for piece in Reader(inputs, full=False, most=most):
+        try:
+            read = records.read(piece)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{inputs[piece.after.file]}: {error}") from error
+        unit: Literal["line", "row"] = "line" if isinstance(piece.data, bytes) else "row"
+        for index, number in enumerate(read.numbers):
+            outcome = Outcome(number, read.fields[index], _parsed(read, index, strict=strict), unit)
+            show(screen, outcome)
+            bad += isinstance(outcome.result, RecordError)
+            code = code or _first_code(outcome.result)
+    hint(code)
     return bad
 
 
-def show(console: Console, record: LogRecord) -> None:
-    """Prints one record to be read."""
-    name = record.fields.get("id")
-    title = printable(bytes(name).decode().strip('"')) if name else f"line {record.line:,}"
+def _first_code(result: ParseResult | Rendered | RecordError) -> str | None:
+    """The code of a record's error, or of its first repair."""
+    if isinstance(result, RecordError):
+        return result.code
+    repairs = result.diagnostics if isinstance(result, ParseResult) else []
+    return repairs[0].code if repairs else None
+
+
+def hint(code: str | None) -> None:
+    """Tells people where more is said about a code, where they look at a terminal."""
+    if code is not None and sys.stderr.isatty():
+        typer.echo(f"harmony: `harmony explain {printable(code)}` says more", err=True)
+
+
+def _parsed(read: Unparsed, index: int, *, strict: bool) -> ParseResult | RecordError:
+    """What one record is parsed to; unlike columns, a ParseResult tells whose turn it is at the end."""
+    source = read.sources.of(index)
+    if isinstance(source, RecordError):
+        return source
+    encoding, role = load_harmony_encoding(vocabulary.ENCODING_NAME), read.sources.role_of(index)
+    try:
+        if isinstance(source, str):
+            result = encoding.parse_text(source, role, strict=strict)
+        else:
+            result = encoding.parse(source, role, strict=strict)
+    except HarmonyError as error:
+        return record_error(error)
+    return read.errors.get(index, result)
+
+
+def show(console: Console, outcome: Outcome) -> None:
+    """Prints what one record became, to be read."""
+    title, name = f"{outcome.unit} {outcome.number:,}", outcome.fields.get("id")
+    if name is not None:
+        written = bytes(name) if isinstance(name, msgspec.Raw) else msgspec.json.encode(name)
+        title = printable(written.decode().strip('"'))
     console.print(Rule(Text(title), style="dim", align="left"))
-    if isinstance(record.outcome, RecordError):
-        console.print(Text(f"error {record.outcome.code}: {printable(record.outcome.message)}", style="bold red"))
-    elif isinstance(record.outcome, Rendered):
-        _show_rendered(console, record.outcome.tokens)
+    if isinstance(outcome.result, RecordError):
+        console.print(Text(f"error {outcome.result.code}: {printable(outcome.result.message)}", style="bold red"))
+    elif isinstance(outcome.result, Rendered):
+        _show_rendered(console, outcome.result.tokens)
     else:
-        _show_parsed(console, record.outcome)
+        _show_parsed(console, outcome.result)
 
 
 def _show_parsed(console: Console, result: ParseResult) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harmony.columns.engine import validity
-from harmony.columns.rows import END_VALUES, Columns
+from harmony.columns.rows import CODED, END_VALUES, Columns
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -35,32 +35,82 @@ def changed(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> 
     return change(kind)
 
 
-def plain(kind: pa.DataType) -> pa.DataType:
+def without_dictionary(kind: pa.DataType) -> pa.DataType:
     """The type without dictionaries, also inside."""
     return changed(kind, lambda found: found.value_type if pa.types.is_dictionary(found) else found)
 
 
-#: What a message has, beside its conversation.
-_OF_MESSAGE: Final = [
-    ("role", _CODED),
-    ("name", _CODED),
-    ("recipient", _CODED),
-    ("channel", _CODED),
-    ("content_type", _CODED),
-    ("content", pa.large_string()),
-    ("content_tokens", pa.int32()),
-    ("end", _CODED),
-]
-_OF_CONVERSATION: Final = [("complete", pa.bool_()), ("diagnostics", pa.list_(_FINDING)), ("error", _FINDING)]
+class OutputColumn(NamedTuple):
+    """A column of the output: its name, its type, and what it holds, in words."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+
+
+class MessageColumn(NamedTuple):
+    """A column that each message has. `fill` makes it of the builder's columns and the message numbers."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    fill: Callable[[Columns, pa.Array], pa.Array]
+
+
+def _field_of_header(name: str) -> Callable[[Columns, pa.Array], pa.Array]:
+    place = CODED.index(name)
+    return lambda columns, message: _coded(getattr(columns, name), columns.values[place])
+
+
+def _content(columns: Columns, message: pa.Array) -> pa.Array:
+    buffers = [message.buffers()[0], pa.py_buffer(columns.offsets), pa.py_buffer(columns.content)]
+    return pa.Array.from_buffers(pa.large_string(), len(message), buffers)
+
+
+#: The columns of the output. SCHEMA, NESTED_SCHEMA, and the names that fields of a log may not take, come from here.
+OF_ROW: Final = (
+    OutputColumn("conversation", pa.int64(), "the number of the completion, from 0"),
+    OutputColumn("message", pa.int32(), "the number of the message in its completion, from 0"),
+)
+OF_MESSAGE: Final = (
+    MessageColumn("role", _CODED, "who speaks", _field_of_header("role")),
+    MessageColumn("name", _CODED, "the name of the author, such as that of a tool", _field_of_header("name")),
+    MessageColumn("recipient", _CODED, "to whom the message goes, such as a tool", _field_of_header("recipient")),
+    MessageColumn("channel", _CODED, "such as analysis, commentary or final", _field_of_header("channel")),
+    MessageColumn("content_type", _CODED, "such as `<|constrain|>json`", _field_of_header("content_type")),
+    MessageColumn("content", pa.large_string(), "the text", _content),
+    MessageColumn(
+        "content_tokens",
+        pa.int32(),
+        "how many tokens the text has; null where a completion was given as text",
+        lambda columns, message: _with_nulls(columns.content_tokens),
+    ),
+    MessageColumn(
+        "end",
+        _CODED,
+        "what ended the message: end, call or return; null where nothing did",
+        lambda columns, message: _coded(columns.end, END_VALUES),
+    ),
+)
+OF_CONVERSATION: Final = (
+    OutputColumn("complete", pa.bool_(), "whether the completion ended between messages"),
+    OutputColumn("diagnostics", pa.list_(_FINDING), "what was repaired: a code, a sentence and a position each"),
+    OutputColumn("error", _FINDING, "why the completion could not be parsed; null where it could"),
+)
+
+
+def _fields(columns: Iterable[OutputColumn | MessageColumn]) -> list[tuple[str, pa.DataType]]:
+    return [(column.name, column.type) for column in columns]
+
 
 #: One row a message; a conversation without a message has one row, in which all that a message has is null. What
 #: belongs to the conversation is the same in all of its rows, but for `diagnostics`, which the first one has.
-SCHEMA: Final = pa.schema([("conversation", pa.int64()), ("message", pa.int32()), *_OF_MESSAGE, *_OF_CONVERSATION])
+SCHEMA: Final = pa.schema(_fields([*OF_ROW, *OF_MESSAGE, *OF_CONVERSATION]))
 #: One row a conversation.
 NESTED_SCHEMA: Final = pa.schema(
     [
-        ("messages", pa.list_(pa.struct([(name, plain(kind)) for name, kind in _OF_MESSAGE]))),
-        *_OF_CONVERSATION,
+        ("messages", pa.list_(pa.struct([(name, without_dictionary(kind)) for name, kind in _fields(OF_MESSAGE)]))),
+        *_fields(OF_CONVERSATION),
     ]
 )
 
@@ -124,18 +174,12 @@ def _numbered_from(before: int, rows: pa.RecordBatch) -> pa.RecordBatch:
 
 def without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The same with plain strings, as files have them: an Arrow file has one dictionary for all of its batches."""
-    return batch.cast(pa.schema([pa.field(field.name, plain(field.type)) for field in batch.schema]))
+    return batch.cast(pa.schema([pa.field(field.name, without_dictionary(field.type)) for field in batch.schema]))
 
 
 def _of_message(columns: Columns, message: pa.Array) -> list[pa.Array]:
-    coded = (columns.role, columns.name, columns.recipient, columns.channel, columns.content_type)
-    offsets, content = pa.py_buffer(columns.offsets), pa.py_buffer(columns.content)
-    return [
-        *(_coded(codes, values) for codes, values in zip(coded, columns.values, strict=True)),
-        pa.Array.from_buffers(pa.large_string(), len(message), [message.buffers()[0], offsets, content]),
-        _with_nulls(columns.content_tokens),
-        _coded(columns.end, END_VALUES),
-    ]
+    """What each message has, in the order of OF_MESSAGE."""
+    return [column.fill(columns, message) for column in OF_MESSAGE]
 
 
 def _of_conversation(columns: Columns) -> list[pa.Array]:

@@ -25,7 +25,7 @@ from threading import Lock
 
 from harmony.format import machine, vocabulary
 from harmony.runtime.locks import Once
-from harmony.columns.rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, Values, read_conversation
+from harmony.columns.rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, Values, parse_source
 from harmony.errors import Fault
 from harmony.format.header import REMEMBERED_HEADERS, REMEMBERED_LENGTH, open_role, read_header
 
@@ -139,8 +139,8 @@ cdef Py_ssize_t add_text(
 
 
 @cython.final
-cdef class Reader:
-    """Reads conversations to rows; remembers the headers that it has met."""
+cdef class Builder:
+    """Builds the rows of conversations; remembers the headers that it has met."""
     cdef object values, elsewhere
     cdef const uint32_t *tokens  # these three belong to whoever calls `build`, which returns when all is read
     cdef const int64_t *offsets
@@ -298,7 +298,7 @@ cdef class Reader:
             # A copy: the engine and whoever tells what it found have to see the same tokens.
             copied = PyBytes_FromStringAndSize(<const char *>(self.tokens + start), (stop - start) * sizeof(uint32_t))
             source = memoryview(copied).cast("I")
-        found = read_conversation(source, given, self.values, strict=self.strict)
+        found = parse_source(source, given, self.values, strict=self.strict)
         for number, row in enumerate(found.rows):
             for field in range(FIELDS):
                 codes[field] = row.codes[field]
@@ -327,16 +327,16 @@ cdef class Whole:
         self.ready = {}
         self.lock = Lock()
 
-    def work(self, Reader reader):
+    def work(self, Builder builder):
         """Reads parts until there are none left."""
         cdef Py_ssize_t part
         cdef Rows rows
         with self.lock:
             part = self.take()
         while part < len(self.bounds) - 1:
-            reader.run(self.bounds[part], self.bounds[part + 1])
+            builder.run(self.bounds[part], self.bounds[part + 1])
             with self.lock:
-                self.ready[part] = reader.rows
+                self.ready[part] = builder.rows
                 part = self.take()
                 rows = self.place()
             while rows is not None:
@@ -376,23 +376,23 @@ def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[
     nobody but the caller checks. `roles[i]` is the index in GIVEN of the role that it is given, with ELSEWHERE beside
     it where it is read from `elsewhere`. Where `bare`, a conversation without a message has a row all the same.
     """
-    cdef Reader reader
+    cdef Builder builder
     cdef Whole whole
     cdef Py_ssize_t count = roles.shape[0], first = offsets[0], total = offsets[count] - first
     cdef Py_ssize_t size = min(<Py_ssize_t>PART, total // threads + 1)
     load_entries()
     values = Values()
-    readers = [Reader(tokens, offsets, roles, values, elsewhere, strict, bare) for _ in range(threads)]
+    builders = [Builder(tokens, offsets, roles, values, elsewhere, strict, bare) for _ in range(threads)]
     if threads == 1:
-        reader = readers[0]
-        reader.run(0, count)
-        return reader.rows.finished(values.lists())
+        builder = builders[0]
+        builder.run(0, count)
+        return builder.rows.finished(values.lists())
     view = memoryview(offsets)
     begins = range(first, first + max(total, 1), size)
     whole = Whole([bisect_left(view, begin, 0, count) for begin in begins], count, total)
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(whole.work, reader) for reader in readers[1:]]
-        whole.work(readers[0])
+        others = [pool.submit(whole.work, builder) for builder in builders[1:]]
+        whole.work(builders[0])
         for other in others:
             other.result()
     return whole.rows.finished(values.lists())

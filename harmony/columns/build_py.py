@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source, Values, read_conversation
+from harmony.columns.rows import CODED, ELSEWHERE, GIVEN, Columns, Source, Values, parse_source
 from harmony.format import vocabulary
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def build(
     values = Values()
     rows, row_offsets, complete = array("q", [0]), array("q", [0]), bytearray()
     conversation, numbers = array("q"), array("i")
-    role, name, recipient, channel, content_type = (array("i") for _ in range(5))
-    codes = (role, name, recipient, channel, content_type)
+    codes = [array("i") for _ in CODED]
     lengths, ends = array("i"), array("i")
     content = bytearray()
     diagnostics, errors = {}, {}
@@ -42,7 +41,7 @@ def build(
         source: Source = tokens[offsets[index] : offsets[index + 1]]
         if roles[index] & ELSEWHERE and elsewhere is not None:
             source = elsewhere[index]
-        read = read_conversation(source, GIVEN[roles[index] & ~ELSEWHERE], values, strict=strict)
+        read = parse_source(source, GIVEN[roles[index] & ~ELSEWHERE], values, strict=strict)
         for number, row in enumerate(read.rows):
             conversation.append(index)
             numbers.append(number)
@@ -69,11 +68,7 @@ def build(
         conversation=conversation,
         offsets=row_offsets,
         message=numbers,
-        role=role,
-        name=name,
-        recipient=recipient,
-        channel=channel,
-        content_type=content_type,
+        **dict(zip(CODED, codes, strict=True)),
         content_tokens=lengths,
         end=ends,
         content=content,

@@ -16,7 +16,7 @@ from harmony.runtime.memory cimport copy_past_cache, resize
 
 from threading import Lock
 
-from harmony.columns.rows import Columns
+from harmony.columns.rows import CODED, Columns
 
 cdef enum:
     MOST_BYTES = 5  # of a token, mostly, and its share of a row: for so much there is room from the beginning
@@ -28,6 +28,25 @@ cdef enum:
 
 cdef inline size_t width_of(int column) noexcept nogil:
     return 8 if column < MESSAGE else 4
+
+
+def _check_numbers():
+    """Raises ImportError where the numbers of the columns in `memory.pxd` are not those of Columns in `rows.py`."""
+    numbers = {
+        "conversation": CONVERSATION, "offsets": OFFSETS, "message": MESSAGE, CODED[0]: CODES,
+        CODED[len(CODED) - 1]: CODES + FIELDS - 1, "content_tokens": CONTENT_TOKENS, "end": END, "content": COLUMNS,
+    }
+    first = Columns._fields.index("conversation")
+    for name, number in numbers.items():
+        place = Columns._fields.index(name) - first
+        if place != number:
+            raise ImportError(f"memory.pxd: expected the number {place} for the column `{name}`, found {number}")
+    width = sum([width_of(column) for column in range(COLUMNS)])
+    if width != ROW_WIDTH:
+        raise ImportError(f"memory.pxd: expected a ROW_WIDTH of {width}, found {ROW_WIDTH}")
+
+
+_check_numbers()
 
 
 cdef class Memory:

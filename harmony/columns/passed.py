@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harmony.columns.arrow import changed
-from harmony.errors import RecordError
+from harmony.errors import Fault, RecordError
 
 _ABSENT: Final = object()
 # What Arrow writes for a point in time. Far outside the calendar of Python it writes what is none.
@@ -53,21 +53,20 @@ def checked(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, RecordErro
         kept = pa.array(range(len(column)), pa.int64(), mask=[index in set(faults) for index in range(len(column))])
         batch = batch.set_column(place, field.with_nullable(True), column.take(kept))
         for index in faults:
-            fault = RecordError("invalid-utf-8", f"expected UTF-8, found other bytes - at `{field.name}`", None)
-            errors.setdefault(index, fault)
+            errors.setdefault(index, Fault("invalid-utf-8/value").record_error(f"at `{field.name}`"))
     return batch, errors
 
 
 def text_error(error: UnicodeDecodeError, name: str) -> RecordError:
     """What is wrong with a text in this column."""
     byte = f"0x{error.object[error.start]:02x} at byte {error.start:,}"
-    return RecordError("invalid-utf-8", f"expected UTF-8, found the byte {byte} - at `{name}`", None)
+    return Fault("invalid-utf-8/bytes", found=byte).record_error(f"at `{name}`")
 
 
 def _error(fault: Exception, kind: pa.DataType, name: str) -> RecordError:
     if isinstance(fault, UnicodeDecodeError):
         return text_error(fault, name)
-    return RecordError("invalid-record", f"expected what JSON can hold, found `{kind}`: {fault} - at `{name}`", None)
+    return Fault("invalid-record/unwritable", found=kind, reason=fault).record_error(f"at `{name}`")
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

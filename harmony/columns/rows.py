@@ -25,11 +25,32 @@ GIVEN: Final = (*Role, None)
 END_VALUES: Final = tuple(ENDS.values())
 #: The code of what each stop means.
 END_CODES: Final = {token: END_VALUES.index(end) for token, end in ENDS.items()}
+#: The columns that hold indices into values, in their order in Columns; each is a field of a header.
+CODED: Final = ("role", "name", "recipient", "channel", "content_type")
 #: Beside the code of a given role: the conversation is not in the buffer of tokens.
 ELSEWHERE: Final = 0x40
 
 #: What a conversation is read from: token ids, a text, or nothing, because its record is wrong.
 Source: TypeAlias = memoryview | list[int] | str | RecordError
+
+
+class Sources(NamedTuple):
+    """What many conversations are read from; these are the first arguments of `build`, which says what they are."""
+
+    tokens: memoryview
+    offsets: memoryview
+    roles: bytes
+    elsewhere: Mapping[int, Source]
+
+    def of(self, index: int) -> Source:
+        """What conversation `index` is read from."""
+        found = self.elsewhere.get(index)
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]] if found is None else found
+
+    def role_of(self, index: int) -> Role | None:
+        """The role that conversation `index` is given."""
+        role: Role | None = GIVEN[self.roles[index] & ~ELSEWHERE]
+        return role
 
 
 class Columns(NamedTuple):
@@ -66,7 +87,7 @@ class Values:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._codes: list[dict[str | None, int]] = [{None: -1} for _ in range(5)]
+        self._codes: list[dict[str | None, int]] = [{None: -1} for _ in CODED]
         for role in Role:
             self._codes[0][role.value] = len(self._codes[0]) - 1
 
@@ -98,8 +119,8 @@ class Row(NamedTuple):
     end: int
 
 
-class Conversation(NamedTuple):
-    """One conversation, as columns hold it."""
+class Parsed(NamedTuple):
+    """What one source was parsed to: the rows of a conversation, and what belongs to all of it."""
 
     rows: list[Row]
     complete: bool
@@ -107,10 +128,10 @@ class Conversation(NamedTuple):
     error: RecordError | None
 
 
-def read_conversation(source: Source, given: Role | None, values: Values, *, strict: bool) -> Conversation:
+def parse_source(source: Source, given: Role | None, values: Values, *, strict: bool) -> Parsed:
     """What parsing gives; what it raises becomes the error."""
     if isinstance(source, RecordError):
-        return Conversation([], False, [], source)
+        return Parsed([], False, [], source)
     try:
         if isinstance(source, str):
             result = parse_text(source, given, strict=strict)
@@ -118,7 +139,7 @@ def read_conversation(source: Source, given: Role | None, values: Values, *, str
             result = parse(source, given, strict=strict)
     except HarmonyError as error:
         found = RecordError(error.code, str(error), error.position)
-        return Conversation(_rows(error.messages, _ended(source), values), False, [], found)
+        return Parsed(_rows(error.messages, _ended(source), values), False, [], found)
     ended = [
         (
             -1 if isinstance(source, str) else span.stop - span.content_start,
@@ -126,7 +147,7 @@ def read_conversation(source: Source, given: Role | None, values: Values, *, str
         )
         for span in result.spans
     ]
-    return Conversation(_rows(result.messages, ended, values), result.complete, result.diagnostics, None)
+    return Parsed(_rows(result.messages, ended, values), result.complete, result.diagnostics, None)
 
 
 def _ended(source: memoryview | list[int] | str) -> list[tuple[int, int]]:
@@ -161,8 +182,7 @@ def read_messages(columns: Columns, index: int) -> list[Message]:
     first, stop = memoryview(columns.rows).cast("B").cast("q")[index : index + 2]
     offsets = memoryview(columns.offsets).cast("B").cast("q")
     content = memoryview(columns.content)
-    coded = (columns.role, columns.name, columns.recipient, columns.channel, columns.content_type)
-    codes = [memoryview(column).cast("B").cast("i") for column in coded]
+    codes = [memoryview(getattr(columns, name)).cast("B").cast("i") for name in CODED]
     return [
         message_of(
             columns.values, [column[row] for column in codes], str(content[offsets[row] : offsets[row + 1]], "utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from typing import Final, Literal
 
 import pyarrow as pa
@@ -13,8 +14,8 @@ import pyarrow.compute as pc
 from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, changed, flat, nested, repeated
 from harmony.columns.engine import build
 from harmony.columns.passed import text_error
-from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source
-from harmony.errors import RecordError, too_large
+from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source, Sources
+from harmony.errors import Fault, RecordError
 from harmony.format import vocabulary
 from harmony.messages.model import Role, as_role
 
@@ -123,6 +124,11 @@ class TableParser:
 
     def columns(self, batch: pa.RecordBatch, *, bare: bool) -> Columns:
         """The columns of a batch's completions, conversation `i` that of row `i`."""
+        ids, bounds, codes, elsewhere = self.read(batch)
+        return build(ids, bounds, codes, strict=self._strict, bare=bare, threads=self._threads, elsewhere=elsewhere)
+
+    def read(self, batch: pa.RecordBatch) -> Sources:
+        """What the completions of a batch are read from, conversation `i` being that of row `i`."""
         roles = self._given_roles(batch)
         large = self._too_large(batch)
         elsewhere: dict[int, Source] = {}
@@ -143,9 +149,13 @@ class TableParser:
         )
         for index in elsewhere:
             codes[index] |= ELSEWHERE
-        return build(
-            ids, bounds, bytes(codes), strict=self._strict, bare=bare, threads=self._threads, elsewhere=elsewhere
-        )
+        return Sources(ids, bounds, bytes(codes), elsewhere)
+
+    def rows_without_completion(self, batch: pa.RecordBatch) -> list[int]:
+        """The rows that have neither tokens nor a text."""
+        columns = [batch.column(name) for name in (self._tokens, self._text) if name is not None]
+        found: list[int] = pc.indices_nonzero(reduce(pc.and_, (column.is_null() for column in columns))).to_pylist()
+        return found
 
     def lengths(self, batch: pa.RecordBatch) -> list[int | None]:
         """How many tokens each row has; None for a text."""
@@ -162,8 +172,8 @@ class TableParser:
                 continue
             sizes = _sizes(batch.column(name))
             for index in pc.indices_nonzero(pc.greater(sizes, self._most)).to_pylist():
-                error = f"{too_large(sizes[index].as_py())} - at `{name}`"
-                found[index] = RecordError("record-too-large", error, None)
+                fault = Fault("record-too-large", found=sizes[index].as_py())
+                found[index] = fault.record_error(f"at `{name}`")
         return found
 
     def _given_roles(self, batch: pa.RecordBatch) -> list[Role | RecordError | None]:
@@ -175,7 +185,7 @@ class TableParser:
             try:
                 codes[name] = name if isinstance(name, RecordError) else as_role(name)
             except ValueError as error:
-                codes[name] = RecordError("invalid-record", f"{error} - at `{self._roles}`", None)
+                codes[name] = Fault("invalid-record", reason=error).record_error(f"at `{self._roles}`")
         return [codes[name] for name in column]
 
     def _read_texts(self, batch: pa.RecordBatch, large: Mapping[int, Source]) -> dict[int, Source]:
@@ -231,9 +241,9 @@ def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, di
         if not column[row].is_valid:
             continue
         place = column[row].as_py().index(None)
-        elsewhere[row] = RecordError("invalid-record", f"Expected `int`, got `null` - at `{name}[{place}]`", None)
+        elsewhere[row] = Fault("invalid-record/null-id").record_error(f"at `{name}[{place}]`")
     for row in pc.indices_nonzero(column.is_null()).to_pylist():
-        elsewhere[row] = RecordError("invalid-record", f"expected `{name}`, found null", None)
+        elsewhere[row] = _null(f"`{name}`")
     return buffer_of(_as_uint32(values), "I"), offsets, elsewhere
 
 
@@ -263,7 +273,11 @@ def _rows_where(mask: pa.Array, offsets: memoryview) -> list[int]:
 
 def _read_text(text: pa.Scalar, expected: str, name: str) -> str | RecordError:
     found = _text(text, name)
-    return RecordError("invalid-record", f"expected {expected}, found null", None) if found is None else found
+    return _null(expected) if found is None else found
+
+
+def _null(expected: str) -> RecordError:
+    return Fault("invalid-record/null", expected=expected).record_error()
 
 
 def _text(text: pa.Scalar, name: str) -> str | RecordError | None:

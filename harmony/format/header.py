@@ -46,6 +46,10 @@ SPACE: Final = "\u200b\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u2
 OUTSIDE_NAMES: Final = '<>{}"'
 NOT_IN_NAMES: Final = re.compile(f"[{OUTSIDE_NAMES}{SPACE}]")
 
+# Headers repeat, and each of four places remembers what it has asked about them, by what it has at hand:
+# this module the Header, by a tuple of ids and the given role; `columns/build_c.pyx` the same by ids in its own memory,
+# which threads read without the GIL; `checking/validation.py` only whether a header is legal, by the bytes of a text or
+# the ids of a buffer; and `parsing/bare_content.py` whether a header that goes on is content already.
 # A header has some five tokens. Those past this length are read anew each time, which bounds what is remembered.
 REMEMBERED_LENGTH: Final = 64
 REMEMBERED_HEADERS: Final = 4096

@@ -1,9 +1,47 @@
-"""The automaton of the Harmony format: kinds of tokens, states, actions, and which move is legal when.
+"""The automaton of the Harmony format: which token may stand where, and what is done about one that may not.
 
-A message is `<|start|>` header `<|message|>` content stop. What a header's words mean is not decided here but in
-`header.py`; here, a header is text in which `<|channel|>` and `<|constrain|>` may stand once each, in that order.
-A move that a table does not hold is illegal: strict parsing refuses it, lenient parsing repairs it as REPAIRS says.
-This module knows no bytes and no messages.
+What there is to know of the format
+-----------------------------------
+
+A conversation is a row of messages. Each is written as
+
+    <|start|>HEADER<|message|>CONTENT<|end|>
+
+where `<|return|>` or `<|call|>` can stand in the place of `<|end|>`: these three are the stops. A marker such as
+`<|start|>` is one token, a special one. Everything else is text, in tokens that are byte-pair ranks. So a spelled
+marker in the content of a message is never taken for a marker.
+
+A header names the author, and may name a recipient, a channel and a content type:
+
+    assistant<|channel|>commentary to=functions.sky <|constrain|>json
+
+`<|channel|>` and `<|constrain|>` may stand once each, in this order. What the words between them mean is decided in
+`header.py`, when the header is complete. This module knows no words and no bytes.
+
+A completion is what a model writes behind a prompt. The prompt ends with `<|start|>assistant`, so the first message of
+a completion has no `<|start|>`, and the automaton begins in HEADER instead of EXPECT_START.
+
+The two tables
+--------------
+
+The automaton has a State. Each token has a Kind, and so has the end of the input. STRICT says, for a state and a kind,
+which Action an engine carries out and which state comes next. A pair that STRICT does not hold is illegal: strict
+parsing raises an error there.
+
+LENIENT has all of STRICT, and three states more, for what models write beside the format: text where `<|start|>` is
+missing (STRAY_TEXT), a header whose markers are those of no legal one (ODD_HEADER), and content whose `<|message|>` is
+missing (BARE_CONTENT).
+
+How a repair is found
+---------------------
+
+Lenient parsing never raises. REPAIRS has an entry for every pair of a state and a kind that LENIENT does not hold: the
+code of the diagnostic, the actions to carry out, and the next state. For example, `<|start|>` in CONTENT means that a
+stop is missing: the diagnostic is `missing-stop`, the actions are CLOSE_MESSAGE and OPEN_HEADER, the next state is
+HEADER. Where the right repair depends on the words, an action such as GIVE_UP_HEADER decides it, in
+`harmony/parsing/repairs.py`; the code is then None here.
+
+`docs/automaton.md` has a picture of the strict table, and all repairs, made from this module.
 """
 
 from __future__ import annotations

@@ -218,7 +218,7 @@ def pack(official: bytes, *, origin: str) -> bytes:
 
 
 def _unusable(name: str, reason: str, advice: str) -> HarmonyError:
-    return HarmonyError(f"the vocabulary file {name} cannot be used: {reason}; {advice}", code="bad-vocabulary")
+    return Fault("bad-vocabulary", name=name, reason=reason, advice=advice).error()
 
 
 def shipped() -> Vocabulary:

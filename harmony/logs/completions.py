@@ -1,7 +1,8 @@
-"""Completions of a log, some at a time: records in, and lines of JSON or rows of a table out.
+"""Completions of a log, some at a time: read from lines or rows, parsed, and written as lines or as rows of a table.
 
-A piece of a log is some lines of JSON, or some rows of a table. Either way it is parsed to columns, and every record of
-it has something in the result: its messages, or its error. Which files the pieces come from is not known here.
+RecordReader is the one reader of records, for every command. It is given a piece of a log: some lines of JSON or some
+rows of a table. It gives Unparsed, which holds what each record is to be parsed from. `Unparsed.parse` makes of it
+Completions, in which every record has its messages or its error. Nothing here knows which files the pieces come from.
 """
 
 from __future__ import annotations
@@ -14,27 +15,31 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from harmony.columns.engine import build
-from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source
-from harmony.errors import RecordError
+from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source, Sources
+from harmony.errors import Fault, RecordError
+from harmony.logs.inputs import MAX_LINE
 from harmony.logs.records import (
-    LogRecord,
+    BadRecord,
     Names,
+    Record,
     as_line,
-    batch_of,
-    no_source,
+    completion_field,
+    no_completion,
+    read_completion,
+    read_conversation,
+    read_records,
     read_role,
-    read_source,
     record_error,
-    source_field,
 )
-from harmony.messages.model import Role, as_role
+from harmony.messages.model import Conversation, Role, as_role
 from harmony.runtime.compiled import COMPILED
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from harmony.columns.tables import TableParser
-    from harmony.logs.records import Kinds
+    from harmony.logs.inputs import Piece
+    from harmony.logs.records import FieldTypes
 
 if TYPE_CHECKING or not COMPILED:
     from harmony.logs.json_py import Ids, Writer
@@ -42,6 +47,7 @@ else:
     from harmony.logs.json_c import Ids, Writer
 
 _ASSISTANT: Final = GIVEN.index(Role.ASSISTANT)
+_MESSAGES: Final = "messages"
 
 
 class Tally(msgspec.Struct):
@@ -64,18 +70,181 @@ class Tally(msgspec.Struct):
 
 
 def tally_of(columns: Columns, lengths: list[int | None]) -> Tally:
-    """What there is in some records, which have so many tokens each."""
+    """What there is in some records; `lengths` are the tokens of each, None for a text."""
     messages = sum(number >= 0 for number in memoryview(columns.message).cast("B").cast("i"))
     errors = Counter(error.code for error in columns.errors.values())
     repairs = Counter(found.code for repairs in columns.diagnostics.values() for found in repairs)
     return Tally(len(lengths), messages, sum(filter(None, lengths)), dict(errors), dict(repairs))
 
 
+class Unparsed(NamedTuple):
+    """Some records as they were read; whatever has the index `i` here is that of record `i`.
+
+    A record with a conversation has no source that counts; there are such only where the reader was asked for them.
+    """
+
+    numbers: Sequence[int]  # of their lines or rows
+    sources: Sources
+    lengths: list[int | None]  # how many tokens each has; None for a text
+    fields: list[Mapping[str, Any]]  # as JSON or as values; none where the reader was asked for none
+    left_out: list[tuple[str, ...]]  # the fields that do not pass through once the record is parsed
+    conversations: Mapping[int, Conversation] = {}
+    errors: Mapping[int, RecordError] = {}  # of values in a table that cannot pass through
+    batch: pa.RecordBatch | None = None  # the table's rows, where it is one
+
+    def parse(self, *, strict: bool, bare: bool, threads: int = 1) -> Completions:
+        """Parses all of them; the arguments are those of `build`. A row with an error keeps all of its fields."""
+        tokens, offsets, roles, elsewhere = self.sources
+        columns = build(tokens, offsets, roles, strict=strict, bare=bare, threads=threads, elsewhere=elsewhere)
+        columns = columns.with_errors(self.errors)
+        fields = self.fields
+        if self.batch is not None and columns.errors:
+            fields = list(fields)
+            for index in columns.errors:
+                fields[index] = _values_of_row(self.batch, index)
+        return Completions(fields, self.left_out, self.lengths, columns)
+
+
+class RecordReader(msgspec.Struct, frozen=True):
+    """Reads the records of pieces: the completion that each has, its role, and the fields that pass through.
+
+    `most` is the bytes that a completion in a table may have; lines are cut by their own limit before. Without `roles`
+    the field with the role is not looked at, and without `passing` no other field is. With `conversations`, a record
+    that has no completion may have `messages`.
+    """
+
+    names: Names = Names()
+    most: int = MAX_LINE
+    roles: bool = True
+    passing: bool = True
+    conversations: bool = False
+
+    def read(self, piece: Piece) -> Unparsed:
+        """The records of a piece. TypeError and ValueError for a table without the columns that it should have."""
+        if isinstance(piece.data, bytes):
+            return self.lines(piece.data, piece.first, piece.too_long)
+        return self.rows(piece.data, piece.first)
+
+    def lines(self, data: bytes, first: int, too_long: int = 0) -> Unparsed:
+        """The records of the lines that are not blank; the arguments are those of `read_records`."""
+        records = read_records(data, first, too_long)
+        ids, offsets, roles = Ids(), [0], bytearray()
+        elsewhere: dict[int, Source] = {}
+        conversations: dict[int, Conversation] = {}
+        left_out: list[tuple[str, ...]] = []
+        lengths: list[int | None] = []
+        for index, record in enumerate(records):
+            role = _ASSISTANT
+            hidden: tuple[str, ...] = ()
+            before = len(ids)
+            if isinstance(record, BadRecord):
+                elsewhere[index] = record.error
+            else:
+                try:
+                    name = completion_field(record.fields, self.names)
+                    if name is not None:
+                        if name != self.names.tokens or not ids.scan(record.fields[name]):
+                            elsewhere[index] = read_completion(record.fields, name, self.names)
+                        if self.roles:
+                            role = GIVEN.index(as_role(read_role(record.fields, self.names)))
+                        hidden = (name, self.names.role, "diagnostics")
+                    elif self.conversations and _MESSAGES in record.fields:
+                        conversations[index] = read_conversation(record.written)
+                    else:
+                        raise no_completion(self.names, conversations=self.conversations)
+                except (ValueError, RecursionError) as error:
+                    elsewhere[index] = record_error(error, record.number)
+            roles.append(role | (ELSEWHERE if index in elsewhere else 0))
+            left_out.append(hidden)
+            offsets.append(len(ids))
+            source = elsewhere.get(index)
+            lengths.append(len(ids) - before if source is None else len(source) if isinstance(source, list) else None)
+        sources = Sources(ids.view(), memoryview(array("q", offsets)), bytes(roles), elsewhere)
+        fields: list[Mapping[str, Any]] = [record.fields if isinstance(record, Record) else {} for record in records]
+        return Unparsed([record.number for record in records], sources, lengths, fields, left_out, conversations)
+
+    def rows(self, batch: pa.RecordBatch, first: int) -> Unparsed:
+        """The records of the rows of a table, the first of which has the number `first`."""
+        from harmony.columns.passed import values_of  # lines of JSON need no Arrow
+
+        numbers = range(first, first + len(batch))
+        if self._has_conversations(batch.schema) and not self._has_completions(batch.schema):
+            nothing = Sources(memoryview(b"").cast("I"), memoryview(bytes(8 * len(batch) + 8)).cast("q"), b"", {})
+            return self._with_conversations(Unparsed(numbers, nothing, [], [], []), batch, range(len(batch)))
+        parser = self.table_parser(batch.schema)
+        read = Unparsed(numbers, parser.read(batch), parser.lengths(batch), [], [()] * len(batch))
+        if self.passing:
+            fields, errors = values_of(batch.select(parser.kept(batch.schema)))
+            read = read._replace(fields=list(fields), errors=errors, batch=batch)
+        if self._has_conversations(batch.schema):
+            read = self._with_conversations(read, batch, parser.rows_without_completion(batch))
+        return read
+
+    def table_parser(
+        self, schema: pa.Schema, *, strict: bool = False, nested: bool = False, threads: int = 1
+    ) -> TableParser:
+        """What parses tables of this schema, by those of the named columns that they have.
+
+        Raises TypeError and ValueError for tables without the columns that they should have.
+        """
+        from harmony.columns.tables import TableParser  # lines of JSON need no Arrow
+
+        named = (self.names.tokens, self.names.text, self.names.role)
+        tokens, text, role = (name if name in schema.names else None for name in named)
+        parser = TableParser(
+            tokens if tokens or text else self.names.tokens,
+            text,
+            Role.ASSISTANT,
+            role if self.roles else None,
+            strict=strict,
+            nested=nested,
+            threads=threads,
+            most=self.most,
+        )
+        parser.schema(schema)  # tells what is wrong with it
+        return parser
+
+    def _has_completions(self, schema: pa.Schema) -> bool:
+        return self.names.tokens in schema.names or self.names.text in schema.names
+
+    def _has_conversations(self, schema: pa.Schema) -> bool:
+        return self.conversations and schema.get_field_index(_MESSAGES) >= 0
+
+    def _with_conversations(self, read: Unparsed, batch: pa.RecordBatch, rows: Sequence[int]) -> Unparsed:
+        """The same records, of which these rows have a conversation in their column `messages`."""
+        from harmony.columns.passed import values_of  # lines of JSON need no Arrow
+
+        conversations: dict[int, Conversation] = {}
+        elsewhere = dict(read.sources.elsewhere)
+        values, errors = values_of(batch.select([_MESSAGES])) if rows else ([], {})
+        for index in rows:
+            elsewhere.pop(index, None)
+            written = msgspec.json.encode(values[index])
+            if len(written) > self.most:
+                fault = Fault("record-too-large", found=len(written))
+                elsewhere[index] = fault.record_error(f"at `{_MESSAGES}`")
+            elif index in errors:
+                elsewhere[index] = errors[index]
+            else:
+                try:
+                    conversations[index] = read_conversation(written)
+                except (ValueError, RecursionError) as error:
+                    elsewhere[index] = record_error(error)
+        return read._replace(sources=read.sources._replace(elsewhere=elsewhere), conversations=conversations)
+
+
+def _values_of_row(batch: pa.RecordBatch, index: int) -> Mapping[str, Any]:
+    from harmony.columns.passed import values_of  # lines of JSON need no Arrow
+
+    [fields], _ = values_of(batch.slice(index, 1))
+    return fields
+
+
 class Completions(NamedTuple):
     """Some records, parsed: conversation `i` of the columns is record `i`."""
 
-    fields: list[Mapping[str, Any]]  # of each record, as JSON or as values
-    left_out: list[tuple[str, ...]]  # the fields that do not pass through once they are parsed
+    fields: Sequence[Mapping[str, Any]]  # of each record, as JSON or as values
+    left_out: Sequence[tuple[str, ...]]  # the fields that do not pass through once they are parsed
     lengths: list[int | None]  # how many tokens each has; None for a text
     columns: Columns
 
@@ -84,7 +253,7 @@ class Completions(NamedTuple):
         return tally_of(self.columns, self.lengths)
 
     def passed(self) -> Iterator[dict[str, Any]]:
-        """The fields of each record that pass through: of one with an error all, but for an `error` of old."""
+        """The fields of each record that pass through, without an old `error`; all fields of a record with an error."""
         errors = self.columns.errors
         for index, (fields, left_out) in enumerate(zip(self.fields, self.left_out, strict=True)):
             hidden = () if index in errors else left_out
@@ -106,56 +275,13 @@ class Completions(NamedTuple):
             lines.append(as_line(fields, added))
         return b"".join(lines)
 
-    def kept(self, kinds: Kinds, taken: Sequence[str]) -> pa.RecordBatch:
-        """The fields that pass through by columns of their kinds, without names that are taken; one row a record."""
+    def kept(self, types: FieldTypes, taken: Sequence[str]) -> pa.RecordBatch:
+        """The fields that pass through by columns of their types, without names that are taken; one row a record."""
         from harmony.logs.fields import as_columns  # what JSON becomes JSON needs no Arrow
 
-        return as_columns(list(self.passed()), kinds, taken)
+        return as_columns(list(self.passed()), types, taken)
 
 
 def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bool, too_long: int = 0) -> Completions:
-    """Parses the lines of JSON that are not blank, which are as in `batch_of`; `bare` is as in `build`."""
-    batch = batch_of(data, first, too_long)
-    ids, offsets, roles = Ids(), [0], bytearray()
-    elsewhere: dict[int, Source] = {}
-    left_out: list[tuple[str, ...]] = []
-    lengths: list[int | None] = []
-    for index, line in enumerate(batch):
-        role = _ASSISTANT
-        hidden: tuple[str, ...] = ()
-        before = len(ids)
-        if isinstance(line, LogRecord):
-            assert isinstance(line.outcome, RecordError)  # which alone is known of a line before it is parsed
-            elsewhere[index] = line.outcome
-        else:
-            try:
-                name = source_field(line.fields, names)
-                if name is None:
-                    raise no_source(names)
-                if name != names.tokens or not ids.scan(line.fields[name]):
-                    elsewhere[index] = read_source(line.fields, name, names)
-                role = GIVEN.index(as_role(read_role(line.fields, names)))
-                hidden = (name, names.role, "diagnostics")
-            except (ValueError, RecursionError) as error:
-                elsewhere[index] = record_error(line.number, error)
-        roles.append(role | (ELSEWHERE if index in elsewhere else 0))
-        left_out.append(hidden)
-        offsets.append(len(ids))
-        source = elsewhere.get(index)
-        lengths.append(len(ids) - before if source is None else len(source) if isinstance(source, list) else None)
-    columns = build(
-        ids.view(), memoryview(array("q", offsets)), bytes(roles), strict=strict, bare=bare, elsewhere=elsewhere
-    )
-    return Completions([line.fields for line in batch], left_out, lengths, columns)
-
-
-def parse_rows(batch: pa.RecordBatch, parser: TableParser, *, bare: bool) -> Completions:
-    """Parses the rows of a table. One with an error keeps its completion, as a record of JSON does."""
-    from harmony.columns.passed import values_of  # lines of JSON need no Arrow
-
-    columns = parser.columns(batch, bare=bare)
-    fields, errors = values_of(batch.select(parser.kept(batch.schema)))
-    columns = columns.with_errors(errors)
-    for index in columns.errors:
-        [fields[index]], _ = values_of(batch.slice(index, 1))
-    return Completions(list(fields), [()] * len(fields), parser.lengths(batch), columns)
+    """Parses lines of JSON, which are as in `read_records`; `bare` is as in `build`."""
+    return RecordReader(names).lines(data, first, too_long).parse(strict=strict, bare=bare)

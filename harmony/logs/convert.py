@@ -1,8 +1,8 @@
-"""Logs of any size, from files to a file: several processes parse pieces, and what comes of them stays in order.
+"""Logs of any size, from files to one file: several processes parse pieces, and the results stay in order.
 
-What is held of a log at a time is bounded. Each piece that was written is remembered beside the output, so that a run
-that was interrupted can be gone on with, and gives what it would have given. How records are parsed, and what files
-are, is known elsewhere.
+No more than a bounded part of a log is in memory at a time. How far the run got is kept beside the output, so that a
+run that was interrupted can be resumed, and then gives the same bytes. How records are parsed stands in
+`completions.py`, and what files are in `inputs.py` and `outputs.py`.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from harmony.logs.completions import Tally, parse_lines, parse_rows, tally_of
-from harmony.logs.inputs import MAX_LINE, TABLES, Piece, Reader, Unreadable, format_of, library_of, no_rows
+from harmony.logs.completions import RecordReader, Tally, parse_lines, tally_of
+from harmony.logs.formats import format_of, is_table
+from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
 from harmony.logs.outputs import Output
 from harmony.logs.places import Changed, Place
-from harmony.logs.records import Kind, Kinds, Names
+from harmony.logs.records import FieldType, FieldTypes, Names
 from harmony.logs.workers import Pending, Workers
-from harmony.messages.model import Role
 from harmony.runtime import VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from harmony.columns.rows import Columns
-    from harmony.columns.tables import TableParser
     from harmony.stats.counts import Stats
 
 
-# What is written is kept this often, for that takes a millisecond.
+# How often the state of the run is kept; each time takes a millisecond.
 _SECONDS_KEPT: Final = 0.2
 
 
@@ -47,65 +46,48 @@ class Task(msgspec.Struct, frozen=True):
     threads: int = 1  # for tables, which one process parses
     max_record_size: int = MAX_LINE  # bytes
 
-    def do(self, data: bytes | pa.RecordBatch, first: int, kinds: Kinds, too_long: int = 0) -> tuple[Any, Tally]:
+    def do(self, data: bytes | pa.RecordBatch, first: int, types: FieldTypes, too_long: int = 0) -> tuple[Any, Tally]:
         """What a piece becomes, and what was in it; `data`, `first` and `too_long` are those of the piece.
 
-        `kinds` are those of the columns that fields of JSON become.
+        `types` are those of the columns that fields of JSON become.
         """
         bare = self.to == "stats" or (self.to == "rows" and not self.nested)
-        if isinstance(data, bytes):
-            parsed = parse_lines(data, first, self.names, strict=self.strict, bare=bare, too_long=too_long)
-        else:
-            from harmony.columns.arrow import without_dictionaries  # lines of JSON need no Arrow
-            from harmony.columns.passed import checked
-
-            parser = self._table_parser(data.schema)
-            if self.to == "lines":
-                parsed = parse_rows(data, parser, bare=bare)
-            else:
-                columns, lengths = parser.columns(data, bare=bare), parser.lengths(data)
-                if self.to == "stats":
-                    return _stats(columns, lengths), tally_of(columns, lengths)
-                kept, errors = checked(without_dictionaries(parser.kept_of(data)))
-                columns = columns.with_errors(errors)
-                return Rows.of(kept, columns, nested=self.nested), tally_of(columns, lengths)
+        reader = RecordReader(self.names, self.max_record_size)
+        if not isinstance(data, bytes) and self.to != "lines":
+            return self._rows_of_table(data, reader, bare=bare)
+        read = reader.lines(data, first, too_long) if isinstance(data, bytes) else reader.rows(data, first)
+        parsed = read.parse(strict=self.strict, bare=bare, threads=1 if isinstance(data, bytes) else self.threads)
         if self.to == "lines":
             return parsed.to_json(), parsed.tally()
         if self.to == "stats":
             return _stats(parsed.columns, parsed.lengths), parsed.tally()
         from harmony.batch import NESTED_SCHEMA, SCHEMA
 
-        kept = parsed.kept(kinds, (NESTED_SCHEMA if self.nested else SCHEMA).names)
-        return Rows.of(kept, parsed.columns, nested=self.nested), parsed.tally()
+        kept = parsed.kept(types, (NESTED_SCHEMA if self.nested else SCHEMA).names)
+        return TableRows.of(kept, parsed.columns, nested=self.nested), parsed.tally()
 
-    def _table_parser(self, schema: pa.Schema) -> TableParser:
-        """What parses a table, by those columns of the names that it has."""
-        from harmony.columns.tables import TableParser
+    def _rows_of_table(self, data: pa.RecordBatch, reader: RecordReader, *, bare: bool) -> tuple[Any, Tally]:
+        """The same for the rows of a table that become rows, or are counted: no row becomes an object of Python."""
+        from harmony.columns.arrow import without_dictionaries  # lines of JSON need no Arrow
+        from harmony.columns.passed import checked
 
-        names = (self.names.tokens, self.names.text, self.names.role)
-        tokens, text, role = (name if name in schema.names else None for name in names)
-        parser = TableParser(
-            tokens if tokens or text else self.names.tokens,
-            text,
-            Role.ASSISTANT,
-            role,
-            strict=self.strict,
-            nested=self.nested,
-            threads=self.threads,
-            most=self.max_record_size,
-        )
-        parser.schema(schema)  # tells what is wrong with it
-        return parser
+        parser = reader.table_parser(data.schema, strict=self.strict, nested=self.nested, threads=self.threads)
+        columns, lengths = parser.columns(data, bare=bare), parser.lengths(data)
+        if self.to == "stats":
+            return _stats(columns, lengths), tally_of(columns, lengths)
+        kept, errors = checked(without_dictionaries(parser.kept_of(data)))
+        columns = columns.with_errors(errors)
+        return TableRows.of(kept, columns, nested=self.nested), tally_of(columns, lengths)
 
 
-class Rows(NamedTuple):
-    """What a piece becomes in a table: what is kept of its records, and their messages, as one row each or nested."""
+class TableRows(NamedTuple):
+    """What a piece becomes in a table: the fields of its records that pass through, and the rows of their messages."""
 
     kept: pa.RecordBatch
     rows: pa.RecordBatch
 
     @classmethod
-    def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool) -> Rows:
+    def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool) -> TableRows:
         """The rows as files have them, without dictionaries."""
         from harmony.columns import arrow  # lines of JSON need no Arrow
 
@@ -113,7 +95,7 @@ class Rows(NamedTuple):
         return cls(kept, arrow.without_dictionaries(rows))
 
     def batches(self, before: int) -> Iterator[pa.RecordBatch]:
-        """Both side by side, some rows at a time; there were so many records before."""
+        """Both side by side, some rows at a time; `before` is the number of records before these."""
         from harmony.columns.arrow import repeated
 
         return repeated(self.kept, self.rows, before)
@@ -128,8 +110,8 @@ def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
     return stats
 
 
-class State(msgspec.Struct):
-    """How far a log was worked on: where to go on, what there was so far, and the columns of its fields.
+class RunState(msgspec.Struct):
+    """How far a run got: where to go on, what there was so far, and the types of the columns for fields of JSON.
 
     `before` are the last places in the inputs before the one that was being read.
     """
@@ -137,7 +119,7 @@ class State(msgspec.Struct):
     place: Place = Place()
     before: list[Place] = []
     tally: Tally = msgspec.field(default_factory=Tally)
-    kinds: dict[str, Kind] | None = None
+    types: dict[str, FieldType] | None = msgspec.field(default=None, name="kinds")
 
     def add(self, tally: Tally, place: Place) -> None:
         """Takes in what there was in a piece, and the place after it."""
@@ -161,10 +143,9 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
     Raises Unreadable where an input ends in a fault, after what comes before it has been written and kept; OSError for
     what cannot be written; TypeError and ValueError for tables without the columns that they should have.
     """
-    if format_of(output) in TABLES:
-        library_of(format_of(output))  # says what is missing, which the work would not
+    format_of(output).load()  # says what is missing; the worker processes would not
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
-        state = State() if target.state is None else msgspec.convert(target.state, State)
+        state = RunState() if target.state is None else msgspec.convert(target.state, RunState)
         full = output != "-" or pool is not None
         reader = Reader(inputs, state.place, state.before, full=full, most=task.max_record_size)
         kept = 0.0
@@ -189,7 +170,7 @@ def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) ->
     """Counts what is in all inputs; raises as `convert` does."""
     from harmony.stats.counts import Stats
 
-    stats, state = Stats(), State()
+    stats, state = Stats(), RunState()
     with _workers(task, workers) as pool:
         reader = Reader(inputs, most=task.max_record_size)
         for made, tally, _ in _in_order(pool, task, inputs, reader, state):
@@ -210,40 +191,40 @@ def run_of(task: Task, inputs: Sequence[str]) -> dict[str, Any]:
 
 
 def written(made: Any, before: int) -> Iterable[Any]:
-    """What is written of what a piece became, one after the other; there were so many records before."""
-    made_of: Iterable[Any] = made.batches(before) if isinstance(made, Rows) else [made]
+    """The parts in which the result of a piece is written; `before` is the number of records before it."""
+    made_of: Iterable[Any] = made.batches(before) if isinstance(made, TableRows) else [made]
     return made_of
 
 
 def write(target: Output, made: Any, before: int) -> None:
-    """Writes what a piece became; there were so many records before."""
+    """Writes the result of a piece; `before` is the number of records before it."""
     for part in written(made, before):
         target.write(part)
 
 
 def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ()) -> None:
-    """Gives the output its name, when all that there was is in it.
+    """Gives the output its name, once everything is written.
 
-    A table has columns also without a row: those of the first table of the inputs.
+    A table without a row still gets columns: those of the first table among the inputs.
     """
     if task.to == "rows" and tally.records == 0:
-        table = next((name for name in inputs if format_of(name) in TABLES), None)
+        table = next((name for name in inputs if is_table(name)), None)
         write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0)
     target.finish()
 
 
 def _in_order(
-    workers: Workers | None, task: Task, inputs: Sequence[str], pieces: Iterable[Piece], state: State
+    workers: Workers | None, task: Task, inputs: Sequence[str], pieces: Iterable[Piece], state: RunState
 ) -> Iterator[tuple[Any, Tally, Place]]:
-    """What pieces become, with the place after each. Where they end in a fault, it is raised when all else is given."""
+    """The results of pieces in their order, each with the place after it. An Unreadable is raised after all of them."""
     pending: deque[tuple[Pending, Place]] = deque()
     most = 1 if workers is None else workers.most
     fault = None
     try:
         for piece in pieces:
-            if state.kinds is None and task.to == "rows" and isinstance(piece.data, bytes):
-                state.kinds = kinds_in(task, piece)
-            pending.append((_begun(workers, task, inputs[piece.after.file], piece, state.kinds or {}), piece.after))
+            if state.types is None and task.to == "rows" and isinstance(piece.data, bytes):
+                state.types = types_in(task, piece)
+            pending.append((_begun(workers, task, inputs[piece.after.file], piece, state.types or {}), piece.after))
             while pending and (len(pending) == most or pending[0][0].done()):
                 future, place = pending.popleft()
                 yield *future.result(), place
@@ -255,23 +236,23 @@ def _in_order(
         raise fault
 
 
-def kinds_in(task: Task, piece: Piece) -> dict[str, Kind]:
-    """The columns for the fields of a piece of lines, which are those of all later pieces too."""
-    from harmony.logs.fields import kinds_of
+def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
+    """The types of the columns for the fields of a piece of lines; all later pieces get the same columns."""
+    from harmony.logs.fields import types_of
 
     parsed = parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False, too_long=piece.too_long)
-    kinds = kinds_of(parsed.passed())
-    # Of a bad record they pass through, too; whether the first piece has one is chance.
-    return {name: kind for name, kind in kinds.items() if name not in (task.names.tokens, task.names.text)}
+    types = types_of(parsed.passed())
+    # A bad record keeps its completion too. Whether the first piece has a bad record must not decide the columns.
+    return {name: found for name, found in types.items() if name not in (task.names.tokens, task.names.text)}
 
 
-def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, kinds: Kinds) -> Pending:
-    """The work on a piece: that of lines is done by another process, if there are any."""
+def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, types: FieldTypes) -> Pending:
+    """Begins the work on a piece: lines go to another process if there is one, tables are parsed here."""
     if workers is not None and isinstance(piece.data, bytes):
-        return workers.begin(piece.data, piece.first, kinds, piece.too_long)
+        return workers.begin(piece.data, piece.first, types, piece.too_long)
     done: Future[tuple[Any, Tally]] = Future()
     try:
-        done.set_result(task.do(piece.data, piece.first, kinds, piece.too_long))
+        done.set_result(task.do(piece.data, piece.first, types, piece.too_long))
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from error
     return done
@@ -280,5 +261,5 @@ def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, kinds: 
 def _workers(task: Task, count: int) -> AbstractContextManager[Workers | None]:
     if count == 1:
         return nullcontext()
-    task.do(b"", 1, {})  # loads here what every process would load for itself
+    task.do(b"", 1, {})  # loads once, before the fork, what every process would load for itself
     return Workers(task.do, count)

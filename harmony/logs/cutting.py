@@ -1,7 +1,7 @@
 """Bytes that come in chunks, cut into blocks of whole lines in bounded memory.
 
-Decides which lines are in a block, and what is left of a line that is too long. Where the bytes come from is not known
-here.
+This is the one place that cuts lines. It decides which lines are in a block, and what is left of a line that is too
+long. It does not know where the bytes come from.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from typing import Final, NamedTuple
 
 from xxhash import xxh3_64
 
-
-class Fault(Exception):  # noqa: N818  it becomes an Unreadable where its place is known
-    """What is wrong with compressed data."""
+from harmony.logs.compression import CorruptData
 
 
 class Chunks:
-    """Uncompressed bytes as they come. Where a fault interrupts them they end, and `fault` is why."""
+    """Uncompressed bytes as they come. They end at a fault, and then `fault` says what it is."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -26,30 +24,40 @@ class Chunks:
         self.fault: Exception | None = None
 
     def take(self) -> bytes:
-        """The next of them; b"" at the end."""
+        """The next chunk; b"" at the end."""
         if self._returned:
             chunk, self._returned = self._returned, b""
             return chunk
         try:
             chunk = next(self._chunks, b"")
-        except (Fault, OSError) as error:
+        except (CorruptData, OSError) as error:
             self.fault, chunk = error, b""
         self.ended = not chunk
         return chunk
 
     def first(self, size: int) -> Iterator[bytes]:
-        """So many bytes, or all if there are fewer."""
+        """The first `size` bytes, or all if there are fewer."""
         while size > 0 and (chunk := self.take()):
             self._returned = chunk[size:]
             yield chunk[:size]
             size -= len(chunk)
 
+    def peek(self, blank: bytes, mark: bytes) -> bytes:
+        """The first byte behind a mark, if there is one, and behind blanks; b"" at the end. No byte is lost by this."""
+        held: list[bytes] = []
+        found = b""
+        while not found and (chunk := self.take()):
+            found = (chunk if held else chunk.removeprefix(mark)).lstrip(blank)[:1]
+            held.append(chunk)
+        self._returned = b"".join(held)
+        return found
 
-class Lines(NamedTuple):
-    """Whole lines, and how many bytes they have where they come from.
 
-    `too_long` is 0, or the bytes of the first line where it has more than are allowed: then `data` has an empty line in
-    its place.
+class Block(NamedTuple):
+    """Whole lines, and how many bytes they have in the file.
+
+    `too_long` is 0, or the size in bytes of the first line where it has more than are allowed: then `data` has an empty
+    line in its place.
     """
 
     data: bytes
@@ -57,12 +65,12 @@ class Lines(NamedTuple):
     too_long: int = 0
 
 
-def cut(chunks: Chunks, digest: xxh3_64, block: int, most: int, full: bool) -> Iterator[Lines]:
-    """The whole lines in each block, which begins where the last of them ended; or one line that is longer.
+def cut(chunks: Chunks, digest: xxh3_64, block: int, most: int, full: bool) -> Iterator[Block]:
+    """Blocks of whole lines, each of at most `block` bytes; a longer line is a block of its own.
 
-    The last line may lack its end. Where a fault comes before its end, it is no whole line. A line may have `most`
-    bytes before its end; of one with more no more than that is held. With `full`, blocks are as large as they may be.
-    The digest gets all bytes of the lines before they are given, those of a line that is too long among them.
+    The last line of the file may lack its newline, but a line that is cut off by a fault is not given. A line may have
+    `most` bytes before its newline; of a longer line no more than that is ever held. With `full`, a block has as many
+    lines as fit. The digest gets all bytes of lines before they are given, also those of a line that is too long.
     """
     block = min(block, most)  # so that a line in a block is never too long
     held, long = b"", _NONE
@@ -89,18 +97,18 @@ def cut(chunks: Chunks, digest: xxh3_64, block: int, most: int, full: bool) -> I
             yield line
 
 
-_NONE: Final = Lines(b"", 0)
+_NONE: Final = Block(b"", 0)
 
 
-def _behind(long: Lines, data: bytes, digest: xxh3_64) -> Lines:
-    """Lines of which the first stands for one that was too long, if there is such a one."""
+def _behind(long: Block, data: bytes, digest: xxh3_64) -> Block:
+    """The data as a block; its first line stands for `long`, a line that was too long, if there is one."""
     rest = data[len(long.data) :]
     digest.update(rest)
-    return Lines(data, long.size + len(rest), long.too_long)
+    return Block(data, long.size + len(rest), long.too_long)
 
 
-def _long_line(begin: bytes, chunks: Chunks, digest: xxh3_64, most: int) -> tuple[Lines, bytes]:
-    """The line that begins so, and what came after it; no line if a fault comes before its end."""
+def _long_line(begin: bytes, chunks: Chunks, digest: xxh3_64, most: int) -> tuple[Block, bytes]:
+    """The line that `begin` is the beginning of, and the bytes behind it; an empty block if a fault cuts it off."""
     parts: list[bytes] = []
     chunk, size, end = begin, 0, 0
     while chunk and not (end := chunk.find(b"\n") + 1):
@@ -117,5 +125,5 @@ def _long_line(begin: bytes, chunks: Chunks, digest: xxh3_64, most: int) -> tupl
     digest.update(last)
     length, size = size + max(end - 1, 0), size + end
     if length > most:
-        return Lines(b"\n", size, length), rest
-    return Lines(b"".join([*parts, last]), size), rest
+        return Block(b"\n", size, length), rest
+    return Block(b"".join([*parts, last]), size), rest

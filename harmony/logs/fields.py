@@ -1,7 +1,7 @@
 """Fields of JSON records as columns of a table, which has a type for each where JSON has none.
 
 The first records of a log decide which columns there are. A later value that its column cannot hold, and a later field
-that has no column, go to the column `other`, as JSON: so nothing is lost, and one record cannot spoil a table.
+that has no column, are written as JSON into the column `other`: nothing is lost, and one record cannot spoil a table.
 """
 
 from __future__ import annotations
@@ -12,58 +12,59 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa
 
-from harmony.logs.records import Kind, Kinds
+from harmony.columns.arrow import NESTED_SCHEMA
+from harmony.logs.records import FieldType, FieldTypes
 
-#: The column for what has no other.
+#: The column for fields that have none of their own.
 OTHER: Final = "other"
 
-_TYPES: Final[dict[str, pa.DataType]] = {
+_ARROW_TYPES: Final[dict[str, pa.DataType]] = {
     "string": pa.string(),
     "boolean": pa.bool_(),
     "integer": pa.int64(),
     "number": pa.float64(),
     "json": pa.string(),
 }
-_KIND_OF: Final[dict[type, Kind]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+_TYPE_OF: Final[dict[type, FieldType]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _MOST: Final = 1 << 63
 _ABSENT: Final = object()
-# What lines of JSON replace too. A field with the name of another column is kept in OTHER.
-_REPLACED: Final = ("messages", "complete", "diagnostics", "error")
+# Fields that are replaced in lines of JSON too. Any other field whose name is taken by a column is kept in OTHER.
+_REPLACED: Final = frozenset(NESTED_SCHEMA.names)
 
 
-def kinds_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Kind]:
+def types_of(records: Iterable[Mapping[str, Any]]) -> dict[str, FieldType]:
     """The columns for the fields of these records, in the order in which they are met."""
-    found: dict[str, set[Kind]] = {}
+    found: dict[str, set[FieldType]] = {}
     for record in records:
         for name, value in record.items():
-            kinds = found.setdefault(name, set())
+            types = found.setdefault(name, set())
             read = _read(value)
             if read is not None:
-                kinds.add(_kind_of(read))
-    return {name: _common(kinds) for name, kinds in found.items() if name != OTHER}
+                types.add(_type_of(read))
+    return {name: _common(types) for name, types in found.items() if name != OTHER}
 
 
-def schema_of(kinds: Kinds, taken: Sequence[str]) -> pa.Schema:
+def schema_of(types: FieldTypes, taken: Sequence[str]) -> pa.Schema:
     """The columns' names and types; names that are taken have none."""
-    fields = [(name, _TYPES[kind]) for name, kind in kinds.items() if name not in taken]
+    fields = [(name, _ARROW_TYPES[field_type]) for name, field_type in types.items() if name not in taken]
     return pa.schema([*fields, (OTHER, pa.string())])
 
 
-def as_columns(records: Sequence[Mapping[str, Any]], kinds: Kinds, taken: Sequence[str]) -> pa.RecordBatch:
+def as_columns(records: Sequence[Mapping[str, Any]], types: FieldTypes, taken: Sequence[str]) -> pa.RecordBatch:
     """The fields of records, which are JSON or values, one row a record."""
-    columns: dict[str, list[Any]] = {name: [None] * len(records) for name in kinds if name not in taken}
+    columns: dict[str, list[Any]] = {name: [None] * len(records) for name in types if name not in taken}
     other: list[str | None] = [None] * len(records)
     for index, record in enumerate(records):
         rest = {}
         for name, value in record.items():
-            read = _fitting(value, kinds[name]) if name in columns else _ABSENT
+            read = _fitting(value, types[name]) if name in columns else _ABSENT
             if read is not _ABSENT:
                 columns[name][index] = read
             elif name not in _REPLACED:
                 rest[name] = value
         if rest:
             other[index] = msgspec.json.encode(rest).decode()
-    schema = schema_of(kinds, taken)
+    schema = schema_of(types, taken)
     return pa.RecordBatch.from_arrays(
         [pa.array(values, field.type) for values, field in zip([*columns.values(), other], schema, strict=True)],
         schema=schema,
@@ -80,25 +81,25 @@ def _read(value: Any) -> Any:
         return value
 
 
-def _kind_of(value: Any) -> Kind:
-    kind = _KIND_OF.get(type(value), "json")
-    return "json" if kind == "integer" and not -_MOST <= value < _MOST else kind
+def _type_of(value: Any) -> FieldType:
+    field_type = _TYPE_OF.get(type(value), "json")
+    return "json" if field_type == "integer" and not -_MOST <= value < _MOST else field_type
 
 
-def _common(kinds: set[Kind]) -> Kind:
-    if kinds == {"integer", "number"}:
+def _common(types: set[FieldType]) -> FieldType:
+    if types == {"integer", "number"}:
         return "number"
-    return kinds.pop() if len(kinds) == 1 else "json"
+    return types.pop() if len(types) == 1 else "json"
 
 
-def _fitting(value: Any, kind: Kind) -> Any:
-    """The value as a column of this kind holds it, or _ABSENT where it cannot."""
+def _fitting(value: Any, field_type: FieldType) -> Any:
+    """The value as a column of this type holds it, or _ABSENT where it cannot."""
     read = _read(value)
     if read is None:
         return None
-    if kind == "json":
+    if field_type == "json":
         return (bytes(value) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)).decode()
-    found = _kind_of(read)
-    if kind == "number" and found == "integer" and int(float(read)) == read:
+    found = _type_of(read)
+    if field_type == "number" and found == "integer" and int(float(read)) == read:
         return float(read)
-    return read if found == kind else _ABSENT
+    return read if found == field_type else _ABSENT

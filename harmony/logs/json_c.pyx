@@ -2,6 +2,7 @@
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
 """Token ids out of JSON, and messages into it, compiled. Its twin `json_py.py` says what every public name does."""
 
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -103,9 +104,12 @@ Token ids, one completion behind the other: a buffer of uint32 that grows."""
         self.size = out - self.ids
         return True
 
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.ids if self.size else <char *>b"", self.size * sizeof(uint32_t), 1, flags)
+
     def view(self):
         """All ids, which must not grow any more."""
-        return memoryview(<uint32_t[:self.size]>self.ids) if self.size else memoryview(b"").cast("I")
+        return memoryview(self).cast("I")
 
 
 cdef inline const uint8_t *behind_number(const uint8_t *at, const uint8_t *end, uint64_t *number) noexcept:

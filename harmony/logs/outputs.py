@@ -1,13 +1,12 @@
-"""Files written whole or not at all, which a run that was killed leaves so that another can go on with them.
+"""Files written whole or not at all. A run that was killed leaves its output so that another run can resume it.
 
-Decides what stands beside a file while it is written. `NAME.partial` holds what was written so far: lines, each write
-of them compressed by itself, or the journal of a table, an Arrow stream. `NAME.partial.state` says how much of it
-counts, and what the caller wants to find again. What was written after that is cut off, and is to be written anew.
-The state file holds a checksum of itself, and one of the bytes of the partial file that count. A run goes on only if
-both are right.
+While a file is written, two others stand beside it. `NAME.partial` holds what was written so far: lines, each write
+compressed by itself, or the journal of a table, which is an Arrow stream. `NAME.partial.state` says how many bytes of
+it count, and holds the state that the caller wants back. Bytes behind those are cut off by the run that resumes, which
+writes them anew. The state file holds a checksum of itself and one of the bytes that count; both must be right.
 
-Does not know what a state or a run is. It does not wait for the disk until the end: what was kept outlives the process,
-and not the machine.
+What a run or its state is, only the caller knows. Nothing here waits for the disk until the end: what was kept survives
+the end of the process, but not that of the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import json
 import os
 import re
 import sys
-import zlib
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from io import BufferedWriter, FileIO
@@ -31,18 +29,16 @@ import msgspec
 from xxhash import xxh3_64, xxh3_64_hexdigest
 
 from harmony.errors import quote
-from harmony.logs.inputs import TABLES, Format, format_of, library_of
+from harmony.logs.formats import LineFormat, TableFormat, format_of
 
 if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
+    import pyarrow as pa
 
-_GZIP_LEVEL: Final = 6
-# A row group of Parquet ends with the batch that reaches either of them.
-_GROUP_ROWS: Final = 1 << 17
-_GROUP_BYTES: Final = 1 << 26
+    from harmony.logs.table_files import TableWriter
+
 _MISSING: Final = object()
 _LAYOUT: Final = 2  # of the state file
 _HEADER: Final = re.compile(rb"harmony state ([0-9]+) ([0-9a-f]{16})")
@@ -50,11 +46,11 @@ _BLOCK: Final = 1 << 20
 
 
 class CannotResume(Exception):  # noqa: N818  nothing is wrong with what is to be written
-    """Raised where an output cannot be gone on with, or another run is writing it; it says why, and what to do."""
+    """Raised where an output cannot be resumed, or another run is writing it; it says why, and what to do."""
 
 
 class Paths(NamedTuple):
-    """All files that are written for an output: itself, and beside it what there is until it is whole."""
+    """All files that are written for an output: itself, and those that stand beside it until it is whole."""
 
     output: Path
     partial: Path
@@ -94,7 +90,7 @@ def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
 
 
 def _keys(name: str, standard: TextIO) -> set[object]:
-    """What tells a file from all others under any name: its path without links, and its number where it is there."""
+    """What identifies a file whatever its name: its path without links, and its device and number if it exists."""
     keys: set[object] = set() if name == "-" else {os.path.realpath(name)}
     with suppress(OSError, ValueError):  # it is not there, or has no number
         found = os.fstat(standard.fileno()) if name == "-" else Path(name).stat()
@@ -134,9 +130,9 @@ def is_finished(name: str) -> bool:
 class Output:
     """A file that appears under its name when it is whole. Until then it is `NAME.partial`, with `NAME.partial.state`.
 
-    `run` is what must be the same to go on, such as options and inputs. `state` is the last state kept by the run that
-    is gone on with, as JSON gives it back (bytes are base64); None where the output begins anew. `-` is standard
-    output; it and what is no regular file, such as a pipe, are written directly, and nothing of them can be kept.
+    `run` is what must be the same to resume, such as options and inputs. `state` is the last state that the resumed run
+    kept, as JSON gives it back (bytes are base64); None where the output begins anew. `-` is standard output. It, and
+    anything else that is no regular file, such as a pipe, is written directly and cannot be resumed.
 
     Raises CannotResume, an OSError as it comes, and ImportError where a library is missing. To leave the context
     without `finish` keeps the partial file as it is.
@@ -145,8 +141,7 @@ class Output:
     def __init__(self, name: str, run: dict[str, Any], *, resume: bool) -> None:
         self.state: dict[str, Any] | None = None
         self._format = format_of(name)
-        if self._format not in ("lines", "gzip"):
-            library_of(self._format)
+        self._format.load()
         self._run = json.dumps(run).encode("ascii")  # the name of a file need not be Unicode
         self._size = 0
         self._digest = xxh3_64()  # of the `_size` bytes that were written
@@ -173,13 +168,13 @@ class Output:
 
     def write(self, data: bytes | pa.RecordBatch) -> None:
         """Appends lines, or the rows of a batch; the first batch, which may be empty, has the schema of all."""
-        if self._format in TABLES:
-            self._write_rows(data)
+        if isinstance(self._format, TableFormat):
+            self._write_rows(self._format, data)
         elif data:
-            self._append(_compressed(self._format, data))
+            self._append(self._format.compress(data))
 
     def keep(self, state: Any) -> None:
-        """All that was written so far, and this state, survive a kill from now on."""
+        """Keeps all that was written so far, and this state: from now on they survive a kill."""
         if self._is_direct:
             self._file.flush()
             return
@@ -195,24 +190,24 @@ class Output:
             raise
 
     def refusal(self, reason: str) -> CannotResume:
-        """What is to be raised where the run that was begun cannot be gone on with."""
+        """The exception for a run that cannot be resumed."""
         return CannotResume(f"{reason}; remove {self._paths.partial} to begin anew")
 
     def finish(self) -> None:
         """Gives the file its name; ValueError for a table that has no schema, for nothing was written."""
-        if self._format in TABLES and self._schema is None:
+        if isinstance(self._format, TableFormat) and self._schema is None:
             raise ValueError("expected a batch, if only an empty one for the schema of the table, found none")
-        if self._size == 0 and self._format in ("gzip", "zstd"):
-            self._append(_compressed(self._format, b""))  # no bytes at all are not a file of the format
+        if self._size == 0 and isinstance(self._format, LineFormat):
+            self._append(self._format.compress(b""))  # an empty file is no file of a compressed format
         if self._is_direct:
             self._close()
             return
         if sys.platform == "win32":
             self._file.close()  # an open file keeps its name there
-        elif self._format not in TABLES:
+        elif isinstance(self._format, LineFormat):
             os.fsync(self._file.fileno())
-        if self._format in TABLES:
-            self._copy_journal()
+        if isinstance(self._format, TableFormat):
+            self._copy_journal(self._format)
             self._paths.partial.unlink()
         else:
             self._paths.partial.replace(self._paths.output)
@@ -259,9 +254,11 @@ class Output:
         if self._digest.intdigest() != digest:
             raise ValueError(f"expected the {size:,} bytes that were written to {name}, found others")
         self._file.truncate(size)
-        if self._format in TABLES and size:
+        if isinstance(self._format, TableFormat) and size:
+            import pyarrow as pa  # lines need no Arrow
+
             with self._paths.partial.open("rb") as journal:
-                self._schema = library_of("arrow").ipc.open_stream(journal).schema
+                self._schema = pa.ipc.open_stream(journal).schema
 
     def _append(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -276,24 +273,26 @@ class Output:
         self._size += len(data)
         self._digest.update(data)
 
-    def _write_rows(self, batch: pa.RecordBatch) -> None:
+    def _write_rows(self, table: TableFormat, batch: pa.RecordBatch) -> None:
         if self._schema is not None:
             check_columns(self._schema, batch.schema)
         if self._is_direct:
-            self._writer = self._writer or TableWriter(self._file, self._format, batch.schema)
+            self._writer = self._writer or table.write(self._file, batch.schema)
             self._writer.write(batch)
         else:
             messages = [] if self._schema is not None else [batch.schema.serialize()]
             self._append(b"".join([*messages, batch.serialize()] if batch.num_rows else messages))
         self._schema = batch.schema
 
-    def _copy_journal(self) -> None:
+    def _copy_journal(self, table: TableFormat) -> None:
         """Makes the journal a file of the table's own format, batch by batch, and gives it its name."""
+        import pyarrow as pa  # lines need no Arrow
+
         whole = self._paths.table
         try:
             with self._paths.partial.open("rb") as journal, whole.open("wb") as file:
-                with closing(TableWriter(file, self._format, self._schema)) as writer:
-                    for batch in library_of("arrow").ipc.open_stream(journal):
+                with closing(table.write(file, self._schema)) as writer:
+                    for batch in pa.ipc.open_stream(journal):
                         writer.write(batch)
                 file.flush()
                 os.fsync(file.fileno())
@@ -313,40 +312,6 @@ def check_columns(expected: pa.Schema, found: pa.Schema) -> None:
 
 def _column(field: pa.Field | None) -> str:
     return "nothing" if field is None else f"`{field.name}` of {field.type}"
-
-
-class TableWriter:
-    """Writes a table in its own format: Parquet by row groups of many batches, Arrow batch by batch."""
-
-    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema) -> None:
-        if file_format == "parquet":
-            new = library_of("parquet").ParquetWriter
-            self._writer = new(file, schema, compression="zstd", write_page_checksum=True)
-        else:
-            self._writer = library_of("arrow").ipc.new_file(file, schema)
-        self._in_groups = file_format == "parquet"
-        self._group: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        if not self._in_groups:
-            self._writer.write_batch(batch)
-            return
-        self._group.append(batch)
-        self._rows += batch.num_rows
-        self._bytes += batch.nbytes
-        if self._rows >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
-            self._write_group()
-
-    def close(self) -> None:
-        if self._rows:
-            self._write_group()
-        self._writer.close()
-
-    def _write_group(self) -> None:
-        self._writer.write_table(library_of("arrow").Table.from_batches(self._group), row_group_size=self._rows)
-        self._group = []
-        self._rows = self._bytes = 0
 
 
 def _is_special(name: str) -> bool:
@@ -378,16 +343,6 @@ def _locked(path: Path) -> FileIO:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()
-
-
-def _compressed(file_format: Format, data: bytes) -> bytes:
-    """Lines as they are stored: a gzip member or a zstd frame by itself, the same bytes at any time."""
-    if file_format == "gzip":
-        return zlib.compress(data, _GZIP_LEVEL, wbits=31)
-    if file_format == "zstd":
-        compressed: bytes = library_of("zstd").ZstdCompressor(write_checksum=True).compress(data)
-        return compressed
-    return data
 
 
 def _difference(before: Any, now: Any, path: str = "") -> tuple[str, str, str]:

@@ -1,9 +1,9 @@
 """How far files were read, and whether they still are the files that were read.
 
-Of lines, the bytes that were read decide, by their hash: a log may have grown behind them, have been copied, or been
-compressed anew. A table is read from its end, so that it cannot grow; its size and the time of its last change decide.
-A file that was read to its end must still end there. It is not read again where its size and time are the same.
-Standard input has to be given again from its beginning.
+A file of lines is the same if the bytes that were read are, which their hash tells: the log may have grown behind them,
+been copied, or been compressed again. A table is the same if its size and the time of its last change are: it cannot
+grow, because it is read from its end. A file that was read to its end must still end there; it is not read again if its
+size and time are the same. Standard input has to be given again from its beginning.
 """
 
 from __future__ import annotations

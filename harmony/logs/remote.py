@@ -1,7 +1,7 @@
 """Files wherever they are: local ones, and those of any filesystem that Arrow or fsspec knows, by URI or by itself.
 
-Decides which files some names stand for, as `files.expand` does for local ones, and when a folder of parts is whole.
-How files are cut into pieces is known elsewhere.
+This module decides which files some names stand for, as `inputs.expand` does for local ones, and when a folder of parts
+is whole. How a file is cut into pieces, `inputs.py` says.
 """
 
 from __future__ import annotations
@@ -18,18 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pyarrow as pa
 from pyarrow import fs
 
-from harmony.logs.inputs import (
-    BLOCK,
-    LOG_SUFFIXES,
-    MAX_LINE,
-    TABLES,
-    Piece,
-    Unreadable,
-    expand,
-    format_of,
-    pieces,
-    unread,
-)
+from harmony.logs.formats import Format, format_of, is_log, is_table, suffixes
+from harmony.logs.inputs import BLOCK, MAX_LINE, Piece, Unreadable, expand, pieces, unread
 from harmony.logs.places import Place, Stamp, stamp_of
 
 if TYPE_CHECKING:
@@ -38,10 +28,10 @@ if TYPE_CHECKING:
 _AHEAD: Final = 1 << 23  # bytes that are asked of a store of objects at a time
 
 
-class Source(NamedTuple):
+class RemoteFile(NamedTuple):
     """A file to be read: its name as errors show it, and where it is."""
 
-    file: int  # its index
+    number: int  # of the file, from 0
     name: str
     path: str
     filesystem: fs.FileSystem
@@ -50,15 +40,15 @@ class Source(NamedTuple):
     stamp: Stamp | None  # of a local file
 
 
-def find(names: Sequence[str], filesystem: Any) -> list[Source]:
+def find(names: Sequence[str], filesystem: Any) -> list[RemoteFile]:
     """The files that are named, or are in the folders that are. Raises Unreadable."""
-    found: list[Source] = []
+    found: list[RemoteFile] = []
     before = 0
     for name in names:
         is_local = filesystem is None and "://" not in name
         for shown, place, path, size in _local_files(name) if is_local else _other_files(name, filesystem):
             stamp = stamp_of(path) if isinstance(place, fs.LocalFileSystem) else None
-            found.append(Source(len(found), shown, path, place, size, before, stamp))
+            found.append(RemoteFile(len(found), shown, path, place, size, before, stamp))
             before += size
     return found
 
@@ -90,14 +80,14 @@ def _other_files(name: str, filesystem: Any) -> Iterator[tuple[str, fs.FileSyste
     files = {found.path.removeprefix(root).lstrip("/"): found for found in inside if found.is_file}
     logged = sorted(relative for relative in files if _is_log(relative))
     if not logged:
-        raise Unreadable(f"{name}: expected a file named {', '.join(LOG_SUFFIXES)}, found none")
+        raise Unreadable(f"{name}: expected a file named {suffixes()}, found none")
     for relative in logged:
         yield f"{name.rstrip('/')}/{relative}", place, files[relative].path, files[relative].size
 
 
 def _is_log(relative: str) -> bool:
     is_hidden = any(part.startswith(".") for part in relative.split("/"))
-    return not is_hidden and relative.lower().endswith(LOG_SUFFIXES)
+    return not is_hidden and is_log(relative)
 
 
 def _located(name: str, filesystem: Any) -> tuple[fs.FileSystem, str]:
@@ -147,20 +137,19 @@ class _Stream(RawIOBase):
         super().close()
 
 
-def cut(source: Source, most: int = MAX_LINE) -> Generator[tuple[Piece, int], None, None]:
+def pieces_of(file: RemoteFile, most: int = MAX_LINE) -> Generator[tuple[Piece, int], None, None]:
     """The pieces of a file as one machine cuts it, each with the bytes taken of all files so far. Raises Unreadable."""
-    is_table = format_of(source.name) in TABLES
     try:
-        if is_table:
-            file = source.filesystem.open_input_file(source.path)
+        if is_table(file.name):
+            opened = file.filesystem.open_input_file(file.path)
         else:
-            file = source.filesystem.open_input_stream(source.path, compression=None, buffer_size=_AHEAD)
+            opened = file.filesystem.open_input_stream(file.path, compression=None, buffer_size=_AHEAD)
     except OSError as error:
-        raise unread(source.name, error) from None
-    stream: Any = _Stream(file)
+        raise unread(file.name, error) from None
+    stream: Any = _Stream(opened)
     with BufferedReader(stream, BLOCK) as reader:
-        for piece in pieces(source.name, reader, Place(source.file, stamp=source.stamp), most):
-            yield piece, source.before + min(stream.taken, source.size)
+        for piece in pieces(file.name, reader, Place(file.number, stamp=file.stamp), most):
+            yield piece, file.before + min(stream.taken, file.size)
 
 
 class Folder(NamedTuple):
@@ -175,13 +164,17 @@ class Folder(NamedTuple):
     def partial(self) -> str:
         return f"{self.path}/.partial"
 
-    def check(self, sources: Sequence[Source]) -> None:
+    @property
+    def part_format(self) -> Format:
+        return format_of(f"part{self.suffix}")
+
+    def check(self, files: Sequence[RemoteFile]) -> None:
         """Raises ValueError where an input is in the hidden folder, which is removed."""
-        for source in sources:
-            paths = (source.path, self.partial)
-            path, partial = map(os.path.realpath, paths) if source.stamp is not None else paths
-            if source.filesystem == self.filesystem and Path(path).is_relative_to(partial):
-                clash = f"{self.partial}, which the output {self.name} needs, holds the input {source.name}"
+        for file in files:
+            paths = (file.path, self.partial)
+            path, partial = map(os.path.realpath, paths) if file.stamp is not None else paths
+            if file.filesystem == self.filesystem and Path(path).is_relative_to(partial):
+                clash = f"{self.partial}, which the output {self.name} needs, holds the input {file.name}"
                 raise ValueError(f"{clash}: write elsewhere")
 
     def begin(self) -> None:

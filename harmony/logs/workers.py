@@ -1,7 +1,7 @@
-"""Processes that share the work on pieces of a log.
+"""Processes that share the work on pieces of a log. What the work is, the caller says.
 
-Bytes go to them and come back through memory that all of them share where the system can fork, for a pipe takes as long
-as parsing does; what does not fit goes through the pipe. What the work is, is not known here.
+On Linux, bytes go to the processes and come back through shared memory, because sending them through a pipe takes as
+long as parsing them. What does not fit into that memory goes through the pipe, and so does everything elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeAlias
 
-#: What is done to some bytes and whatever else is passed: a result, and more about it that is small.
+#: The work: it is given some bytes and other arguments, and returns a result and something small about it.
 Work: TypeAlias = Callable[..., tuple[Any, Any]]
 
 _FORKS: Final = sys.platform == "linux"
@@ -34,17 +34,17 @@ class Pending(Protocol):
         """Whether it is finished."""
 
     def result(self) -> tuple[Any, Any]:
-        """What came of it, once it is finished; to be asked for once."""
+        """Waits for the result and returns it. It may be called once only."""
 
 
 class Workers:
-    """Some processes, for the time of a context.
+    """Worker processes, which end with the context.
 
-    They are to be begun before any file is opened whose lock they would hold, and before any thread.
+    They must be started before any file is opened whose lock they would inherit, and before any thread is started.
     """
 
     def __init__(self, work: Work, count: int) -> None:
-        #: How many pieces of work may be begun at a time.
+        #: How many pieces of work may be under way at a time.
         self.most: Final = 2 * count + 1
         self._slots = [mmap(-1, _SLOT) for _ in range(self.most if _FORKS else 0)]
         self._free = list(self._slots)
@@ -90,7 +90,7 @@ class _InSlot:
 
 
 class _Length(int):
-    """How many bytes were left in shared memory."""
+    """The length of a result that stands in shared memory."""
 
 
 _own: tuple[Work, list[mmap]]
@@ -99,17 +99,17 @@ _own: tuple[Work, list[mmap]]
 def _begin(work: Work, slots: list[mmap]) -> None:
     global _own
     _own = work, slots
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process is interrupted, and ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
     _keep_memory()
     Thread(target=_end_with_parent, daemon=True).start()
 
 
 @contextmanager
 def _without_broken_pipes() -> Iterator[None]:
-    """Has the threads that begin here not end the command, whose signals are the system's own, when a worker is lost.
+    """Blocks SIGPIPE in the threads started here.
 
-    They write to a pipe that nobody reads any more, and are to find that out by an error: a thread inherits what is
-    blocked in the one that begins it.
+    A write to a dead worker's pipe then raises instead of killing the command.
+    A thread inherits the blocked signals of the thread that starts it. The command itself leaves SIGPIPE to the system.
     """
     if not hasattr(signal, "SIGPIPE"):
         yield
@@ -122,7 +122,7 @@ def _without_broken_pipes() -> Iterator[None]:
 
 
 def _keep_memory() -> None:
-    """Has memory that a piece took stay for the next, for to give it back and get it anew takes a sixth of the time."""
+    """Keeps memory that a piece took for the next one: giving it back and taking it again is a sixth of all time."""
     with suppress(AttributeError, OSError, TypeError):  # only GNU's C library has them; their names are numbers
         mallopt = CDLL(None).mallopt
         mallopt(-1, _KEPT)  # M_TRIM_THRESHOLD
@@ -133,11 +133,11 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # it was killed, and nobody wants the rest
+        os._exit(1)  # the parent was killed, and nobody reads the results
 
 
 def _ready() -> None:
-    """Does nothing: that it is done tells that there are processes."""
+    """Does nothing. Once it has run, the processes are there."""
 
 
 def _work(data: bytes, rest: tuple[Any, ...]) -> tuple[Any, Any]:

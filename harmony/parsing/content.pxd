@@ -81,11 +81,7 @@ cdef inline str text_between(Content *content, Py_ssize_t start, Py_ssize_t stop
     return PyUnicode_DecodeUTF8(content.data + start, stop - start, "replace") if stop > start else ""
 
 
-cdef inline bytes all_bytes(Content *content):
-    return content.data[:content.size] if content.size else b""
-
-
 cdef inline bytes last_bytes(Content *content, Py_ssize_t most):
-    """The last bytes, and no more than so many."""
+    """The last bytes, at most this many."""
     cdef Py_ssize_t count = min(content.size, most)
     return content.data[content.size - count:content.size] if count else b""

@@ -8,6 +8,8 @@ from harmony.parsing.content cimport Content, Ranks
 cdef Ranks RANKS
 cdef int64_t FIRST_SPECIAL, LAST_TOKEN, NO_ID
 
+cdef int load_vocabulary() except -1
+
 cdef inline int64_t token_id(object token) noexcept:
     """The id that an int is, or NO_ID."""
     cdef int overflow

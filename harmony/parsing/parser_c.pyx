@@ -4,8 +4,10 @@
 
 cimport cython
 from libc.stdint cimport int64_t
-from harmony.parsing.content cimport all_bytes, append, append_rank, settle, text_between
-from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, token_id
+from cpython.mem cimport PyMem_Free
+from libc.string cimport memset
+from harmony.parsing.content cimport Content, append, append_rank, last_bytes, settle, text_between
+from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, load_vocabulary, token_id
 
 from harmony.format import machine, vocabulary
 from harmony.parsing.moves import end, repairs, restore, save
@@ -242,15 +244,20 @@ def parse_text(text, role, *, strict, stripped=False):
 
 def decode_bytes(tokens):
     """The bytes of tokens, joined; a special token's are its written form. Raises HarmonyError for an unknown id."""
-    cdef StreamableParser buffer = StreamableParser.__new__(StreamableParser)
+    cdef Content content
     cdef int64_t rank
-    for position, token in enumerate(as_sequence(tokens)):
-        token = as_id(token, position)
-        rank = token_id(token)
-        if rank == NO_ID:
-            raise machine.no_token(position, vocabulary.load().describe(token)).error()
-        if rank < FIRST_SPECIAL:
-            append_rank(&buffer._content, &RANKS, rank)
-        else:
-            append(&buffer._content, vocabulary.SPECIAL_TEXTS[rank].encode())
-    return all_bytes(&buffer._content)
+    load_vocabulary()
+    memset(&content, 0, sizeof(content))
+    try:
+        for position, token in enumerate(as_sequence(tokens)):
+            token = as_id(token, position)
+            rank = token_id(token)
+            if rank == NO_ID:
+                raise machine.no_token(position, vocabulary.load().describe(token)).error()
+            if rank < FIRST_SPECIAL:
+                append_rank(&content, &RANKS, rank)
+            else:
+                append(&content, vocabulary.SPECIAL_TEXTS[rank].encode())
+        return last_bytes(&content, content.size)
+    finally:
+        PyMem_Free(content.data)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn, TypeAli
 
 import msgspec
 
-from harmony.errors import Fault, HarmonyError, RenderError, RenderTypeError
+from harmony.errors import Fault, HarmonyError, RenderError, RenderTypeError, sentence
 from harmony.format import vocabulary
 from harmony.format.header import Header, Style, write_header
 from harmony.messages.model import (
@@ -60,7 +60,6 @@ _KEPT_LENGTH: Final = 64
 # A thread renders so many conversations at a time, and it is worth its while where a message has so many tokens.
 _CHUNK: Final = 16
 _LONG_MESSAGE: Final = 500
-
 # How msgspec says that a field holds a wrong type.
 _WRONG_TYPE: Final = re.compile("Expected `(.+)`, got `(.+)`")
 # What the key of a header may hold: another class could say that it equals what it does not.
@@ -160,9 +159,8 @@ class Rendering:
 class Renderer:
     """Renders messages and conversations over one vocabulary, and remembers what it encoded."""
 
-    def __init__(self, vocabulary: vocabulary.Vocabulary) -> None:
+    def __init__(self) -> None:
         self.cache = Cache(CACHE_BYTES)
-        self._vocabulary = vocabulary
         self._kept: dict[str, _Tokens] = {}
 
     def message(self, message: Message, options: RenderOptions) -> Rendering:
@@ -324,7 +322,7 @@ class Renderer:
         text = vocabulary.whole(text, field)
         try:
             # `encode_ordinary` panics where this raises: tiktoken gives up on a run of a million spaces.
-            return tuple(self._vocabulary.encoder.encode(text, disallowed_special=()))
+            return tuple(vocabulary.load().encoder.encode(text, disallowed_special=()))
         except ValueError as error:
             raise Fault("cannot-encode", field=field, reason=error) from None
 
@@ -366,7 +364,8 @@ def _outcome(render: Callable[[Conversation], Rendering], conversation: Conversa
     except HarmonyError as error:
         outcome = error
     except AttributeError as error:  # a field was deleted
-        outcome = RenderError(f"{type(error).__name__}: {error}", code="cannot-render", unit="message")
+        said = sentence("cannot-render", reason=f"{type(error).__name__}: {error}")
+        outcome = RenderError(said, code="cannot-render", unit="message")
     # Else they would keep the frames, and with them all that was rendered.
     outcome.__traceback__ = outcome.__context__ = outcome.__cause__ = None
     return outcome
@@ -469,8 +468,8 @@ def _messages(conversation: Conversation) -> list[Message]:
     found: object = conversation
     for expected, path in ((Conversation, "conversation"), (list, "conversation.messages")):
         if not isinstance(found, expected):
-            sentence = f"Expected `{expected.__name__}`, got `{type(found).__name__}` - at `{path}`"
-            raise RenderTypeError(sentence, code="wrong-type")
+            said = sentence("wrong-type/argument", expected=expected.__name__, found=type(found).__name__)
+            raise RenderTypeError(f"{said} - at `{path}`", code="wrong-type")
         found = conversation.messages
     messages = conversation.messages.copy()
     for index, message in enumerate(messages):

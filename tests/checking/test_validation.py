@@ -133,7 +133,7 @@ def test_every_sequence_of_kinds(scale: Scale, scanners: list[Scanner]) -> None:
             laid_out = grammar.LaidOut(chosen_engine.as_buffer(sequence)).text
             for start in STARTS:
                 # What `validate` asks first; the rest puts its answer into words.
-                expected = next(grammar.faults(laid_out, start), None) is None
+                expected = next(grammar.misfits(laid_out, start), None) is None
                 for scanner in scanners:
                     assert strictly(scanner.engine, sequence, start) == expected, (sequence, start)
                     assert scanner.verdict(sequence, start) == expected, (sequence, start)
@@ -310,7 +310,7 @@ def test_places_in_text() -> None:
     assert all(isinstance(one, Finding) for one in found)
     assert [(one.position, one.line, one.column) for one in found] == [(34, 2, 9), (text.rindex("x"), 5, 10)]
     assert found[1].excerpt == "c<|call|>x\n         ^"
-    assert str(found[1]).startswith("5:10: unexpected-text expected `<|start|>` or the end of the input, found `x`\n")
+    assert str(found[1]).startswith("5:10: expected-start expected `<|start|>` or the end of the input, found `x`\n")
     controls = validate("<|start|>user\x1b[31m\t<|message|>x<|end|>")
     assert controls[0].excerpt.splitlines()[0].startswith("<|start|>user\\x1b[31m\\t")
 
@@ -326,8 +326,7 @@ def test_places_in_tokens(encoding: HarmonyEncoding, engine: ModuleType) -> None
         with pytest.raises(HarmonyError) as error:
             engine.parse(tokens, None, strict=True)
         (found,) = validate(tokens)
-        # Parsing finds the word, the grammar the place in front of it.
-        assert error.value.position - 1 <= found.position <= error.value.position, found
+        assert (found.code, found.position) == (error.value.code, error.value.position)
     for wrong in (300_000, -1, 10**30):
         (found,) = validate([START, 1428, MESSAGE, wrong, END])
         assert (found.code, found.position) == ("invalid-token", 3)
@@ -340,10 +339,10 @@ def test_faults_behind_faults() -> None:
     whole = "<|start|>user<|message|>y<|end|>"
     bad = "<|start|>nobody<|message|>x<|end|>"
     for text, start, places in (
-        (bad + whole + bad, "conversation", [15, 81]),
-        (bad + whole, "completion", [0, 15]),
-        (bad + whole + "<|start|>user", "prompt", [15]),
-        (bad + whole, "prompt", [15, 66]),
+        (bad + whole + bad, "conversation", [9, 75]),
+        (bad + whole, "completion", [0, 9]),
+        (bad + whole + "<|start|>user", "prompt", [9]),
+        (bad + whole, "prompt", [9, 66]),
         (whole[:-7] * 3, "conversation", [25, 50, 75]),
         ("x" + whole + "y" + whole, "conversation", [0, 33]),
         (whole + "<|start|>user" + whole, "conversation", [45]),
@@ -354,7 +353,8 @@ def test_faults_behind_faults() -> None:
 def test_characters_that_no_name_holds() -> None:
     for character, shown in (("{", "{"), ("\u00a0", "\\xa0"), ("\u200b", "\\u200b"), ("\v", "\\x0b")):
         (found,) = validate(f"<|start|>user{character}<|message|>x<|end|>")
-        assert found.message.endswith(f"found `{shown}`, which no name holds")
+        assert (found.code, found.position) == ("invalid-name", 13)
+        assert found.message.endswith(f"found `user{shown}`")
     assert validate("<|start|>user<|channel|> c<|message|>x<|end|>")[0].message.endswith("found white space")
 
 
@@ -396,7 +396,7 @@ def test_text_that_spells_a_marker_is_text(encoding: HarmonyEncoding) -> None:
     assert validate([START, 1428, MESSAGE, *spelling, END]) == []
     (found,) = validate([START, 1428, *spelling, MESSAGE, END])
     assert found.position == 2
-    assert found.code == "unexpected-text"
+    assert found.code == "invalid-name"
 
 
 def test_what_may_be_given(encoding: HarmonyEncoding) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harmony.cli.show import readable, show
 from harmony.errors import RecordError, printable, quote
-from harmony.logs.records import LogRecord
+from harmony.logs.records import Outcome
 from harmony.results import ParseResult
 from harmony.stats.counts import Lengths, Summary, ToolCalls, tables
 from helpers.command import harmony, on_a_terminal
@@ -66,8 +66,8 @@ def test_every_name_of_a_message_is_shown_by_its_codes() -> None:
     outcome = ParseResult([one], [], [], complete=True, next_role=None)
     written = io.StringIO()
     screen = Console(file=written, width=400, highlight=False)
-    show(screen, LogRecord(1, {"id": msgspec.Raw(json.dumps(HOSTILE, ensure_ascii=False).encode())}, outcome))
-    show(screen, LogRecord(2, {}, RecordError("code", f"sentence {HOSTILE}", None)))
+    show(screen, Outcome(1, {"id": msgspec.Raw(json.dumps(HOSTILE, ensure_ascii=False).encode())}, outcome))
+    show(screen, Outcome(2, {}, RecordError("code", f"sentence {HOSTILE}", None)))
     lines = written.getvalue().split("\n")
     assert lines[0].startswith(f"{SHOWN} ─")
     assert lines[1] == f"tool {SHOWN} · {SHOWN} → {SHOWN} {SHOWN}"

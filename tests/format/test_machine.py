@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 
 import pytest
 
-from harmony.errors import REPAIR_SENTENCES
+from harmony.errors import TABLE
 from harmony.format import machine, vocabulary
 from harmony.format.machine import LENIENT, REPAIRS, STRICT, Action, Kind, State, Table
 from harmony.results import STREAM_STATES, StreamState
@@ -75,7 +78,7 @@ def test_lenient_parsing_moves_as_strict_parsing_does_and_repairs_the_rest() -> 
     assert LENIENT.keys() | REPAIRS.keys() == set(product(State, Kind))
     repairing = {action for repair in REPAIRS.values() for action in repair.actions}
     assert {action for action, _ in LENIENT.values()} | repairing == set(Action)
-    assert {repair.code for repair in REPAIRS.values()} - {None} <= REPAIR_SENTENCES.keys()
+    assert {repair.code for repair in REPAIRS.values()} - {None} <= TABLE["repair"].keys()
 
 
 TOKENS = [kind for kind in Kind if kind not in (Kind.INVALID, Kind.END_OF_INPUT)]
@@ -89,3 +92,9 @@ def test_an_error_names_all_that_is_legal_and_nothing_else(state: State, kind: K
         assert (f"<|{legal.name.lower()}|>" in found[1]) == ((state, legal) in STRICT)
     assert ("text" in found[1]) == ((state, Kind.TEXT) in STRICT)
     assert ("<|return|>" in found[1]) == ((state, Kind.STOP) in STRICT)
+
+
+def test_the_page_of_the_automaton_is_made_from_the_tables() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    done = subprocess.run([sys.executable, str(docs / "automaton.py")], capture_output=True, check=True, timeout=120)
+    assert done.stdout == (docs / "automaton.md").read_bytes(), "run `python docs/automaton.py > docs/automaton.md`"

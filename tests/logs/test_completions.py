@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 
 from harmony import HarmonyEncoding, HarmonyError, Role, load_harmony_encoding
 from harmony.columns.rows import Columns, read_messages
-from harmony.columns.tables import TableParser
-from harmony.logs.completions import Completions, Tally, parse_lines, parse_rows
+from harmony.logs.completions import Completions, RecordReader, Tally, parse_lines
 from harmony.logs.json_py import Ids, Writer
 from harmony.logs.records import Names
 from harmony.messages.model import flat_messages
@@ -432,8 +431,7 @@ def test_values_of_a_table_as_json() -> None:
             "tokens": tokens,
         }
     )
-    parser = TableParser("tokens", None, Role.ASSISTANT, None, strict=False, nested=False, threads=1)
-    good, bad = records(parse_rows(batch, parser, bare=False).to_json())
+    good, bad = records(RecordReader().rows(batch, 1).parse(strict=False, bare=False).to_json())
     assert [message["content"][0]["text"] for message in good.pop("messages")] == ["Hi"]
     assert good == {
         "id": 1 << 63,

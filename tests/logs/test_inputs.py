@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from harmony.logs import inputs
-from harmony.logs.inputs import BLOCK, Reader, Unreadable, expand, format_of
+from harmony.logs.formats import format_of
+from harmony.logs.inputs import BLOCK, Reader, Unreadable, expand
 from harmony.logs.places import Place, stamp_of
 from helpers.files import SUFFIXES, changed, joined, read, stored
 from helpers.paths import SAMPLE
@@ -335,7 +336,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_the_suffix_says_the_format(name: str, found: str) -> None:
-    assert format_of(name) == found
+    assert format_of(name).name == found
 
 
 @pytest.mark.parametrize(("suffix", "library"), [("zst", "zstandard"), ("parquet", "pyarrow"), ("arrow", "pyarrow")])

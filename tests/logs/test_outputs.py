@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harmony.logs import outputs
+from harmony.logs import outputs, table_files
 from harmony.logs.inputs import Reader
 from harmony.logs.outputs import CannotResume, Output
 from harmony.logs.places import Place
@@ -400,9 +400,9 @@ def test_row_groups_are_of_many_batches(tmp_path: Path, monkeypatch: pytest.Monk
         return [found.row_group(index).num_rows for index in range(found.num_row_groups)]
 
     assert groups() == [100]
-    monkeypatch.setattr(outputs, "_GROUP_ROWS", 35)
+    monkeypatch.setattr(table_files, "_GROUP_ROWS", 35)
     assert groups() == [40, 40, 20]
-    monkeypatch.setattr(outputs, "_GROUP_BYTES", 200)
+    monkeypatch.setattr(table_files, "_GROUP_BYTES", 200)
     assert groups() == [30, 30, 30, 10]
 
 

@@ -29,7 +29,7 @@ from harmony import (
     ToolNamespaceConfig,
     drop_analysis,
 )
-from harmony.errors import RENDERING_SENTENCES
+from harmony.errors import TABLE, code_of
 from harmony.format.vocabulary import FIRST_SPECIAL
 from helpers.talk import WEATHER, assigned, conversation, developer, message, system, talk
 
@@ -129,8 +129,8 @@ def test_schemas_nested_without_end(encoding: HarmonyEncoding) -> None:
 
 
 def test_every_code_of_rendering_is_tried() -> None:
-    elsewhere = {"too-long", "action-too-long"}
-    assert set(RENDERING_SENTENCES) == ({code for _, code, _ in REFUSED} | elsewhere)
+    elsewhere = {"too-long", "action-too-long", "cannot-render"}
+    assert set(map(code_of, TABLE["rendering"])) == ({code for _, code, _ in REFUSED} | elsewhere)
 
 
 def test_sentences_of_content_that_cannot_be_written(encoding: HarmonyEncoding) -> None:

@@ -1,0 +1,213 @@
+"""Inputs that show a code: each kind is given to the function that finds the fault, and says what came of it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, Final, NamedTuple, Protocol
+
+from harmony.checking.rules import lint
+from harmony.checking.validation import validate
+from harmony.encoding import HarmonyEncoding, load_harmony_encoding
+from harmony.errors import Diagnostic, HarmonyError
+from harmony.format import vocabulary
+from harmony.format.machine import Start
+from harmony.messages.model import Conversation, Role
+from harmony.results import ParseResult
+
+_SECONDS: Final = 120
+
+
+class Said(NamedTuple):
+    """One fault that was found: its code, and the sentence as users see it."""
+
+    code: str
+    sentence: str
+
+
+class Outcome(NamedTuple):
+    """What came of an input: the faults, and where it was repaired, the messages that were read, as rendered."""
+
+    said: list[Said]
+    read: list[str] | None = None
+
+
+class Example(Protocol):
+    """An input that shows a code."""
+
+    def shown(self) -> str:
+        """The input as it is printed."""
+        ...
+
+    def run(self) -> Outcome:
+        """What comes of it."""
+        ...
+
+
+def _encoding() -> HarmonyEncoding:
+    return load_harmony_encoding(vocabulary.ENCODING_NAME)
+
+
+def _said(found: Diagnostic, unit: str) -> Said:
+    return Said(found.code, f"{found.message} at {unit} {found.position}")
+
+
+def _raised(error: HarmonyError) -> Outcome:
+    return Outcome([Said(error.code, str(error))])
+
+
+def _repaired(result: ParseResult) -> Outcome:
+    encoding = _encoding()
+    read = [encoding.decode(encoding.render(message)) for message in result.messages]
+    return Outcome([Said(found.code, found.message) for found in result.diagnostics], read)
+
+
+class Parsed(NamedTuple):
+    """A text for strict parsing; `role` is that of a completion."""
+
+    text: str
+    role: Role | None = None
+
+    def shown(self) -> str:
+        return self.text
+
+    def run(self) -> Outcome:
+        try:
+            _encoding().parse_text(self.text, self.role)
+        except HarmonyError as error:
+            return _raised(error)
+        return Outcome([])
+
+
+class Ids(NamedTuple):
+    """Token ids for strict parsing."""
+
+    tokens: list[int]
+
+    def shown(self) -> str:
+        return str(self.tokens)
+
+    def run(self) -> Outcome:
+        try:
+            _encoding().parse(self.tokens)
+        except HarmonyError as error:
+            return _raised(error)
+        return Outcome([])
+
+
+class Checked(NamedTuple):
+    """A text for `validate`."""
+
+    text: str
+    start: Start
+
+    def shown(self) -> str:
+        return self.text
+
+    def run(self) -> Outcome:
+        return Outcome([_said(found, "character") for found in validate(self.text, self.start)])
+
+
+class Repaired(NamedTuple):
+    """A completion of the assistant for lenient parsing, as a text."""
+
+    text: str
+
+    def shown(self) -> str:
+        return self.text
+
+    def run(self) -> Outcome:
+        return _repaired(_encoding().parse_text(self.text, Role.ASSISTANT, strict=False))
+
+
+class RepairedIds(NamedTuple):
+    """A completion of the assistant for lenient parsing, as token ids."""
+
+    tokens: list[int]
+
+    def shown(self) -> str:
+        return str(self.tokens)
+
+    def run(self) -> Outcome:
+        return _repaired(_encoding().parse(self.tokens, Role.ASSISTANT, strict=False))
+
+
+class Rendered(NamedTuple):
+    """The messages of a conversation to be rendered, as in JSON."""
+
+    messages: list[dict[str, Any]]
+
+    def shown(self) -> str:
+        return _as_lines(self.messages)
+
+    def run(self) -> Outcome:
+        try:
+            _encoding().render_conversation(Conversation.from_dict({"messages": self.messages}))
+        except HarmonyError as error:
+            return _raised(error)
+        return Outcome([])
+
+
+class Linted(NamedTuple):
+    """The messages of a conversation for `lint`, as in JSON; `rule` is the one to go by."""
+
+    rule: str
+    messages: list[dict[str, Any]]
+
+    def shown(self) -> str:
+        return _as_lines(self.messages)
+
+    def run(self) -> Outcome:
+        try:
+            found = lint(Conversation.from_dict({"messages": self.messages}), select=[self.rule])
+        except ImportError as error:  # two rules need a library that may be missing
+            return Outcome([Said(self.rule, str(error))])
+        return Outcome([_said(one, "message") for one in found])
+
+
+class Logged(NamedTuple):
+    """A line of a log for `harmony parse`, with options."""
+
+    line: bytes
+    options: tuple[str, ...] = ()
+
+    def shown(self) -> str:
+        line = self.line.decode(errors="backslashreplace")
+        return line if not self.options else f"{line}\n\nwith {' '.join(self.options)}"
+
+    def run(self) -> Outcome:
+        command = [sys.executable, "-m", "harmony", "parse", "-", "--output", "-", *self.options]
+        done = subprocess.run(command, input=self.line, capture_output=True, timeout=_SECONDS, check=False)
+        error = json.loads(done.stdout)["error"]
+        return Outcome([Said(error["code"], error["message"])])
+
+
+class Called(NamedTuple):
+    """Python that calls the library, with `encoding` and all public names at hand."""
+
+    code: str
+
+    def shown(self) -> str:
+        return self.code
+
+    def run(self) -> Outcome:
+        front = import_module("harmony")  # the names that users import
+        names: dict[str, Any] = {name: getattr(front, name) for name in front.__all__}
+        names["encoding"] = _encoding()
+        *before, last = ast.parse(self.code).body
+        assert isinstance(last, ast.Expr)  # whose value is looked at
+        try:
+            exec(compile(ast.Module(list(before), []), "example", "exec"), names)
+            value = eval(compile(ast.Expression(last.value), "example", "eval"), names)
+        except HarmonyError as error:
+            return _raised(error)
+        errors: Iterable[Any] = value if isinstance(value, list) else []
+        return Outcome([Said(one.code, str(one)) for one in errors if isinstance(one, HarmonyError)])
+
+
+def _as_lines(messages: list[dict[str, Any]]) -> str:
+    return "\n".join(json.dumps(message) for message in messages)
