@@ -75,13 +75,19 @@ def check_that_none_is_lost(pieces: list[str], result: ParseResult) -> None:
         place = found + len(piece)
 
 
+_NO_HEADER = re.compile(r"\s*(?:b(?![\w-]*\.[\w-])|[é🤷<{\x1c])")
+
+
 def texts_outside(text: str) -> list[str]:
-    """The pieces of a text right behind `<|message|>`, which are content; and behind a stop, if they are no header."""
+    """The pieces of a text right behind `<|message|>`, which are content; and behind a stop, if they are no header.
+
+    They are none if they begin like this. A name with a dot may be a tool's, and so begin a header.
+    """
     marks = [(0, 0, -1), *special_tokens_in(text), (len(text), len(text), -1)]
     return [
         text[stop:start]
         for (_, stop, token), (start, _, _) in pairwise(marks)
-        if token == MESSAGE or (token in STOPS and re.match(r"\s*[bé🤷<{\x1c]", text[stop:start]))
+        if token == MESSAGE or (token in STOPS and _NO_HEADER.match(text[stop:start]))
     ]
 
 
