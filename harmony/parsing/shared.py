@@ -33,7 +33,10 @@ FIRST_LOOK: Final = 1 << 12
 class Encoding(Protocol):
     """A HarmonyEncoding, as far as a parser knows it."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name that the encoding is loaded by."""
+        ...
 
 
 def check_encoding(encoding: object) -> None:
