@@ -13,8 +13,9 @@ import msgspec
 
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.format import vocabulary
-from harmony.messages.model import Conversation, Message, Role, as_role
+from harmony.messages.model import Conversation, Message
 from harmony.messages.record import unchecked
+from harmony.messages.roles import Role, as_role
 from harmony.parsing import engine
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.rendering.cache import CacheInfo

@@ -11,7 +11,8 @@ import msgspec
 
 from harmony.errors import Diagnostic
 from harmony.format import vocabulary
-from harmony.messages.model import Message, Role
+from harmony.messages.model import Message
+from harmony.messages.roles import Role
 
 
 class StreamState(Enum):

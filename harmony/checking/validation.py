@@ -16,7 +16,7 @@ from harmony.errors import TABLE, Diagnostic, HarmonyError, printable, quote, se
 from harmony.format import vocabulary
 from harmony.format.header import KNOWN_CONTENT_TYPES, NOT_IN_NAMES, WORD
 from harmony.format.machine import Start
-from harmony.messages.model import Role
+from harmony.messages.roles import Role
 from harmony.parsing import engine
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.runtime.locks import forks_wait

@@ -21,8 +21,9 @@ import msgspec
 
 from harmony.errors import Fault, quote
 from harmony.format import vocabulary
-from harmony.messages.model import ROLES, Author, Message, Role, TextContent
+from harmony.messages.model import Author, Message, TextContent
 from harmony.messages.record import unchecked
+from harmony.messages.roles import ROLES, Role
 
 #: Bare words that are a content type even where no recipient stands before them.
 KNOWN_CONTENT_TYPES: Final = frozenset({"json", "code", "text", "markdown", "yaml", "xml", "html", "csv"})

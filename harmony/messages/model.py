@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -31,27 +31,10 @@ from harmony.messages.record import (
     unchecked,
     written,
 )
+from harmony.messages.roles import KNOWN_CHANNELS, Role
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import SerializationInfo
-
-
-#: The channels that the models are trained to use.
-KNOWN_CHANNELS: Final = ("analysis", "commentary", "final")
-
-
-class Role(str, Enum):
-    """The role of a message's author; equal to its plain string. An unknown one is a ValueError."""
-
-    USER = "user"
-    ASSISTANT = "assistant"
-    SYSTEM = "system"
-    DEVELOPER = "developer"
-    TOOL = "tool"
-
-    @classmethod
-    def _missing_(cls, value: object) -> NoReturn:
-        raise ValueError(f"Unknown role: {value!r}")
 
 
 class ReasoningEffort(str, Enum):
@@ -63,22 +46,6 @@ class ReasoningEffort(str, Enum):
 
 
 # Authors, tools and content.
-
-
-#: The roles as plain strings.
-ROLES: Final = frozenset(role.value for role in Role)
-
-
-def as_role(role: Role | str | None, name: str = "role") -> Role | None:
-    """The role that a caller gave, as a Role; ValueError for an unknown one, TypeError for what is no string.
-
-    `name` is that of the argument.
-    """
-    if role is None or type(role) is Role:
-        return role
-    if not isinstance(role, str):
-        raise TypeError(f"Expected `Role`, got `{type(role).__name__}` - at `{name}`")
-    return Role(role)
 
 
 class Author(Record, gc=False):

@@ -23,7 +23,7 @@ from harmony.format.header import (
     Header,
 )
 from harmony.format.machine import Kind
-from harmony.messages.model import KNOWN_CHANNELS, ROLES, Role
+from harmony.messages.roles import KNOWN_CHANNELS, ROLES, Role
 from harmony.parsing.header_repair import (
     A_CHANNEL,
     A_ROLE,

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from harmony.errors import Fault, quote
 from harmony.format import vocabulary
 from harmony.format.header import CONSTRAINED, KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE, Header, read_author
-from harmony.messages.model import KNOWN_CHANNELS, ROLES, Role
+from harmony.messages.roles import KNOWN_CHANNELS, ROLES, Role
 
 #: What stands in content for what is no text.
 REPLACEMENT: Final = "\ufffd".encode()

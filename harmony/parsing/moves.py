@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from harmony.errors import Fault, quote
 from harmony.format import machine, vocabulary
 from harmony.format.header import open_role
-from harmony.messages.model import Role
+from harmony.messages.roles import Role
 from harmony.parsing.shared import SavedParser, place
 from harmony.runtime.locks import Once, forks_wait
 

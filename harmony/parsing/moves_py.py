@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from harmony.errors import Diagnostic, Fault
 from harmony.format import machine, vocabulary
 from harmony.format.header import NO_HEADER, Header, read_header
-from harmony.messages.model import Message, Role
+from harmony.messages.model import Message
+from harmony.messages.roles import Role
 from harmony.parsing import moves
 from harmony.parsing.shared import FIRST_LOOK
 from harmony.parsing.tokens import as_id

@@ -12,7 +12,7 @@ from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, load_vo
 from harmony.format import machine, vocabulary
 from harmony.parsing.moves import end, repairs, restore, save
 from harmony.parsing.shared import POSITION, check_encoding, markers_in, new_parser, state_data
-from harmony.messages.model import as_role
+from harmony.messages.roles import as_role
 from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot
 from harmony.parsing.tokens import as_id, as_sequence
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from harmony.errors import Diagnostic
 from harmony.format import machine, vocabulary
-from harmony.messages.model import Message, Role, as_role
+from harmony.messages.model import Message
+from harmony.messages.roles import Role, as_role
 from harmony.parsing.moves import end, repairs, restore, save
 from harmony.parsing.moves_py import Moves
 from harmony.parsing.shared import POSITION, Encoding, SavedParser, check_encoding, markers_in, new_parser, state_data

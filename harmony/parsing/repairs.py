@@ -15,7 +15,7 @@ from harmony.errors import Fault
 from harmony.format import machine, vocabulary
 from harmony.format.header import NO_HEADER
 from harmony.format.machine import Action, Kind, State
-from harmony.messages.model import Role
+from harmony.messages.roles import Role
 from harmony.parsing import bare_content, header_repair
 from harmony.parsing.bare_content import is_blank as is_blank
 from harmony.parsing.shared import FIRST_LOOK, not_in_pair, place, placed, repaired

@@ -15,7 +15,8 @@ import msgspec
 from harmony.errors import Diagnostic, Fault
 from harmony.format import machine, vocabulary
 from harmony.format.header import Header
-from harmony.messages.model import Message, Role
+from harmony.messages.model import Message
+from harmony.messages.roles import Role
 from harmony.results import STREAM_STATES, Snapshot
 from harmony.runtime.locks import forks_wait
 

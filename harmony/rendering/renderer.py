@@ -27,11 +27,11 @@ from harmony.messages.model import (
     Conversation,
     DeveloperContent,
     Message,
-    Role,
     SystemContent,
     TextContent,
 )
 from harmony.messages.record import Record, check_finite, check_repeats, guarded, is_small, plain, written
+from harmony.messages.roles import Role
 from harmony.rendering.cache import Cache
 from harmony.rendering.sections import developer_text, system_text
 from harmony.rendering.typescript import TooLong, Writer
