@@ -1,4 +1,4 @@
-"""The words of the format that a message's header names: the roles of authors, and the channels."""
+"""The words that the format itself gives to headers: the roles of authors, and the channels of gpt-oss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ KNOWN_CHANNELS: Final = ("analysis", "commentary", "final")
 
 
 class Role(str, Enum):
-    """The role of a message's author; equal to its plain string. An unknown one is a ValueError."""
+    """The role of a message's author. Each member equals its string: `Role.USER == "user"`.
+
+    `Role(word)` raises ValueError for an unknown word.
+    """
 
     USER = "user"
     ASSISTANT = "assistant"
@@ -23,14 +26,14 @@ class Role(str, Enum):
         raise ValueError(f"Unknown role: {value!r}")
 
 
-#: The roles as plain strings.
+#: The words of the roles.
 ROLES: Final = frozenset(role.value for role in Role)
 
 
 def as_role(role: Role | str | None, name: str = "role") -> Role | None:
-    """The role that a caller gave, as a Role; ValueError for an unknown one, TypeError for what is no string.
+    """The role that a caller gave, as a Role; None stays None. `name` is the argument's name, for the error.
 
-    `name` is that of the argument.
+    Raises TypeError for what is no string, and ValueError for an unknown role.
     """
     if role is None or type(role) is Role:
         return role
