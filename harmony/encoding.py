@@ -19,13 +19,13 @@ from harmony.messages.roles import Role, as_role
 from harmony.parsing import engine
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.rendering.cache import CacheInfo
+from harmony.rendering.many import render_many
 from harmony.rendering.renderer import (
     Purpose,
     RenderConversationConfig,
     Renderer,
     Rendering,
     RenderOptions,
-    render_many,
 )
 from harmony.results import ParseResult, RenderResult
 from harmony.runtime.locks import Once

@@ -164,7 +164,7 @@ def _words(accepted: set[str]) -> Iterator[str]:
     if "_TO" in accepted and accepted.isdisjoint({"_MESSAGE", "ROLE"}):  # behind an undotted tool
         if "_CHANNEL" in accepted:
             yield quote(_SPECIAL[vocabulary.CHANNEL])
-        yield "a recipient, which a tool's name without a dot needs"
+        yield "a recipient, because the tool's name has no dot"
         return
     if "ROLE" in accepted:
         yield "an author: a role, or the name of a tool"
@@ -209,7 +209,7 @@ def _found_in(text: str, position: int) -> str:
     if not WORD.match(ahead):
         return "white space"
     if NOT_IN_NAMES.match(ahead):
-        return f"{quote(ahead[0])}, which no name holds"
+        return f"{quote(ahead[0])}, which no name may hold"
     return quote(WORD.findall(ahead)[0])
 
 
