@@ -68,9 +68,9 @@ _LEGEND: Final = """
 <mark class="special">special tokens</mark>, <mark>words</mark>, and what
 <mark class="pattern">regular expressions</mark> match. A <mark class="rule">name</mark> is a way through the diagram of
 that name; it looks like a special token if it always is one.</p>
-<p>In the tree that Lark makes, a terminal whose name begins with <code>_</code> is left out, and a rule whose name does
-gives its children in place of itself, as one with <code>?</code> does if it has a single child. A frame with
-<code>-&gt; name</code> goes by that name.</p>
+<p>In the tree that Lark makes, a terminal whose name begins with <code>_</code> is left out. A rule whose name begins
+with <code>_</code> is replaced by its children, and so is a rule with <code>?</code> if it has a single child. A frame
+with <code>-&gt; name</code> has that name in the tree.</p>
 """
 
 

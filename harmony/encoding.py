@@ -125,7 +125,7 @@ class HarmonyEncoding:
 
         `tokens` are a list, a tuple, another iterable of integers, or a buffer of integers such as a numpy array.
         `errors` is that of `bytes.decode`: by default, bytes that are not UTF-8 become U+FFFD. Raises HarmonyError for
-        an integer that is no token id, and TypeError for what is no sequence of integers.
+        an integer that is no token id, and TypeError for anything but a sequence of integers.
         """
         return engine.decode_bytes(tokens).decode(errors=errors)
 
@@ -144,7 +144,7 @@ class HarmonyEncoding:
     def is_special_token(self, token: int) -> bool:
         """Whether `token` is the id of a special token. False for an integer that is no token id.
 
-        Raises TypeError for what is no integer.
+        Raises TypeError where `token` is no integer.
         """
         return vocabulary.FIRST_SPECIAL <= as_id(token, 0) <= vocabulary.LAST_TOKEN
 
@@ -300,7 +300,7 @@ class HarmonyEncoding:
     def resize_cache(self, max_bytes: int) -> None:
         """Sets how many bytes the cache of rendered texts may use; the default is 64,000,000, and 0 empties the cache.
 
-        Raises TypeError for what is no integer, ValueError for a negative one.
+        Raises TypeError where it is no integer, and ValueError where it is negative.
         """
         if not isinstance(max_bytes, int):
             raise TypeError(f"Expected `int`, got `{type(max_bytes).__name__}` - at `max_bytes`")
@@ -380,10 +380,10 @@ _CONFIG: Final[RenderConversationConfig] = unchecked(RenderConversationConfig)
 _AnyRecord = TypeVar("_AnyRecord", RenderOptions, RenderConversationConfig)
 
 
-def _checked(record: _AnyRecord, kind: type[_AnyRecord], name: str) -> _AnyRecord:
-    if not isinstance(record, kind):
-        raise TypeError(f"Expected `{kind.__name__}`, got `{type(record).__name__}` - at `{name}`")
-    return kind(*msgspec.structs.astuple(record))  # checks its fields again: the caller may have set them
+def _checked(record: _AnyRecord, record_type: type[_AnyRecord], name: str) -> _AnyRecord:
+    if not isinstance(record, record_type):
+        raise TypeError(f"Expected `{record_type.__name__}`, got `{type(record).__name__}` - at `{name}`")
+    return record_type(*msgspec.structs.astuple(record))  # checks its fields again: the caller may have set them
 
 
 _the_one: Final = Once(HarmonyEncoding)

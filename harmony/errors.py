@@ -284,8 +284,8 @@ class Fault(Exception):  # noqa: N818  internal: users catch HarmonyError
         """The RenderError for this fault in the message of this index; None is for a single message."""
         place = "message" if index is None else f"messages[{index}]"
         path = f"{place}.{self.field}" if self.field else place
-        kind = RenderTypeError if self.code == "wrong-type" else RenderError
-        return kind(f"{self.sentence} - at `{path}`", code=self.code, position=index, unit="message")
+        error_type = RenderTypeError if self.code == "wrong-type" else RenderError
+        return error_type(f"{self.sentence} - at `{path}`", code=self.code, position=index, unit="message")
 
 
 def quote(text: str) -> str:

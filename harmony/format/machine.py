@@ -28,9 +28,8 @@ The automaton has a State. Each token has a Kind, and so has the end of the inpu
 which Action an engine carries out and which state comes next. A pair that STRICT does not hold is illegal: strict
 parsing raises an error there.
 
-LENIENT has all of STRICT, and three states more, for what models write beside the format: text where `<|start|>` is
-missing (STRAY_TEXT), a header whose markers are those of no legal one (ODD_HEADER), and content whose `<|message|>` is
-missing (BARE_CONTENT).
+LENIENT has all moves of STRICT, and three more states for faulty input: text where `<|start|>` is missing (STRAY_TEXT),
+a header with markers that no legal header has (ODD_HEADER), and content whose `<|message|>` is missing (BARE_CONTENT).
 
 How a repair is found
 ---------------------
@@ -53,8 +52,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from harmony.errors import Fault, quote
 from harmony.format import vocabulary
 
-#: What an input is to be: whole messages; a prompt, which ends in an open `<|start|>role`; or a completion, whose first
-#: message has no `<|start|>assistant` of its own.
+#: The three forms of an input: whole messages; a prompt, which ends in an open `<|start|>role`; and a completion, whose
+#: first message has no `<|start|>assistant`.
 Start: TypeAlias = Literal["conversation", "prompt", "completion"]
 
 
@@ -83,7 +82,7 @@ class State(IntEnum):
     CONTENT = 4  # after <|message|>
     # Only lenient parsing reaches the following states.
     STRAY_TEXT = 5  # text where <|start|> is missing; not known yet: a header or content
-    ODD_HEADER = 6  # a header whose markers are not those of a legal one
+    ODD_HEADER = 6  # a header with markers that no legal header has
     BARE_CONTENT = 7  # content whose <|message|> is missing
 
 

@@ -1,11 +1,11 @@
 """Messages as Python objects, and their forms as data. This module knows no tokens, no parsing and no rendering.
 
-Names, signatures, defaults and the flat form are those of openai-harmony 0.0.8. A message has two forms as data:
+Names, signatures, defaults and the flat form are the same as in openai-harmony 0.0.8. A message has two forms as data:
 
-- The flat form is that of `to_dict`, `to_json`, `to_msgpack` and their counterparts. Role and name stand beside the
-  content, the content is a list of parts with a `type`, and fields that are None are left out.
-- The nested form is that of `model_dump` and `msgspec.json.encode(message)`. The author is an object of its own, and
-  every field is there.
+- `to_dict`, `to_json`, `to_msgpack` and their counterparts use the flat form. Role and name stand beside the content,
+  the content is a list of parts with a `type`, and fields that are None are left out.
+- `model_dump` and `msgspec.json.encode(message)` use the nested form. The author is a separate object, and every field
+  is there.
 """
 
 from __future__ import annotations
@@ -297,11 +297,11 @@ def _flat_content(content: list[_Part], finite: bool) -> Any:
     return msgspec.Raw(as_json)  # it is written already
 
 
-def _read(messages: Iterable[_FlatMessage], kind: type[_AnyMessage]) -> list[_AnyMessage]:
+def _read(messages: Iterable[_FlatMessage], message_class: type[_AnyMessage]) -> list[_AnyMessage]:
     """Makes messages from the flat form, which msgspec has checked."""
     return [
         unchecked(
-            kind,
+            message_class,
             unchecked(Author, flat.role, flat.name),
             [unchecked(TextContent, flat.content)] if isinstance(flat.content, str) else flat.content,
             flat.channel,

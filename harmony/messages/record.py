@@ -42,19 +42,19 @@ def _quick_looks(record: _Checked) -> dict[str, tuple[frozenset[type], frozenset
     `list` and `dict` are never among them: a record takes a copy of these, so that no two records share one.
     """
     looks = {}
-    for name, kind in _types(record).items():
-        kinds = _alternatives(kind)
-        lists = [kind for kind in kinds if get_origin(kind) is list]
-        looks[name] = _classes(kinds), _classes(_alternatives(*get_args(lists[0])) if lists else ())
+    for name, field_type in _types(record).items():
+        types = _alternatives(field_type)
+        lists = [one for one in types if get_origin(one) is list]
+        looks[name] = _classes(types), _classes(_alternatives(*get_args(lists[0])) if lists else ())
     return looks
 
 
-def _classes(kinds: Iterable[Any]) -> frozenset[type]:
-    return frozenset(kind for kind in kinds if isinstance(kind, type))
+def _classes(types: Iterable[Any]) -> frozenset[type]:
+    return frozenset(one for one in types if isinstance(one, type))
 
 
-def _alternatives(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+def _alternatives(field_type: Any) -> tuple[Any, ...]:
+    return get_args(field_type) if get_origin(field_type) in (Union, UnionType) else (field_type,)
 
 
 @cache

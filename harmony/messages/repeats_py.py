@@ -25,14 +25,14 @@ def _left(most: int, value: Any, levels: int) -> int:
 
     Negative where these are more than `most`, or where one of them is not of JSON's types.
     """
-    kind = type(value)
-    if kind is str:
+    value_type = type(value)
+    if value_type is str:
         return most - 1 - len(value) // VALUE_LENGTH
-    if kind is dict or kind is list:
+    if value_type is dict or value_type is list:
         return _left_of(most - 1, value, levels - 1)
-    if kind is float:
+    if value_type is float:
         return most - 1 if isfinite(value) else -1
-    return most - 1 if value is None or kind is bool or kind is int else -1
+    return most - 1 if value is None or value_type is bool or value_type is int else -1
 
 
 def _left_of(most: int, value: dict[Any, Any] | list[Any], levels: int) -> int:

@@ -33,7 +33,7 @@ ROLES: Final = frozenset(role.value for role in Role)
 def as_role(role: Role | str | None, name: str = "role") -> Role | None:
     """The role that a caller gave, as a Role; None stays None. `name` is the argument's name, for the error.
 
-    Raises TypeError for what is no string, and ValueError for an unknown role.
+    Raises TypeError where it is no string, and ValueError for an unknown role.
     """
     if role is None or type(role) is Role:
         return role

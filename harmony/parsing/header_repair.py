@@ -35,7 +35,7 @@ A_ROLE: Final = f"(?:{'|'.join(sorted(ROLES))})"
 A_CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
 A_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
 
-#: A name with a dot inside, as tools have. `functions.f` is one; `Sure.`, at the end of a sentence, is none.
+#: A name with a dot inside, as tools have. `functions.f` matches; `Sure.`, the end of a sentence, does not.
 DOTTED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+")
 # A role with other text directly behind it, as in `assistantOK`.
 _GLUED_ROLE: Final = re.compile(rf"{A_ROLE}(?![a-z0-9_.:-])")

@@ -93,10 +93,10 @@ load_ranks = Once(_take_ranks)
 
 cdef object repairs = None
 cdef const uint8_t[::1] BYTES  # of `bare_content.py`
-cdef int lenient_is_loaded = 0
+cdef int repairs_are_loaded = 0
 
-cdef int load_lenient() except -1:
-    if not is_set(&lenient_is_loaded):
+cdef int need_repairs() except -1:
+    if not is_set(&repairs_are_loaded):
         load_repairs()
     return 0
 
@@ -104,13 +104,13 @@ cdef int load_lenient() except -1:
 def _take_repairs():
     global repairs, BYTES, REMEMBERED_LENGTH, LONGEST_WORD, WORDS_THAT_DECIDE
     loaded = moves.repairs()
-    if not is_set(&lenient_is_loaded):
+    if not is_set(&repairs_are_loaded):
         BYTES = loaded.bare_content.BYTES
         REMEMBERED_LENGTH = loaded.bare_content.REMEMBERED_LENGTH
         LONGEST_WORD = loaded.bare_content.LONGEST_WORD
         WORDS_THAT_DECIDE = loaded.bare_content.WORDS_THAT_DECIDE
         repairs = loaded
-        set(&lenient_is_loaded)
+        set(&repairs_are_loaded)
     return True
 
 
@@ -171,7 +171,7 @@ cdef class Moves:
     cdef int begin(self, object given, bint strict) except -1:
         load_vocabulary()
         if not strict:
-            load_lenient()
+            need_repairs()
         self._strict = strict
         self._moves = &STRICT_MOVES[0] if strict else &LENIENT_MOVES[0]
         self._unit = "token"

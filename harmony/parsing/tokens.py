@@ -22,7 +22,7 @@ def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
 
     A buffer of unsigned 32-bit integers is not copied. A buffer of unsigned bytes (`bytes`, `bytearray`) is read as
     native uint32. Raises TypeError for other types, and for a buffer of signed bytes or characters. Raises ValueError
-    for a buffer that has not one dimension, or whose bytes are not a multiple of four.
+    for a buffer that is not one-dimensional, and for bytes whose number is not a multiple of four.
     """
     if type(tokens) is list or type(tokens) is tuple:
         return tokens

@@ -1,8 +1,8 @@
 """Writes the JSON schema of a tool's parameters as the TypeScript type that the model reads.
 
-Every character of a type and of its comments is that of openai-harmony 0.0.8. A schema is JSON data: dicts with strings
-as keys, lists, strings, numbers, booleans and None. A value that is no schema, or that has no TypeScript type, becomes
-`any`; no schema is an error. This module knows no tokens.
+The types and their comments are, character for character, the same as in openai-harmony 0.0.8. A schema is JSON data:
+dicts with strings as keys, lists, strings, numbers, booleans and None. A value that is no schema, or that has no
+TypeScript type, becomes `any`; it is never an error. This module knows no tokens.
 """
 
 from __future__ import annotations
@@ -52,22 +52,22 @@ class Writer:
             for variant in variants:
                 self._variant(variant, indent)
             return None
-        kind = schema.get("type")
-        if isinstance(kind, list):
-            kinds = ["number" if item == "integer" else item for item in kind if isinstance(item, str)]
-            return self._write(" | ".join(kinds) if kinds else "any")
-        if kind == "object":
+        type_name = schema.get("type")
+        if isinstance(type_name, list):
+            names = ["number" if item == "integer" else item for item in type_name if isinstance(item, str)]
+            return self._write(" | ".join(names) if names else "any")
+        if type_name == "object":
             return self._object(schema, indent)
-        if kind == "string":
+        if type_name == "string":
             values = schema.get("enum")
             literals = [f'"{value}"' for value in values if isinstance(value, str)] if isinstance(values, list) else []
             return self._write(" | ".join(literals) or "string")
-        if kind == "array":
+        if type_name == "array":
             if "items" not in schema:
                 return self._write("Array<any>")
             self._type(schema["items"], indent)
             return self._write("[]")
-        simple = _SIMPLE.get(kind, "any") if isinstance(kind, str) else "any"
+        simple = _SIMPLE.get(type_name, "any") if isinstance(type_name, str) else "any"
         return self._write(simple)
 
     def _object(self, schema: dict[str, Any], indent: str) -> None:
