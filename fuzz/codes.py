@@ -19,7 +19,7 @@ from harmony import HarmonyEncoding, HarmonyError, StreamableParser, load_harmon
 from harmony.format import vocabulary
 from harmony.format.machine import Start
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, START
-from harmony.messages.model import Role
+from harmony.messages.roles import Role
 
 #: The code of a fault and its place.
 Named: TypeAlias = tuple[str, int]

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from fuzz.marked import CHANNEL, CONSTRAIN, MARKS
 from harmony.format.header import KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE
-from harmony.messages.model import ROLES
+from harmony.messages.roles import ROLES
 
 Row: TypeAlias = Callable[[str, str | None], Iterator[str]]
 

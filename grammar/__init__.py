@@ -1,8 +1,7 @@
-"""The formal grammar of the Harmony format: its strict language, in a file that stock Lark loads as it stands.
+"""The formal grammar of the strict language, in the file `harmony.lark`, which stock Lark loads without changes.
 
-Decides how the grammar is loaded, and how token ids are laid out for it. There are two ways in and one grammar: Lark's
-own lexer reads rendered text, and token ids are first laid out as a text in which only real special tokens are
-markers, however the words of a header were cut into tokens.
+This module loads the grammar, and lays out token ids for it. Lark reads text. So token ids are first laid out as a text
+in which only real special tokens are markers. It does not matter how the words of a header are split into tokens.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from harmony.format import vocabulary
 from harmony.format.machine import Start
 from harmony.parsing import engine
 
-#: Tells what would have been accepted at a place: the names of terminals.
+#: Returns the names of the terminals that the grammar accepts at a place.
 Accepted: TypeAlias = Callable[[], set[str]]
 
-# In ordinary text `<` begins nothing. In content any character can stand for it, and in a header this one is as
-# illegal as it is; so are bytes that are no UTF-8.
+# In ordinary tokens `<` begins no marker, so `{` is laid out in its place. That changes no verdict: content may hold
+# any character, and a header may hold neither of the two. In a header, `{` also replaces bytes that are not UTF-8.
 _NO_MARKER: Final = "{"
 _NO_UTF_8: Final = re.compile("[\udc80-\udcff]")
 
 
 def read() -> str:
-    """The grammar's text, in Lark's notation; its start rules are `conversation`, `prompt` and `completion`."""
+    """The text of the grammar in Lark's notation. Its start rules are `conversation`, `prompt` and `completion`."""
     return files("harmony.grammar").joinpath("harmony.lark").read_text(encoding="utf-8")
 
 
 class _Treeless(Transformer[Any, Tree[Any]]):
-    """Makes an empty tree of everything: whether there is one is all that is asked."""
+    """Makes empty trees: only whether a text can be parsed is asked."""
 
     def __getattr__(self, name: str) -> Callable[[Any], Tree[Any]]:
         if name.startswith("__"):
@@ -46,14 +45,14 @@ class _Treeless(Transformer[Any, Tree[Any]]):
 
 @cache
 def load() -> Lark:
-    """The grammar, loaded once a process, without the trees that stock Lark would make."""
+    """The grammar, loaded once per process. It makes empty trees, which is faster."""
     return Lark(read(), start=list(get_args(Start)), parser="lalr", transformer=_Treeless())
 
 
 class Misfit(NamedTuple):
-    """A message that is not of the language: `text[begin:stop]` is the message and the `<|start|>` of the next one.
+    """A message that the grammar refuses. `text[begin:stop]` is the message and the `<|start|>` of the next one.
 
-    `start` is what was expected from `begin` on, and `place` is where in the text the grammar refuses it.
+    `start` is the rule that was expected to match from `begin` on. `place` is the offset where the grammar refuses.
     """
 
     begin: int
@@ -63,7 +62,7 @@ class Misfit(NamedTuple):
     accepts: Accepted
 
     def accepted(self, text: str, place: int) -> set[str] | None:
-        """The terminals that may stand at a place of the message; None behind the place where it is refused."""
+        """The terminals that may stand at a place of the message; None behind the place where the grammar refuses."""
         if place >= self.place:
             return self.accepts() if place == self.place else None
         try:
@@ -76,10 +75,10 @@ class Misfit(NamedTuple):
 
 
 def misfits(text: str, start: Start) -> Iterator[Misfit]:
-    """The messages of a text that are not of the language, one by one.
+    """The messages of a text that the grammar refuses, one by one.
 
-    After a fault, reading goes on at the next `<|start|>`, where the next message begins. None stands in content, so
-    from there on each message is read by itself, and many faults cost no more than many messages.
+    After a fault, reading goes on at the next `<|start|>`. Content never holds a `<|start|>`, so a message begins
+    there. From there on each message is read by itself, so many faults take no longer than many messages.
     """
     fault = _first_fault(text, start)
     if fault is None:
@@ -102,7 +101,7 @@ def misfits(text: str, start: Start) -> Iterator[Misfit]:
 
 
 def _first_fault(text: str, start: str) -> tuple[int, Accepted] | None:
-    """Where the text leaves the language, and what tells the names of the terminals that could have stood there."""
+    """The offset where the grammar refuses the text, and a function that returns the terminals accepted there."""
     try:
         load().parse(text, start=start)
     except UnexpectedInput as error:
@@ -112,7 +111,7 @@ def _first_fault(text: str, start: str) -> tuple[int, Accepted] | None:
 
 
 class LaidOut:
-    """Token ids, a buffer of uint32, as `text` for the grammar, in which special tokens alone are markers."""
+    """Token ids (a buffer of uint32), laid out as `text` for the grammar. Only special tokens become markers in it."""
 
     def __init__(self, tokens: memoryview) -> None:
         self._tokens = tokens
@@ -127,7 +126,7 @@ class LaidOut:
                 piece = _ordinary(tokens[start:stop], in_content)
             else:
                 stop = start + 1
-                # The id of no token has no place in the format, nor has this one.
+                # An integer that is no token id is laid out as `<|endoftext|>`: both are illegal everywhere.
                 token = tokens[start] if tokens[start] <= vocabulary.LAST_TOKEN else vocabulary.END_OF_TEXT
                 piece = vocabulary.SPECIAL_TEXTS[token]
                 in_content = token == vocabulary.MESSAGE
@@ -139,7 +138,7 @@ class LaidOut:
         self.text = "".join(pieces)
 
     def token_at(self, offset: int) -> int:
-        """The index of the token in which the character at `offset` begins; the number of tokens, at the text's end."""
+        """The index of the token in which the character at `offset` begins; at the end, the number of tokens."""
         if offset >= len(self.text):
             return len(self._tokens)
         number = bisect_right(self._offsets, offset) - 1
@@ -148,7 +147,7 @@ class LaidOut:
         if stop - start == 1:
             return start
         token_bytes = vocabulary.load().token_bytes
-        # Only a header has faults within a piece, and there each character is as many bytes as it was read from.
+        # Only a header has faults inside a piece. There each character still has the bytes that it was read from.
         before = engine.decode_bytes(self._tokens[start:stop]).decode(errors="surrogateescape")
         size = len(before[: offset - self._offsets[number]].encode(errors="surrogateescape"))
         ends = accumulate(len(token_bytes(token)) for token in self._tokens[start:stop])
@@ -156,7 +155,7 @@ class LaidOut:
 
 
 def _ordinary(tokens: memoryview, in_content: bool) -> str:
-    """What neighbouring ordinary tokens say, without a `<`."""
+    """The text of neighbouring ordinary tokens, with `{` in the place of `<`."""
     data = engine.decode_bytes(tokens)
     if in_content:
         return data.decode(errors="replace").replace("<", _NO_MARKER)

@@ -1,7 +1,7 @@
-"""The grammar as a page to look at: each rule and terminal under its comment, drawn as a railroad diagram.
+"""The grammar as an HTML page: each rule and terminal with its comment and a railroad diagram.
 
-Decides which item of a diagram shows which part of a rule, and how the page looks. Knows no rule itself: the comments
-are those of the grammar's text, and the rules are what Lark's own grammar of its notation reads there.
+This module decides how a part of a rule is drawn, and how the page looks. It contains no rules. It reads the file
+`harmony.lark`: the comments are those in the file, and Lark's own grammar of its notation reads the rules.
 """
 
 from __future__ import annotations
@@ -67,17 +67,18 @@ _LEGEND: Final = """
 <p>A text is in the language if it can go along the rails from left to right, through
 <mark class="special">special tokens</mark>, <mark>words</mark>, and what
 <mark class="pattern">regular expressions</mark> match. A <mark class="rule">name</mark> is a way through the diagram of
-that name; it has the look of a special token if it always is one.</p>
-<p>In the tree that Lark makes, a terminal whose name begins with <code>_</code> is left out, and a rule whose name does
-gives its children in place of itself, as one with <code>?</code> does if it has a single child. A frame with
-<code>-&gt; name</code> goes by that name.</p>
+that name; it looks like a special token if it always is one.</p>
+<p>In the tree that Lark makes, a terminal whose name begins with <code>_</code> is left out. A rule whose name begins
+with <code>_</code> is replaced by its children, and so is a rule with <code>?</code> if it has a single child. A frame
+with <code>-&gt; name</code> has that name in the tree.</p>
 """
 
 
 def page() -> str:
-    """The HTML page of the grammar, which needs nothing outside itself.
+    """The page in HTML, which loads no other file.
 
-    Raises ImportError where the library `railroad-diagrams` is missing, and ValueError for what no diagram shows.
+    Raises ImportError where the library `railroad-diagrams` is missing, and ValueError for a part of a rule that cannot
+    be drawn.
     """
     text = grammar.read()
     notation = Lark.open_from_package("lark", "lark.lark", ["grammars"], parser="lalr", maybe_placeholders=False)
@@ -124,7 +125,7 @@ def _name(definition: Tree[Token]) -> Token:
 
 
 def _is_special(definition: Tree[Token]) -> bool:
-    """Whether a terminal is a special token, or one of several, and nothing else."""
+    """Whether a terminal matches only special tokens."""
     literals = {str(literal.children[0])[1:-1] for literal in definition.find_data("literal")}
     return bool(literals) and literals <= SPECIAL_TOKENS.keys() and not any(definition.find_data("name"))
 
@@ -146,7 +147,7 @@ def _definition(definition: Tree[Token], anchor: str, comment: list[str], specia
 
 
 def _comment(lines: list[str]) -> Iterator[str]:
-    """Paragraphs and, where lines are indented, examples; two spaces in one begin a remark."""
+    """The comment in HTML: paragraphs, and indented lines as examples, in which two spaces begin a remark."""
     for (is_example, is_text), group in groupby(lines, lambda line: (line.startswith(_EXAMPLE), bool(line))):
         if is_example:
             examples = "\n".join(escape(line.removeprefix(_EXAMPLE), quote=False) for line in group)
@@ -156,14 +157,14 @@ def _comment(lines: list[str]) -> Iterator[str]:
 
 
 def _prose(text: str) -> str:
-    """The text with code for what stands in backticks, and with emphasis for a word in asterisks."""
+    """The text in HTML: text in backticks becomes code, a word in asterisks is emphasized."""
     text = re.sub(r"(?<!\S)\*(\w+)\*", r"<em>\1</em>", escape(text, quote=False))
     return re.sub("`([^`]+)`", r"<code>\1</code>", text)
 
 
 def _draw(node: Tree[Token] | Token, special: set[str]) -> DiagramItem:
-    """What shows a part of a rule; `special` names the terminals that stand for special tokens."""
-    # An extra of the command line, so it may be missing where this module is.
+    """The drawing of a part of a rule. `special` has the names of the terminals that match only special tokens."""
+    # This library comes with the extra `cli`, so it may be missing.
     from railroad import Choice, Group, NonTerminal, OneOrMore, Optional, Sequence, Terminal, ZeroOrMore
 
     match node:

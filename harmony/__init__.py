@@ -15,11 +15,11 @@ from harmony.messages.model import Conversation as Conversation
 from harmony.messages.model import DeveloperContent as DeveloperContent
 from harmony.messages.model import Message as Message
 from harmony.messages.model import ReasoningEffort as ReasoningEffort
-from harmony.messages.model import Role as Role
 from harmony.messages.model import SystemContent as SystemContent
 from harmony.messages.model import TextContent as TextContent
 from harmony.messages.model import ToolDescription as ToolDescription
 from harmony.messages.model import ToolNamespaceConfig as ToolNamespaceConfig
+from harmony.messages.roles import Role as Role
 from harmony.parsing.engine import StreamableParser as StreamableParser
 from harmony.rendering.renderer import RenderConversationConfig as RenderConversationConfig
 from harmony.rendering.renderer import RenderOptions as RenderOptions

@@ -21,7 +21,7 @@ from harmony.columns.engine import build
 from harmony.columns.rows import ELSEWHERE, GIVEN, Source
 from harmony.columns.tables import TableParser, buffer_of, checked_offsets
 from harmony.format import vocabulary
-from harmony.messages.model import Role, as_role
+from harmony.messages.roles import Role, as_role
 from harmony.parsing.engine import as_buffer
 from harmony.parsing.tokens import Tokens, as_sequence
 from harmony.runtime.locks import Once, forks_wait

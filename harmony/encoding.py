@@ -1,4 +1,4 @@
-"""The front door: HarmonyEncoding encodes, decodes, renders and parses; `load_harmony_encoding` gives the one."""
+"""The front door: `load_harmony_encoding` gives a HarmonyEncoding, which encodes, decodes, renders and parses."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import msgspec
 
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.format import vocabulary
-from harmony.messages.model import Conversation, Message, Role, as_role
+from harmony.messages.model import Conversation, Message
 from harmony.messages.record import unchecked
+from harmony.messages.roles import Role, as_role
 from harmony.parsing import engine
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.rendering.cache import CacheInfo
+from harmony.rendering.many import render_many
 from harmony.rendering.renderer import (
     Purpose,
     RenderConversationConfig,
     Renderer,
     Rendering,
     RenderOptions,
-    render_many,
 )
 from harmony.results import ParseResult, RenderResult
 from harmony.runtime.locks import Once
 
 
 class HarmonyEncodingName(str, Enum):
-    """The names that `load_harmony_encoding` knows."""
+    """The names of encodings that `load_harmony_encoding` knows; there is one."""
 
     HARMONY_GPT_OSS = vocabulary.ENCODING_NAME
 
@@ -42,21 +43,22 @@ class HarmonyEncodingName(str, Enum):
 class HarmonyEncoding:
     """The Harmony format over the vocabulary `o200k_harmony`: text to token ids, messages to token ids, and back.
 
-    Made by `load_harmony_encoding`. Token ids are in 0..201088. Nothing is downloaded; the first `encode` or `render`
-    builds tiktoken's encoder, which takes some tenths of a second.
+    Get it from `load_harmony_encoding`. Token ids are integers in 0..201088, as in openai-harmony 0.0.8. Nothing is
+    downloaded. The first `encode` or `render` builds tiktoken's encoder, which takes some tenths of a second.
 
-    A process has one vocabulary, and reads it once: the one in the package, or the official file in the folder that
-    the environment variable TIKTOKEN_ENCODINGS_BASE names. Setting the variable later changes nothing.
+    A process reads its vocabulary once: from the package, or from the folder that the environment variable
+    TIKTOKEN_ENCODINGS_BASE names, where the official file `o200k_base.tiktoken` must be. Setting the variable later has
+    no effect. All methods may be called from several threads.
     """
 
     def __init__(self) -> None:
-        vocabulary.load()  # an unusable file is told here
+        vocabulary.load()  # raises here for a file that cannot be used
         self._renderer = Renderer()
         self._special_tokens_set = set(vocabulary.SPECIAL_TOKENS)
 
     @property
     def name(self) -> str:
-        """The name that the encoding is loaded by."""
+        """The name of the encoding, `HarmonyGptOss`: the argument of `load_harmony_encoding`."""
         return vocabulary.ENCODING_NAME
 
     def __repr__(self) -> str:
@@ -69,7 +71,7 @@ class HarmonyEncoding:
 
     @property
     def special_tokens_set(self) -> set[str]:
-        """All special tokens as they are written out, the reserved ones among them."""
+        """The written form of every special token, such as `<|start|>`, reserved ones too. Do not change the set."""
         return self._special_tokens_set
 
     def encode(
@@ -81,17 +83,24 @@ class HarmonyEncoding:
     ) -> list[int]:
         """The token ids of `text`.
 
-        Special tokens written out in it become those tokens where `allowed_special` names them ("all": all of them).
-        Any that `disallowed_special` names raises HarmonyError; "all" means all that are not allowed, so nothing is
-        encoded as special unasked. With `disallowed_special=()` what is not allowed is encoded as ordinary text.
+            >>> encoding.encode("<|start|>user", allowed_special="all")
+            [200006, 1428]
+            >>> encoding.decode(encoding.encode("1 < 2"))
+            '1 < 2'
 
-        Do not encode rendered or decoded text again with `allowed_special="all"`: markers that the content of a
-        message spells become special tokens, and one message becomes several. Keep the ids that rendering gave.
+        `allowed_special` names the special tokens that the text may contain in their written form, or is "all". They
+        become special tokens. `disallowed_special` names those that raise HarmonyError; its default "all" means every
+        special token that is not allowed. With `disallowed_special=()`, a special token that is not allowed is encoded
+        as ordinary text.
 
-        Single surrogates are encoded as U+FFFD. A run of a million spaces is more than the encoder can take, and a
-        HarmonyError too.
+        Do not encode rendered or decoded text again with `allowed_special="all"`. Where the content of a message spells
+        a marker, the marker would become a special token, and one message would become several. Keep the token ids that
+        rendering gave.
+
+        A surrogate without its pair is encoded as U+FFFD. Raises TypeError for a `text` that is no string, and
+        HarmonyError for a text that tiktoken cannot encode, such as a million spaces in a row.
         """
-        text = _plain(text)
+        text = _as_string(text)
         written = [(text[start:stop], start) for start, stop, _ in vocabulary.special_tokens_in(text)]
         names = vocabulary.SPECIAL_TOKENS.keys() if allowed_special == "all" else set(allowed_special)
         allowed = {name for name, _ in written if name in names}
@@ -109,14 +118,19 @@ class HarmonyEncoding:
             raise Fault("cannot-encode", None, reason=error).error() from None
 
     def decode(self, tokens: Tokens, errors: str = "replace") -> str:
-        """The text of token ids; `errors` as in `bytes.decode`, for tokens that end within a character.
+        """The text of token ids, with special tokens in their written form.
 
-        Special tokens are written out. Raises HarmonyError for an id of no token.
+            >>> encoding.decode([200006, 1428])
+            '<|start|>user'
+
+        `tokens` are a list, a tuple, another iterable of integers, or a buffer of integers such as a numpy array.
+        `errors` is that of `bytes.decode`: by default, bytes that are not UTF-8 become U+FFFD. Raises HarmonyError for
+        an integer that is no token id, and TypeError for anything but a sequence of integers.
         """
         return engine.decode_bytes(tokens).decode(errors=errors)
 
     def decode_utf8(self, tokens: Tokens) -> str:
-        """The text of token ids; HarmonyError where they do not decode to UTF-8."""
+        """The text of token ids, as `decode` gives it. Raises HarmonyError where the bytes are not UTF-8."""
         sequence = as_sequence(tokens)
         data = engine.decode_bytes(sequence)
         try:
@@ -128,15 +142,18 @@ class HarmonyEncoding:
             raise Fault("invalid-utf-8", position, found=f"0x{data[error.start]:02x}").error() from None
 
     def is_special_token(self, token: int) -> bool:
-        """Whether this is the id of a special token; False for an integer that is no id at all."""
+        """Whether `token` is the id of a special token. False for an integer that is no token id.
+
+        Raises TypeError where `token` is no integer.
+        """
         return vocabulary.FIRST_SPECIAL <= as_id(token, 0) <= vocabulary.LAST_TOKEN
 
     def stop_tokens(self) -> list[int]:
-        """The ids that end a message: `<|return|>`, `<|end|>` and `<|call|>`, ascending."""
+        """The ids of the tokens that end a message, ascending: `<|return|>`, `<|end|>` and `<|call|>`."""
         return sorted(vocabulary.STOPS)
 
     def stop_tokens_for_assistant_actions(self) -> list[int]:
-        """The ids at which an engine stops generating: `<|return|>` and `<|call|>`, ascending."""
+        """The ids at which an inference engine stops generating, ascending: `<|return|>` and `<|call|>`."""
         return [vocabulary.RETURN, vocabulary.CALL]
 
     # --- messages to token ids
@@ -144,8 +161,10 @@ class HarmonyEncoding:
     def render(self, message: Message, render_options: RenderOptions | None = None) -> list[int]:
         """The token ids of one message by itself.
 
-        Raises RenderError, a HarmonyError and a ValueError, for a message that cannot be rendered; see
-        `render_conversation`.
+            >>> encoding.decode(encoding.render(Message.from_role_and_content(Role.USER, "Hi")))
+            '<|start|>user<|message|>Hi<|end|>'
+
+        Raises RenderError for a message that cannot be rendered, as `render_conversation` does.
         """
         options = _OPTIONS if render_options is None else _checked(render_options, RenderOptions, "render_options")
         return self._renderer.message(message, options).tokens()
@@ -153,11 +172,18 @@ class HarmonyEncoding:
     def render_conversation(
         self, conversation: Conversation, config: RenderConversationConfig | None = None
     ) -> list[int]:
-        """The token ids of a conversation, whole messages only.
+        """The token ids of a conversation: whole messages, each from `<|start|>` to its stop.
 
-        Special tokens written out in any of its texts are encoded as ordinary text. Raises RenderError, a HarmonyError
-        and a ValueError whose text names the field and the message, for what no header can hold and parsing would not
-        give back, for content in the wrong message, and for more tokens than `config` or the format allows.
+            >>> conversation = Conversation.from_messages([Message.from_role_and_content(Role.USER, "Hi")])
+            >>> encoding.decode(encoding.render_conversation(conversation))
+            '<|start|>user<|message|>Hi<|end|>'
+
+        The tokens and their order are those of openai-harmony 0.0.8. Where a text spells a special token, it is encoded
+        as ordinary text.
+
+        Raises RenderError, which is a HarmonyError and a ValueError; its text names the message and the field. It is
+        raised for a header field that parsing would not read back, for content in the wrong message, such as
+        SystemContent in a user's message, and for more tokens than `config` or the format allows.
         """
         return self._rendered(conversation, config, "conversation").tokens()
 
@@ -167,18 +193,28 @@ class HarmonyEncoding:
         next_turn_role: Role | str,
         config: RenderConversationConfig | None = None,
     ) -> list[int]:
-        """The token ids of a conversation and then `<|start|>` and the role whose turn is next: a prompt.
+        """The token ids of a prompt: the conversation, then `<|start|>` and the role whose turn is next.
 
-        Raises as `render_conversation`.
+            >>> conversation = Conversation.from_messages([Message.from_role_and_content(Role.USER, "Hi")])
+            >>> encoding.decode(encoding.render_conversation_for_completion(conversation, Role.ASSISTANT))
+            '<|start|>user<|message|>Hi<|end|><|start|>assistant'
+
+        Raises RenderError as `render_conversation` does, TypeError for a role that is no string, and ValueError for an
+        unknown role.
         """
         return self._rendered(conversation, config, "completion", next_turn_role).tokens()
 
     def render_conversation_for_training(
         self, conversation: Conversation, config: RenderConversationConfig | None = None
     ) -> list[int]:
-        """The token ids of a conversation whose last answer, if it ends in one, is ended by `<|return|>`.
+        """The token ids of a conversation for training: an answer at its end is ended by `<|return|>`.
 
-        Raises as `render_conversation`.
+            >>> answer = Message.from_role_and_content(Role.ASSISTANT, "Hi").with_channel("final")
+            >>> encoding.decode(encoding.render_conversation_for_training(Conversation.from_messages([answer])))
+            '<|start|>assistant<|channel|>final<|message|>Hi<|return|>'
+
+        An answer is a message of the assistant on the channel `final`. Where the last message is another one, the
+        tokens are those of `render_conversation`. Raises RenderError as `render_conversation` does.
         """
         return self._rendered(conversation, config, "training").tokens()
 
@@ -190,10 +226,11 @@ class HarmonyEncoding:
         purpose: Purpose = "conversation",
         next_turn_role: Role | str = Role.ASSISTANT,
     ) -> RenderResult:
-        """The token ids of a conversation, and where each message stands in them, such as for a loss mask.
+        """The token ids of a conversation, and one RenderedSpan for each message: for example to make a loss mask.
 
-        `purpose` is "conversation", "completion" or "training", for what the method of that name renders. Raises as
-        `render_conversation`.
+        `purpose` chooses what is rendered: "conversation" as `render_conversation`, "completion" as
+        `render_conversation_for_completion`, "training" as `render_conversation_for_training`. `next_turn_role` is used
+        for "completion" alone. Raises RenderError as `render_conversation` does, and ValueError for another `purpose`.
         """
         rendering = self._rendered(conversation, config, purpose, next_turn_role)
         return RenderResult(rendering.tokens(), rendering.spans())
@@ -206,9 +243,10 @@ class HarmonyEncoding:
         purpose: Purpose = "conversation",
         next_turn_role: Role | str = Role.ASSISTANT,
     ) -> list[list[int] | HarmonyError]:
-        """For each conversation its token ids, or the HarmonyError that rendering it raised, in order.
+        """Renders many conversations: a list with the token ids of each, or the HarmonyError that it raised, in order.
 
-        Long messages are encoded on all cores. `purpose` and `next_turn_role` are those of `render_with_spans`.
+        Where messages are long, they are encoded on all cores. `purpose` and `next_turn_role` are those of
+        `render_with_spans`.
         """
         config, role = self._arguments(config, purpose, next_turn_role)
         vocabulary.load().encoder  # noqa: B018  built once, before threads ask for it
@@ -224,10 +262,10 @@ class HarmonyEncoding:
         purpose: Purpose = "conversation",
         next_turn_role: Role | str = Role.ASSISTANT,
     ) -> int:
-        """How many token ids a rendering has, exactly, whether or not it is within the limits.
+        """The exact number of token ids of a rendering, also where they are more than the limits allow.
 
-        `purpose` and `next_turn_role` are those of `render_with_spans`. Raises as `render_conversation`, but for
-        length.
+        `purpose` and `next_turn_role` are those of `render_with_spans`. Raises RenderError as `render_conversation`
+        does, but never because there are too many tokens.
         """
         return self._rendered(conversation, config, purpose, next_turn_role, limited=False).size
 
@@ -247,7 +285,7 @@ class HarmonyEncoding:
     def _arguments(
         config: RenderConversationConfig | None, purpose: Purpose, next_turn_role: Role | str
     ) -> tuple[RenderConversationConfig, Role]:
-        """What a caller gave, checked."""
+        """The config and the role that the caller gave, checked; a config of None becomes the default."""
         if purpose not in get_args(Purpose):
             raise ValueError(f"Expected `conversation`, `completion` or `training`, got {purpose!r} - at `purpose`")
         role = as_role(next_turn_role, "next_turn_role")
@@ -256,11 +294,14 @@ class HarmonyEncoding:
         return _CONFIG if config is None else _checked(config, RenderConversationConfig, "config"), role
 
     def cache_info(self) -> CacheInfo:
-        """How the cache of rendered texts is doing: hits, misses, `max_bytes`, bytes taken, and entries."""
+        """The state of the cache of rendered texts: hits, misses, the limit in bytes, the bytes in use, and entries."""
         return self._renderer.cache.info()
 
     def resize_cache(self, max_bytes: int) -> None:
-        """Sets how many bytes the cache of rendered texts may take, 64 MB at first; 0 empties it."""
+        """Sets how many bytes the cache of rendered texts may use; the default is 64,000,000, and 0 empties the cache.
+
+        Raises TypeError where it is no integer, and ValueError where it is negative.
+        """
         if not isinstance(max_bytes, int):
             raise TypeError(f"Expected `int`, got `{type(max_bytes).__name__}` - at `max_bytes`")
         if max_bytes < 0:
@@ -270,68 +311,85 @@ class HarmonyEncoding:
     # --- token ids to messages
 
     def parse(self, tokens: Tokens, role: Role | str | None = None, *, strict: bool = True) -> ParseResult:
-        """All that the tokens of one completion, prompt or conversation hold.
+        """Parses the tokens of one completion, prompt or conversation, and returns a ParseResult.
 
-        `role` is the role of the first message where its `<|start|>role` is not among the tokens, as in a completion.
-        Tokens may be a list, a tuple, another iterable of integers, or a buffer of integers such as a numpy array;
-        `bytes` hold native uint32. Positions in the result are token indices. Raises HarmonyError for what the strict
-        language does not hold, TypeError and ValueError for wrong arguments.
+            >>> tokens = encoding.encode("<|channel|>final<|message|>Hi<|return|>", allowed_special="all")
+            >>> message = encoding.parse(tokens, Role.ASSISTANT).messages[0]
+            >>> message.channel, message.content[0].text
+            ('final', 'Hi')
 
-        With `strict=False` it raises no HarmonyError: what is wrong is repaired, as docs/diagnostics.md shows, each
-        repair is one of the result's `diagnostics`, and what strict parsing takes is read alike.
+        `role` is the role of the first message. Pass it for a completion, whose `<|start|>assistant` is in the prompt.
+        `tokens` are a list, a tuple, another iterable of integers, or a buffer of integers such as a numpy array;
+        `bytes` are read as native uint32. Positions in the result are token indices.
+
+        Strict parsing accepts the language of `harmony.lark`, and input that ends early inside content or behind
+        `<|start|>role`. For anything else it raises HarmonyError. With `strict=False` no HarmonyError is raised: every
+        fault is repaired, and each repair is one of the result's `diagnostics`. docs/diagnostics.md lists all repairs.
+        Input that strict parsing accepts gives the same result in both modes.
+
+        Raises TypeError and ValueError for wrong arguments.
         """
         return engine.parse(tokens, role, strict=strict)
 
     def parse_text(
         self, text: str, role: Role | str | None = None, *, strict: bool = True, stripped: bool = False
     ) -> ParseResult:
-        """All that a rendered text holds, in which special tokens are written out; otherwise as `parse`.
+        """Parses a rendered text, in which special tokens are in their written form; otherwise the same as `parse`.
 
-        Positions in the result are character offsets. Needs no encoder.
+            >>> result = encoding.parse_text("<|start|>user<|message|>Hi<|end|>")
+            >>> result.messages[0].content[0].text, result.complete
+            ('Hi', True)
 
-        With `stripped=True`, a text without any marker is read as one that has lost them to a detokenizer, such as
-        `analysisWe need the sky.assistantfinalBlue.` Where they stood is a guess, which docs/repairs.md explains, so it
-        needs `strict=False`: ValueError without. Whether the last message was ended is not known; `complete` is False.
+        Positions in the result are character offsets. No encoder is built.
+
+        `stripped=True` is for text that has lost its markers, because a detokenizer left out special tokens:
+        `analysisWe need the sky.assistantfinalBlue.` Where such a text holds no marker, the parser guesses where the
+        markers stood, by the rules in docs/repairs.md. Because this is a guess, `stripped=True` raises ValueError
+        without `strict=False`. `complete` is then False: the text does not tell whether its last message was ended.
         """
-        text = _plain(text)
+        text = _as_string(text)
         if stripped and strict:
             raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
         if stripped and role is None and next(vocabulary.special_tokens_in(text), None) is None:
-            role = Role.ASSISTANT  # whose text it is that says no more
+            role = Role.ASSISTANT  # a text that names no role is the assistant's
         return engine.parse_text(text, role, strict=strict, stripped=stripped)
 
     def parse_messages_from_completion_tokens(
         self, tokens: Tokens, role: Role | str | None = None, *, strict: bool = True
     ) -> list[Message]:
-        """The messages of a completion, as `parse` reads them."""
+        """The messages of a completion: `parse(tokens, role, strict=strict).messages`."""
         return engine.parse(tokens, role, strict=strict).messages
 
 
 def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
-    """The encoding of this name, "HarmonyGptOss"; one object a process. ValueError for any other name.
+    """The encoding of this name; the one name is "HarmonyGptOss". All calls in a process return the same object.
 
-    Raises HarmonyError where the vocabulary file that TIKTOKEN_ENCODINGS_BASE names cannot be used.
+        >>> load_harmony_encoding("HarmonyGptOss")
+        <HarmonyEncoding 'HarmonyGptOss'>
+
+    Raises ValueError for any other name, and HarmonyError (code `bad-vocabulary`) where the vocabulary file cannot be
+    used: the one in the package, or the one in the folder that TIKTOKEN_ENCODINGS_BASE names.
     """
     if str(name) != vocabulary.ENCODING_NAME:
         raise ValueError(f"Invalid HarmonyEncodingName: expected `{vocabulary.ENCODING_NAME}`, got {quote(str(name))}")
     return _the_one()
 
 
-_OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # a check would cost all who only parse
+_OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # unchecked, which keeps the import fast
 _CONFIG: Final[RenderConversationConfig] = unchecked(RenderConversationConfig)
 _AnyRecord = TypeVar("_AnyRecord", RenderOptions, RenderConversationConfig)
 
 
-def _checked(record: _AnyRecord, kind: type[_AnyRecord], name: str) -> _AnyRecord:
-    if not isinstance(record, kind):
-        raise TypeError(f"Expected `{kind.__name__}`, got `{type(record).__name__}` - at `{name}`")
-    return kind(*msgspec.structs.astuple(record))  # its fields can have been set to anything
+def _checked(record: _AnyRecord, record_type: type[_AnyRecord], name: str) -> _AnyRecord:
+    if not isinstance(record, record_type):
+        raise TypeError(f"Expected `{record_type.__name__}`, got `{type(record).__name__}` - at `{name}`")
+    return record_type(*msgspec.structs.astuple(record))  # checks its fields again: the caller may have set them
 
 
 _the_one: Final = Once(HarmonyEncoding)
 
 
-def _plain(text: str) -> str:
+def _as_string(text: str) -> str:
     if not isinstance(text, str):
         raise TypeError(f"Expected `str`, got `{type(text).__name__}` - at `text`")
     return str.__str__(text)

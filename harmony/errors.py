@@ -1,7 +1,7 @@
-"""What can be wrong with tokens and texts, in words: the exception, the diagnostic, and every sentence they use.
+"""Everything that can be wrong with an input: the exception, the diagnostic, and a table of all codes and sentences.
 
-Each kind of fault has one kebab-case code and one sentence. Where it happened is a number beside them, so the
-same sentence serves token ids (the position is a token's index) and written-out text (a character's offset).
+Each kind of fault has one kebab-case code and one sentence. The position is a separate number, so one sentence serves
+both token ids (the position is the index of a token) and rendered text (the offset of a character).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import msgspec
 if TYPE_CHECKING:
     from harmony.messages.model import Message
 
-#: What is nothing by itself, though `isprintable` lets it through: Unicode's default ignorable letters and marks, such
-#: as variation selectors, and the empty pattern of Braille.
+#: Characters that nobody can see, though `str.isprintable` accepts them: Unicode's default ignorable letters and marks,
+#: such as variation selectors, and the blank pattern of Braille.
 UNSEEN: Final = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
     + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
@@ -24,8 +24,8 @@ _SHOWN_LENGTH: Final = 60  # characters of the input in a sentence
 _IN_HEADER: Final = "unexpected tokens remaining in message header: "
 _A_NAME: Final = 'a name without white space, U+200B or any of `< > {{ }} "`'
 
-#: What finds a fault: encoding and decoding, strict parsing, `validate` alone, lenient parsing, rendering, `lint`, the
-#: readers of logs and tables, and the loader of the vocabulary.
+#: The part of the library that finds a fault: encoding and decoding, strict parsing, `validate` alone, lenient parsing,
+#: rendering, `lint`, the readers of logs and tables, and the loader of the vocabulary.
 Family: TypeAlias = Literal["text", "strict", "validate", "repair", "rendering", "lint", "records", "vocabulary"]
 
 #: Every code and its sentence, by family. A code that has several sentences has a key for each, as in `code/case`.
@@ -66,14 +66,14 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "invalid-name": f"{_IN_HEADER}expected {_A_NAME}, found {{found}}",
         "header-not-utf-8": "expected UTF-8 in a message header, found the byte {found}",
     },
-    # What strict parsing takes, but is not whole.
+    # Strict parsing accepts these inputs, but they are not whole.
     "validate": {
         "truncated-content": "expected {expected}, found the end of the input inside content",
         "missing-turn": (
             "expected {expected}, found the end of the input; a prompt ends in an open `<|start|>` and a role"
         ),
     },
-    # Each says what lenient parsing does about it.
+    # Each sentence ends with what lenient parsing does.
     "repair": {
         # in the stream
         "replaced-token": "expected an id in 0..{last}, found {found}; it becomes U+FFFD",
@@ -96,7 +96,7 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "repeated-start": "expected one `<|start|>`, found another; what stood between them is left out",
         "repeated-role": "expected the role once, found {found} again; it is left out",
         "other-author": "expected no role but `{expected}` here, found {found}; it is taken for the author",
-        "other-order": "expected {found} before the content type; the order is mended",
+        "other-order": "expected {found} before the content type; the order is repaired",
         "implied-author": (
             "expected an author after `<|start|>`, found {found}; the message is taken for the assistant's"
         ),
@@ -177,7 +177,7 @@ _SENTENCES: Final = {key: sentence for family in TABLE.values() for key, sentenc
 
 
 def sentence(key: str, **facts: object) -> str:
-    """The sentence of a code, or of one of its cases, about these facts."""
+    """The sentence of a code, or of one of its cases, with these facts filled in."""
     return _SENTENCES[key].format(**facts)
 
 
@@ -187,10 +187,11 @@ def code_of(key: str) -> str:
 
 
 class Diagnostic(msgspec.Struct, frozen=True):
-    """One thing that is wrong with an input.
+    """One fault of an input.
 
-    `code` is a kebab-case word to match on and `message` a sentence for people. `position` is the index of the
-    token where it was found, or the offset of the character where the input was text.
+    `code` is a kebab-case word for programs, `message` a sentence for people. docs/diagnostics.md explains each code.
+    `position` is the index of the token where the fault was found, or the offset of the character where the input was
+    text.
     """
 
     code: str
@@ -199,7 +200,7 @@ class Diagnostic(msgspec.Struct, frozen=True):
 
 
 class RecordError(msgspec.Struct, frozen=True):
-    """Why nothing came of a record; `position` is that of a HarmonyError, None where the record itself is wrong."""
+    """Why a record gave no result. `position` is that of the HarmonyError, or None where the record itself is wrong."""
 
     code: str
     message: str
@@ -207,12 +208,13 @@ class RecordError(msgspec.Struct, frozen=True):
 
 
 class HarmonyError(RuntimeError):
-    """Raised for bad tokens, bad headers and bad content; the one exception for them, as in openai-harmony.
+    """Raised for every fault of an input: in tokens, headers and content, as in openai-harmony.
 
-    It is raised too for a vocabulary file that cannot be used, and for a text that cannot be encoded.
-    `code` is a kebab-case word. `position` is the index of the offending token (`unit` is "token"), the offset of
-    the offending character ("character"), the index of a message that cannot be rendered ("message"), or None where
-    there is no such place. `messages` is what was parsed before it.
+    It is also raised for a vocabulary file that cannot be used, and for a text that cannot be encoded.
+
+    `code` is a kebab-case word for programs. `position` says where the fault is, and `unit` what it counts: "token" for
+    the index of a token, "character" for the offset of a character, "message" for the index of a message that cannot be
+    rendered. `position` is None where there is no such place. `messages` are those parsed before the fault.
     """
 
     def __init__(
@@ -238,25 +240,25 @@ class HarmonyError(RuntimeError):
 
 
 class RenderError(HarmonyError, ValueError):
-    """Raised for a conversation that cannot be rendered: a ValueError too, whose text names the field and the message.
+    """Raised for a conversation that cannot be rendered. Its text names the message and the field.
 
-    `position` is the message's index in the conversation; None where the message was rendered by itself.
+    `position` is the index of the message in the conversation; None where a single message was rendered.
     """
 
     def __str__(self) -> str:
-        return RuntimeError.__str__(self)  # the path to the field has the position in it
+        return RuntimeError.__str__(self)  # the path in the sentence holds the position already
 
 
 class RenderTypeError(RenderError, TypeError):
     """Raised for a conversation that cannot be rendered because something in it is of a wrong type."""
 
 
-class Fault(Exception):  # noqa: N818  it says what is wrong, and is never what a user catches
-    """A fault on its way to becoming a HarmonyError or a Diagnostic, raised where its place is not fully known.
+class Fault(Exception):  # noqa: N818  internal: users catch HarmonyError
+    """A fault that becomes a HarmonyError or a Diagnostic later, when its position in the whole input is known.
 
-    `key` is a key of the table: a code, or a code and one of its cases. `position` counts from wherever the code that
-    raises it began to read; None is for a fault without a place. `field` is the path to what cannot be rendered, from
-    the message that it is in.
+    `key` is a key of the table: a code, or a code and one of its cases. `position` counts from where the raising code
+    began to read, for example from the beginning of a header; None means that the fault has no position. `field` is the
+    path, inside the message, to the field that cannot be rendered.
     """
 
     def __init__(self, key: str, position: int | None = None, *, field: str = "", **facts: object) -> None:
@@ -267,30 +269,30 @@ class Fault(Exception):  # noqa: N818  it says what is wrong, and is never what 
         self.sentence = sentence(key, **facts)
 
     def error(self, *, unit: Literal["token", "character"] = "token", messages: Sequence[Message] = ()) -> HarmonyError:
-        """The HarmonyError that the fault becomes, once its place is known."""
+        """The HarmonyError for this fault, after `position` was set to the position in the whole input."""
         return HarmonyError(self.sentence, code=self.code, position=self.position, unit=unit, messages=messages)
 
     def diagnostic(self, position: int) -> Diagnostic:
-        """The Diagnostic that the fault becomes at this position."""
+        """The Diagnostic for this fault, at this position."""
         return Diagnostic(self.code, self.sentence, position)
 
     def record_error(self, place: str = "") -> RecordError:
-        """The RecordError that the fault becomes; `place` says in words where it is, as in `at `$.tokens``."""
+        """The RecordError for this fault. `place` says in words where it is, as in `at `$.tokens``."""
         return RecordError(self.code, f"{self.sentence} - {place}" if place else self.sentence, None)
 
     def render_error(self, index: int | None) -> RenderError:
-        """The RenderError that the fault becomes in the message of this index, or in a message by itself."""
+        """The RenderError for this fault in the message of this index; None is for a single message."""
         place = "message" if index is None else f"messages[{index}]"
         path = f"{place}.{self.field}" if self.field else place
-        kind = RenderTypeError if self.code == "wrong-type" else RenderError
-        return kind(f"{self.sentence} - at `{path}`", code=self.code, position=index, unit="message")
+        error_type = RenderTypeError if self.code == "wrong-type" else RenderError
+        return error_type(f"{self.sentence} - at `{path}`", code=self.code, position=index, unit="message")
 
 
 def quote(text: str) -> str:
-    """A piece of input as errors show it: in backticks, on one line, and shortened where it is long."""
+    """A piece of input for an error: in backticks, on one line, and shortened to 60 characters."""
     return f"`{printable(text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + '…')}`"
 
 
 def printable(text: str) -> str:
-    """A text on one line, in which what cannot be seen, or would turn or hide other text, is written out."""
+    """A text on one line. Characters that are invisible, or that turn or hide other text, become escapes."""
     return "".join(c if c.isprintable() and c not in UNSEEN else c.encode("unicode_escape").decode() for c in text)

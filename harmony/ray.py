@@ -43,7 +43,7 @@ from harmony.logs.outputs import Output, check_apart, check_columns
 from harmony.logs.places import Place
 from harmony.logs.records import FieldTypes
 from harmony.logs.remote import Folder, RemoteFile, find, folder_of, pieces_of
-from harmony.messages.model import Role, as_role
+from harmony.messages.roles import Role, as_role
 
 __all__ = ["parse", "read_lines", "run"]
 

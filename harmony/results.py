@@ -1,4 +1,4 @@
-"""What parsing and rendering give: where each message stands, what a step added, and how the input ended."""
+"""The results of parsing and rendering: where each message stands, what a step added, and how the input ended."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import msgspec
 
 from harmony.errors import Diagnostic
 from harmony.format import vocabulary
-from harmony.messages.model import Message, Role
+from harmony.messages.model import Message
+from harmony.messages.roles import Role
 
 
 class StreamState(Enum):
-    """Where a StreamableParser stands, by openai-harmony's names."""
+    """Where a StreamableParser stands: between messages, in a header, or in content. The names are openai-harmony's."""
 
     EXPECT_START = "ExpectStart"
     HEADER = "Header"
@@ -38,10 +39,10 @@ _Item = TypeVar("_Item")
 
 
 class Snapshot(Sequence[_Item]):
-    """What a list that only grows held at one moment, read-only. It shares the list, so it costs nothing to take.
+    """A read-only view of the items that a growing list had at one moment. It shares the list and copies nothing.
 
-    It compares equal to a list or a tuple of the same items. Slices and sums with a list are lists, and `list(...)`
-    makes a copy, which a library that accepts nothing but lists, such as `json`, asks for.
+    It equals a list or a tuple of the same items. A slice of it, or its sum with a list, is a list. Use `list(...)` for
+    libraries that accept only lists, such as `json`.
     """
 
     __slots__ = ("_items", "_length")
@@ -86,7 +87,7 @@ class Snapshot(Sequence[_Item]):
         return list, (list(self),)
 
 
-#: What `Span.end` says of each stop.
+#: The word of `Span.end` for each stop.
 ENDS: Final[dict[int, Literal["end", "call", "return"]]] = {
     vocabulary.END: "end",
     vocabulary.CALL: "call",
@@ -95,14 +96,14 @@ ENDS: Final[dict[int, Literal["end", "call", "return"]]] = {
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
-    """Where a message stands in the input: token indices, or character offsets where the input was text.
+    """Where a message stands in the input. Positions are token indices, or character offsets where the input was text.
 
-    `start` is that of its `<|start|>`, or of the input where the caller gave the role. Its content is
-    `[content_start, stop)`; `end` tells which stop stands at `stop`: None where the input ended there.
+    `start` is the position of its `<|start|>`, or 0 for a first message whose role the caller gave. The content is
+    `[content_start, stop)`. `end` names the stop at the position `stop`; it is None where the input ended there.
 
-    Where lenient parsing began a message without `<|start|>`, `start` is that of the first token it took; where it
-    ended one without a stop, `end` is None; where `<|message|>` was missing, the token at `content_start` may hold the
-    end of the header too.
+    In lenient parsing a marker may be missing. Without `<|start|>`, `start` is the position of the first token of the
+    message. Without a stop, `end` is None. Without `<|message|>`, the token at `content_start` may also hold the end of
+    the header.
     """
 
     start: int
@@ -112,10 +113,11 @@ class Span(msgspec.Struct, frozen=True, gc=False):
 
 
 class RenderedSpan(Span, frozen=True, gc=False):
-    """Where a message stands in what was rendered, with what one selects by: its role and its channel.
+    """Where a message stands in a rendering, with its role and channel. Positions are token indices.
 
-    `index` is its place in the conversation, in which dropped messages count too. The spans of a conversation follow
-    one another without a gap, each from `start` to `stop`, the marker at `stop` among its tokens.
+    The tokens of the message are `[start, stop]`: the stop itself is at the index `stop`. The spans of a conversation
+    follow one another without a gap. `index` is the index of the message in the conversation, before any messages were
+    dropped. `role` and `channel` are there to select messages by, for example for a loss mask.
     """
 
     index: int
@@ -124,14 +126,18 @@ class RenderedSpan(Span, frozen=True, gc=False):
 
 
 class RenderResult(msgspec.Struct, frozen=True):
-    """A rendered conversation: its token ids, and one span for each message in them."""
+    """A rendered conversation: its token ids, and one RenderedSpan for each message that was rendered."""
 
     tokens: list[int]
     spans: list[RenderedSpan]
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """What one step of several tokens added to one message: `delta`, and `message` where the step finished it."""
+    """What one step of several tokens added to one message.
+
+    `delta` is the added text. `message` is the whole message where the step finished it, else None. The other fields
+    are those of the message's header.
+    """
 
     channel: str | None
     recipient: str | None
@@ -141,11 +147,14 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class ParseResult(msgspec.Struct, frozen=True):
-    """All that was read from one input.
+    """The result of parsing one input.
 
-    `spans` has one Span for each of `messages`. `diagnostics` is empty for well-formed input; they are in the order of
-    their positions. `complete` is False where the input stops inside a header, whose message is not there, or inside
-    content, whose message is as far as it went. `next_role` is set where the input ends in an open `<|start|>role`.
+    `messages` and `spans` have the same length: one Span for each message. `diagnostics` lists the repairs of lenient
+    parsing by position, and is empty for well-formed input.
+
+    `complete` is False where the input ends inside a message. Inside content, the message so far is the last of
+    `messages`. Inside a header, there is no message for it. `next_role` is the role where the input ends in an open
+    `<|start|>role`, else None.
     """
 
     messages: list[Message]

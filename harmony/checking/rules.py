@@ -25,17 +25,16 @@ from harmony.checking.schemas import (
 from harmony.errors import Diagnostic, Fault, quote
 from harmony.format.header import CONSTRAINED
 from harmony.messages.model import (
-    ROLES,
     Author,
     ChannelConfig,
     Conversation,
     DeveloperContent,
     Message,
-    Role,
     SystemContent,
     TextContent,
 )
 from harmony.messages.record import Record
+from harmony.messages.roles import ROLES, Role
 
 #: The index of a message, and what is wrong with it.
 Problem: TypeAlias = tuple[int, Fault]

@@ -16,7 +16,7 @@ from harmony.errors import TABLE, Diagnostic, HarmonyError, printable, quote, se
 from harmony.format import vocabulary
 from harmony.format.header import KNOWN_CONTENT_TYPES, NOT_IN_NAMES, WORD
 from harmony.format.machine import Start
-from harmony.messages.model import Role
+from harmony.messages.roles import Role
 from harmony.parsing import engine
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.runtime.locks import forks_wait
@@ -164,7 +164,7 @@ def _words(accepted: set[str]) -> Iterator[str]:
     if "_TO" in accepted and accepted.isdisjoint({"_MESSAGE", "ROLE"}):  # behind an undotted tool
         if "_CHANNEL" in accepted:
             yield quote(_SPECIAL[vocabulary.CHANNEL])
-        yield "a recipient, which a tool's name without a dot needs"
+        yield "a recipient, because the tool's name has no dot"
         return
     if "ROLE" in accepted:
         yield "an author: a role, or the name of a tool"
@@ -209,7 +209,7 @@ def _found_in(text: str, position: int) -> str:
     if not WORD.match(ahead):
         return "white space"
     if NOT_IN_NAMES.match(ahead):
-        return f"{quote(ahead[0])}, which no name holds"
+        return f"{quote(ahead[0])}, which no name may hold"
     return quote(WORD.findall(ahead)[0])
 
 

@@ -31,7 +31,8 @@ from harmony.logs.formats import LINES, LineFormat, format_of, is_log
 from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, lines, opened, pieces, unread
 from harmony.logs.places import Place
 from harmony.logs.records import Names
-from harmony.messages.model import Conversation, Role
+from harmony.messages.model import Conversation
+from harmony.messages.roles import Role
 from harmony.rendering.renderer import RenderConversationConfig
 
 #: What finds more in a conversation than the grammar does; its positions are indices of messages.

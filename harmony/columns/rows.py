@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from harmony.errors import Diagnostic, HarmonyError, RecordError
 from harmony.format import vocabulary
 from harmony.format.header import Header
-from harmony.messages.model import Message, Role, TextContent
+from harmony.messages.model import Message, TextContent
+from harmony.messages.roles import Role
 from harmony.parsing.engine import parse, parse_text
 from harmony.results import ENDS
 

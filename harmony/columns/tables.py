@@ -17,7 +17,7 @@ from harmony.columns.passed import text_error
 from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source, Sources
 from harmony.errors import Fault, RecordError
 from harmony.format import vocabulary
-from harmony.messages.model import Role, as_role
+from harmony.messages.roles import Role, as_role
 
 # What is worked on at a time: what is kept of it is repeated, and has to fit into an array, which ends at 2 GiB.
 _MOST_ROWS: Final = 16_384

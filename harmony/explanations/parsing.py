@@ -7,7 +7,7 @@ from typing import Final
 from harmony.explanations.entry import Entry, entry
 from harmony.explanations.examples import Called, Checked, Ids, Parsed
 from harmony.format.vocabulary import CHANNEL, END, MESSAGE, START
-from harmony.messages.model import Role
+from harmony.messages.roles import Role
 
 _LENIENT: Final = "Where a model wrote this, `strict=False` repairs it."
 _USER: Final = 1428

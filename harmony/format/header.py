@@ -1,12 +1,13 @@
-"""What the words of a message header mean: tokens between `<|start|>` and `<|message|>` become a Header, and back.
+"""What the words of a message header mean: reads the tokens between `<|start|>` and `<|message|>`, and writes them.
 
     {author}[ to={recipient}][<|channel|>{channel}[ to={recipient}]][{content type}]
 
-Reading: the automaton has seen to it that `<|channel|>` and `<|constrain|>` stand at most once each and in this
-order. Headers repeat, so those of usual length are read once and remembered.
+Reading: the automaton ensures that `<|channel|>` and `<|constrain|>` stand at most once each, and in this order.
+Headers repeat, so a header of usual length is read once and remembered.
 
-Writing: a header is written only if reading gives it back, but for two that the format's reference writes too: the
-recipient `all` leaves no word behind, and a tool's name without a dot and a recipient reads as an unknown role.
+Writing: a header is written only if reading it gives the same Header. There are two exceptions, which openai-harmony
+writes too: the recipient `all` is not written, and a tool whose name has no dot may have no recipient, though its name
+is then read as an unknown role.
 """
 
 from __future__ import annotations
@@ -21,42 +22,45 @@ import msgspec
 
 from harmony.errors import Fault, quote
 from harmony.format import vocabulary
-from harmony.messages.model import ROLES, Author, Message, Role, TextContent
+from harmony.messages.model import Author, Message, TextContent
 from harmony.messages.record import unchecked
+from harmony.messages.roles import ROLES, Role
 
-#: Bare words that are a content type even where no recipient stands before them.
+#: A bare word of these is a content type. Behind a recipient, any word without a dot is one.
 KNOWN_CONTENT_TYPES: Final = frozenset({"json", "code", "text", "markdown", "yaml", "xml", "html", "csv"})
 
-#: How a message's content type says that it was written as `<|constrain|>` and a word.
+#: The beginning of a content type that is written with the marker, as in `<|constrain|>json`.
 CONSTRAINED: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CONSTRAIN]
 
 _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
 _NAMED_ROLES: Final = ROLES - {Role.TOOL.value}
 
-#: How headers are written: as openai-harmony does, the recipient before the channel, or as oss-harmony 0.0.11 does and
-#: the model tends to: the recipient after the channel `commentary`, and every content type as `<|constrain|>word`.
+#: How headers are written. "openai" puts the recipient before the channel, as openai-harmony does. "oss" puts it after
+#: the channel `commentary`, and writes each content type as `<|constrain|>word`. That is what oss-harmony 0.0.11 does,
+#: and what the model tends to write.
 Style: TypeAlias = Literal["openai", "oss"]
 
-#: A word of a header: white space between them is ASCII, and the rest of Unicode's White_Space is an error in a name.
+#: A word of a header. Only this ASCII white space separates words; other Unicode white space is an error in a name.
 WORD: Final = re.compile(r"[^ \t\n\f\r]+")
-#: All that is white space in Unicode, and U+200B, as a set in a pattern.
+#: All Unicode white space, and U+200B, for use inside `[...]` of a pattern.
 SPACE: Final = "\u200b\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-#: What else no name holds; and a character that none does.
+#: The other characters that no name may hold; then a pattern for any character that no name may hold.
 OUTSIDE_NAMES: Final = '<>{}"'
 NOT_IN_NAMES: Final = re.compile(f"[{OUTSIDE_NAMES}{SPACE}]")
 
-# Headers repeat, and each of four places remembers what it has asked about them, by what it has at hand:
-# this module the Header, by a tuple of ids and the given role; `columns/build_c.pyx` the same by ids in its own memory,
-# which threads read without the GIL; `checking/validation.py` only whether a header is legal, by the bytes of a text or
-# the ids of a buffer; and `parsing/bare_content.py` whether a header that goes on is content already.
-# A header has some five tokens. Those past this length are read anew each time, which bounds what is remembered.
+# Headers repeat, so four modules remember what they found out about them:
+# - this module: the Header, by a tuple of ids and the given role;
+# - `columns/build_c.pyx`: the same, by ids in its own memory, which threads read without the GIL;
+# - `checking/validation.py`: only whether a header is legal, by the bytes of a text or by the ids of a buffer;
+# - `parsing/bare_content.py`: whether an unfinished header is already content.
+# A header has about five tokens. A longer one than this is read again each time, which limits the memory.
 REMEMBERED_LENGTH: Final = 64
 REMEMBERED_HEADERS: Final = 4096
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a header says; `content_type` is normalised to `<|constrain|>word` or `word`."""
+    """The fields of a header. `content_type` is `word` or `<|constrain|>word`, without white space between."""
 
     role: Role
     name: str | None
@@ -82,15 +86,15 @@ class Header(msgspec.Struct, frozen=True):
         return message
 
 
-#: The header of a message that has none.
+#: The header of a message that has no header of its own: the assistant's, with no other field.
 NO_HEADER: Final = Header(Role.ASSISTANT, None, None, None, None)
 
 
 def read_header(tokens: Sequence[int], given: Role | None) -> Header:
-    """The header that `tokens` spell: all between `<|start|>` and `<|message|>`, without these two.
+    """Reads the header in `tokens`, which are the tokens between `<|start|>` and `<|message|>`.
 
-    `given` is the role that the caller named, for the first header of a completion, which has no author of its own
-    but may repeat the role. Raises Fault; its position is an index into `tokens`.
+    `given` is the role that the caller gave for the first header of a completion. That header has no author, but may
+    repeat the role. Raises Fault; its position is an index into `tokens`.
     """
     if len(tokens) <= REMEMBERED_LENGTH:
         return _remembered(tuple(tokens), given)
@@ -98,7 +102,7 @@ def read_header(tokens: Sequence[int], given: Role | None) -> Header:
 
 
 def open_role(tokens: Sequence[int], given: Role | None) -> Role | None:
-    """The role whose turn is next where the input ends in `<|start|>` and `tokens`, if they are just a role."""
+    """The role whose turn is next, where the input ends in `<|start|>` and `tokens`. None where these are no role."""
     try:
         words = [item.word for item in _items(tokens)]
     except Fault:
@@ -108,8 +112,8 @@ def open_role(tokens: Sequence[int], given: Role | None) -> Role | None:
     return Role(words[0]) if len(words) == 1 and words[0] in ROLES else None
 
 
-class _Run:
-    """Neighbouring tokens of ordinary text, decoded together, for a character may span several."""
+class _HeaderText:
+    """The text between two markers of a header. Its tokens are decoded together: a character may span several."""
 
     __slots__ = ("_stop", "_tokens", "start", "text")
 
@@ -132,7 +136,7 @@ class _Run:
         return self._place_of_byte(len(self.text[:offset].encode()))
 
     def _place_of_byte(self, byte: int) -> int:
-        # Only a fault asks for it, so that no list of where tokens end is kept, which would be larger than the text.
+        # Only faults need this, so the ends of the tokens are counted again: a list of them would outgrow the text.
         token_bytes = vocabulary.load().token_bytes
         indices = range(self.start, self._stop)
         ends = accumulate(len(token_bytes(self._tokens[index])) for index in indices)
@@ -143,32 +147,32 @@ class _Item(NamedTuple):
     """A marker or a word of a header."""
 
     word: str  # the marker as it is written out, or the word
-    offset: int  # characters from the start of the run; for a marker, its index among the tokens
-    run: _Run | None  # None for a marker
+    offset: int  # characters from the start of its header text; for a marker, its index among the tokens
+    header_text: _HeaderText | None  # None for a marker
 
     def place(self, offset: int = 0) -> int:
         """The index of the token in which the word's character at `offset` begins."""
-        return self.offset if self.run is None else self.run.place(self.offset + offset)
+        return self.offset if self.header_text is None else self.header_text.place(self.offset + offset)
 
     def fault(self, code: str, offset: int = 0) -> Fault:
-        """The fault that this is what was found; its place is that of the word's character at `offset`."""
+        """A fault at this item; its position is the token of the word's character at `offset`."""
         return Fault(code, self.place(offset), found=quote(self.word))
 
     def name(self, start: int = 0) -> str:
-        """The word from `start` on, where it is a name."""
+        """The word from `start` on. Raises Fault where that is no name."""
         if wrong := NOT_IN_NAMES.search(self.word, start):
             raise self.fault("invalid-name", wrong.start())
         return self.word[start:]
 
     def content_type(self) -> str:
-        """The word, where it is a content type."""
-        if "." in self.word:  # that would be the name of a tool
+        """The word. Raises Fault where it is no content type."""
+        if "." in self.word:  # a word with a dot is the name of a tool
             raise self.fault("dotted-content-type")
         return self.name()
 
     @property
     def is_recipient(self) -> bool:
-        return self.run is not None and self.word.startswith("to=")
+        return self.header_text is not None and self.word.startswith("to=")
 
 
 def _items(tokens: Sequence[int]) -> Iterator[_Item]:
@@ -181,9 +185,9 @@ def _items(tokens: Sequence[int]) -> Iterator[_Item]:
         stop = start
         while stop < len(tokens) and tokens[stop] < vocabulary.FIRST_SPECIAL:
             stop += 1
-        run = _Run(tokens, start, stop)
-        for match in WORD.finditer(run.text):
-            yield _Item(match[0], match.start(), run)
+        header_text = _HeaderText(tokens, start, stop)
+        for match in WORD.finditer(header_text.text):
+            yield _Item(match[0], match.start(), header_text)
         start = stop
 
 
@@ -192,12 +196,12 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
     recipient: str | None = None
     channel: str | None = None
     content_type: str | None = None
-    # What the next item has to be, as the code of the fault that it is missing.
+    # The code of the fault to raise if the next item is not the one that has to follow; "" if any item may follow.
     wanted = "missing-author" if given is None else ""
-    repeated = given  # only the very first word can repeat the role that the caller gave
+    repeated = given  # only the first word may repeat the role that the caller gave
 
     for item in _items(tokens):
-        if item.run is None:
+        if item.header_text is None:
             if wanted:
                 raise item.fault(wanted)
             if content_type is not None:
@@ -210,7 +214,7 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
             author, wanted = item, ""
         elif wanted == "missing-channel":
             if item.offset != 0:
-                raise Fault(wanted, item.run.start, found="white space")
+                raise Fault(wanted, item.header_text.start, found="white space")
             channel, wanted = item.name(), ""
         elif wanted == "missing-content-type":
             content_type, wanted = CONSTRAINED + item.content_type(), ""
@@ -220,7 +224,7 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
             if recipient is not None:
                 raise item.fault("second-recipient")
             if item.word == "to=":
-                after = item.run.text[item.offset + 3 : item.offset + 4]
+                after = item.header_text.text[item.offset + 3 : item.offset + 4]
                 raise Fault("missing-recipient", item.place(), found="white space" if after else "nothing")
             recipient = item.name(len("to="))
         elif recipient is not None:
@@ -237,7 +241,7 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
         raise Fault(wanted, len(tokens), found=quote(_MESSAGE))
     if given is not None:
         return Header(given, None, recipient, channel, content_type)
-    assert author is not None  # one was wanted
+    assert author is not None  # else `missing-author` was raised
     found = read_author(author.word, addressed=recipient is not None)
     if found is None:
         raise author.fault("unknown-role")
@@ -248,7 +252,7 @@ _remembered = lru_cache(REMEMBERED_HEADERS)(_read)
 
 
 def read_author(word: str, *, addressed: bool) -> tuple[Role, str | None] | None:
-    """The role and name that an author's word stands for, or None; `addressed` where a recipient follows."""
+    """The role and the name that an author's word stands for; None for no author. `addressed`: a recipient follows."""
     if word in ROLES:
         # `tool` by itself is a tool of that name, as in openai-harmony.
         return Role(word), word if word == Role.TOOL else None
@@ -259,9 +263,9 @@ def read_author(word: str, *, addressed: bool) -> tuple[Role, str | None] | None
 
 
 def write_header(header: Header, style: Style) -> list[str | int]:
-    """What a header is made of, in order, from `<|start|>` to `<|message|>`: special tokens, and texts.
+    """The pieces of a header in order, from `<|start|>` to `<|message|>`: ids of special tokens, and texts.
 
-    Each text is to be encoded by itself. Raises Fault, with the field, where reading would not give the header back.
+    Encode each text by itself. Raises Fault, with the field, where reading would not give the same header.
     """
     role = header.role
     name = _text("author.name", header.name)
@@ -306,7 +310,7 @@ def _written_author(role: Role, name: str | None, addressed: bool) -> list[str |
 
 
 def _text(field: str, value: object) -> str | None:
-    """A field as a plain string, which a member of an enum is not."""
+    """The value of a field as exactly a `str`, not as a member of an enum. Raises Fault where it is no string."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -320,7 +324,7 @@ def _check_name(field: str, value: str) -> None:
 
 
 def _check_word(field: str, value: str) -> None:
-    """A word that begins an item of its own must not read as a recipient."""
+    """Raises Fault for a word that would be read as a recipient."""
     if value.startswith("to="):
         raise Fault("reads-as-recipient", field=field, found=quote(value))
 

@@ -1,4 +1,4 @@
-"""The automaton of the Harmony format: which token may stand where, and what is done about one that may not.
+"""The automaton of the Harmony format: which token may stand where, and how lenient parsing repairs the others.
 
 What there is to know of the format
 -----------------------------------
@@ -28,9 +28,8 @@ The automaton has a State. Each token has a Kind, and so has the end of the inpu
 which Action an engine carries out and which state comes next. A pair that STRICT does not hold is illegal: strict
 parsing raises an error there.
 
-LENIENT has all of STRICT, and three states more, for what models write beside the format: text where `<|start|>` is
-missing (STRAY_TEXT), a header whose markers are those of no legal one (ODD_HEADER), and content whose `<|message|>` is
-missing (BARE_CONTENT).
+LENIENT has all moves of STRICT, and three more states for faulty input: text where `<|start|>` is missing (STRAY_TEXT),
+a header with markers that no legal header has (ODD_HEADER), and content whose `<|message|>` is missing (BARE_CONTENT).
 
 How a repair is found
 ---------------------
@@ -53,8 +52,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from harmony.errors import Fault, quote
 from harmony.format import vocabulary
 
-#: What an input is to be: whole messages; a prompt, which ends in an open `<|start|>role`; or a completion, whose first
-#: message has no `<|start|>assistant` of its own.
+#: The three forms of an input: whole messages; a prompt, which ends in an open `<|start|>role`; and a completion, whose
+#: first message has no `<|start|>assistant`.
 Start: TypeAlias = Literal["conversation", "prompt", "completion"]
 
 
@@ -68,8 +67,8 @@ class Kind(IntEnum):
     MESSAGE = 4
     STOP = 5  # <|end|>, <|call|> or <|return|>
     OTHER = 6  # a special token without a place in the format: reserved, <|startoftext|>
-    END_OF_TEXT = 7  # <|endoftext|>, which has none either, but ends what a model generates
-    INVALID = 8  # not the id of any token
+    END_OF_TEXT = 7  # <|endoftext|>, which has no place either, but ends what a model generates
+    INVALID = 8  # an integer that is no token id
     END_OF_INPUT = 9
 
 
@@ -81,9 +80,9 @@ class State(IntEnum):
     CHANNEL = 2  # after <|channel|>: its name, and what may follow it
     CONSTRAIN = 3  # after <|constrain|>: the content type
     CONTENT = 4  # after <|message|>
-    # Lenient parsing alone comes to the others.
-    STRAY_TEXT = 5  # text where <|start|> is missing: a header or a message, it is not known yet
-    ODD_HEADER = 6  # a header whose markers are not those of a legal one
+    # Only lenient parsing reaches the following states.
+    STRAY_TEXT = 5  # text where <|start|> is missing; not known yet: a header or content
+    ODD_HEADER = 6  # a header with markers that no legal header has
     BARE_CONTENT = 7  # content whose <|message|> is missing
 
 
@@ -99,11 +98,11 @@ class Action(IntEnum):
     LEAVE_OPEN = 6  # the input ends after `<|start|>role`, where the next turn is to be written
     # And for repairs:
     IMPLY_START = 7  # a message of the assistant begins without <|start|>
-    REPAIR_HEADER = 8  # as CLOSE_HEADER, of a header that is not legal
-    GIVE_UP_HEADER = 9  # no <|message|> comes: what is no header is content, whose message ends here
+    REPAIR_HEADER = 8  # as CLOSE_HEADER, for a header that is not legal
+    GIVE_UP_HEADER = 9  # no <|message|> comes: text that is no header becomes content, and the message ends
     REPLACE = 10  # add U+FFFD to the content
-    LEAVE_OUT = 11  # a token inside content that is none of it
-    REOPEN = 12  # `<|message|>` in content: a message ends, and one with the same header or none begins
+    LEAVE_OUT = 11  # leave out a token inside content
+    REOPEN = 12  # `<|message|>` in content: end the message, and begin one with the same header or none
 
 
 Table = Mapping[tuple[State, Kind], tuple[Action, State]]
@@ -129,10 +128,10 @@ STRICT: Final[Table] = {
 
 
 class Repair(NamedTuple):
-    """What lenient parsing does on a move that is not legal: the diagnostic it gives, its actions in order, the state.
+    """What lenient parsing does on a move that is not legal: a diagnostic, actions in order, and the next state.
 
-    `code` is None where the actions find what is to be said. `at_header` is True where the diagnostic stands at the
-    beginning of the header, rather than at the token.
+    `code` is None where the actions choose the code. `at_header` is True where the position of the diagnostic is the
+    beginning of the header, and not the token.
     """
 
     code: str | None
@@ -141,7 +140,7 @@ class Repair(NamedTuple):
     at_header: bool = False
 
 
-#: What lenient parsing does without a diagnostic: all that strict parsing does, and what its own states ask for.
+#: The moves of lenient parsing that need no diagnostic: all strict ones, and those of its own states.
 LENIENT: Final[Table] = {
     **STRICT,
     (State.STRAY_TEXT, Kind.TEXT): (Action.ADD_TO_HEADER, State.STRAY_TEXT),
@@ -157,7 +156,7 @@ LENIENT: Final[Table] = {
 _HEADERS: Final = (State.HEADER, State.CHANNEL, State.CONSTRAIN, State.ODD_HEADER)
 _CONTENTS: Final = (State.CONTENT, State.BARE_CONTENT)
 
-#: What lenient parsing does on every other move, and where the input ends in a header that is no open `<|start|>role`.
+#: The repairs for all other moves, and for an input that ends inside a header, unless that is an open `<|start|>role`.
 REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
     # Between messages. `<|end|>commentary to=f json<|message|>`: text may be a header without its `<|start|>`.
     (State.EXPECT_START, Kind.TEXT): Repair(None, (Action.IMPLY_START, Action.ADD_TO_HEADER), State.STRAY_TEXT),
@@ -178,7 +177,7 @@ REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
     (State.EXPECT_START, Kind.STOP): Repair("extra-stop", (), State.EXPECT_START),
     (State.EXPECT_START, Kind.END_OF_TEXT): Repair("extra-stop", (), State.EXPECT_START),
     (State.EXPECT_START, Kind.OTHER): Repair("misplaced-token", (), State.EXPECT_START),
-    # Text where `<|start|>` is missing. What follows tells what it is.
+    # Text where `<|start|>` is missing. The next marker shows what the text is.
     (State.STRAY_TEXT, Kind.CHANNEL): Repair(
         "missing-start", (Action.ADD_TO_HEADER,), State.ODD_HEADER, at_header=True
     ),
@@ -225,7 +224,7 @@ REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
         (state, Kind.END_OF_TEXT): Repair("end-of-text", (Action.CLOSE_MESSAGE,), State.EXPECT_START)
         for state in _CONTENTS
     },
-    # A second `<|message|>` begins a message without a header. Where the first is missing, it has come late.
+    # In CONTENT, a second `<|message|>` begins a message without a header. In BARE_CONTENT it is the first, too late.
     (State.CONTENT, Kind.MESSAGE): Repair(None, (Action.REOPEN,), State.CONTENT),
     (State.BARE_CONTENT, Kind.MESSAGE): Repair(None, (Action.REOPEN,), State.CONTENT),
     **{
@@ -243,13 +242,13 @@ _MARKERS: Final = {
     vocabulary.MESSAGE: Kind.MESSAGE,
     **dict.fromkeys(vocabulary.STOPS, Kind.STOP),
 }
-#: The kind of each special token, one byte each, from `vocabulary.FIRST_SPECIAL` on.
+#: The kinds of the special tokens: one byte for each id, beginning with `vocabulary.FIRST_SPECIAL`.
 KINDS: Final = bytes(
     Kind.END_OF_TEXT if token == vocabulary.END_OF_TEXT else _MARKERS.get(token, Kind.OTHER)
     for token in vocabulary.SPECIAL_TEXTS
 )
 
-#: A packed move is `action << 4 | state`; this one says that a move is illegal.
+#: A packed move is `action << 4 | state`. This value stands for a move that is not legal.
 ILLEGAL: Final = 0xFF
 
 
@@ -260,7 +259,7 @@ def _packed(table: Table) -> bytes:
     return bytes(packed)
 
 
-#: The tables as engines index them, by whether they are strict: one byte a move, at `state * len(Kind) + kind`.
+#: The tables for the engines, by `strict`. The move for a state and a kind is the byte at `state * len(Kind) + kind`.
 MOVES: Final = {True: _packed(STRICT), False: _packed(LENIENT)}
 
 _WORDS: Final = {
@@ -271,12 +270,12 @@ _WORDS: Final = {
 
 
 def no_token(position: int, found: str) -> Fault:
-    """The fault that an integer, which errors show as `found`, is the id of no token."""
+    """The fault of an integer that is no token id. Errors show the integer as `found`."""
     return Fault("invalid-token", position, found=found, last=vocabulary.LAST_TOKEN)
 
 
 def illegal(state: int, kind: int, position: int, found: str) -> Fault:
-    """The fault that a token of `kind`, which errors show as `found`, has no move in `state`."""
+    """The fault of a token of `kind` that has no move in `state`. Errors show the token as `found`."""
     if kind == Kind.INVALID:
         return no_token(position, found)
     expected = ", ".join(word for legal, word in _WORDS.items() if (State(state), legal) in STRICT)

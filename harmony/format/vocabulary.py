@@ -1,7 +1,7 @@
-"""The vocabulary `o200k_harmony`: which bytes a token id stands for, and the ids of the special tokens.
+"""The vocabulary `o200k_harmony`: the bytes of each token, and the ids of the special tokens.
 
-Decoding reads a packed file straight from the package. Encoding is tiktoken's work; its `Encoding` is built
-from the same file when the first text is encoded. Nothing is ever downloaded.
+Decoding reads a packed file from the package. Encoding is done by tiktoken; its encoder is built from the same file
+when the first text is encoded. Nothing is ever downloaded.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from harmony.runtime.locks import Once, forks_wait
 if TYPE_CHECKING:
     import tiktoken
 
-#: The one encoding there is, by the name that openai-harmony gives it.
+#: The name of the only encoding, as in openai-harmony.
 ENCODING_NAME: Final = "HarmonyGptOss"
 
 #: Ids below this one are the byte-pair ranks of `o200k_base`; this one and those above are special tokens.
 FIRST_SPECIAL: Final = 199_998
 #: The highest token id (openai-harmony 0.0.8; tiktoken's own `o200k_harmony` stops one short of it).
 LAST_TOKEN: Final = 201_088
-#: Stands for every integer that is the id of no token, where one has to be kept among ids.
+#: Stands, in a list of ids, for an integer that is no token id.
 NO_TOKEN: Final = LAST_TOKEN + 1
 
 START_OF_TEXT: Final = 199_998
@@ -43,7 +43,7 @@ END: Final = 200_007
 MESSAGE: Final = 200_008
 CALL: Final = 200_012
 
-#: What ends a message.
+#: The tokens that end a message.
 STOPS: Final = (END, CALL, RETURN)
 
 _NAMED: Final = {
@@ -64,20 +64,21 @@ SPECIAL_TEXTS: Final = {
 #: The id of each special token, by how it is written out.
 SPECIAL_TOKENS: Final = {text: token for token, text in SPECIAL_TEXTS.items()}
 
-#: The official file of the ranks, by the name that its publisher gives it.
+#: The name of OpenAI's file of the ranks.
 FILE_NAME: Final = "o200k_base.tiktoken"
 FILE_SIZE: Final = 3_613_922
 FILE_SHA256: Final = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
-#: Names a folder whose official file is used in place of the packed one, as in openai-harmony.
+#: The environment variable that names a folder with the official file, to be used instead of the packed one. It is
+#: the variable of openai-harmony.
 FOLDER_VARIABLE: Final = "TIKTOKEN_ENCODINGS_BASE"
 
-#: The packed file: FIRST_SPECIAL + 1 offsets (uint32, little-endian), then the bytes of all ranks, then zeros, so
-#: that any rank can be read in moves of 16 bytes.
+#: The packed file has three parts: FIRST_SPECIAL + 1 offsets (uint32, little-endian), the bytes of all ranks, and 16
+#: zeros, which allow to copy the last ranks in blocks of 16 bytes.
 PACKED_NAME: Final = "o200k_base.bin"
 _OFFSETS_SIZE: Final = 4 * (FIRST_SPECIAL + 1)
 _BYTES_SIZE: Final = 1_397_670
 _PADDING: Final = 16
-#: The checksum of the packed file. The compiled engine follows its offsets without a check of its own.
+#: The checksum of the packed file. The compiled engine uses the offsets without checking them again.
 _PACKED_CRC32: Final = 0x8E0F5A1A
 _REINSTALL: Final = "install harmony-codec again"
 
@@ -100,7 +101,7 @@ _SPECIAL_SHAPE_IN_BYTES: Final = re.compile(_SPECIAL_SHAPE.pattern.encode())
 
 
 def special_tokens_in(text: str) -> Iterator[tuple[int, int, int]]:
-    """Every special token written out in a text: where it starts, where it ends (characters), and its id."""
+    """Each special token that a text spells: its start and end (characters), and its id."""
     for match in _SPECIAL_SHAPE.finditer(text):
         token = SPECIAL_TOKENS.get(match[0])
         if token is not None:
@@ -108,13 +109,13 @@ def special_tokens_in(text: str) -> Iterator[tuple[int, int, int]]:
 
 
 def special_token_at(text: bytes, position: int) -> bytes | None:
-    """The special token that is written out at a position of a text in UTF-8, if there is one."""
+    """The special token that a text in UTF-8 spells at a byte offset; None if there is none."""
     match = _SPECIAL_SHAPE_IN_BYTES.match(text, position)
     return match[0] if match is not None and match[0].decode() in SPECIAL_TOKENS else None
 
 
 def encode_utf_8(text: str) -> bytes:
-    """The text in UTF-8. Paired surrogates become their character, single ones U+FFFD, as in `encode`."""
+    """The text in UTF-8. A pair of surrogates becomes its character, a single one becomes U+FFFD."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -122,7 +123,7 @@ def encode_utf_8(text: str) -> bytes:
 
 
 def whole(text: str, field: str = "") -> str:
-    """The text, paired surrogates as their character. Raises Fault, with the field, where one is single."""
+    """The text, with each pair of surrogates as its character. Raises Fault, with the field, for a single surrogate."""
     try:
         text.encode()
         return text
@@ -138,13 +139,13 @@ def whole(text: str, field: str = "") -> str:
 class Vocabulary:
     """The bytes of every token, and tiktoken's encoder over them.
 
-    Rank `r` is `data[offsets[r]:offsets[r + 1]]`. `offsets` holds uint32, `data` bytes and 16 zeros after them.
-    Both may be read by all threads at once; slices of one memoryview may not.
+    The bytes of rank `r` are `data[offsets[r]:offsets[r + 1]]`. `offsets` holds uint32; `data` ends with 16 zeros.
+    Several threads may read both at once, which is not true of slices of one memoryview.
     """
 
     offsets: array[int]
     data: bytes
-    #: The rank of each single byte: `data.translate(byte_ranks)` spells bytes in token ids without a merge.
+    #: The rank of each single byte: `some_bytes.translate(byte_ranks)` gives a token id for each byte.
     byte_ranks: bytes
 
     def __init__(self, packed: bytes) -> None:
@@ -158,19 +159,19 @@ class Vocabulary:
             self.offsets.byteswap()
         self.data = packed[_OFFSETS_SIZE:]
         ranks = bytearray(256)
-        for rank in range(256):  # in o200k_base these ranks are the 256 single bytes, in an order of its own
+        for rank in range(256):  # these ranks are the 256 single bytes, but not in the order of the bytes
             ranks[self.data[self.offsets[rank]]] = rank
         self.byte_ranks = bytes(ranks)
         self._encoder = Once(self._new_encoder)
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes of one token, `token` in 0..LAST_TOKEN; a special token's are its written form."""
+        """The bytes of a token; `token` is in 0..LAST_TOKEN. A special token gives its written form."""
         if token < FIRST_SPECIAL:
             return self.data[self.offsets[token] : self.offsets[token + 1]]
         return SPECIAL_TEXTS[token].encode()
 
     def describe(self, token: int) -> str:
-        """A token, or an integer that is the id of none, as errors show it."""
+        """A token, or an integer that is no token id, as errors show it."""
         if not 0 <= token <= LAST_TOKEN:
             return str(token) if abs(token) < 1 << 64 else f"an integer of {token.bit_length():,} bits"
         if token >= FIRST_SPECIAL:
@@ -179,7 +180,7 @@ class Vocabulary:
 
     @property
     def encoder(self) -> tiktoken.Encoding:
-        """tiktoken's encoder, built on first use from the ranks at hand; that takes some tenths of a second."""
+        """tiktoken's encoder. It is built on first use, from these ranks, which takes some tenths of a second."""
         return self._encoder()
 
     def _new_encoder(self) -> tiktoken.Encoding:
@@ -200,7 +201,7 @@ class Vocabulary:
 
 
 def pack(official: bytes, *, origin: str) -> bytes:
-    """The packed form of the official file's bytes, after its SHA-256 is checked; `origin` names it in errors."""
+    """Packs the bytes of the official file, after a check of their SHA-256. `origin` names the file in errors."""
     with forks_wait:
         from hashlib import sha256  # parsing never needs it
 
@@ -222,7 +223,7 @@ def _unusable(name: str, reason: str, advice: str) -> HarmonyError:
 
 
 def shipped() -> Vocabulary:
-    """The vocabulary of the packed file in the package, whatever TIKTOKEN_ENCODINGS_BASE says."""
+    """Reads the packed file of the package. TIKTOKEN_ENCODINGS_BASE is not looked at."""
     name = f"data/{PACKED_NAME}"
     try:
         packed = get_data("harmony.format", name)  # importlib.resources takes long to import
@@ -234,9 +235,9 @@ def shipped() -> Vocabulary:
 
 
 def read() -> Vocabulary:
-    """The vocabulary, read anew: the packed file, or the official one where TIKTOKEN_ENCODINGS_BASE is set.
+    """Reads the vocabulary: the official file where TIKTOKEN_ENCODINGS_BASE is set, else the packed file.
 
-    Raises HarmonyError (code `bad-vocabulary`) where a file is missing, truncated or not the official one.
+    Raises HarmonyError (code `bad-vocabulary`) where the file is missing, truncated or not the official one.
     """
     folder = os.environ.get(FOLDER_VARIABLE)
     if not folder:
@@ -250,17 +251,17 @@ def read() -> Vocabulary:
     return Vocabulary(pack(official, origin=str(path)))
 
 
-#: The vocabulary, `read` once a process.
+#: Calls `read` once per process, and gives the same Vocabulary each time.
 load: Final = Once(read)
 
 
 class _TokenBytes(dict[int, bytes]):
-    """The bytes of the tokens met so far; at most the vocabulary."""
+    """The bytes of the tokens that were looked up so far."""
 
     def __missing__(self, token: int) -> bytes:
         found = self[token] = load().token_bytes(token)
         return found
 
 
-#: The bytes of each token, as Python objects that are made once.
+#: The bytes of each token; each bytes object is made once.
 TOKEN_BYTES: Final = _TokenBytes()

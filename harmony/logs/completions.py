@@ -31,7 +31,8 @@ from harmony.logs.records import (
     read_role,
     record_error,
 )
-from harmony.messages.model import Conversation, Role, as_role
+from harmony.messages.model import Conversation
+from harmony.messages.roles import Role, as_role
 from harmony.runtime.compiled import COMPILED
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""The tool namespaces that are part of the format, `browser` and `python`, word for word as in openai-harmony.
+"""The built-in tool namespaces `browser` and `python`, with the exact texts of openai-harmony 0.0.8.
 
-Decides their texts only, as plain data; `harmony.messages.model` makes objects of them.
+They are dicts here; `harmony.messages.model` makes objects of them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ BROWSER: Final[dict[str, Any]] = {
     ],
 }
 
-#: Running Python while the model thinks; it has no functions, its messages are plain code.
+#: Running Python code while the model thinks. It has no functions: the content of a call is the code itself.
 PYTHON: Final[dict[str, Any]] = {
     "name": "python",
     "description": (

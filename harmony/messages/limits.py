@@ -1,12 +1,13 @@
-"""How much data in a message is small, and how often it may be written again; both engines share these."""
+"""Limits for the data in a message, shared by both engines: what counts as small, and how much may be repeated."""
 
 from typing import Final
 
-#: The most values of small data.
+#: Small data has at most this many values.
 FEW: Final = 10_000
-#: Characters of a text that count as one value: no token has more.
+#: A text counts as one more value for every 128 characters, because no token has more bytes.
 VALUE_LENGTH: Final = 128
-#: Data that is nested more deeply gets a closer look, which can say that it contains itself.
+#: Data that is nested more deeply is not small. The full check then finds out whether the data contains itself.
 DEEPEST: Final = 200
-#: How many values may be written again, for what holds them stands in several places: as many as a model reads tokens.
+#: An object that stands in several places is written several times. This is the limit for the values that are written
+#: again: the context length of the model in tokens.
 MOST_REPEATED: Final = 1_048_576

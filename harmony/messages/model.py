@@ -1,12 +1,11 @@
-"""Messages as Python objects: who speaks, to whom, on which channel, and what; and how that is written as data.
+"""Messages as Python objects, and their forms as data. This module knows no tokens, no parsing and no rendering.
 
-Decides the fields with their defaults, and the flat form of messages in dicts, JSON and msgpack: role and name
-beside the content, content as a list of parts tagged by `type`. Names, signatures, defaults and flat form are
-those of openai-harmony 0.0.8. Knows no tokens, no parsing and no rendering.
+Names, signatures, defaults and the flat form are the same as in openai-harmony 0.0.8. A message has two forms as data:
 
-There are two forms. The flat one, of `to_dict`, `to_json`, `to_msgpack` and their counterparts, leaves out what
-is None. The nested one, of `model_dump` and `msgspec.json.encode(message)`, has the author as an object of its
-own and loses nothing.
+- `to_dict`, `to_json`, `to_msgpack` and their counterparts use the flat form. Role and name stand beside the content,
+  the content is a list of parts with a `type`, and fields that are None are left out.
+- `model_dump` and `msgspec.json.encode(message)` use the nested form. The author is a separate object, and every field
+  is there.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -31,27 +30,10 @@ from harmony.messages.record import (
     unchecked,
     written,
 )
+from harmony.messages.roles import KNOWN_CHANNELS, Role
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import SerializationInfo
-
-
-#: The channels that the models are trained to use.
-KNOWN_CHANNELS: Final = ("analysis", "commentary", "final")
-
-
-class Role(str, Enum):
-    """The role of a message's author; equal to its plain string. An unknown one is a ValueError."""
-
-    USER = "user"
-    ASSISTANT = "assistant"
-    SYSTEM = "system"
-    DEVELOPER = "developer"
-    TOOL = "tool"
-
-    @classmethod
-    def _missing_(cls, value: object) -> NoReturn:
-        raise ValueError(f"Unknown role: {value!r}")
 
 
 class ReasoningEffort(str, Enum):
@@ -65,24 +47,8 @@ class ReasoningEffort(str, Enum):
 # Authors, tools and content.
 
 
-#: The roles as plain strings.
-ROLES: Final = frozenset(role.value for role in Role)
-
-
-def as_role(role: Role | str | None, name: str = "role") -> Role | None:
-    """The role that a caller gave, as a Role; ValueError for an unknown one, TypeError for what is no string.
-
-    `name` is that of the argument.
-    """
-    if role is None or type(role) is Role:
-        return role
-    if not isinstance(role, str):
-        raise TypeError(f"Expected `Role`, got `{type(role).__name__}` - at `{name}`")
-    return Role(role)
-
-
 class Author(Record, gc=False):
-    """Who speaks: a role and, above all for a tool, a name."""
+    """Who speaks: a role and a name. A tool needs a name; the other roles may have one."""
 
     role: Role
     name: str | None = None
@@ -94,7 +60,7 @@ class Author(Record, gc=False):
 
 
 class ToolDescription(Record, omit_defaults=True):
-    """One function that the model may call; `parameters` is a JSON schema, its key order kept."""
+    """One function that the model may call. `parameters` is a JSON schema, rendered in the order of its keys."""
 
     name: str
     description: str
@@ -102,12 +68,12 @@ class ToolDescription(Record, omit_defaults=True):
 
     @classmethod
     def new(cls, name: str, description: str, parameters: dict[str, Any] | None = None) -> Self:
-        """A function by name, what it does, and the JSON schema of its parameters."""
+        """A function with this name, a description for the model, and the JSON schema of its parameters."""
         return cls(name=name, description=description, parameters=parameters)
 
 
 class ToolNamespaceConfig(Record, omit_defaults=True, kw_only=True):
-    """Functions under one name, as in `functions.search`, which is also how a recipient names them."""
+    """A group of functions under one name. The recipient `functions.search` names `search` in the group `functions`."""
 
     name: str
     description: str | None = None
@@ -115,24 +81,24 @@ class ToolNamespaceConfig(Record, omit_defaults=True, kw_only=True):
 
     @classmethod
     def browser(cls) -> Self:
-        """The format's own tool for searching and reading the web."""
+        """The built-in group `browser`, for searching and reading the web."""
         return cls.model_validate(deepcopy(BROWSER))
 
     @classmethod
     def python(cls) -> Self:
-        """The format's own tool for running Python."""
+        """The built-in tool `python`, for running Python code."""
         return cls.model_validate(deepcopy(PYTHON))
 
 
 class ChannelConfig(Record):
-    """Which channels an answer may use, and whether it must name one."""
+    """Which channels the assistant may use, and whether each message must name one."""
 
     valid_channels: list[str]
     channel_required: bool
 
     @classmethod
     def require_channels(cls, channels: list[str]) -> Self:
-        """These channels, one of them required for every message."""
+        """A config with these channels, where each message must name one of them."""
         return cls(valid_channels=channels, channel_required=True)
 
 
@@ -145,17 +111,17 @@ def _with_namespace(
 
 
 class Content(Record):
-    """One part of a message's content; its `type` in data is the tag of its class."""
+    """One part of a message's content: TextContent, SystemContent or DeveloperContent."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The part as data, with its `type` and without what is None."""
+        """The part as a new dict, with its `type`. Fields that are None are left out."""
         if self.__struct_config__.tag is None:
             raise NotImplementedError(f"`{type(self).__name__}` has no written form")
         return self.model_dump(exclude_none=True)
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Self:
-        """A part from its data, `type` optional and unknown keys ignored. Raises what `model_validate` raises."""
+        """Reads a part from a dict. `type` may be missing, unknown keys are ignored. Raises as `model_validate`."""
         return cls.model_validate(raw)
 
     def _data(self) -> list[Any] | None:
@@ -172,20 +138,20 @@ class Content(Record):
 
 
 class TextContent(Content, tag="text", gc=False):
-    """Text, which is all that most messages have."""
+    """A part that is text. Most messages have one such part, and no other."""
 
     text: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The part as data: `{"type": "text", "text": …}`."""
+        """The part as a new dict: `{"type": "text", "text": …}`."""
         return {"type": "text", "text": self.text}
 
 
 class SystemContent(Content, tag="system_content"):
-    """What the system message says: identity, dates, effort, channels, and the format's own tools.
+    """The content of the system message: identity, dates, reasoning effort, channels, and built-in tools.
 
-    None leaves a block out of the rendered message. The flat form leaves the field out too, as in openai-harmony,
-    and what is not there reads as the default: None survives there only where it is the default.
+    A field that is None is left out of the rendered message. The flat form leaves it out too, as openai-harmony 0.0.8
+    does, and reading the flat form fills in the default. So a `model_identity` of None is lost in the flat form.
     """
 
     model_identity: str | None = "You are ChatGPT, a large language model trained by OpenAI."
@@ -199,11 +165,11 @@ class SystemContent(Content, tag="system_content"):
 
     @classmethod
     def new(cls) -> Self:
-        """The defaults."""
+        """System content with the defaults."""
         return cls()
 
     def with_model_identity(self, model_identity: str) -> Self:
-        """Sets who the model is, and returns this content."""
+        """Sets the first line, which says who the model is, and returns this content."""
         return self._with("model_identity", model_identity)
 
     def with_reasoning_effort(self, reasoning_effort: ReasoningEffort) -> Self:
@@ -211,11 +177,11 @@ class SystemContent(Content, tag="system_content"):
         return self._with("reasoning_effort", reasoning_effort)
 
     def with_conversation_start_date(self, conversation_start_date: str) -> Self:
-        """Sets the current date, written as it is, and returns this content."""
+        """Sets the text of the current date, such as `2025-06-28`, and returns this content."""
         return self._with("conversation_start_date", conversation_start_date)
 
     def with_knowledge_cutoff(self, knowledge_cutoff: str) -> Self:
-        """Sets the date up to which the model knows, and returns this content."""
+        """Sets the text of the knowledge cutoff, such as `2024-06`, and returns this content."""
         return self._with("knowledge_cutoff", knowledge_cutoff)
 
     def with_channel_config(self, channel_config: ChannelConfig) -> Self:
@@ -223,7 +189,7 @@ class SystemContent(Content, tag="system_content"):
         return self._with("channel_config", channel_config)
 
     def with_required_channels(self, channels: list[str]) -> Self:
-        """Sets the channels and requires one of them, and returns this content."""
+        """Sets the channels, one of which each message must name, and returns this content."""
         return self._with("channel_config", ChannelConfig.require_channels(channels))
 
     def with_tools(self, ns_config: ToolNamespaceConfig) -> Self:
@@ -240,14 +206,14 @@ class SystemContent(Content, tag="system_content"):
 
 
 class DeveloperContent(Content, tag="developer_content", omit_defaults=True):
-    """What the developer message says: instructions, and the functions that the model may call."""
+    """The content of the developer message: instructions, and the functions that the model may call."""
 
     instructions: str | None = None
     tools: dict[str, ToolNamespaceConfig] | None = None
 
     @classmethod
     def new(cls) -> Self:
-        """No instructions and no tools."""
+        """Developer content without instructions and tools."""
         return cls()
 
     def with_instructions(self, instructions: str) -> Self:
@@ -259,7 +225,7 @@ class DeveloperContent(Content, tag="developer_content", omit_defaults=True):
         return self._with("tools", _with_namespace(self.tools, ns_config))
 
     def with_function_tools(self, tools: Sequence[ToolDescription]) -> Self:
-        """Makes these functions the namespace `functions`, in place of an earlier one, and returns this content."""
+        """Sets the functions of the namespace `functions`, replaces earlier ones, and returns this content."""
         return self.with_tools(ToolNamespaceConfig(name="functions", tools=list(tools)))
 
 
@@ -271,7 +237,7 @@ _AnyMessage = TypeVar("_AnyMessage", bound="Message")
 
 
 class _FlatSystemContent(SystemContent, tag="system_content", omit_defaults=True):
-    """System content as it is written flat: with None as every default, every None is left out."""
+    """System content for the flat form. Every default is None, so msgspec leaves out every None."""
 
     model_identity: str | None = None
     reasoning_effort: ReasoningEffort | None = None
@@ -285,7 +251,7 @@ class _FlatMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """A message as msgspec reads and writes it flat."""
 
     role: Role
-    name: str | None = msgspec.field(default_factory=NoneType)  # what a factory makes is written, even None
+    name: str | None = msgspec.field(default_factory=NoneType)  # a factory's default is written, a plain None is not
     content: str | list[_Part]
     channel: str | None = None
     recipient: str | None = None
@@ -293,14 +259,14 @@ class _FlatMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 def flat_messages(messages: Iterable[Message], *, finite: bool = False) -> list[_FlatMessage]:
-    """Messages in the flat form, as objects that msgspec writes.
+    """The messages in the flat form, as objects that msgspec writes.
 
-    Where `finite`, for JSON alone, raises ValueError for NaN or infinity in the parameters of a tool.
+    `finite=True` is for JSON: it raises ValueError for NaN or infinity in the parameters of a tool.
     """
     flat = []
     for message in messages:
         content = message.content
-        if len(content) != 1 or type(content[0]) is not TextContent:  # few messages are more than one text
+        if len(content) != 1 or type(content[0]) is not TextContent:  # rare
             content = _flat_content(content, finite)
         flat.append(
             _FlatMessage(
@@ -328,14 +294,14 @@ def _flat_content(content: list[_Part], finite: bool) -> Any:
         return flat
     as_json = written(msgspec.json.encode, flat)
     check_finite(flat, as_json)
-    return msgspec.Raw(as_json)  # so that it is not written twice
+    return msgspec.Raw(as_json)  # it is written already
 
 
-def _read(messages: Iterable[_FlatMessage], kind: type[_AnyMessage]) -> list[_AnyMessage]:
-    """Messages from the flat form, which msgspec has checked."""
+def _read(messages: Iterable[_FlatMessage], message_class: type[_AnyMessage]) -> list[_AnyMessage]:
+    """Makes messages from the flat form, which msgspec has checked."""
     return [
         unchecked(
-            kind,
+            message_class,
             unchecked(Author, flat.role, flat.name),
             [unchecked(TextContent, flat.content)] if isinstance(flat.content, str) else flat.content,
             flat.channel,
@@ -353,7 +319,7 @@ class _FlatConversation(msgspec.Struct):
 
 
 class _Exchanged(Record):
-    """What a message and a conversation share: the flat form as dict, JSON and msgpack."""
+    """The base of Message and Conversation: the flat form as dict, JSON and msgpack."""
 
     def _to_flat(self, *, finite: bool) -> msgspec.Struct:
         raise NotImplementedError
@@ -368,30 +334,30 @@ class _Exchanged(Record):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Reads the flat form; content may be a plain string, unknown keys are ignored.
+        """Reads the flat form from a dict. Content may be a string, and unknown keys are ignored.
 
-        Raises TypeError where `data` is no dict, else ValueError with the path to the fault.
+        Raises TypeError where `data` is no dict, and ValueError with the path to any other fault.
         """
         return cls._from_flat(converted(data, cls._written_type()))
 
     def to_json(self) -> str:
-        """The flat form as JSON. Raises ValueError for what JSON cannot hold: NaN, infinity, lone surrogates."""
+        """The flat form as JSON. Raises ValueError for NaN, infinity and single surrogates, which JSON cannot hold."""
         encoded: bytes = guarded(written, msgspec.json.encode, guarded(self._to_flat, finite=True))
         return encoded.decode()
 
     @classmethod
     def from_json(cls, payload: str | bytes) -> Self:
-        """Reads the flat form from JSON (see `from_dict`). Raises ValueError, for sound JSON with the path."""
+        """Reads the flat form from JSON, as `from_dict` does. Raises ValueError for bad JSON and for bad fields."""
         return cls._from_flat(guarded(msgspec.json.decode, payload, type=cls._written_type()))
 
     def to_msgpack(self) -> bytes:
-        """The flat form as msgpack. Raises ValueError for integers beyond 64 bits and for lone surrogates."""
+        """The flat form as msgpack. Raises ValueError for integers beyond 64 bits and for single surrogates."""
         encoded: bytes = guarded(written, msgspec.msgpack.encode, guarded(self._to_flat, finite=False))
         return encoded
 
     @classmethod
     def from_msgpack(cls, payload: bytes) -> Self:
-        """Reads the flat form from msgpack (see `from_dict`). Raises ValueError, as `from_json` does."""
+        """Reads the flat form from msgpack, as `from_dict` does. Raises ValueError for bad data and for bad fields."""
         return cls._from_flat(guarded(msgspec.msgpack.decode, payload, type=cls._written_type()))
 
     def _pydantic_dump(self, info: SerializationInfo) -> dict[str, Any]:
@@ -406,8 +372,8 @@ def _is_nested(message: object) -> bool:
     return isinstance(message, Message) or (isinstance(message, Mapping) and "author" in message)
 
 
-class Message(_Exchanged, gc=False):  # a log has millions, none of which refers to itself
-    """One message: its author, its content in parts, and what its header says beside the author."""
+class Message(_Exchanged, gc=False):  # a log has millions of messages, and a message never contains itself
+    """One message: an author, a list of content parts, and the other fields of its header, each None if missing."""
 
     author: Author
     content: list[_Part] = msgspec.field(default_factory=list)
@@ -417,22 +383,28 @@ class Message(_Exchanged, gc=False):  # a log has millions, none of which refers
 
     @classmethod
     def from_author_and_content(cls, author: Author, content: str | Content) -> Self:
-        """A message of one part; a string becomes text."""
+        """A message with one part. A string becomes a TextContent. Raises TypeError for a value of a wrong type."""
         return cls(author=author, content=[_part(content)])
 
     @classmethod
     def from_role_and_content(cls, role: Role, content: str | Content) -> Self:
-        """A message of one part by an author without a name; a string becomes text."""
+        """A message with one part, by an author without a name. A string becomes a TextContent.
+
+            >>> Message.from_role_and_content(Role.USER, "Hi").to_dict()["content"]
+            [{'type': 'text', 'text': 'Hi'}]
+
+        Raises TypeError for a value of a wrong type, ValueError for an unknown role.
+        """
         return cls.from_author_and_content(Author(role=role), content)
 
     @classmethod
     def from_role_and_contents(cls, role: Role, contents: Sequence[Content]) -> Self:
-        """A message of several parts by an author without a name."""
+        """A message with several parts, by an author without a name. Raises as `from_role_and_content`."""
         parts: list[Any] = list(contents)
         return cls(author=Author(role=role), content=parts)
 
     def adding_content(self, content: str | Content) -> Self:
-        """Adds a part, a string as text, and returns this message."""
+        """Adds a part, and returns this message. A string becomes a TextContent."""
         self.content += checked(Message, "content", [_part(content)])
         return self
 
@@ -449,7 +421,7 @@ class Message(_Exchanged, gc=False):  # a log has millions, none of which refers
         return self._with("content_type", content_type)
 
     def to_dict(self) -> dict[str, Any]:
-        """The flat form as a new dict: role, name and content always, the rest where it is not None."""
+        """The flat form as a new dict: role, name and content always, other fields where they are not None."""
         rest = {"channel": self.channel, "recipient": self.recipient, "content_type": self.content_type}
         return {
             "role": self.author.role,
@@ -475,13 +447,17 @@ class Message(_Exchanged, gc=False):  # a log has millions, none of which refers
 
 
 class Conversation(_Exchanged):
-    """Messages in order; iterating over it gives them."""
+    """Messages in order. Iterating over a conversation gives its messages."""
 
     messages: list[Message] = msgspec.field(default_factory=list)
 
     @classmethod
     def from_messages(cls, messages: Sequence[Message]) -> Self:
-        """A conversation of these messages."""
+        """A conversation of these messages, in a new list. Raises TypeError for an item that is no Message.
+
+        >>> len(Conversation.from_messages([Message.from_role_and_content(Role.USER, "Hi")]).messages)
+        1
+        """
         return cls(messages=list(messages))
 
     def __iter__(self) -> Iterator[Message]:

@@ -1,6 +1,7 @@
-"""What every record does: checks on construction, conversion to and from data, and pydantic's interface.
+"""The base class of all records: checks on construction, conversion to and from data, and pydantic's interface.
 
-Decides what a wrong value in a field raises and what the nested form looks like. Knows no particular record.
+This module decides what a wrong value in a field raises, and what the nested form looks like. It knows no particular
+record.
 """
 
 from __future__ import annotations
@@ -36,34 +37,34 @@ def _types(record: _Checked) -> dict[str, Any]:
 
 @cache
 def _quick_looks(record: _Checked) -> dict[str, tuple[frozenset[type], frozenset[type]]]:
-    """By field, the classes whose own instances it may hold as they are, and those that a list in it may hold.
+    """For each field, the classes of values that need no conversion, and the classes of items of a list.
 
-    A list and a dict are never held as they are, so that no two records share one.
+    `list` and `dict` are never among them: a record takes a copy of these, so that no two records share one.
     """
     looks = {}
-    for name, kind in _types(record).items():
-        kinds = _alternatives(kind)
-        lists = [kind for kind in kinds if get_origin(kind) is list]
-        looks[name] = _classes(kinds), _classes(_alternatives(*get_args(lists[0])) if lists else ())
+    for name, field_type in _types(record).items():
+        types = _alternatives(field_type)
+        lists = [one for one in types if get_origin(one) is list]
+        looks[name] = _classes(types), _classes(_alternatives(*get_args(lists[0])) if lists else ())
     return looks
 
 
-def _classes(kinds: Iterable[Any]) -> frozenset[type]:
-    return frozenset(kind for kind in kinds if isinstance(kind, type))
+def _classes(types: Iterable[Any]) -> frozenset[type]:
+    return frozenset(one for one in types if isinstance(one, type))
 
 
-def _alternatives(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+def _alternatives(field_type: Any) -> tuple[Any, ...]:
+    return get_args(field_type) if get_origin(field_type) in (Union, UnionType) else (field_type,)
 
 
 @cache
 def _holder(record: _Checked, name: str) -> type[msgspec.Struct]:
-    """A Struct with this one field, for msgspec keeps what it knows of a type with Structs only."""
+    """A Struct with this one field. msgspec remembers how to convert a Struct, but not how to convert other types."""
     return msgspec.defstruct(record.__name__, [(name, _types(record)[name])])
 
 
 def checked(record: _Checked, name: str, value: object) -> Any:
-    """The value as a record's field may hold it. Raises TypeError for a wrong type, ValueError for a wrong value."""
+    """The value converted for a field of a record. Raises TypeError for a wrong type, ValueError for a wrong value."""
     if isinstance(value, str):
         value = str.__str__(value)  # a Role as recipient would be formatted as `Role.ASSISTANT`
     try:
@@ -75,11 +76,12 @@ def checked(record: _Checked, name: str, value: object) -> Any:
 
 _ATOMS: Final = frozenset({str, int, float, bool, NoneType})
 
-_STEPS_SHOWN: Final = 7  # of a path: from a message's content to a property of a tool
+# A path in an error has at most this many steps: enough to lead from a message's content to a property of a tool.
+_STEPS_SHOWN: Final = 7
 
 
 def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Calls what reads or writes nested data; all that can be wrong with the data is a ValueError."""
+    """Calls a function that reads or writes nested data, and raises ValueError for everything wrong with the data."""
     try:
         return function(*arguments, **options)
     except msgspec.DecodeError as error:  # no ValueError in msgspec 0.20
@@ -91,16 +93,17 @@ def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
 
 
 def converted(data: object, target: type[msgspec.Struct]) -> Any:
-    """A dict read as a record. Raises TypeError where it is no dict, else ValueError with the fault's path."""
+    """Reads a dict as a record. Raises TypeError where it is no dict, and ValueError with the path to other faults."""
     if not isinstance(data, Mapping):
         raise TypeError(f"Expected `dict`, got `{type(data).__name__}`")
     return guarded(msgspec.convert, data, target)
 
 
 def written(write: Callable[[Any], Any], value: Any) -> Any:
-    """What `write`, a function of msgspec's, makes of a value that may hold instances of built-ins' subclasses.
+    """Calls `write`, a function of msgspec, on a value that may hold instances of subclasses of built-in classes.
 
-    They are made plain first, in a copy: as a hook of msgspec's, their code could change the lists it goes through.
+    msgspec refuses these. They are then converted in a copy, by `plain`. A hook of msgspec could convert them too, but
+    their code would run while msgspec reads the lists around them, and could change these lists.
     """
     try:
         return write(value)
@@ -109,9 +112,9 @@ def written(write: Callable[[Any], Any], value: Any) -> Any:
 
 
 def plain(value: Any, text: Callable[[str], str] = str) -> Any:
-    """A copy in which all strings, numbers, dicts and lists are of the built-in classes; `text` is done to strings.
+    """A copy in which all strings, numbers, dicts and lists are instances of exactly the built-in classes.
 
-    Raises TypeError for what msgspec cannot write.
+    `text` is called on each string. Raises TypeError for a value that msgspec cannot write.
     """
     if isinstance(value, str):
         return text(str.__str__(value))
@@ -135,16 +138,17 @@ def plain(value: Any, text: Callable[[str], str] = str) -> Any:
 
 
 def is_small(value: Any) -> bool:
-    """Whether a record, or data, holds few values and no NaN, so that `check_repeats` and `check_finite` pass it."""
+    """Whether a record or data is so small, and without NaN, that `check_repeats` and `check_finite` cannot raise."""
     data = value._data() if isinstance(value, Record) else [value]
     return data is not None and are_small(data)
 
 
 def check_repeats(value: Any, most: int = MOST_REPEATED) -> None:
-    """Raises ValueError where more than `most` values are written again, for their objects stand in several places.
+    """Raises ValueError where more than `most` values would be written more than once.
 
-    Each level of nesting can double what is written, though the objects take no more memory. Data whose objects stand
-    in one place each always passes. RecursionError is raised for what contains itself.
+    An object that stands in several places is written in each of them. For example, `b = [a, a]; c = [b, b]` writes `a`
+    four times, and each further level doubles that without using more memory. Data in which each object stands in one
+    place always passes. Raises RecursionError for data that contains itself.
     """
     if is_small(value):
         return
@@ -158,7 +162,11 @@ def check_repeats(value: Any, most: int = MOST_REPEATED) -> None:
 
 
 def _size(value: Any, sizes: dict[int, int], once: list[int]) -> int:
-    """How many values are written inside a value. `sizes` are those of objects by id, `once` what each has itself."""
+    """How many values are written for the inside of a value.
+
+    `sizes` collects this number for each object, by its id. `once` collects, for each object, the number of its direct
+    items.
+    """
     known = sizes.get(id(value))
     if known is not None:
         return known
@@ -186,7 +194,7 @@ def _items(value: Any) -> list[Any]:
 
 
 def _largest(value: Any, sizes: dict[int, int]) -> str:
-    """The path to the largest part of a value, and to the largest part of that, and so on."""
+    """The path from a value to its largest item, from there to the largest item in that, and so on."""
     path = ""
     for _ in range(_STEPS_SHOWN):
         items = _items(value)
@@ -201,16 +209,16 @@ def _largest(value: Any, sizes: dict[int, int]) -> str:
     return path
 
 
-#: In msgpack, a float with all bits of its exponent set: infinity or NaN. No UTF-8 has these bytes, an integer may.
+#: Infinity or NaN in msgpack: a float whose exponent has all bits set. UTF-8 never has these bytes, an integer may.
 _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 
 
-#: In JSON, null as a value; in a string these characters need not be one.
+#: `null` as a value in JSON. A string may contain the same characters, so a match proves nothing yet.
 _NULL: Final = re.compile(rb"null(?<=[:,\[]null)")
 
 
 def check_finite(value: object, as_json: bytes) -> None:
-    """Raises ValueError where a value holds NaN or infinity, for which msgspec has written null in `as_json`."""
+    """Raises ValueError where a value holds NaN or infinity. msgspec writes these as null in `as_json`."""
     if not _NULL.search(as_json):
         return
     try:
@@ -243,7 +251,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _dumped(value: Any, leaf: Callable[[Any], Any], exclude_none: bool) -> Any:
-    """Records as dicts. None is left out of records only: in a tool's parameters it is the user's data."""
+    """Records as dicts. `exclude_none` leaves None out of records, but not out of a tool's parameters."""
     if isinstance(value, dict):
         return {key: item if type(item) in _ATOMS else _dumped(item, leaf, exclude_none) for key, item in value.items()}
     if isinstance(value, list):
@@ -258,7 +266,7 @@ def _dumped(value: Any, leaf: Callable[[Any], Any], exclude_none: bool) -> Any:
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    """A JSON schema without references, for no type here holds itself, and without the names and words of classes."""
+    """A JSON schema with each reference replaced by its definition, and without titles and descriptions."""
     if isinstance(schema, list):
         return [_inlined(item, definitions) for item in schema]
     if not isinstance(schema, dict):
@@ -273,11 +281,11 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 class _Checked(msgspec.StructMeta):
-    """Checks what a caller gives a record. What msgspec decodes or copies is right and does not come this way."""
+    """Checks the arguments of a record's constructor. msgspec decodes and copies records without calling this."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         if "type" in kwargs and kwargs["type"] == cls.__struct_config__.tag:
-            del kwargs["type"]  # so that a part as it is written, taken apart, makes the part
+            del kwargs["type"]  # so `TextContent(**part.to_dict())` works
         record = unchecked(cls, *args, **kwargs)
         for name, (classes, items) in _quick_looks(cls).items():
             value = getattr(record, name)
@@ -290,12 +298,12 @@ class _Checked(msgspec.StructMeta):
         return record
 
 
-#: Makes a record of values that are known to be right: `unchecked(TextContent, "text")`.
+#: Makes a record without checks, from values that are known to be right: `unchecked(TextContent, "text")`.
 unchecked: Final = msgspec.StructMeta.__call__
 
 
 class Record(msgspec.Struct, metaclass=_Checked):
-    """What all records share: checks on construction, and what programs use of pydantic's interface."""
+    """The base of all records: checks on construction, and the methods of pydantic's interface that programs use."""
 
     def _with(self, name: str, value: object) -> Self:
         quick = type(value) in _quick_looks(type(self))[name][0]
@@ -303,18 +311,19 @@ class Record(msgspec.Struct, metaclass=_Checked):
         return self
 
     def _data(self) -> list[Any] | None:
-        """All the data in it that has no type of ours, or None where it takes a closer look to find it."""
+        """The users' data in the record, such as the parameters of tools. None where it is not quickly found."""
         return None
 
     @classmethod
     def _written_type(cls) -> type[msgspec.Struct]:
-        """The shape of this record where it is written as data."""
+        """The type whose JSON schema describes this record as data."""
         return cls
 
     def model_dump(self, *, mode: Literal["python", "json"] = "python", exclude_none: bool = False) -> dict[str, Any]:
-        """The nested form as new dicts and lists, every field and every content part in full, as pydantic names it.
+        """The nested form as new dicts and lists, with every field. The name is that of pydantic's method.
 
-        Mode `python` keeps the members of enums, mode `json` gives what JSON can hold.
+        `mode="python"` keeps members of enums; `mode="json"` gives only types that JSON has. `exclude_none` leaves out
+        fields that are None. Raises ValueError for another mode, and for data that is nested too deeply.
         """
         if mode not in ("python", "json"):
             raise ValueError(f"Expected `python` or `json` as mode, got {mode!r}")
@@ -324,9 +333,9 @@ class Record(msgspec.Struct, metaclass=_Checked):
 
     @classmethod
     def model_validate(cls, obj: Any) -> Self:
-        """The record itself, or one read from its nested or its flat form, as pydantic names it.
+        """The record itself, or one read from a dict in either form. The name is pydantic's.
 
-        Raises TypeError where `obj` is neither an instance nor a dict, else ValueError with the fault's path.
+        Raises TypeError where `obj` is neither an instance nor a dict, and ValueError with the path to other faults.
         """
         record: Self = obj if isinstance(obj, cls) else converted(obj, cls)
         return record
@@ -336,7 +345,7 @@ class Record(msgspec.Struct, metaclass=_Checked):
         try:
             return cls.model_validate(obj)
         except TypeError as error:
-            raise ValueError(str(error)) from None  # pydantic lets a TypeError through, reports a ValueError
+            raise ValueError(str(error)) from None  # pydantic reports a ValueError, but not a TypeError
 
     def _pydantic_dump(self, info: SerializationInfo) -> dict[str, Any]:
         mode: Literal["python", "json"] = "json" if info.mode == "json" else "python"

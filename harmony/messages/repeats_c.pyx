@@ -1,8 +1,9 @@
 # cython: language_level=3, freethreading_compatible=True
-"""Whether data is small and plain, compiled. Its twin `repeats_py.py` says what that is for.
+"""Whether data is small, compiled. Its twin in Python, `repeats_py.py`, says what that is for.
 
-It runs no code of Python, so that no other thread changes the data meanwhile, and it takes no references. Without the
-GIL a thread could. Then no data counts as small, and all of it gets the closer look, which takes longer.
+This module takes no references to the objects that it reads. That is safe because it runs no Python code: while it
+holds the GIL, no other thread can change the data. In a Python without the GIL another thread could. There no data
+counts as small, so all of it gets the slower checks.
 """
 
 from cpython.bool cimport PyBool_Check
@@ -28,17 +29,23 @@ cdef int LEVELS = DEEPEST if HAS_GIL else 0
 
 
 def is_small(list data):
-    """Whether data is certainly few finite values of JSON's types. Text counts by its length."""
+    """Whether data has at most 10,000 values, all of JSON's types, and no NaN or infinity.
+
+    A text counts as one value, and as one more for every 128 characters. False may also mean that it was not checked.
+    """
     return left_of(MOST, <PyObject *>data, LEVELS) >= 0
 
 
 cdef inline Py_ssize_t values_in(PyObject *text) noexcept:
     cdef Py_ssize_t length = PyUnicode_GET_LENGTH(<object>text)
-    return 0 if length < CHARACTERS else length // CHARACTERS  # a division takes longer than all else here
+    return 0 if length < CHARACTERS else length // CHARACTERS  # the test saves a division, the slowest step here
 
 
 cdef inline Py_ssize_t left(Py_ssize_t most, PyObject *value, int levels) noexcept:
-    """What is left of a number of values without a value and those in it; negative where it has more, or others."""
+    """How many values may still follow: `most`, less this value and the values in it.
+
+    Negative where these are more than `most`, or where one of them is not of JSON's types.
+    """
     if PyUnicode_CheckExact(<object>value):
         return most - 1 - values_in(value)
     if PyDict_CheckExact(<object>value) or PyList_CheckExact(<object>value):
@@ -51,7 +58,7 @@ cdef inline Py_ssize_t left(Py_ssize_t most, PyObject *value, int levels) noexce
 
 
 cdef Py_ssize_t left_of(Py_ssize_t most, PyObject *value, int levels) noexcept:
-    """The same without the values in a dict or a list."""
+    """The same as `left` for a dict or a list that is counted already."""
     cdef Py_ssize_t place = 0
     cdef PyObject *key
     cdef PyObject *item

@@ -1,7 +1,7 @@
-"""Whether data is small and plain, in Python; the reference and the type stub of `repeats_c.pyx`.
+"""Whether data is small, in Python. The compiled twin is `repeats_c.pyx`.
 
-Objects count in each place in which they stand. So what is written of small data is small too, and no part of it is NaN
-or infinity, which JSON has no number for: nothing more has to be looked for.
+An object counts once for each place in which it stands, so the written form of small data is small too. Small data has
+no NaN and no infinity, which JSON cannot write. So small data needs no further check before it is written.
 """
 
 from __future__ import annotations
@@ -13,24 +13,30 @@ from harmony.messages.limits import DEEPEST, FEW, VALUE_LENGTH
 
 
 def is_small(data: list[Any]) -> bool:
-    """Whether data is certainly few finite values of JSON's types. Text counts by its length."""
+    """Whether data has at most 10,000 values, all of JSON's types, and no NaN or infinity.
+
+    A text counts as one value, and as one more for every 128 characters. False may also mean that it was not checked.
+    """
     return _left_of(FEW, data, DEEPEST) >= 0
 
 
 def _left(most: int, value: Any, levels: int) -> int:
-    """What is left of a number of values without a value and those in it; negative where it has more, or others."""
-    kind = type(value)
-    if kind is str:
+    """How many values may still follow: `most`, less this value and the values in it.
+
+    Negative where these are more than `most`, or where one of them is not of JSON's types.
+    """
+    value_type = type(value)
+    if value_type is str:
         return most - 1 - len(value) // VALUE_LENGTH
-    if kind is dict or kind is list:
+    if value_type is dict or value_type is list:
         return _left_of(most - 1, value, levels - 1)
-    if kind is float:
+    if value_type is float:
         return most - 1 if isfinite(value) else -1
-    return most - 1 if value is None or kind is bool or kind is int else -1
+    return most - 1 if value is None or value_type is bool or value_type is int else -1
 
 
 def _left_of(most: int, value: dict[Any, Any] | list[Any], levels: int) -> int:
-    """The same without the values in a dict or a list."""
+    """The same as `_left` for a dict or a list that is counted already."""
     if levels == 0:
         return -1
     if type(value) is list:

@@ -1,8 +1,13 @@
-"""Where content begins whose `<|message|>` is missing: which text of a header is still a header, and which is not.
+"""Finds where content begins when its `<|message|>` is missing: which text is still a header, and which is content?
 
-That is asked of a run, the text between two markers, while a stream comes in, and the answer "content" is never taken
-back. So it is given only where no header of the strict language can follow; and as models do put words too many into
-a header, a few of them are no answer yet. What the words of a header say is not known here, but in `header_repair.py`.
+    <|channel|>final {"answer": "hi"}<|return|>
+
+The question is asked about the last header text: the text behind the last marker. Its first token has the index
+`run_start`. The question is asked again and again while a stream comes in, and the answer "content" is never taken
+back. So the answer is "content" only where no correct header can follow. Models also write a few words too many into
+headers, so a few words without a place do not make a text content.
+
+This module does not know what the words of a header mean. That is in `header_repair.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from harmony.format.header import (
     Header,
 )
 from harmony.format.machine import Kind
-from harmony.messages.model import KNOWN_CHANNELS, ROLES, Role
+from harmony.messages.roles import KNOWN_CHANNELS, ROLES, Role
 from harmony.parsing.header_repair import (
     A_CHANNEL,
     A_ROLE,
@@ -35,22 +40,23 @@ from harmony.parsing.header_repair import (
     IN_NAMES,
     LOOSE_WORD,
     PIECE,
-    Run,
+    HeaderText,
     repaired_header,
 )
 
-#: What a run begins with: an author, after `<|start|>`; nothing, where the caller gave the role; what can only be
-#: guessed, where `<|start|>` is missing; or what the marker before it says.
+#: What a header text begins with. "author": it follows `<|start|>`. "given": the caller gave the role, so the text may
+#: begin with any item. "stray": `<|start|>` is missing, so the first item can only be guessed. "channel" and "content
+#: type": the text follows `<|channel|>` or `<|constrain|>`.
 Slot: TypeAlias = Literal["author", "given", "stray", "channel", "content type"]
-# The slots in which the first word may be anything that begins a header. In the others it is what the slot says.
+# In these slots the first word may be any item. In the others it is an author, a channel or a content type.
 _OPEN_SLOTS: Final = ("given", "stray")
 
-# Words without a place in a header are content where they are more than these: so many may be an accident.
+# A text with at most this many words without a place may still be a header. With more it is content.
 _MOST_STRAYS: Final = 3
-#: As many words a run has at least whose words make it content: those, one more, and the one that its slot is for.
+#: A text needs at least this many words to become content by its words: one more than those, and the first one.
 WORDS_THAT_DECIDE: Final = _MOST_STRAYS + 2
 
-#: What errors call the token that ends a header without `<|message|>`.
+#: The name that errors use for the token that ends a header without `<|message|>`.
 ENDINGS: Final[dict[int, str]] = {
     Kind.START: "`<|start|>`",
     Kind.STOP: "a stop",
@@ -58,30 +64,30 @@ ENDINGS: Final[dict[int, str]] = {
     Kind.END_OF_INPUT: "the end of the input",
 }
 
-#: What each byte is to a run: 0 where it is of a name, 1 for white space between words, 2 where the text has to be
-#: looked at, for it may be neither.
+#: The class of each byte in a header text: 0 for a byte of a name, 1 for white space between words, 2 for any other
+#: byte. A text with a byte of class 2 is decoded and looked at.
 BYTES: Final = bytes(
     1 if byte in b" \t\n\f\r" else 2 if byte == 0x0B or byte >= 0x7F or chr(byte) in OUTSIDE_NAMES else 0
     for byte in range(256)
 )
 
-# Where `<|start|>` is missing, so many tokens are looked at one by one: more than its first word mostly has.
+# Where `<|start|>` is missing, each of the first 20 tokens is looked at: the first word seldom has more.
 _FIRST_TOKENS: Final = 20
 
-# More words than these are content, whatever they are: a legal run has three. And so is more text than this behind a
-# character that no name holds.
+# A text with more words than this is content, whatever the words are; a correct one has at most three.
 _MOST_WORDS: Final = 16
-#: And so is a word without a place that is longer than this, as where a language writes no spaces.
+#: A word without a place that is longer than this makes the text content; some languages write no spaces.
 LONGEST_WORD: Final = 32
+# A text with more characters than this behind a character that no name holds is content.
 _MOST_BEHIND_NAME: Final = 32
 
-# A known word at which a word of prose cannot go on, as it would in `finally`.
+# Behind a known word: no further letter, as in `finally`, which is another word.
 _ENDS: Final = r"(?![a-z0-9_.:-])"
 _TO: Final = rf"to{A_SPACE}*+={A_SPACE}*+(?:{IN_NAMES}+|\Z)"
 _DOTTED: Final = rf"{DOTTED_NAME.pattern}(?!{IN_NAMES})"
 _FUNCTION: Final = rf"functions\.{IN_NAMES}+"
 _TYPE: Final = rf"{A_TYPE}(?:(?!{IN_NAMES})|(?=\[))"
-# Behind the first item: a recipient and a type; or a type alone, where the content is plainly JSON.
+# What may follow the first item: a recipient and a type; or a type alone, where JSON follows.
 _REST: Final = (
     rf"(?:(?:{A_SPACE}*+{_TO}|{A_SPACE}++{_FUNCTION})(?:{A_SPACE}*+{_TYPE})?"
     rf"|{A_SPACE}++{DOTTED_NAME.pattern}(?:{A_SPACE}*+{A_TYPE})?(?={A_SPACE}*+[{{\[])"
@@ -95,7 +101,7 @@ _AUTHOR: Final = (
 _OPEN: Final = re.compile(
     rf"{A_SPACE}*+(?:{A_ROLE})?{A_SPACE}*+{A_CHANNEL}?{A_SPACE}*+{_TO}(?:{A_SPACE}*+{_TYPE})?{A_SPACE}*+"
 )
-# What of a run is a header for sure where no `<|message|>` follows. Anything else is content.
+# The part of a header text that is certainly a header though no `<|message|>` follows. The rest is content.
 _SURE: Final[dict[Slot, re.Pattern[str]]] = {
     "author": re.compile(rf"{A_SPACE}*+(?:{_AUTHOR}){_REST}"),
     "given": _OPEN,
@@ -104,25 +110,25 @@ _SURE: Final[dict[Slot, re.Pattern[str]]] = {
     "content type": re.compile(rf"{A_SPACE}*+(?:{_TYPE}|{_DOTTED}){_REST}"),
 }
 
-# A word that may begin a header whose `<|start|>` is missing, and one that may become such a word.
+# A word that may begin a header whose `<|start|>` is missing; and an unfinished word that may become such a word.
 _STARTER: Final = re.compile(
     rf"{A_ROLE}(?::{IN_NAMES}*|{A_CHANNEL})?|{A_CHANNEL}(?:to=.*)?|to(?:=.*)?|{DOTTED_NAME.pattern}", re.DOTALL
 )
 _BECOMING: Final = re.compile(rf"{A_ROLE}:.*|(?:{A_CHANNEL})?to=.*|[\w.-]*", re.DOTALL | re.ASCII)
 
 _SPACES: Final = re.compile(f"{A_SPACE}*")
-_JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{.", re.DOTALL)  # a brace by itself may be an accident
+_JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{.", re.DOTALL)  # a single brace may be an accident
 _OUTSIDE: Final = re.compile(f"[{OUTSIDE_NAMES}]")
 _WORD_END: Final = re.compile(f"[^{SPACE}]{A_SPACE}")
 _UNFINISHED: Final = re.compile(rf"{ESCAPED.pattern}{{1,3}}\Z")  # perhaps the beginning of a character
 
 
 class BareContent(NamedTuple):
-    """What became of a header without `<|message|>`.
+    """The result of repairing a header without `<|message|>`.
 
-    `header` is None where there is no message. `content` are the bytes that belong to it, the first of them in the
-    token at the index `start`. The faults' positions are indices of tokens. `nothing` is True where there was no more
-    than white space between messages, so that what follows is to be looked at as if it were not there.
+    `header` is None where there is no message. `content` has the bytes of its content; the first of them is in the
+    token at the index `start`. The positions of `faults` are token indices. `nothing` is True where the text was only
+    white space between messages: the next token is then taken as if the white space were not there.
     """
 
     header: Header | None
@@ -133,35 +139,35 @@ class BareContent(NamedTuple):
 
 
 def is_blank(tokens: Sequence[int]) -> bool:
-    """Whether text between messages is nothing but white space, or U+200B."""
-    return _SPACES.fullmatch(Run(tokens, 0, len(tokens)).text) is not None
+    """Whether a text between messages is only white space and U+200B."""
+    return _SPACES.fullmatch(HeaderText(tokens, 0, len(tokens)).text) is not None
 
 
-def slot_of(tokens: Sequence[int], run: int, given: Role | None, *, stray: bool) -> Slot:
-    """What the run that begins at the index `run` begins with."""
-    if run:
-        return "channel" if tokens[run - 1] == vocabulary.CHANNEL else "content type"
+def slot_of(tokens: Sequence[int], run_start: int, given: Role | None, *, stray: bool) -> Slot:
+    """What the header text that begins at the token `run_start` begins with."""
+    if run_start:
+        return "channel" if tokens[run_start - 1] == vocabulary.CHANNEL else "content type"
     return "stray" if stray else "author" if given is None else "given"
 
 
-def may_decide(tokens: Sequence[int], run: int, slot: Slot) -> bool:
-    """Whether with its last token a run can have turned out to be content, so that it is worth a look.
+def may_decide(tokens: Sequence[int], run_start: int, slot: Slot) -> bool:
+    """Whether the last token may have turned a header text into content, so that `is_content` is worth asking.
 
-    That is where the token ends a word, and as many as it takes are there; or where it holds what no name does. Where
-    `<|start|>` is missing the first letters can be enough, and a token has one at least.
+    It may, if the token ends a word and there are enough words, or if the token has a character that no name holds.
+    Where `<|start|>` is missing, the first letters may be enough, so the first tokens are all worth asking.
     """
     if slot == "stray" and len(tokens) <= _FIRST_TOKENS:
         return True
     last = _text_bytes(tokens[-1])
     if last.isalpha():
         return False
-    before = _text_bytes(tokens[-2]) if len(tokens) > run + 1 else b""
+    before = _text_bytes(tokens[-2]) if len(tokens) > run_start + 1 else b""
     end = (before + last).decode(errors="ignore")
     if _OUTSIDE.search(end):
         return True
     if not _WORD_END.search(end):
         return False
-    words = b"".join(map(_text_bytes, tokens[run:])).decode(errors="ignore")
+    words = b"".join(map(_text_bytes, tokens[run_start:])).decode(errors="ignore")
     return sum(1 for _ in _WORD_END.finditer(words)) >= (1 if slot in _OPEN_SLOTS else WORDS_THAT_DECIDE)
 
 
@@ -169,20 +175,20 @@ def _text_bytes(token: int) -> bytes:
     return vocabulary.TOKEN_BYTES[token] if token < vocabulary.FIRST_SPECIAL else b""
 
 
-def is_content(tokens: Sequence[int], run: int, slot: Slot, marker: int) -> bool:
-    """Whether the run can be no part of a header any more.
+def is_content(tokens: Sequence[int], run_start: int, slot: Slot, marker: int) -> bool:
+    """Whether the header text is certainly content.
 
-    `marker` is the kind of the marker of headers that has ended it, or Kind.TEXT where it may go on.
+    `marker` is the kind of the marker that has ended the text, or Kind.TEXT where the text may go on.
     """
-    if len(tokens) == run + 1 and slot not in _OPEN_SLOTS and _text_bytes(tokens[run]).isalpha():
-        return False  # by far the most are the one word that their slot is for
-    if len(tokens) - run > REMEMBERED_LENGTH:
-        return _is_content(tokens, slot, marker, run)
-    return _remembered(tuple(tokens[run:]), slot, marker)
+    if len(tokens) == run_start + 1 and slot not in _OPEN_SLOTS and _text_bytes(tokens[run_start]).isalpha():
+        return False  # most header texts are one word, the one that their slot is for
+    if len(tokens) - run_start > REMEMBERED_LENGTH:
+        return _is_content(tokens, slot, marker, run_start)
+    return _remembered(tuple(tokens[run_start:]), slot, marker)
 
 
-def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run: int = 0) -> bool:
-    text = Run(tokens, run, len(tokens)).text
+def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int = 0) -> bool:
+    text = HeaderText(tokens, run_start, len(tokens)).text
     ended = marker != Kind.TEXT
     if not ended:
         text = _UNFINISHED.sub("", text)
@@ -192,7 +198,7 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run: int = 0) ->
     if outside and len(text) - outside.start() > _MOST_BEHIND_NAME:
         return True
     strays = 0
-    addressed = False  # what is written to a recipient is held back longer: two calls are worse than a late one
+    addressed = False  # after a recipient the decision waits: to make two calls of one is worse than to be late
     placed = slot not in _OPEN_SLOTS  # the first word is what the slot says
     for count, match in enumerate(LOOSE_WORD.finditer(text)):
         complete = ended or match.end() < len(text)
@@ -208,7 +214,7 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run: int = 0) ->
             break
         if not (placed or _is_item(word, strays)):
             strays += 1
-            # A legal content type may be as long, while no marker has told; and a legal recipient, if it has a dot.
+            # While the text may go on, a long word may be a correct content type; with a dot, a correct recipient.
             if ended and len(word) > LONGEST_WORD and "." not in word:
                 return True
         placed = word == "to="  # the next word is the name
@@ -216,7 +222,7 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run: int = 0) ->
         addressed = addressed or word.startswith("to=") or named
         if strays > _MOST_STRAYS and not addressed:
             return True
-    # `<|channel|>analysis Need weather<|channel|>final`: behind what is no header, a second channel begins one
+    # `<|channel|>analysis Need weather<|channel|>final`: the second channel begins another header
     return slot == "channel" and marker == Kind.CHANNEL and strays > 0 and not addressed
 
 
@@ -241,31 +247,32 @@ def _may_start(word: str, slot: Slot, *, complete: bool) -> bool:
     return slot == "given" or _BECOMING.fullmatch(word) is not None  # any word may yet get a dot
 
 
-def content_of(tokens: Sequence[int], run: int, slot: Slot, given: Role | None) -> BareContent:
-    """The header and the content that tokens hold whose last run `is_content`."""
-    text = Run(tokens, run, len(tokens))
-    return _split(tokens, run, slot, text, _sure(text.text, slot), given)
+def content_of(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | None) -> BareContent:
+    """Splits tokens into a header and content, where `is_content` is true of their last header text."""
+    text = HeaderText(tokens, run_start, len(tokens))
+    return _split(tokens, run_start, slot, text, _sure(text.text, slot), given)
 
 
-def give_up(tokens: Sequence[int], run: int, slot: Slot, given: Role | None, ending: int) -> BareContent:
-    """What to make of a header that gets no `<|message|>`, but a token of the kind `ending`.
+def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | None, ending: int) -> BareContent:
+    """Repairs a header that ends without `<|message|>`, at a token of the kind `ending`.
 
-    What is no header for sure is content. Where there is none, a stop makes a message of a header that says something.
+    Text that is not certainly a header becomes content. Where there is no such text, a stop makes an empty message if
+    the header has a channel, a recipient or a content type. Otherwise there is no message.
     """
     if slot == "stray" and is_blank(tokens):
         return BareContent(None, b"", 0, [Fault("white-space-between", 0)], nothing=True)
     if slot == "given" and not tokens and ending in (Kind.STOP, Kind.END_OF_TEXT):
         return BareContent(None, b"", 0, [Fault("extra-stop", 0, found=ENDINGS[ending])])
     interrupted = BareContent(None, b"", 0, [Fault("interrupted-header", len(tokens), found=ENDINGS[ending])])
-    text = Run(tokens, run, len(tokens))
+    text = HeaderText(tokens, run_start, len(tokens))
     offset = _sure(text.text, slot)
     if ending == Kind.END_OF_INPUT and _is_cut_header(text.text, offset, slot):
         return interrupted
     if not _SPACES.fullmatch(text.text, offset):
-        return _split(tokens, run, slot, text, offset, given)
-    header, faults = repaired_header(tokens, given, ENDINGS[ending], run, len(text.text))
+        return _split(tokens, run_start, slot, text, offset, given)
+    header, faults = repaired_header(tokens, given, ENDINGS[ending], run_start, len(text.text))
     says_nothing = header.channel is None and header.recipient is None and header.content_type is None
-    if ending == Kind.START and says_nothing and run == 0 and header.role is Role.ASSISTANT:
+    if ending == Kind.START and says_nothing and run_start == 0 and header.role is Role.ASSISTANT:
         return BareContent(None, b"", 0, [Fault("repeated-start", len(tokens))])
     if says_nothing or ending not in (Kind.STOP, Kind.END_OF_TEXT):
         return interrupted
@@ -277,7 +284,7 @@ def give_up(tokens: Sequence[int], run: int, slot: Slot, given: Role | None, end
 
 
 def _sure(text: str, slot: Slot) -> int:
-    """How much of a run is a header for sure, with the white space behind it."""
+    """How many characters of a header text are certainly a header, with the white space behind them."""
     match = _SURE[slot].match(text)
     if match is None:
         return 0
@@ -289,7 +296,7 @@ def _sure(text: str, slot: Slot) -> int:
 
 
 def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
-    """Whether the input ends behind a header's item, or within a word that could have become one."""
+    """Whether the input ends behind an item of a header, or inside a word that could have become an item."""
     rest = text[offset:].lstrip(" \t\n\f\r")
     if slot in _OPEN_SLOTS and not offset:
         return False
@@ -306,8 +313,10 @@ def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
     return before[-1] in " \t\n\f\r" and (addressed or becoming or rest.startswith("functions."))
 
 
-def _split(tokens: Sequence[int], run: int, slot: Slot, text: Run, offset: int, given: Role | None) -> BareContent:
-    header, faults = repaired_header(tokens, given, "text", run, offset)
+def _split(
+    tokens: Sequence[int], run_start: int, slot: Slot, text: HeaderText, offset: int, given: Role | None
+) -> BareContent:
+    header, faults = repaired_header(tokens, given, "text", run_start, offset)
     if slot == "stray" and offset:
         faults.insert(0, Fault("missing-start", 0))
     start = text.place(offset)

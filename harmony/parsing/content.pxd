@@ -1,8 +1,7 @@
 # cython: language_level=3
-"""One growing buffer of UTF-8: the bytes of ranks go in, and text comes out by whole characters.
+"""A growing buffer of UTF-8: the bytes of ranks are appended, and whole characters are read as text.
 
-It knows no format. Its functions are inlined where they are used; whoever calls them has checked that what it
-passes is a rank.
+It knows nothing of the format. The functions are inlined. A caller must have checked that a token is a rank.
 """
 
 from cpython.mem cimport PyMem_Realloc
@@ -11,11 +10,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 cdef enum:
-    MOVE = 16  # bytes that are copied at once; the vocabulary has as many zeros at its end
-    ROOM = 144  # at least the longest rank, 128 bytes, and one move
+    MOVE = 16  # bytes copied at once; the vocabulary ends with this many zeros
+    ROOM = 144  # the longest rank has 128 bytes, and one move may go beyond it
 
 
-cdef struct Ranks:  # those of `vocabulary.Vocabulary`
+cdef struct Ranks:  # the fields of `vocabulary.Vocabulary`
     const uint32_t *offsets
     const uint8_t *data
 
@@ -24,8 +23,8 @@ cdef struct Content:
     char *data
     Py_ssize_t size
     Py_ssize_t capacity
-    Py_ssize_t settled  # the bytes before it are whole characters that a delta has given
-    Py_ssize_t shown  # the bytes before it are in the text that has been read
+    Py_ssize_t settled  # a delta has given the bytes before it, which are whole characters
+    Py_ssize_t shown  # `_text` holds the bytes before it
 
 
 cdef inline void clear(Content *content) noexcept:
@@ -64,7 +63,7 @@ cdef inline int grow(Content *content, Py_ssize_t room) except -1:
 
 
 cdef inline object settle(Content *content, bint final):
-    """The text of the bytes that came since the last time, up to the last whole character, or all if `final`."""
+    """The text of the new bytes, up to the last whole character; with `final`, of all new bytes. None for no text."""
     cdef Py_ssize_t used = content.size - content.settled
     if used == 0:
         return None
@@ -77,7 +76,7 @@ cdef inline object settle(Content *content, bint final):
 
 
 cdef inline str text_between(Content *content, Py_ssize_t start, Py_ssize_t stop):
-    """The text of the bytes from `start` to `stop`; "" where that is none."""
+    """The text of the bytes from `start` to `stop`; "" where there are none."""
     return PyUnicode_DecodeUTF8(content.data + start, stop - start, "replace") if stop > start else ""
 
 

@@ -1,4 +1,4 @@
-"""The engine that this process uses: the compiled one or the one in Python, by one set of names."""
+"""The engine of this process, the compiled one or the one in Python, under the same names."""
 
 from __future__ import annotations
 

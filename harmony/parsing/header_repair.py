@@ -1,8 +1,10 @@
-"""What a broken header most likely says: how lenient parsing reads what `header.py` refuses.
+"""Repairs a broken header: lenient parsing reads here a header that `header.py` refuses.
 
-A header is a bag of items, which may come in any order. They are taken as they come, each for what its form or its
-marker says it is, and which of them count is settled at the end. Each fault that is noted is one repair, with an
-example beside it. A header that is strictly right never comes here.
+The items of a broken header may come in any order. First, all items are collected. The form of an item, or the marker
+before it, says whether it is a recipient, a channel or a content type. At the end it is decided which of them count.
+For example, `<|channel|>commentary<|channel|>analysis` has two channels, and the last one counts.
+
+Each fault that is noted is one repair; the comment beside it shows an example. A correct header is never read here.
 """
 
 from __future__ import annotations
@@ -15,63 +17,68 @@ from typing import Final, NamedTuple
 from harmony.errors import Fault, quote
 from harmony.format import vocabulary
 from harmony.format.header import CONSTRAINED, KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE, Header, read_author
-from harmony.messages.model import KNOWN_CHANNELS, ROLES, Role
+from harmony.messages.roles import KNOWN_CHANNELS, ROLES, Role
 
-#: What stands in content for what is no text.
+#: U+FFFD in UTF-8: it takes the place of a token that is no text.
 REPLACEMENT: Final = "\ufffd".encode()
-#: White space between two `<|message|>` is told from content up to this size, which bounds what looking at it costs.
+#: White space between two `<|message|>` is left out if it has at most this many bytes; the limit keeps the check cheap.
 MOST_BLANK_BYTES: Final = 32
-#: No special token is longer, written out: so many characters.
+#: The length of the longest special token in its written form, in characters.
 LONGEST_MARKER: Final = max(map(len, vocabulary.SPECIAL_TOKENS))
 
 _MARKERS: Final = (vocabulary.CHANNEL, vocabulary.CONSTRAIN)
 
-# For patterns: white space, a character of a name, and the words that are known.
+# Parts of patterns: a white space character, a character of a name, and the known words.
 A_SPACE: Final = f"[{SPACE}]"
 IN_NAMES: Final = f"[^{OUTSIDE_NAMES}{SPACE}]"
 A_ROLE: Final = f"(?:{'|'.join(sorted(ROLES))})"
 A_CHANNEL: Final = f"(?:{'|'.join(KNOWN_CHANNELS)})"
 A_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
 
-#: A name with a dot in it, as tools have: not what a sentence ends in.
+#: A name with a dot inside, as tools have. `functions.f` matches; `Sure.`, the end of a sentence, does not.
 DOTTED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+")
-# A role that is glued to prose.
+# A role with other text directly behind it, as in `assistantOK`.
 _GLUED_ROLE: Final = re.compile(rf"{A_ROLE}(?![a-z0-9_.:-])")
-#: A word that another one is glued to.
+#: A known word with another one directly behind it, as in `assistantfinal` or `commentaryto=f`.
 GLUED: Final = re.compile(rf"({A_ROLE})(?=(?:{A_ROLE}|{A_CHANNEL}|to=))|({A_CHANNEL})(?=to=|{A_TYPE}(?!{IN_NAMES}))")
-#: A byte that is not UTF-8, in the text of a Run.
+#: A byte that is not UTF-8, as the surrogate that stands for it in the text of a HeaderText.
 ESCAPED: Final = re.compile("[\udc80-\udcff]")
-#: A name, or what may be one.
+#: Neighbouring characters that a name may hold.
 PIECE: Final = re.compile(f"{IN_NAMES}+")
-#: A word of a broken header, in which odd white space parts words too.
+#: A word of a broken header, where any white space separates words, U+00A0 and U+200B too.
 LOOSE_WORD: Final = re.compile(f"[^{SPACE}]+")
-_ODD_SPACE: Final = re.compile(r"(?![ \t\n\f\r])" + A_SPACE)  # that which may not stand between words
+_ODD_SPACE: Final = re.compile(r"(?![ \t\n\f\r])" + A_SPACE)  # white space that no correct header has
 _HALF_MARKER: Final = re.compile(rb"<(?:\|\w*\|?)?\Z")
 
 
 def left_out(before: bytes | bytearray) -> bytes:
-    """What takes the place of a token that is left out, given the bytes before it, or the last of them: mostly nothing.
+    """The bytes to put in the place of a token that is left out: mostly none.
 
-    It is U+FFFD where the text on both sides of it might otherwise join to the spelling of a marker.
+    `before` are the bytes before the token, or the last of them. Where they end like the beginning of a written marker,
+    as in `<|en`, the result is U+FFFD: otherwise `<|en` and `d|>` on the two sides would join to a marker.
     """
     return REPLACEMENT if _HALF_MARKER.search(before[-LONGEST_MARKER:]) else b""
 
 
 def repaired_header(
-    tokens: Sequence[int], given: Role | None, behind: str = "`<|message|>`", run: int | None = None, offset: int = 0
+    tokens: Sequence[int],
+    given: Role | None,
+    behind: str = "`<|message|>`",
+    run_start: int | None = None,
+    offset: int = 0,
 ) -> tuple[Header, list[Fault]]:
-    """What a broken header says, and the faults that were mended; their positions are indices of tokens.
+    """The most likely meaning of a broken header, and the faults that were repaired; their positions are token indices.
 
-    The header is all of the tokens, or those before the character at `offset` of the text that begins at `run`. What
-    comes behind it, errors show as `behind`.
+    The header is all of `tokens`. Where `run_start` is given, the header ends inside its last header text, which begins
+    at the token `run_start`: at the character `offset` of that text. `behind` is what errors say follows the header.
     """
     bag = _Bag(given)
-    header = bag.read(tokens, behind, run, offset)
+    header = bag.read(tokens, behind, run_start, offset)
     return header, sorted(bag.faults, key=lambda fault: fault.position or 0)
 
 
-class Run:
-    """The text between two markers of a header; bytes that are not UTF-8 are surrogates in it."""
+class HeaderText:
+    """The text between two markers of a header. A byte that is not UTF-8 is a surrogate in it."""
 
     __slots__ = ("_stop", "_tokens", "data", "start", "text")
 
@@ -96,7 +103,7 @@ class Run:
 
 
 def _ends(tokens: Sequence[int], start: int, stop: int, data: bytearray) -> Iterator[int]:
-    """Adds the bytes of each token to the data, and tells how many there are with it."""
+    """Adds the bytes of each token to `data`, and yields the number of bytes in `data` after each."""
     token_bytes = vocabulary.load().token_bytes
     for index in range(start, stop):
         token = tokens[index]
@@ -108,47 +115,47 @@ def _ends(tokens: Sequence[int], start: int, stop: int, data: bytearray) -> Iter
 
 
 class _Item(NamedTuple):
-    """A word of a header, without what no name holds, or a part of one."""
+    """A word of a header, or a part of one, with only characters that a name may hold."""
 
     word: str
-    segment: int  # how many `<|channel|>` stand before it
+    segment: int  # the number of `<|channel|>` before it
     place: int
-    loose: bool  # it stood behind a character that no name holds, or behind odd white space
-    told: bool  # that it was left out would have been told already
+    loose: bool  # stands behind a character that no name holds, or behind odd white space
+    told: bool  # a `cut-name` says already that it is left out
 
 
 class _Bag:
-    """The items of a header, as they come; which of them count is settled when all are there."""
+    """Collects the items of a header, and decides at the end which of them count."""
 
     def __init__(self, given: Role | None) -> None:
         self.given = given
         self.faults: list[Fault] = []
         self.author: tuple[Role, str | None] | None = None if given is None else (given, None)
-        self.stranger: _Item | None = None  # an author that is no role; a tool's name, perhaps
+        self.stranger: _Item | None = None  # a word in the author's place that is no role; perhaps a tool's name
         self.channels: list[_Item] = []
         self.recipients: list[_Item] = []
-        self.types: list[tuple[_Item, bool]] = []  # and whether it stood behind `<|constrain|>`
-        self.slot: str = "author" if given is None else ""  # what the next word has to be
+        self.types: list[tuple[_Item, bool]] = []  # with True for a type behind `<|constrain|>`
+        self.slot: str = "author" if given is None else ""  # what the next word is, as the marker before it says
         self.is_first = True
         self.strays = 0
-        self.leading = False  # whether the first recipient stands where an author does
+        self.leading = False  # whether the first recipient stands in the place of an author
         self.segment = 0
         self.markers: list[int] = []
 
-    def read(self, tokens: Sequence[int], behind: str, run: int | None, offset: int) -> Header:
-        """What the tokens say, as in `repaired_header`."""
+    def read(self, tokens: Sequence[int], behind: str, run_start: int | None, offset: int) -> Header:
+        """Reads the tokens, with the arguments of `repaired_header`."""
         end = place = len(tokens)
         start = 0
-        self.markers = [token for token in tokens[:run] if token in _MARKERS]
+        self.markers = [token for token in tokens[:run_start] if token in _MARKERS]
         while start <= end:
             stop = start
             while stop < end and tokens[stop] not in _MARKERS:
                 stop += 1
             if stop > start:
-                text = Run(tokens, start, stop)
-                if start == run:
+                text = HeaderText(tokens, start, stop)
+                if start == run_start:
                     place = text.place(offset)
-                self._read_run(text, text.text[:offset] if start == run else text.text)
+                self._read_text(text, text.text[:offset] if start == run_start else text.text)
             if stop == end:
                 break
             marker = quote(vocabulary.SPECIAL_TEXTS[tokens[stop]])
@@ -172,7 +179,7 @@ class _Bag:
         self.recipients.append(item)
 
     def _close_slot(self, place: int, found: str) -> None:
-        """Notes that a name is missing: `to=<|channel|>analysis`, `<|channel|><|message|>`, `<|start|><|channel|>`."""
+        """Notes a missing name, as in `to=<|channel|>analysis`, `<|channel|><|message|>`, `<|start|><|channel|>`."""
         code = {
             "author": "implied-author",
             "channel": "no-channel",
@@ -183,29 +190,29 @@ class _Bag:
             self._note(code, place, found=found)
         self.slot = ""
 
-    def _read_run(self, run: Run, text: str) -> None:
-        if wrong := ESCAPED.search(text):  # once a run, for a place costs as much as the run is long
-            self._note("replaced-bytes", run.place(wrong.start()), found=f"0x{ord(wrong[0]) - 0xDC00:02x}")
+    def _read_text(self, header_text: HeaderText, text: str) -> None:
+        if wrong := ESCAPED.search(text):  # only the first one, as finding a place takes long in a long text
+            self._note("replaced-bytes", header_text.place(wrong.start()), found=f"0x{ord(wrong[0]) - 0xDC00:02x}")
         if odd := _ODD_SPACE.search(text):
             # `functions.f\u200b`, `commentary\u00a0to=functions.f`
-            self._note("odd-white-space", run.place(odd.start()), found=quote(odd[0]))
+            self._note("odd-white-space", header_text.place(odd.start()), found=quote(odd[0]))
         for word, start in _words(text):
             if not text.startswith(word, start):
                 # `to =functions.f`
-                self._note("spaced-name", run.place(start), found=quote(_plain(word)))
+                self._note("spaced-name", header_text.place(start), found=quote(_readable(word)))
             pieces = list(PIECE.finditer(word))
             if not pieces or pieces[0][0] != word:
                 # `functions.f{`, `"functions.f"`
-                left = quote(_plain(pieces[0][0])) if pieces else "nothing"
-                self._note("cut-name", run.place(start), found=quote(_plain(word)), word=left)
+                left = quote(_readable(pieces[0][0])) if pieces else "nothing"
+                self._note("cut-name", header_text.place(start), found=quote(_readable(word)), word=left)
             behind_odd = _ODD_SPACE.fullmatch(text[start - 1 : start]) is not None
             for index, piece in enumerate(pieces):
                 offset = start + piece.start()
                 if (self.slot == "channel" and offset) or (self.slot == "recipient" and not index):
                     # `<|channel|> analysis`, `to= functions.f`
-                    self._note("spaced-name", run.place(offset), found=quote(_plain(piece[0])))
-                place, is_cut = run.place(offset), index > 0
-                self._read_word(_Item(_plain(piece[0]), self.segment, place, behind_odd or is_cut, is_cut))
+                    self._note("spaced-name", header_text.place(offset), found=quote(_readable(piece[0])))
+                place, is_cut = header_text.place(offset), index > 0
+                self._read_word(_Item(_readable(piece[0]), self.segment, place, behind_odd or is_cut, is_cut))
 
     def _read_word(self, item: _Item) -> None:
         start = 0
@@ -268,7 +275,7 @@ class _Bag:
         self.channels.append(item)
 
     def _read_bare(self, item: _Item, *, is_first: bool) -> None:
-        """A word without a mark of what it is."""
+        """Reads a word that has neither a marker nor `to=` before it."""
         word = item.word
         if word in ROLES and is_first and self.given is not None:
             if word != self.given:
@@ -311,7 +318,7 @@ class _Bag:
         return Header(role, name, recipient.word if recipient else None, channel, self._content_type())
 
     def _recipient(self, role: Role) -> _Item | None:
-        """The first real one."""
+        """The recipient that counts: the first one that is not a stray `to=assistant`."""
         chosen = None
         last_channel = self.channels[-1] if self.channels else None
         last_other = max((n for n, item in enumerate(self.recipients) if item.word != Role.ASSISTANT), default=-1)
@@ -328,12 +335,12 @@ class _Bag:
         return chosen
 
     def _beside(self, recipient: _Item) -> _Item | None:
-        """The channel that a recipient stands with: that before it, or the next, or the last."""
+        """The channel that a recipient belongs to: the last one before it, else the next, else the last of all."""
         index = bisect_left(self.channels, recipient.segment, key=lambda item: item.segment)
         return self.channels[min(index, len(self.channels) - 1)] if self.channels else None
 
     def _channel(self, recipient: _Item | None) -> str | None:
-        """That beside the recipient, or the last."""
+        """The channel that counts: the one that the recipient belongs to; without a recipient, the last one."""
         if not self.channels:
             return None
         chosen = self._beside(recipient) if recipient else self.channels[-1]
@@ -344,7 +351,7 @@ class _Bag:
         return chosen.word if chosen else None
 
     def _content_type(self) -> str | None:
-        """The last known one; of unknown words, the first behind `<|constrain|>`, or else the first."""
+        """The content type that counts: the last known one, else the first behind `<|constrain|>`, else the first."""
         known = [item for item, _ in self.types if item.word in KNOWN_CONTENT_TYPES]
         marked = [item for item, is_marked in self.types if is_marked]
         if not self.types:
@@ -358,7 +365,7 @@ class _Bag:
 
 
 def _words(text: str) -> Iterator[tuple[str, int]]:
-    """The words of a run, and where they begin; `to` and a `=` that stands apart from it are one."""
+    """The words of a text, and where each begins. `to =` counts as one word, `to=`."""
     before, place = "", 0
     for match in LOOSE_WORD.finditer(text):
         if before == "to" and match[0].startswith("="):
@@ -371,6 +378,6 @@ def _words(text: str) -> Iterator[tuple[str, int]]:
         yield before, place
 
 
-def _plain(word: str) -> str:
-    """A word in which bytes that are not UTF-8 are U+FFFD."""
+def _readable(word: str) -> str:
+    """The word, with U+FFFD for each byte that is not UTF-8."""
     return word.encode(errors="surrogateescape").decode(errors="replace")

@@ -1,12 +1,16 @@
-"""Where the markers stand in a rendered text: written out, or, where a detokenizer left them out, supposed.
+"""Guesses where the markers stood in a text from which a detokenizer has left them out.
 
     analysisWe need the sky.assistantcommentary to=functions.sky json{"city": "Oslo"}
 
-Such a text does not say where its markers were. A message is taken to begin where the text does, and at every
-`assistant` that a known channel's name follows without a space, or a recipient; its header to be that channel, a
-recipient and a known content type. So a message that speaks of `assistantfinal` is torn there; a first word `analysis`
-is a channel even where it was none; a type glued to a function's name (`functions.skyjson{`) is cut off it, unless
-`_`, `-` or a dot stands before it (`to_json{`); and whether the last message was ended is not known.
+The text does not say where its markers were, so these rules guess:
+
+- A message begins at the beginning of the text, and at every `assistant` with a known channel directly behind it, or
+  with a recipient behind it.
+- Its header is that channel, a recipient and a known content type. The content type may be glued to the function's
+  name, as in `functions.skyjson{`, but not behind `_`, `-` or a dot, as in `to_json{`.
+
+The guess can be wrong. A message that contains the word `assistantfinal` is split there. A first word `analysis` is
+read as a channel, even if it belongs to the text. Nothing tells whether the last message was ended.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from harmony.format import vocabulary
 from harmony.parsing.header_repair import A_CHANNEL, A_SPACE, A_TYPE, IN_NAMES
 
 _JSON: Final = rf"{A_SPACE}*+[{{\[]"
-# A name ends before `json{`, unless what is left of it would end in a joint.
+# A name ends before `json{`, unless the name would then end in `_`, `-` or a dot.
 _NAME: Final = rf"(?:(?!(?<![_.-]){A_TYPE}{_JSON}){IN_NAMES})+"
 _TO: Final = rf"{A_SPACE}*+to={A_SPACE}*+{_NAME}"
 # ` to=functions.sky`, `commentary to=functions.sky json`, `final`, ` to=functions.sky commentary json`
@@ -32,17 +36,17 @@ _BEGINNING: Final = re.compile(rf"assistant(?={A_CHANNEL}|{A_SPACE}++to={IN_NAME
 
 
 def markers_in(text: str) -> Iterator[tuple[int, int, int]]:
-    """Each marker of a text: where it starts, where it ends (characters), and its token id.
+    """Each marker of a text: its start and end (characters), and its token id.
 
-    Of a text that has none, they are those supposed, which have no length. The first message's `<|start|>` is not among
-    them.
+    For a text without markers they are guessed. A guessed marker has no length: its end is its start. The `<|start|>`
+    of the first message is not among them.
     """
     written = vocabulary.special_tokens_in(text)
     first = next(written, None)
-    return _supposed(text) if first is None else chain([first], written)
+    return _guessed(text) if first is None else chain([first], written)
 
 
-def _supposed(text: str) -> Iterator[tuple[int, int, int]]:
+def _guessed(text: str) -> Iterator[tuple[int, int, int]]:
     places = [(match.start(), match.end()) for match in _BEGINNING.finditer(text)]
     if not places or places[0][0] > 0:
         places.insert(0, (0, 0))

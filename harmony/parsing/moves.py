@@ -1,8 +1,8 @@
-"""The moves that are seldom made, once for both engines: the end of an input, errors, long text, and pickles.
+"""The rare moves, written once for both engines: the end of an input, errors, long text, and pickles.
 
-An engine (`moves_py.py`, `moves_c.pyx`) steps, runs and settles. Where a token may not stand, or the input ends, it
-calls a function of this module, which works on the fields and methods that both engines have by the same names. Strict
-parsing raises here; lenient parsing goes on to `repairs.py`.
+An engine (`moves_py.py` or `moves_c.pyx`) calls a function of this module where a token may not stand, and where the
+input ends. The functions use the fields and methods of the engine, which have the same names in both. Here strict
+parsing raises, and lenient parsing goes on to `repairs.py`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from harmony.errors import Fault, quote
 from harmony.format import machine, vocabulary
 from harmony.format.header import open_role
-from harmony.messages.model import Role
+from harmony.messages.roles import Role
 from harmony.parsing.shared import SavedParser, place
 from harmony.runtime.locks import Once, forks_wait
 
 if TYPE_CHECKING:
     from harmony.parsing.moves_py import Moves
 
-# As plain integers, for members of an enumeration take longer to ask for.
+# Integers are faster to read than members of an enumeration.
 _KIND_COUNT: Final = len(machine.Kind)
 _TEXT: Final = int(machine.Kind.TEXT)
 _END_OF_INPUT: Final = int(machine.Kind.END_OF_INPUT)
@@ -36,12 +36,12 @@ def _import_repairs() -> ModuleType:
     return repairs
 
 
-#: The module of the repairs. Lenient parsing alone needs it: without it, a process starts a tenth sooner.
+#: The module of the repairs. It is imported late: only lenient parsing needs it, and the import takes time.
 repairs: Final = Once(_import_repairs)
 
 
 def illegal(moves: Moves, kind: int, token: int, width: int) -> None:
-    """Takes a token that has no move here: strict parsing refuses it, lenient parsing repairs what it breaks."""
+    """Takes a token that has no move here. Strict parsing raises HarmonyError, lenient parsing repairs."""
     if moves._strict:
         found = vocabulary.load().describe(token)
         refuse(moves, machine.illegal(moves._state, kind, moves._position, found))
@@ -49,7 +49,7 @@ def illegal(moves: Moves, kind: int, token: int, width: int) -> None:
 
 
 def illegal_header(moves: Moves, fault: Fault, width: int) -> None:
-    """Takes the `<|message|>` behind a header whose words are not legal, as `fault` says."""
+    """Takes the `<|message|>` behind a header whose words are not legal. `fault` says why."""
     if moves._strict:
         fault.position = place(moves, fault.position)
         refuse(moves, fault)
@@ -57,7 +57,7 @@ def illegal_header(moves: Moves, fault: Fault, width: int) -> None:
 
 
 def refuse(moves: Moves, fault: Fault) -> NoReturn:
-    """Raises for a token that may not stand here. A header that holds one is given up; content stays open."""
+    """Raises HarmonyError for a token that may not stand here. An open header is given up; open content stays open."""
     if moves._header is None:
         moves._enter(_EXPECT_START)
         moves._forget_header_tokens()
@@ -69,7 +69,7 @@ def _fail(moves: Moves, fault: Fault) -> NoReturn:
 
 
 def end(moves: Moves) -> Role | None:
-    """Takes the end of the input; the role whose turn is next, where it ends in an open `<|start|>role`."""
+    """Takes the end of the input. Returns the role if the input ends in an open `<|start|>role`, else None."""
     state = moves._state
     if state == _EXPECT_START:
         return None
@@ -89,7 +89,7 @@ def end(moves: Moves) -> Role | None:
 
 
 def take_text(moves: Moves, text: str) -> None:
-    """Takes a piece of ordinary text that no engine took itself: the text between messages, or a long one."""
+    """Takes the pieces of text that the engines leave to this function: text between messages, and long header text."""
     if machine.MOVES[moves._strict][moves._state * _KIND_COUNT + _TEXT] == machine.ILLEGAL:
         if moves._strict:
             refuse(moves, machine.illegal(moves._state, _TEXT, moves._position, "the text " + quote(text)))
@@ -101,7 +101,7 @@ def take_text(moves: Moves, text: str) -> None:
 
 
 def save(moves: Moves) -> SavedParser:
-    """What a pickle or a copy keeps; the lists are copies."""
+    """The state of a parser for a pickle or a copy. Its lists are copies."""
     content, settled = moves._held()
     rest = [name for name in SavedParser.__struct_fields__ if name not in ("content", "settled")]
     values = {name: getattr(moves, f"_{name}") for name in rest}
@@ -110,7 +110,7 @@ def save(moves: Moves) -> SavedParser:
 
 
 def restore(moves: Moves, saved: SavedParser) -> None:
-    """Makes an input what was saved. Raises ValueError for what no engine has saved."""
+    """Sets a parser to a saved state. Raises ValueError for a state that no engine can have saved."""
     saved = SavedParser.checked(saved)
     moves._begin(saved.given, saved.strict)
     moves._enter(saved.state)

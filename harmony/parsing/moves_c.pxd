@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What `_moves.pyx` shows to the modules that build on it."""
+"""The declarations of `moves_c.pyx` that other compiled modules use."""
 
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -11,7 +11,7 @@ cdef int64_t FIRST_SPECIAL, LAST_TOKEN, NO_ID
 cdef int load_vocabulary() except -1
 
 cdef inline int64_t token_id(object token) noexcept:
-    """The id that an int is, or NO_ID."""
+    """The int as a token id; NO_ID where it is none."""
     cdef int overflow
     cdef int64_t number = PyLong_AsLongLongAndOverflow(token, &overflow)
     return number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_ID
@@ -23,7 +23,7 @@ cdef class Moves:
     cdef object _role, _channel, _recipient, _content_type
     cdef str _text
     cdef list _spans, _segments
-    # What `moves.py` and `repairs.py` read, and what they write too. `moves_py.py` says what each is.
+    # `moves.py` and `repairs.py` read these fields, and write the public ones. `moves_py.py` explains each.
     cdef readonly bint _strict
     cdef readonly int _state
     cdef readonly str _unit

@@ -1,12 +1,12 @@
 # cython: language_level=3, freethreading_compatible=True, auto_pickle=False
 # cython: embedsignature=True, embedsignature.format=clinic
-"""The automaton's moves, compiled: what `parser_c.pyx` is built on. The twin in Python is `moves_py.py`.
+"""The moves of the automaton, compiled; `parser_c.pyx` is built on them. The twin in Python is `moves_py.py`.
 
-It steps, runs and settles as its twin does. What is seldom done, `moves.py` and `repairs.py` do for both engines, by
-the fields and methods that `moves_c.pxd` shows to Python.
+The same three things as in the twin are written here. Everything else is in `moves.py` and `repairs.py`, for both
+engines. Those modules use the fields that `moves_c.pxd` shows to Python.
 
-Token bytes are copied straight from the vocabulary into one buffer, which is decoded once a message. Pointers into
-the vocabulary are followed only behind a check that the token is one of its ranks.
+The bytes of tokens are copied from the vocabulary into one buffer, which is decoded once per message. A pointer into
+the vocabulary is used only after a check that the token is one of its ranks.
 """
 
 cimport cython
@@ -18,7 +18,7 @@ from harmony.parsing.content cimport append, append_rank, clear, last_bytes, set
 from harmony.runtime.memory cimport is_set, read_once, set
 
 cdef extern from "Python.h":
-    # As it is declared in cpython.ref it would count the reference that the call itself holds.
+    # The declaration in cpython.ref takes an object, so the count would include a reference of the call itself.
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
 
 from harmony.errors import Fault
@@ -30,10 +30,10 @@ from harmony.parsing.tokens import as_id
 from harmony.results import ENDS, Segment, Span
 from harmony.runtime.locks import Once
 
-# The tables of `machine.py` and `vocabulary.py`, copied once so that they cost nothing to read.
+# The tables of `machine.py` and `vocabulary.py`, copied into C variables, which are fast to read.
 FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
 LAST_TOKEN = vocabulary.LAST_TOKEN
-NO_ID = -1  # stands for every integer that is no id, however large
+NO_ID = -1  # stands for every integer that is no token id, also for one that is too large for int64
 
 cdef int TEXT = machine.Kind.TEXT
 cdef int CHANNEL = machine.Kind.CHANNEL
@@ -57,7 +57,7 @@ cdef int KIND_COUNT = len(machine.Kind)
 cdef int STATE_COUNT = len(machine.State)
 cdef int LONGEST_WORD = 0
 cdef int WORDS_THAT_DECIDE = 0
-cdef Py_ssize_t LONG_RUN = 0
+cdef Py_ssize_t REMEMBERED_LENGTH = 0
 cdef Py_ssize_t FIRST_LOOK = _FIRST_LOOK
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
@@ -66,7 +66,7 @@ cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
 cdef const uint32_t[::1] RANK_OFFSETS
 cdef const uint8_t[::1] RANK_BYTES
 
-# The text of each rank that has been a delta: None where it has not been yet, False where it is no whole text.
+# The text of each rank that was a delta. None: not asked for yet. False: its bytes are no whole characters.
 cdef list TEXTS = [None] * vocabulary.FIRST_SPECIAL
 
 cdef int ranks_are_loaded = 0
@@ -79,7 +79,7 @@ cdef int load_vocabulary() except -1:
 
 def _take_ranks():
     global RANK_OFFSETS, RANK_BYTES
-    if not is_set(&ranks_are_loaded):  # a signal's handler may have been here
+    if not is_set(&ranks_are_loaded):  # a signal's handler may have loaded them meanwhile
         loaded = vocabulary.load()
         RANK_OFFSETS = loaded.offsets
         RANK_BYTES = loaded.data
@@ -93,24 +93,24 @@ load_ranks = Once(_take_ranks)
 
 cdef object repairs = None
 cdef const uint8_t[::1] BYTES  # of `bare_content.py`
-cdef int lenient_is_loaded = 0
+cdef int repairs_are_loaded = 0
 
-cdef int load_lenient() except -1:
-    if not is_set(&lenient_is_loaded):
+cdef int need_repairs() except -1:
+    if not is_set(&repairs_are_loaded):
         load_repairs()
     return 0
 
 
 def _take_repairs():
-    global repairs, BYTES, LONG_RUN, LONGEST_WORD, WORDS_THAT_DECIDE
+    global repairs, BYTES, REMEMBERED_LENGTH, LONGEST_WORD, WORDS_THAT_DECIDE
     loaded = moves.repairs()
-    if not is_set(&lenient_is_loaded):
+    if not is_set(&repairs_are_loaded):
         BYTES = loaded.bare_content.BYTES
-        LONG_RUN = loaded.bare_content.REMEMBERED_LENGTH
+        REMEMBERED_LENGTH = loaded.bare_content.REMEMBERED_LENGTH
         LONGEST_WORD = loaded.bare_content.LONGEST_WORD
         WORDS_THAT_DECIDE = loaded.bare_content.WORDS_THAT_DECIDE
         repairs = loaded
-        set(&lenient_is_loaded)
+        set(&repairs_are_loaded)
     return True
 
 
@@ -118,7 +118,7 @@ load_repairs = Once(_take_repairs)
 
 
 cdef bint is_short(list tokens, Py_ssize_t start, int marker) except -1:
-    """Whether the tokens from `start` on have fewer words than decide, and only what names may have."""
+    """Whether the tokens from `start` on are certainly still a header: few short words of characters of names."""
     cdef Py_ssize_t index
     cdef int64_t token
     cdef uint32_t place
@@ -144,7 +144,7 @@ cdef bint is_short(list tokens, Py_ssize_t start, int marker) except -1:
 
 
 cdef object rank_text(int64_t rank):
-    """The text of one rank, or False where its bytes are no whole text."""
+    """The text of one rank, or False where its bytes are no whole characters."""
     text = TEXTS[rank]
     if text is None:
         try:
@@ -154,13 +154,13 @@ cdef object rank_text(int64_t rank):
         except UnicodeDecodeError:
             text = False
         with cython.critical_section(TEXTS):
-            if TEXTS[rank] is None:  # never replaced, so that it may be read without a lock
+            if TEXTS[rank] is None:  # an entry is never replaced, so reading it needs no lock
                 TEXTS[rank] = text
     return text
 
 
 cdef class Moves:
-    """One input on its way through the automaton: its state, and what has been read so far."""
+    """The state of one input in the automaton, and everything that was read so far."""
 
     def __cinit__(self, *_arguments, **_options):
         self.begin(None, True)
@@ -171,7 +171,7 @@ cdef class Moves:
     cdef int begin(self, object given, bint strict) except -1:
         load_vocabulary()
         if not strict:
-            load_lenient()
+            need_repairs()
         self._strict = strict
         self._moves = &STRICT_MOVES[0] if strict else &LENIENT_MOVES[0]
         self._unit = "token"
@@ -194,7 +194,7 @@ cdef class Moves:
         return 0
 
     cdef int _run(self, object tokens) except -1:
-        """Takes tokens, as `as_sequence` gives them, until one raises."""
+        """Takes all tokens, or those before the first one that raises. `tokens` are what `as_sequence` gives."""
         if type(tokens) is memoryview:
             return self._run_buffer(tokens)
         return self._run_list(tokens if type(tokens) is list else list(tokens))
@@ -204,12 +204,12 @@ cdef class Moves:
         cdef int64_t token
         cdef bint streaming = self._spans is None
         cdef bint adding = is_adding(self)
-        while place < len(tokens):  # asked each time: a strange integer's `__index__` may have changed the list
+        while place < len(tokens):  # the length is asked each time: an item's `__index__` may change the list
             integer = tokens[place]
             place += 1
             if type(integer) is not int:
                 integer = as_id(integer, self._position)
-                adding = is_adding(self)  # or may have used this parser
+                adding = is_adding(self)  # an `__index__` may also have used this parser
             if streaming:
                 self._tokens.append(integer)
             token = token_id(integer)
@@ -250,7 +250,7 @@ cdef class Moves:
         return 0
 
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
-        """Takes one token, `width` positions wide; `integer` is it as it was given, for errors."""
+        """Takes one token, which is `width` positions wide. `integer` is the token as it was given, for errors."""
         cdef int kind, move, action
         cdef Py_ssize_t size
         if token == NO_ID:
@@ -279,9 +279,9 @@ cdef class Moves:
         return 0
 
     cdef bint _is_short(self, int marker) except -1:
-        """Whether the header's last text is too short to be content, which saves most looks at it."""
+        """Whether the last header text is too short to be content. This quick test saves most slower ones."""
         cdef Py_ssize_t size = len(self._header_tokens) - self._run_start
-        if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0) or size > LONG_RUN:
+        if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0) or size > REMEMBERED_LENGTH:
             return False
         return is_short(self._header_tokens, self._run_start, marker)
 
@@ -308,7 +308,7 @@ cdef class Moves:
         return 0
 
     cdef int _take_text(self, str text) except -1:
-        """Takes a piece of ordinary text, as a run of tokens would be taken."""
+        """Takes a piece of ordinary text: adds it to the content or to the header."""
         cdef bint is_long = self._header is None and not self._strict and len(text) > FIRST_LOOK
         if is_long or self._moves[self._state * KIND_COUNT + TEXT] == ILLEGAL:
             moves.take_text(self, text)
@@ -347,19 +347,19 @@ cdef class Moves:
         return 0
 
     cdef int close_message(self, object end) except -1:
-        if self._header is NO_HEADER and self._content.size == 0:  # a second `<|message|>` that nothing followed
+        if self._header is NO_HEADER and self._content.size == 0:  # nothing followed a second `<|message|>`
             return self._forget_header()
         if self._spans is None:
             self._delta = settle(&self._content, True)
         rest = text_between(&self._content, self._content.shown, self._content.size)
         message = self._header.message(self._text + rest if self._text else rest)
-        if reference_count(<PyObject *>self._messages) > 1:  # somebody keeps what `messages` gave: it stays as it was
+        if reference_count(<PyObject *>self._messages) > 1:  # the user holds this list, so it stays as it is
             self._messages = self._messages[:]
         self._messages.append(message)
         if self._spans is not None:
             self._spans.append(Span(self._start, self._content_start, self._position, end))
         if self._segments is not None:
-            # Made before the list is asked for: another thread may set `_segments` to None while it is made.
+            # The Segment is made first: while it is made, another thread may set `_segments` to None.
             segment = Segment(self._channel, self._recipient, self._role, self._delta or "", message)
             self._segments.append(segment)
         self._forget_header()
@@ -370,7 +370,7 @@ cdef class Moves:
         return 0
 
     cdef int _add_to_content(self, int64_t rank) except -1:
-        """Appends one rank, and sets the delta: in all but rare cases the rank's own text."""
+        """Appends one rank, and sets the delta, which is nearly always the text of the rank itself."""
         cdef bint whole = self._content.settled == self._content.size
         append_rank(&self._content, &RANKS, rank)
         if whole:
@@ -382,7 +382,7 @@ cdef class Moves:
         self._delta = settle(&self._content, False)
         return 0
 
-    # --- what `moves.py` and `repairs.py` ask for, by the names that the twin has
+    # --- methods that `moves.py` and `repairs.py` use, with the names of the twin
 
     def _begin(self, given, bint strict):
         self.begin(given, strict)
@@ -421,7 +421,7 @@ cdef class Moves:
         return last_bytes(&self._content, most)
 
     def _held(self):
-        """The bytes of the content, and the number of those that a delta has given."""
+        """The bytes of the content, and how many of them a delta has given."""
         return last_bytes(&self._content, self._content.size), self._content.settled
 
     def _hold(self, bytes content not None, Py_ssize_t settled):

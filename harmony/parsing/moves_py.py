@@ -1,8 +1,8 @@
-"""The automaton's moves in Python: what `parser_py.py` is built on. The compiled twin is `moves_c.pyx`.
+"""The moves of the automaton in Python; `parser_py.py` is built on them. The compiled twin is `moves_c.pyx`.
 
-It steps: a token makes a move of the automaton. It runs: many tokens at once. And it settles: bytes become text, and a
-finished message. All else is done once for both engines, in `moves.py` and `repairs.py`, by the fields and methods of
-this class.
+Only three things are written twice, here and in the twin: `_step` takes one token, `_run` takes many tokens, and
+`_settle` and `_close_message` make text and messages of the bytes. Everything else is written once, in `moves.py` and
+`repairs.py`. Those modules use the fields and methods of this class, which have the same names in both engines.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from harmony.errors import Diagnostic, Fault
 from harmony.format import machine, vocabulary
 from harmony.format.header import NO_HEADER, Header, read_header
-from harmony.messages.model import Message, Role
+from harmony.messages.model import Message
+from harmony.messages.roles import Role
 from harmony.parsing import moves
 from harmony.parsing.shared import FIRST_LOOK
 from harmony.parsing.tokens import as_id
@@ -29,7 +30,7 @@ _HEADER_MARKERS: Final = (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN)
 
 
 class Moves:
-    """One input on its way through the automaton: its state, and what has been read so far."""
+    """The state of one input in the automaton, and everything that was read so far."""
 
     __slots__ = (
         "_content",
@@ -69,33 +70,35 @@ class Moves:
         self._unit: Literal["token", "character"] = "token"  # what positions count
         self._state = int(machine.State.EXPECT_START if given is None else machine.State.HEADER)
         self._given = given
-        # Where the next token stands; where the message, its header's text and its content begin.
+        # Positions: of the next token; of the beginning of the message, of its header's text, and of its content.
         self._position = self._start = self._header_start = self._content_start = 0
         self._header_tokens: list[int] = []
-        self._run_start = 0  # where in them the text behind the last marker begins
-        self._header: Header | None = None  # of the open content
-        # The bytes of the open content. Those before `_settled` are whole characters that a delta has given; `_text`
+        self._run_start = 0  # the index of the first header token behind the last marker
+        self._header: Header | None = None  # the header of the open content
+        # The bytes of the open content. A delta has given those before `_settled`, which are whole characters. `_text`
         # is the text of those before `_shown`.
         self._content = bytearray()
-        self._content_tokens: list[int] = []  # kept while an input comes in steps
+        self._content_tokens: list[int] = []  # only while an input comes in steps
         self._settled = self._shown = 0
         self._text = ""
         self._delta: str | None = None
         self._tokens: list[int] = []
         self._messages: list[Message] = []
-        self._spans: list[Span] | None = None  # kept when an input is parsed as a whole; then no token is, no delta
-        self._segments: list[Segment] | None = None  # kept during a step of several tokens
-        self._cut = False  # whether the input has ended within a message
+        self._spans: list[Span] | None = (
+            None  # a list while a whole input is parsed; then tokens and deltas are not kept
+        )
+        self._segments: list[Segment] | None = None  # a list during a step of several tokens
+        self._cut = False  # True if the input has ended inside a message
         self._diagnostics: list[Diagnostic] = []
 
     def _run(self, tokens: Sequence[int]) -> None:
-        """Takes tokens until one raises."""
+        """Takes all tokens, or those before the first one that raises."""
         streaming = self._spans is None
         adding = self._is_adding()
         for token in tokens:
             if type(token) is not int:
                 token = as_id(token, self._position)
-                adding = self._is_adding()  # its `__index__` may have used this parser
+                adding = self._is_adding()  # the token's `__index__` may have used this parser
             if streaming:
                 self._tokens.append(token)
             if adding and 0 <= token < vocabulary.FIRST_SPECIAL:
@@ -115,7 +118,7 @@ class Moves:
         return move >> 4 == machine.Action.ADD_TO_CONTENT
 
     def _step(self, token: int, width: int) -> None:
-        """Takes one token, `width` positions wide; one that may not stand here is refused."""
+        """Takes one token, which is `width` positions wide: 1, or in text the length of a marker."""
         if 0 <= token < vocabulary.FIRST_SPECIAL:
             kind = int(machine.Kind.TEXT)
         elif 0 <= token <= vocabulary.LAST_TOKEN:
@@ -163,7 +166,7 @@ class Moves:
                 moves.repairs().repair_header(self, width)
 
     def _take_text(self, text: str) -> None:
-        """Takes a piece of ordinary text, as a run of tokens would be taken."""
+        """Takes a piece of ordinary text: adds it to the content or to the header."""
         move = self._moves[self._state * _KIND_COUNT + machine.Kind.TEXT]
         long = self._header is None and not self._strict and len(text) > FIRST_LOOK
         if long or move == machine.ILLEGAL:
@@ -191,13 +194,13 @@ class Moves:
     def _close_message(self, end: Literal["end", "call", "return"] | None) -> None:
         header = self._header
         assert header is not None  # content is open
-        if header is NO_HEADER and not self._content:  # a second `<|message|>` that nothing followed
+        if header is NO_HEADER and not self._content:  # nothing followed a second `<|message|>`
             self._header = None
             return
         if self._spans is None:
             self._delta = self._settle(final=True)
         message = header.message(self._text + utf_8_decode(self._content[self._shown :], "replace", True)[0])
-        if sys.getrefcount(self._messages) > 2:  # somebody keeps the list that `messages` gave: it stays as it was
+        if sys.getrefcount(self._messages) > 2:  # the user holds this list, so it stays as it is
             self._messages = self._messages[:]
         self._messages.append(message)
         if self._spans is not None:
@@ -212,12 +215,12 @@ class Moves:
         self._text = ""
 
     def _settle(self, *, final: bool) -> str | None:
-        """The text of the bytes that came since the last time, up to the last whole character, or all if `final`."""
+        """The text of the new bytes up to the last whole character, or of all of them if `final`. May be None."""
         text, used = utf_8_decode(self._content[self._settled :], "replace", final)
         self._settled += used
         return text or None
 
-    # --- what `moves.py` and `repairs.py` ask for beside the fields and methods above
+    # --- further methods that `moves.py` and `repairs.py` use
 
     def _enter(self, state: int) -> None:
         self._state = int(state)
@@ -235,7 +238,7 @@ class Moves:
         return bytes(self._content[-most:])
 
     def _held(self) -> tuple[bytes, int]:
-        """The bytes of the content, and the number of those that a delta has given."""
+        """The bytes of the content, and how many of them a delta has given."""
         return bytes(self._content), self._settled
 
     def _hold(self, content: bytes, settled: int) -> None:

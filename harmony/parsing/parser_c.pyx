@@ -1,6 +1,6 @@
 # cython: language_level=3, freethreading_compatible=True, auto_pickle=False
 # cython: embedsignature=True, embedsignature.format=clinic
-"""The engine, compiled. Its twin `parser_py.py` says what every public name does."""
+"""The compiled engine. Its twin in Python, `parser_py.py`, is the reference."""
 
 cimport cython
 from libc.stdint cimport int64_t
@@ -12,7 +12,7 @@ from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, load_vo
 from harmony.format import machine, vocabulary
 from harmony.parsing.moves import end, repairs, restore, save
 from harmony.parsing.shared import POSITION, check_encoding, markers_in, new_parser, state_data
-from harmony.messages.model import as_role
+from harmony.messages.roles import as_role
 from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot
 from harmony.parsing.tokens import as_id, as_sequence
 
@@ -26,16 +26,26 @@ cdef class StreamableParser(Moves):
 
 Parses the tokens of a completion as they come, one at a time or some at a time.
 
-    `role` is the role of the first message, whose `<|start|>role` is in the prompt; None where the tokens begin with
-    a `<|start|>` of their own.
+    `role` is the role of the first message. Pass it where the prompt ends in `<|start|>role`. Pass None where the
+    tokens themselves begin with `<|start|>`.
 
-    A token that may not stand where it stands raises HarmonyError. In content it is left out, and the content stays
-    open; a header with such a token is given up, and the next token has to be `<|start|>`. With `strict=False` no
-    token raises it: what is wrong is repaired, and told in `diagnostics`. Text that may yet become part of a header is
-    held back until it is known what it is, at the latest by `process_eos`; what was given as a delta stays.
+        >>> parser = StreamableParser(encoding, Role.ASSISTANT)
+        >>> tokens = encoding.encode("<|channel|>final<|message|>Hi", allowed_special="all")
+        >>> [segment.delta for segment in parser.process_many(tokens)], parser.current_channel
+        (['Hi'], 'final')
 
-    A token that is no integer is a TypeError. The class may be subclassed, pickled and copied, in mid-stream too; both
-    engines read each other's pickles. One thread at a time may feed a parser.
+    A token that may not stand where it stands raises HarmonyError. Inside content that token is left out, and the
+    content stays open. Inside a header the whole header is given up, and the next token has to be `<|start|>`.
+
+    With `strict=False` no token raises HarmonyError. Every fault is repaired, and each repair is listed in
+    `diagnostics`. Text that may still become part of a header is held back until the parser knows what it is;
+    `process_eos` releases the rest. A delta that was given is never taken back.
+
+    TypeError is raised for a token that is no integer, for an `encoding` that is no HarmonyEncoding, and for a `role`
+    that is no string; ValueError for an unknown role.
+
+    The class may be subclassed. A parser can be pickled and copied, also in mid-stream; a pickle of the compiled engine
+    can be read by the one in Python, and the other way round. Only one thread at a time may feed a parser.
     """
 
     cdef object __weakref__
@@ -43,14 +53,14 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
     def __init__(self, encoding, role, *, strict=True):
         check_encoding(encoding)
         given = as_role(role)
-        with cython.critical_section(self):  # another thread may be using it
+        with cython.critical_section(self):  # another thread may be using this parser
             self.begin(given, strict)
 
     # --- input
 
     @cython.critical_section
     def process(self, token):
-        """Takes the next token; returns the parser itself."""
+        """Takes the next token, and returns the parser itself. Raises HarmonyError and TypeError, as the class says."""
         if type(token) is not int:
             token = as_id(token, self._position)
         self._tokens.append(token)
@@ -66,9 +76,10 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
 
     @cython.critical_section
     def process_many(self, tokens):
-        """Takes several tokens as one step; returns what they added, message by message, in order.
+        """Takes several tokens as one step, and returns what they added: one Segment for each message, in order.
 
-        Where one of them raises, those after it are not taken; what came before it is in `messages` and
+        `tokens` are a list, a tuple, another iterable of integers, or a buffer of integers such as a numpy array.
+        Where a token raises, the tokens behind it are not taken. What the tokens before it gave is in `messages` and
         `current_content`.
         """
         sequence = as_sequence(tokens)
@@ -89,7 +100,11 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
 
     @cython.critical_section
     def process_eos(self):
-        """Takes the end of the input, which ends a message that has no stop; returns the parser itself."""
+        """Takes the end of the input, and returns the parser itself.
+
+        A message that has no stop ends here. In strict mode HarmonyError is raised where the input ends inside a
+        header, unless that is only `<|start|>` and a role.
+        """
         self._delta = None
         end(self)
         return self
@@ -99,50 +114,57 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
     @property
     @cython.critical_section
     def messages(self):
-        """The messages that are finished; not to be changed.
+        """The finished messages. Do not change the list.
 
-        A list that was read stays as it is: where somebody still has it, the end of the next message copies it.
+        The list that you get does not change either. Where you still hold it when the next message ends, the parser
+        goes on with a copy.
         """
         return self._messages
 
     @property
     @cython.critical_section
     def tokens(self):
-        """All tokens that came, those that raised a HarmonyError among them: read-only, and made without a copy."""
+        """All tokens so far, also those that raised a HarmonyError. Read-only, and made without a copy."""
         return Snapshot(self._tokens, len(self._tokens))
 
     @property
     @cython.critical_section
     def diagnostics(self):
-        """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises.
+        """One Diagnostic for each repair so far. Always empty in strict mode, where a fault raises.
 
-        They are in the order in which they were found, which is not always that of their positions. As `tokens`, they
-        are read-only, and made without a copy.
+        They are in the order in which the faults were found, which may differ from the order of their positions.
+        Read-only, and made without a copy.
         """
         return Snapshot(self._diagnostics, len(self._diagnostics))
 
     @property
     @cython.critical_section
     def complete(self):
-        """Whether the input may end here, or could when it did: it is between messages, and no text is held back."""
+        """Whether the input could end here: it is between messages, and no text is held back.
+
+        After `process_eos`: whether that was so when the input ended.
+        """
         return self._state == EXPECT_START and not self._cut
 
     @property
     def state(self):
-        """Between messages, in a header, or in content."""
+        """Where the parser stands: EXPECT_START (between messages), HEADER or CONTENT."""
         return STREAM_STATES[self._state]
 
     @property
     @cython.critical_section
     def state_data(self):
-        """The state as openai-harmony lays it out, with the tokens of the open header or content as a Snapshot."""
+        """The state as a dict, with the keys of openai-harmony 0.0.8; the tokens in it are a Snapshot.
+
+        Its keys are `state`, and `header_tokens` inside a header, or `header` and `content_tokens` inside content.
+        """
         cdef Py_ssize_t pending = self._content.size - self._content.settled
         return state_data(self._state, self._header, self._header_tokens, self._content_tokens, pending)
 
     @property
     @cython.critical_section
     def current_content(self):
-        """The content of the open message so far, up to its last whole character; "" between messages."""
+        """The text of the open message so far, up to its last whole character; "" between messages."""
         if self._content.shown < self._content.settled:
             self._text += text_between(&self._content, self._content.shown, self._content.settled)
             self._content.shown = self._content.settled
@@ -151,25 +173,28 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
     @property
     @cython.critical_section
     def current_role(self):
-        """The role of the open message, or the one the caller gave while the first header is open."""
+        """The role of the message whose content is open; None between messages.
+
+        While the first header is open, it is the role that the caller gave.
+        """
         return self._role if self._header is not None else self._given
 
     @property
     @cython.critical_section
     def current_channel(self):
-        """The channel of the message whose content is open."""
+        """The channel of the message whose content is open; None where there is none."""
         return self._channel
 
     @property
     @cython.critical_section
     def current_recipient(self):
-        """The recipient of the message whose content is open."""
+        """The recipient of the message whose content is open; None where there is none."""
         return self._recipient
 
     @property
     @cython.critical_section
     def current_content_type(self):
-        """The content type of the message whose content is open."""
+        """The content type of the message whose content is open; None where there is none."""
         return self._content_type
 
     @property
@@ -177,9 +202,9 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
     def last_content_delta(self):
         """The text that the last step added to the content; None where it added none.
 
-        After a step of several tokens it is that of its last segment.
-        A token that ends within a character adds up to that character. What is left of one at the stop is added,
-        as U+FFFD, by the stop: the deltas of a message join to its content.
+        After `process_many` it is the text of the last Segment. Where a token ends inside a character, the delta ends
+        before that character, and a later token gives it. Where the stop comes first, the stop gives U+FFFD instead. So
+        the deltas of a message, joined, are its content.
         """
         return self._delta
 
@@ -219,7 +244,7 @@ cdef object result(StreamableParser parser):
 
 
 def parse(tokens, role, *, strict):
-    """All that the tokens of one input hold; `HarmonyEncoding.parse` says the rest."""
+    """Parses the tokens of one whole input, as `HarmonyEncoding.parse` documents."""
     sequence = as_sequence(tokens)
     cdef StreamableParser parser = whole_input(role, strict)
     parser._run(sequence)
@@ -227,7 +252,7 @@ def parse(tokens, role, *, strict):
 
 
 def parse_text(text, role, *, strict, stripped=False):
-    """All that one rendered text holds; `HarmonyEncoding.parse_text` says the rest."""
+    """Parses one whole rendered text, as `HarmonyEncoding.parse_text` documents."""
     cdef StreamableParser parser = whole_input(role, strict)
     parser._unit = "character"
     for start, stop, token in markers_in(text, stripped=stripped):
@@ -243,7 +268,7 @@ def parse_text(text, role, *, strict, stripped=False):
 
 
 def decode_bytes(tokens):
-    """The bytes of tokens, joined; a special token's are its written form. Raises HarmonyError for an unknown id."""
+    """The joined bytes of tokens; a special token gives its written form. Raises HarmonyError for an unknown id."""
     cdef Content content
     cdef int64_t rank
     load_vocabulary()

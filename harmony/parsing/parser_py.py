@@ -1,7 +1,7 @@
 """The engine in Python: token ids step the automaton, and messages come out.
 
-This is the reference, and the type stub of the compiled engine, which does the same with the same tables, header
-rules and errors. What is written here about a public name holds for both.
+This module is the reference. The compiled engine, `parser_c.pyx`, uses the same tables, header rules and errors, and
+has the same docstrings; type checkers read this module for both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from harmony.errors import Diagnostic
 from harmony.format import machine, vocabulary
-from harmony.messages.model import Message, Role, as_role
+from harmony.messages.model import Message
+from harmony.messages.roles import Role, as_role
 from harmony.parsing.moves import end, repairs, restore, save
 from harmony.parsing.moves_py import Moves
 from harmony.parsing.shared import POSITION, Encoding, SavedParser, check_encoding, markers_in, new_parser, state_data
@@ -25,16 +26,26 @@ if TYPE_CHECKING:
 class StreamableParser(Moves):
     """Parses the tokens of a completion as they come, one at a time or some at a time.
 
-    `role` is the role of the first message, whose `<|start|>role` is in the prompt; None where the tokens begin with
-    a `<|start|>` of their own.
+    `role` is the role of the first message. Pass it where the prompt ends in `<|start|>role`. Pass None where the
+    tokens themselves begin with `<|start|>`.
 
-    A token that may not stand where it stands raises HarmonyError. In content it is left out, and the content stays
-    open; a header with such a token is given up, and the next token has to be `<|start|>`. With `strict=False` no
-    token raises it: what is wrong is repaired, and told in `diagnostics`. Text that may yet become part of a header is
-    held back until it is known what it is, at the latest by `process_eos`; what was given as a delta stays.
+        >>> parser = StreamableParser(encoding, Role.ASSISTANT)
+        >>> tokens = encoding.encode("<|channel|>final<|message|>Hi", allowed_special="all")
+        >>> [segment.delta for segment in parser.process_many(tokens)], parser.current_channel
+        (['Hi'], 'final')
 
-    A token that is no integer is a TypeError. The class may be subclassed, pickled and copied, in mid-stream too; both
-    engines read each other's pickles. One thread at a time may feed a parser.
+    A token that may not stand where it stands raises HarmonyError. Inside content that token is left out, and the
+    content stays open. Inside a header the whole header is given up, and the next token has to be `<|start|>`.
+
+    With `strict=False` no token raises HarmonyError. Every fault is repaired, and each repair is listed in
+    `diagnostics`. Text that may still become part of a header is held back until the parser knows what it is;
+    `process_eos` releases the rest. A delta that was given is never taken back.
+
+    TypeError is raised for a token that is no integer, for an `encoding` that is no HarmonyEncoding, and for a `role`
+    that is no string; ValueError for an unknown role.
+
+    The class may be subclassed. A parser can be pickled and copied, also in mid-stream; a pickle of the compiled engine
+    can be read by the one in Python, and the other way round. Only one thread at a time may feed a parser.
     """
 
     __slots__ = ("__weakref__",)
@@ -46,7 +57,7 @@ class StreamableParser(Moves):
     # --- input
 
     def process(self, token: int) -> Self:
-        """Takes the next token; returns the parser itself."""
+        """Takes the next token, and returns the parser itself. Raises HarmonyError and TypeError, as the class says."""
         if type(token) is not int:
             token = as_id(token, self._position)
         self._tokens.append(token)
@@ -61,9 +72,10 @@ class StreamableParser(Moves):
         return self
 
     def process_many(self, tokens: Tokens) -> list[Segment]:
-        """Takes several tokens as one step; returns what they added, message by message, in order.
+        """Takes several tokens as one step, and returns what they added: one Segment for each message, in order.
 
-        Where one of them raises, those after it are not taken; what came before it is in `messages` and
+        `tokens` are a list, a tuple, another iterable of integers, or a buffer of integers such as a numpy array.
+        Where a token raises, the tokens behind it are not taken. What the tokens before it gave is in `messages` and
         `current_content`.
         """
         sequence = as_sequence(tokens)
@@ -82,7 +94,11 @@ class StreamableParser(Moves):
         return segments
 
     def process_eos(self) -> Self:
-        """Takes the end of the input, which ends a message that has no stop; returns the parser itself."""
+        """Takes the end of the input, and returns the parser itself.
+
+        A message that has no stop ends here. In strict mode HarmonyError is raised where the input ends inside a
+        header, unless that is only `<|start|>` and a role.
+        """
         self._delta = None
         end(self)
         return self
@@ -91,45 +107,52 @@ class StreamableParser(Moves):
 
     @property
     def messages(self) -> list[Message]:
-        """The messages that are finished; not to be changed.
+        """The finished messages. Do not change the list.
 
-        A list that was read stays as it is: where somebody still has it, the end of the next message copies it.
+        The list that you get does not change either. Where you still hold it when the next message ends, the parser
+        goes on with a copy.
         """
         return self._messages
 
     @property
     def tokens(self) -> Snapshot[int]:
-        """All tokens that came, those that raised a HarmonyError among them: read-only, and made without a copy."""
+        """All tokens so far, also those that raised a HarmonyError. Read-only, and made without a copy."""
         return Snapshot(self._tokens, len(self._tokens))
 
     @property
     def diagnostics(self) -> Snapshot[Diagnostic]:
-        """What was found wrong and repaired so far; in strict mode nothing, for what is wrong raises.
+        """One Diagnostic for each repair so far. Always empty in strict mode, where a fault raises.
 
-        They are in the order in which they were found, which is not always that of their positions. As `tokens`, they
-        are read-only, and made without a copy.
+        They are in the order in which the faults were found, which may differ from the order of their positions.
+        Read-only, and made without a copy.
         """
         return Snapshot(self._diagnostics, len(self._diagnostics))
 
     @property
     def complete(self) -> bool:
-        """Whether the input may end here, or could when it did: it is between messages, and no text is held back."""
+        """Whether the input could end here: it is between messages, and no text is held back.
+
+        After `process_eos`: whether that was so when the input ended.
+        """
         return self._state == machine.State.EXPECT_START and not self._cut
 
     @property
     def state(self) -> StreamState:
-        """Between messages, in a header, or in content."""
+        """Where the parser stands: EXPECT_START (between messages), HEADER or CONTENT."""
         return STREAM_STATES[self._state]
 
     @property
     def state_data(self) -> dict[str, Any]:
-        """The state as openai-harmony lays it out, with the tokens of the open header or content as a Snapshot."""
+        """The state as a dict, with the keys of openai-harmony 0.0.8; the tokens in it are a Snapshot.
+
+        Its keys are `state`, and `header_tokens` inside a header, or `header` and `content_tokens` inside content.
+        """
         pending = len(self._content) - self._settled
         return state_data(self._state, self._header, self._header_tokens, self._content_tokens, pending)
 
     @property
     def current_content(self) -> str:
-        """The content of the open message so far, up to its last whole character; "" between messages."""
+        """The text of the open message so far, up to its last whole character; "" between messages."""
         if self._shown < self._settled:
             self._text += utf_8_decode(self._content[self._shown : self._settled], "replace", True)[0]
             self._shown = self._settled
@@ -137,31 +160,34 @@ class StreamableParser(Moves):
 
     @property
     def current_role(self) -> Role | None:
-        """The role of the open message, or the one the caller gave while the first header is open."""
+        """The role of the message whose content is open; None between messages.
+
+        While the first header is open, it is the role that the caller gave.
+        """
         return self._given if self._header is None else self._header.role
 
     @property
     def current_channel(self) -> str | None:
-        """The channel of the message whose content is open."""
+        """The channel of the message whose content is open; None where there is none."""
         return None if self._header is None else self._header.channel
 
     @property
     def current_recipient(self) -> str | None:
-        """The recipient of the message whose content is open."""
+        """The recipient of the message whose content is open; None where there is none."""
         return None if self._header is None else self._header.recipient
 
     @property
     def current_content_type(self) -> str | None:
-        """The content type of the message whose content is open."""
+        """The content type of the message whose content is open; None where there is none."""
         return None if self._header is None else self._header.content_type
 
     @property
     def last_content_delta(self) -> str | None:
         """The text that the last step added to the content; None where it added none.
 
-        After a step of several tokens it is that of its last segment.
-        A token that ends within a character adds up to that character. What is left of one at the stop is added,
-        as U+FFFD, by the stop: the deltas of a message join to its content.
+        After `process_many` it is the text of the last Segment. Where a token ends inside a character, the delta ends
+        before that character, and a later token gives it. Where the stop comes first, the stop gives U+FFFD instead. So
+        the deltas of a message, joined, are its content.
         """
         return self._delta
 
@@ -191,7 +217,7 @@ def _result(parser: StreamableParser) -> ParseResult:
 
 
 def parse(tokens: Tokens, role: Role | str | None, *, strict: bool) -> ParseResult:
-    """All that the tokens of one input hold; `HarmonyEncoding.parse` says the rest."""
+    """Parses the tokens of one whole input, as `HarmonyEncoding.parse` documents."""
     sequence = as_sequence(tokens)
     parser = _whole_input(role, strict)
     parser._run(sequence)
@@ -199,7 +225,7 @@ def parse(tokens: Tokens, role: Role | str | None, *, strict: bool) -> ParseResu
 
 
 def parse_text(text: str, role: Role | str | None, *, strict: bool, stripped: bool = False) -> ParseResult:
-    """All that one rendered text holds; `HarmonyEncoding.parse_text` says the rest."""
+    """Parses one whole rendered text, as `HarmonyEncoding.parse_text` documents."""
     parser = _whole_input(role, strict)
     parser._unit = "character"
     for start, stop, token in markers_in(text, stripped=stripped):
@@ -215,7 +241,7 @@ def parse_text(text: str, role: Role | str | None, *, strict: bool, stripped: bo
 
 
 def decode_bytes(tokens: Tokens) -> bytes:
-    """The bytes of tokens, joined; a special token's are its written form. Raises HarmonyError for an unknown id."""
+    """The joined bytes of tokens; a special token gives its written form. Raises HarmonyError for an unknown id."""
     pieces = []
     for position, token in enumerate(as_sequence(tokens)):
         token = as_id(token, position)

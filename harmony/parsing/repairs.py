@@ -1,9 +1,12 @@
-"""What lenient parsing does where an input is not well-formed, once for both engines.
+"""Carries out the repairs of lenient parsing, once for both engines.
 
-An engine comes here with a token that has no move, with a header that cannot be read, and with text in a header that
-may be content. What is done about a token stands in `machine.REPAIRS`; what the words of a broken header say, in
-`header_repair.py`; and which text of a header is content whose `<|message|>` is missing, in `bare_content.py`. Here
-these are carried out, on the fields and methods that both engines have by the same names (`moves_py.py`).
+An engine calls this module in three cases:
+
+- A token has no move. `machine.REPAIRS` lists the actions for each such token.
+- A header cannot be read. `header_repair.py` finds its most likely meaning.
+- Text in a header may be content. `bare_content.py` decides whether it is.
+
+The functions use the fields and methods of the engine, which have the same names in both (see `moves_py.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from harmony.errors import Fault
 from harmony.format import machine, vocabulary
 from harmony.format.header import NO_HEADER
 from harmony.format.machine import Action, Kind, State
-from harmony.messages.model import Role
+from harmony.messages.roles import Role
 from harmony.parsing import bare_content, header_repair
 from harmony.parsing.bare_content import is_blank as is_blank
 from harmony.parsing.shared import FIRST_LOOK, not_in_pair, place, placed, repaired
@@ -32,7 +35,7 @@ _TABLE: Final = machine.MOVES[False]
 
 
 def repair(moves: Moves, kind: int, token: int, width: int) -> None:
-    """Takes a token that may not stand here; the end of the input is such a token too."""
+    """Takes a token that may not stand here. The end of the input counts as a token too."""
     found = machine.REPAIRS[State(moves._state), Kind(kind)]
     if found.code is not None:
         position = moves._header_start if found.at_header else moves._position
@@ -43,7 +46,7 @@ def repair(moves: Moves, kind: int, token: int, width: int) -> None:
 
 
 def _act(moves: Moves, action: Action, kind: int, token: int, width: int) -> None:
-    """One of the things that a repair does; what well-formed input does too, the engine does."""
+    """Carries out one action of a repair. An action that well-formed input needs too is left to the engine."""
     match action:
         case Action.IMPLY_START:
             begin_without_start(moves)
@@ -62,13 +65,13 @@ def _act(moves: Moves, action: Action, kind: int, token: int, width: int) -> Non
 
 
 def begin_without_start(moves: Moves) -> None:
-    """Begins a message of the assistant here, whose `<|start|>` is missing."""
+    """Begins a message of the assistant here, without a `<|start|>`."""
     moves._start = moves._header_start = moves._position
     moves._given = Role.ASSISTANT
 
 
 def repair_header(moves: Moves, width: int) -> None:
-    """Opens the content behind a header that is not legal, with what the header most likely says."""
+    """Repairs a header that is not legal, and opens its content."""
     if look(moves, Kind.MESSAGE):
         repair(moves, Kind.MESSAGE, vocabulary.MESSAGE, width)
         return
@@ -78,9 +81,9 @@ def repair_header(moves: Moves, width: int) -> None:
 
 
 def _give_up_header(moves: Moves, kind: int, token: int, width: int) -> None:
-    """Ends a header that gets no `<|message|>`. Where there was content behind it, the token ends that."""
-    tokens, run, slot = moves._header_tokens, moves._run_start, _slot(moves)
-    found = bare_content.give_up(tokens, run, slot, moves._given, kind)
+    """Ends a header that has no `<|message|>`. Where text behind it becomes content, the token ends that content."""
+    tokens, run_start, slot = moves._header_tokens, moves._run_start, _slot(moves)
+    found = bare_content.give_up(tokens, run_start, slot, moves._given, kind)
     if found.header is not None:
         _open_bare_content(moves, found)
     else:
@@ -97,7 +100,7 @@ def _give_up_header(moves: Moves, kind: int, token: int, width: int) -> None:
 
 
 def _reopen(moves: Moves, token: int, width: int) -> None:
-    """Takes a `<|message|>` inside content: it ends the message, unless nothing but white space stands before it."""
+    """Takes a `<|message|>` inside content. It ends the message, unless the content so far is only white space."""
     header = moves._header
     assert header is not None
     bare = moves._state == State.BARE_CONTENT
@@ -116,37 +119,38 @@ def _reopen(moves: Moves, token: int, width: int) -> None:
 
 
 def look_before(moves: Moves, kind: int) -> None:
-    """Opens the content that a header's text turns out to be, now that a marker of this kind has ended it.
+    """Before a marker of this kind: opens content if the header text before the marker is content.
 
-    Before `<|message|>` only where `<|start|>` is missing; elsewhere the header is read first, and may be legal.
+    Before `<|message|>` that is asked only where `<|start|>` is missing. Elsewhere the header is read first, because it
+    may be legal.
     """
     if kind in (Kind.CHANNEL, Kind.CONSTRAIN) or (kind == Kind.MESSAGE and moves._state == State.STRAY_TEXT):
         look(moves, kind)
 
 
 def look_again(moves: Moves) -> None:
-    """The same while text comes in, where its last token may have decided it."""
+    """After a step: opens content if the last token has shown that the header text is content."""
     waiting = moves._header is None and not moves._strict and moves._header_tokens
     if waiting and bare_content.may_decide(moves._header_tokens, moves._run_start, _slot(moves)):
         look(moves, Kind.TEXT)
 
 
 def look(moves: Moves, marker: int) -> bool:
-    """Opens content whose `<|message|>` is missing, if the header's last text is that; whether it is.
+    """Opens content if the last header text is content without its `<|message|>`. Returns whether it is.
 
     `marker` is the kind of the marker that has ended the text, or Kind.TEXT where the text may go on.
     """
-    tokens, run, slot = moves._header_tokens, moves._run_start, _slot(moves)
-    if len(tokens) == run or not bare_content.is_content(tokens, run, slot, marker):
+    tokens, run_start, slot = moves._header_tokens, moves._run_start, _slot(moves)
+    if len(tokens) == run_start or not bare_content.is_content(tokens, run_start, slot, marker):
         return False
-    _open_bare_content(moves, bare_content.content_of(tokens, run, slot, moves._given))
+    _open_bare_content(moves, bare_content.content_of(tokens, run_start, slot, moves._given))
     return True
 
 
 def take_header_text(moves: Moves, text: str) -> str:
-    """Takes the text of a header in pieces, each twice as long as the one before; what is left of it comes back.
+    """Takes the text of a header in pieces, each twice as long as the one before, and returns the rest.
 
-    After each piece it is asked whether the text is content: that takes less memory than a header.
+    After each piece the text is looked at, because it takes less memory once it is known to be content.
     """
     size = FIRST_LOOK
     start = 0
@@ -172,5 +176,5 @@ def _open_bare_content(moves: Moves, found: bare_content.BareContent) -> None:
 
 
 def _note_in_header(moves: Moves, faults: Sequence[Fault]) -> None:
-    """Remembers what was repaired in the open header."""
+    """Adds the diagnostics of what was repaired in the open header."""
     moves._diagnostics.extend(placed(faults, moves._header_tokens, moves._header_start, moves._unit))

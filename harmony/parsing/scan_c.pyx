@@ -1,5 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True
-"""The scanner, compiled. Its twin `scan_py.py` says what every public name does."""
+"""The compiled scanner. Its twin in Python, `scan_py.py`, is the reference."""
 
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint32_t
@@ -23,7 +23,10 @@ cdef tuple STOP_TEXTS = tuple([vocabulary.SPECIAL_TEXTS[token].encode() for toke
 
 
 def as_buffer(tokens):
-    """Token ids as a buffer of uint32, in which all integers that are no ids are the same. TypeError for no integer."""
+    """Token ids as a buffer of uint32. Each integer that is no token id becomes 0xFFFFFFFF.
+
+    Raises TypeError for an item that is no integer.
+    """
     if isinstance(tokens, memoryview):
         return tokens
     cdef list items = tokens if type(tokens) is list else list(tokens)
@@ -34,7 +37,7 @@ def as_buffer(tokens):
     cdef int64_t number
     for place in range(ids.shape[0]):
         token = items[place]
-        if type(token) is not int:  # whose `__index__` may change the list
+        if type(token) is not int:  # its `__index__` may change the list, so a copy is read
             return as_buffer([as_id(token, place) for place, token in enumerate(items.copy())])
         number = PyLong_AsLongLongAndOverflow(token, &overflow)
         ids[place] = <uint32_t>number if overflow == 0 and 0 <= number <= LAST_TOKEN else NO_TOKEN
@@ -44,7 +47,7 @@ def as_buffer(tokens):
 cdef inline Py_ssize_t special_from(
     const uint32_t *tokens, Py_ssize_t size, Py_ssize_t place, uint32_t *found
 ) noexcept:
-    """The index of the first token from a place on that is no byte-pair rank, and itself; `size` if all are."""
+    """The same as `next_special`, on a pointer. `found` receives the token itself."""
     cdef uint32_t token
     while place < size:
         token = read_once(tokens + place)
@@ -56,17 +59,21 @@ cdef inline Py_ssize_t special_from(
 
 
 def next_special(const uint32_t[::1] tokens, Py_ssize_t place):
-    """The index of the first token from a place on that is no byte-pair rank; the number of tokens if all are."""
+    """The index of the first special token at `place` or behind it; the number of tokens where there is none.
+
+    An integer that is no token id counts as a special token.
+    """
     cdef uint32_t found
     cdef Py_ssize_t size = tokens.shape[0]
     return special_from(&tokens[0] if size else NULL, size, place, &found)
 
 
 def skip_tokens(const uint32_t[::1] tokens, first, others):
-    """The index behind the whole messages that the tokens begin with, or -1 where there is a fault.
+    """Passes over the whole messages at the beginning of the tokens, and returns the index behind them.
 
-    It is their number, or what follows is a header without an end. `first` is for the header of a completion's first
-    message, and None where that is like the others.
+    The index is the number of tokens where nothing follows; otherwise a header without `<|message|>` follows. Returns
+    -1 for a fault. `first` gives the verdicts for the first header of a completion, which has no `<|start|>`. It is
+    None for other input, where the first header is like the `others`.
     """
     cdef Py_ssize_t size = tokens.shape[0], at = 0, end, stop, place
     cdef const uint32_t *begin = &tokens[0] if size else NULL
@@ -91,7 +98,7 @@ def skip_tokens(const uint32_t[::1] tokens, first, others):
 
 
 cdef Py_ssize_t marker_from(const char *text, Py_ssize_t size, Py_ssize_t at) noexcept:
-    """Where the next `<|` is; the size of the text, if there is none."""
+    """The offset of the next `<|`; the size of the text where there is none."""
     cdef const char *found
     while at + 1 < size:
         found = <const char *>memchr(text + at, c"<", size - at - 1)
@@ -109,7 +116,7 @@ cdef inline bint stands_at(bytes marker, const char *text, Py_ssize_t size, Py_s
 
 
 cdef Py_ssize_t stop_at(const char *text, Py_ssize_t size, Py_ssize_t at):
-    """How long the stop at a place is; 0 where there is none."""
+    """The length of the stop that is written at `at`; 0 where none is."""
     for marker in STOP_TEXTS:
         if stands_at(<bytes>marker, text, size, at):
             return len(<bytes>marker)
@@ -117,7 +124,7 @@ cdef Py_ssize_t stop_at(const char *text, Py_ssize_t size, Py_ssize_t at):
 
 
 def skip_text(bytes text, first, others):
-    """As `skip_tokens`, of rendered text in UTF-8: the offset behind its whole messages, or -1."""
+    """The same as `skip_tokens` for a rendered text in UTF-8; returns a byte offset, or -1 for a fault."""
     cdef const char *data = text
     cdef Py_ssize_t size = len(text), at = 0, end, width = 0
     cdef bint is_first = first is not None
@@ -135,7 +142,7 @@ def skip_text(bytes text, first, others):
             width = stop_at(data, size, at)
             if width:
                 break
-            # All begin with a letter, which spares most of what looks like one the question.
+            # All special tokens begin with a letter behind `<|`. This test is quick, and rules out most other text.
             if at + 2 < size and c"a" <= data[at + 2] <= c"z" and vocabulary.special_token_at(text, at):
                 return -1
             at = marker_from(data, size, at + 1)

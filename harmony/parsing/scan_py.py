@@ -1,6 +1,6 @@
-"""Passing over whole messages without making any: the scanner in Python, and the type stub of the compiled one.
+"""The scanner in Python: it passes over whole messages without making objects. The compiled twin is `scan_c.pyx`.
 
-Decides where messages end, by their markers alone; whether a header is legal is asked of the caller.
+It finds where messages end by their markers alone. It asks its caller whether a header is legal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias
 from harmony.format import vocabulary
 from harmony.parsing.tokens import as_id
 
-#: By header, whether content may follow it; one that was not met before is looked at when it is asked for.
+#: Whether content may follow a header, by the header: its tokens in a tuple, or its text in bytes. A header that is not
+#: there yet is parsed when it is asked for (`__missing__`).
 Verdicts: TypeAlias = dict[Any, bool]
 
 _NO_TOKEN: Final = 0xFFFFFFFF
@@ -21,7 +22,10 @@ _STOPS: Final = tuple(vocabulary.SPECIAL_TEXTS[token].encode() for token in voca
 
 
 def as_buffer(tokens: Sequence[object] | memoryview) -> memoryview:
-    """Token ids as a buffer of uint32, in which all integers that are no ids are the same. TypeError for no integer."""
+    """Token ids as a buffer of uint32. Each integer that is no token id becomes 0xFFFFFFFF.
+
+    Raises TypeError for an item that is no integer.
+    """
     if isinstance(tokens, memoryview):
         return tokens
     ids = (as_id(token, position) for position, token in enumerate(list(tokens)))
@@ -29,17 +33,21 @@ def as_buffer(tokens: Sequence[object] | memoryview) -> memoryview:
 
 
 def next_special(tokens: memoryview, place: int) -> int:
-    """The index of the first token from a place on that is no byte-pair rank; the number of tokens if all are."""
+    """The index of the first special token at `place` or behind it; the number of tokens where there is none.
+
+    An integer that is no token id counts as a special token.
+    """
     while place < len(tokens) and tokens[place] < vocabulary.FIRST_SPECIAL:
         place += 1
     return place
 
 
 def skip_tokens(tokens: memoryview, first: Verdicts | None, others: Verdicts) -> int:
-    """The index behind the whole messages that the tokens begin with, or -1 where there is a fault.
+    """Passes over the whole messages at the beginning of the tokens, and returns the index behind them.
 
-    It is their number, or what follows is a header without an end. `first` is for the header of a completion's first
-    message, and None where that is like the others.
+    The index is the number of tokens where nothing follows; otherwise a header without `<|message|>` follows. Returns
+    -1 for a fault. `first` gives the verdicts for the first header of a completion, which has no `<|start|>`. It is
+    None for other input, where the first header is like the `others`.
     """
     at = 0
     is_first = first is not None
@@ -61,7 +69,7 @@ def skip_tokens(tokens: memoryview, first: Verdicts | None, others: Verdicts) ->
 
 
 def skip_text(text: bytes, first: Verdicts | None, others: Verdicts) -> int:
-    """As `skip_tokens`, of rendered text in UTF-8: the offset behind its whole messages, or -1."""
+    """The same as `skip_tokens` for a rendered text in UTF-8; returns a byte offset, or -1 for a fault."""
     at = 0
     is_first = first is not None
     verdicts = others if first is None else first

@@ -1,7 +1,4 @@
-"""What both engines share beside the automaton's table, the header rules and the results.
-
-What a caller passes is checked here, and here is what a parser keeps in a pickle, and how it shows its state.
-"""
+"""Functions that both engines share: checks of arguments, positions, a parser's state as data, and pickles."""
 
 from __future__ import annotations
 
@@ -15,23 +12,24 @@ import msgspec
 from harmony.errors import Diagnostic, Fault
 from harmony.format import machine, vocabulary
 from harmony.format.header import Header
-from harmony.messages.model import Message, Role
+from harmony.messages.model import Message
+from harmony.messages.roles import Role
 from harmony.results import STREAM_STATES, Snapshot
 from harmony.runtime.locks import forks_wait
 
 if TYPE_CHECKING:
     from harmony.parsing.moves_py import Moves
 
-#: By what the diagnostics of a whole input are sorted.
+#: The sort key of the diagnostics of a whole input.
 POSITION: Final = attrgetter("position")
 
-#: A run of text in a header is looked at early when it has this many tokens, and again each time it has doubled. Text
-#: that turns out to be content takes less memory than a header.
+#: A header text is looked at when it has this many tokens, and again each time their number has doubled. If it is
+#: content, it takes less memory from then on.
 FIRST_LOOK: Final = 1 << 12
 
 
 class Encoding(Protocol):
-    """A HarmonyEncoding, as far as a parser knows it."""
+    """The part of a HarmonyEncoding that a parser uses."""
 
     @property
     def name(self) -> str:
@@ -40,13 +38,13 @@ class Encoding(Protocol):
 
 
 def check_encoding(encoding: object) -> None:
-    """Raises TypeError for what is no HarmonyEncoding, such as a name or a tokenizer."""
+    """Raises TypeError for an argument that is no HarmonyEncoding, such as a name or a tokenizer."""
     if getattr(encoding, "name", None) != vocabulary.ENCODING_NAME:
         raise TypeError(f"Expected `HarmonyEncoding`, got `{type(encoding).__name__}` - at `encoding`")
 
 
 def characters(tokens: Iterable[int]) -> int:
-    """How many characters `tokens` stand for, each a single byte's rank or a special token, written out."""
+    """The number of characters of `tokens`, each of which is the rank of a single byte or a special token."""
     token_bytes = vocabulary.load().token_bytes
     # A byte of the form 10xxxxxx continues a character that an earlier one began.
     return sum(
@@ -58,7 +56,7 @@ def characters(tokens: Iterable[int]) -> int:
 
 
 def placed(faults: Sequence[Fault], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
-    """The diagnostics of what was repaired in a header of these tokens, which begins at the position `start`."""
+    """The diagnostics of the faults in a header. The header has these tokens, and begins at the position `start`."""
     places = {fault.position or 0: fault.position or 0 for fault in faults}
     if unit == "character":
         rest, before, taken = iter(tokens), 0, 0
@@ -69,29 +67,29 @@ def placed(faults: Sequence[Fault], tokens: Sequence[int], start: int, unit: str
 
 
 def place(moves: Moves, index: int | None) -> int:
-    """The position of the token at an index of the open header; where that is None, of what comes behind it."""
+    """The position of the token at an index of the open header; for None, the position behind the header."""
     if moves._unit == "character":
         return moves._header_start + characters(islice(moves._header_tokens, index))
     return moves._header_start + (len(moves._header_tokens) if index is None else index)
 
 
 def markers_in(text: str, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
-    """Each marker of a text: where it starts, where it ends (characters), and its token id; if `stripped`, supposed."""
+    """Each marker of a text: its start and end (characters), and its token id. With `stripped`, they may be guessed."""
     if not stripped:
         return vocabulary.special_tokens_in(text)
     with forks_wait:
-        from harmony.parsing import lost_markers as guessing  # seldom asked for
+        from harmony.parsing import lost_markers as guessing  # rarely needed
 
     return guessing.markers_in(text)
 
 
 def not_in_pair(text: str, place: int) -> int:
-    """The place, or the next one where it would part a pair of surrogates, which stand for one character."""
+    """`place`, or the next place where `place` is between two surrogates of one character."""
     return place + ("\ud800" <= text[place - 1] <= "\udbff")
 
 
 def repaired(code: str, position: int, token: int) -> Diagnostic:
-    """What lenient parsing says of a token that it found where it may not stand."""
+    """The diagnostic of a token that lenient parsing found where it may not stand."""
     found = vocabulary.load().describe(token)
     return Fault(code, position, found=found, last=vocabulary.LAST_TOKEN).diagnostic(position)
 
@@ -99,9 +97,10 @@ def repaired(code: str, position: int, token: int) -> Diagnostic:
 def state_data(
     state: int, header: Header | None, header_tokens: list[int], content_tokens: list[int], pending: int
 ) -> dict[str, Any]:
-    """A parser's state as openai-harmony lays it out; `pending` bytes of content have no whole character yet.
+    """A parser's state as a dict with the keys of openai-harmony.
 
-    The tokens of the content are without those at its end that hold these bytes.
+    `pending` is the number of bytes at the end of the content that are no whole character yet. The tokens with these
+    bytes are left out.
     """
     data: dict[str, Any] = {"state": STREAM_STATES[state].value}
     if header is not None:
@@ -117,18 +116,18 @@ def state_data(
     return data
 
 
-#: The class of this process's engine, which a pickle becomes again; `engine.py` puts it here.
+#: The StreamableParser of this process's engine, set by `engine.py`. Reading a pickle makes an instance of it.
 parser_class: Any = None
 
 
 def new_parser(subclass: type[Any] | None) -> Any:
-    """An empty parser of this process's engine, or of a subclass, for `pickle` and `copy` to fill."""
+    """An empty parser, of this process's engine or of a subclass, which `pickle` and `copy` then fill."""
     chosen: Any = subclass or parser_class
     return chosen.__new__(chosen)
 
 
 class SavedParser(msgspec.Struct, frozen=True):
-    """What a StreamableParser keeps in a pickle or a copy; the names are those of the engines' attributes."""
+    """The state of a StreamableParser in a pickle or a copy. The names are those of the engines' fields."""
 
     strict: bool
     state: Annotated[int, msgspec.Meta(ge=0, lt=len(machine.State))]
@@ -148,11 +147,14 @@ class SavedParser(msgspec.Struct, frozen=True):
     diagnostics: list[Diagnostic]
 
     def checked(self) -> SavedParser:
-        """A copy that shares no list. Raises ValueError for what no engine has saved."""
+        """A copy that shares no list. Raises ValueError for a state that no engine can have saved."""
         saved = msgspec.convert(msgspec.structs.asdict(self), SavedParser)
         held = saved.header_tokens
         markers = {vocabulary.CHANNEL, vocabulary.CONSTRAIN}
-        odd = saved.state in (machine.State.STRAY_TEXT, machine.State.ODD_HEADER)  # those with any special token
+        odd = saved.state in (
+            machine.State.STRAY_TEXT,
+            machine.State.ODD_HEADER,
+        )  # only these states hold other special tokens
         fits = [
             (saved.header is not None) == (saved.state in (machine.State.CONTENT, machine.State.BARE_CONTENT)),
             saved.header is None or not held,

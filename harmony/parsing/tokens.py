@@ -1,4 +1,4 @@
-"""What may be passed as token ids: lists, tuples, other iterables of integers, and buffers such as numpy arrays."""
+"""Reads token ids as users pass them: lists, tuples, other iterables of integers, and buffers such as numpy arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# The formats of integers in `struct`; other buffers are iterated, and their items asked for an id.
+# The formats of integers in `struct`. Other buffers are iterated, and each item is converted to an integer.
 _INTEGERS: Final = frozenset("bBhHiIlLqQ")
 _BYTE_ORDERS: Final = "@=<>!"
 
@@ -18,17 +18,17 @@ Tokens: TypeAlias = "Sequence[int] | Iterable[int] | Buffer"
 
 
 def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
-    """The ids as a list, a tuple, or a contiguous memoryview of native uint32; their values are not looked at.
+    """The ids as a list, a tuple, or a contiguous memoryview of native uint32. The values are not checked.
 
-    A buffer of unsigned 32-bit integers is not copied. One of unsigned bytes (`bytes`, `bytearray`) holds native
-    uint32. Raises TypeError for what is no sequence of integers and for a buffer of other single bytes, ValueError for
-    a buffer of another shape.
+    A buffer of unsigned 32-bit integers is not copied. A buffer of unsigned bytes (`bytes`, `bytearray`) is read as
+    native uint32. Raises TypeError for other types, and for a buffer of signed bytes or characters. Raises ValueError
+    for a buffer that is not one-dimensional, and for bytes whose number is not a multiple of four.
     """
     if type(tokens) is list or type(tokens) is tuple:
         return tokens
     if not isinstance(tokens, (str, dict)):
         try:
-            view = memoryview(tokens)  # type: ignore[arg-type]  # it is asked whether it is a buffer
+            view = memoryview(tokens)  # type: ignore[arg-type]  # may be no buffer
         except TypeError:
             pass
         else:
@@ -42,15 +42,15 @@ def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
             try:
                 return list(integers)
             except NotImplementedError:
-                if not isinstance(tokens, memoryview):  # whose items Python need not know
+                if not isinstance(tokens, memoryview):  # a format whose items Python cannot read
                     raise
     raise TypeError(f"Expected a sequence of token ids, got `{type(tokens).__name__}`")
 
 
 def as_id(token: object, position: int) -> int:
-    """`token` as an int, of whatever size; `position` is its index among the tokens, for the TypeError."""
+    """`token` as an int of any size. `position` is its index among the tokens, for the TypeError."""
     try:
-        return index(token)  # type: ignore[arg-type]  # it is asked whether it is an integer
+        return index(token)  # type: ignore[arg-type]  # may be no integer
     except TypeError:
         raise TypeError(f"Expected `int`, got `{type(token).__name__}` - at token {position}") from None
 
@@ -69,5 +69,5 @@ def _from_buffer(view: memoryview) -> list[int] | memoryview:
         return (view if view.contiguous else memoryview(view.tobytes())).cast("B").cast("I")
     if view.format in _INTEGERS:
         return view.tolist()
-    # A byte order is written before it.
+    # The format begins with a byte order, as in `>I`.
     return [integer for (integer,) in iter_unpack(view.format, view.tobytes())]

@@ -1,4 +1,4 @@
-"""A cache that is bounded by bytes: what was not asked for longest goes first. Safe under threads."""
+"""A cache with a limit in bytes, which drops the least recently used entry first. Threads may share it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final, NamedTuple, TypeAlias
 
 from harmony.runtime.locks import Locked
 
-#: A text, a record in msgpack, or the fields of a header.
+#: The key of an entry: a text, a record as msgpack, or the fields of a header.
 Key: TypeAlias = str | bytes | tuple[object, ...]
 
-# What an entry takes beside its key: a tuple of integers, each an object of its own, and its place in the table.
+# Estimated memory of an entry beside its key: for each token an integer object and its pointer; and for the rest.
 _TOKEN_BYTES: Final = 40
 _ENTRY_BYTES: Final = 240
 
 
 class CacheInfo(NamedTuple):
-    """How a cache is doing: `bytes` of `max_bytes` are taken, by `entries`."""
+    """The state of a cache: `bytes` of at most `max_bytes` are in use, by `entries` entries."""
 
     hits: int
     misses: int
@@ -27,7 +27,7 @@ class CacheInfo(NamedTuple):
 
 
 class Cache(Locked):
-    """Token ids by what they were made from; all entries together take at most `max_bytes` bytes."""
+    """Maps a key to the token ids that were made from it. All entries together use at most `max_bytes` bytes."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -35,13 +35,13 @@ class Cache(Locked):
         super().__init__()
 
     def begin_anew(self) -> None:
-        """Forgets everything: another thread may have been at work on the entries when the process forked."""
+        """Forgets everything. Another thread may have been changing the entries when the process forked."""
         super().begin_anew()
         self._entries: OrderedDict[Key, tuple[tuple[int, ...], int]] = OrderedDict()
         self._bytes = 0
 
     def get(self, key: Key) -> tuple[int, ...] | None:
-        """The tokens that were put under the key, if they are still there."""
+        """The tokens of a key, or None where they were never put or are dropped."""
         with self.lock:
             entry = self._entries.get(key)
             if entry is None:
@@ -52,7 +52,7 @@ class Cache(Locked):
             return entry[0]
 
     def put(self, key: Key, tokens: tuple[int, ...]) -> None:
-        """Keeps the tokens, and lets go of others to make room; what is larger than the whole cache is not kept."""
+        """Keeps the tokens, and drops others to make room. An entry larger than the whole cache is not kept."""
         parts = key if isinstance(key, tuple) else (key,)
         size = sum(map(sys.getsizeof, parts)) + _TOKEN_BYTES * len(tokens) + _ENTRY_BYTES
         with self.lock:
@@ -62,13 +62,13 @@ class Cache(Locked):
                 self._shrink()
 
     def resize(self, max_bytes: int) -> None:
-        """Sets the bound, and lets go of what is over it."""
+        """Sets the limit, and drops entries until they fit."""
         with self.lock:
             self._max_bytes = max_bytes
             self._shrink()
 
     def info(self) -> CacheInfo:
-        """How the cache is doing."""
+        """The state of the cache."""
         with self.lock:
             return CacheInfo(self._hits, self._misses, self._max_bytes, self._bytes, len(self._entries))
 

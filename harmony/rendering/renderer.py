@@ -1,16 +1,15 @@
-"""Conversations become token ids.
+"""Renders conversations to token ids.
 
-Decides the order of a message's pieces, which messages are left out, how long a rendering may be, and what is
-remembered of it. The pieces are encoded one by one and never joined first, for joining them would change the tokens.
-Everything but the markers is encoded as ordinary text, so no text can put a special token into the result.
+This module decides the order of a message's pieces, which messages are left out, how long a rendering may be, and which
+results are cached. Each piece is encoded by itself: encoding joined pieces would give other tokens. All text is encoded
+as ordinary text, so no text can put a special token into the result.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from types import NoneType
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn, TypeAli
 
 import msgspec
 
-from harmony.errors import Fault, HarmonyError, RenderError, RenderTypeError, sentence
+from harmony.errors import Fault, RenderTypeError, sentence
 from harmony.format import vocabulary
 from harmony.format.header import Header, Style, write_header
 from harmony.messages.model import (
@@ -27,49 +26,45 @@ from harmony.messages.model import (
     Conversation,
     DeveloperContent,
     Message,
-    Role,
     SystemContent,
     TextContent,
 )
 from harmony.messages.record import Record, check_finite, check_repeats, guarded, is_small, plain, written
+from harmony.messages.roles import Role
 from harmony.rendering.cache import Cache
 from harmony.rendering.sections import developer_text, system_text
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.results import ENDS, RenderedSpan
-from harmony.runtime.locks import forks_wait
 
-#: What a rendering is for: "completion" ends in an open `<|start|>` and the role whose turn is next, "training" ends a
-#: last answer on `final` with `<|return|>`, and "conversation" is the messages as they are.
+#: The purpose of a rendering. "conversation" renders the messages as they are. "completion" adds an open `<|start|>`
+#: and the role whose turn is next. "training" ends an answer on `final` with `<|return|>`, if it is the last message.
 Purpose: TypeAlias = Literal["conversation", "completion", "training"]
 
-#: How many tokens a rendering may have, and one message of the assistant in it, as openai-harmony 0.0.8 has them.
+#: The most tokens of a rendering, and of one message of the assistant in it. The numbers are openai-harmony 0.0.8's.
 CONTEXT_LENGTH: Final = 1_048_576
 LONGEST_ACTION: Final = 524_288
 
-#: How much is remembered of what was encoded, unless another size is set.
+#: The limit of the cache of encoded texts, in bytes, unless another one is set.
 CACHE_BYTES: Final = 64_000_000
 
-# No token has more bytes, and no character less than one, so a text has at least a token for so many characters.
+# No token has more bytes than this. So a text has at least one token for every 128 characters.
 _LONGEST_TOKEN: Final = 128
-# What is too long by no more than this is encoded to its end, so that the error can give the exact size.
+# Where a rendering is too long by at most this many tokens, it is finished, and the error gives the exact size.
 _COUNTED_BEYOND: Final = 65_536
-# Pieces of headers are kept for ever, so many of them, and none that is longer.
+# Encoded pieces of headers are kept for ever: at most this many, each of at most this many characters.
 _KEPT_PIECES: Final = 4096
 _KEPT_LENGTH: Final = 64
 
-# A thread renders so many conversations at a time, and it is worth its while where a message has so many tokens.
-_CHUNK: Final = 16
-_LONG_MESSAGE: Final = 500
-# How msgspec says that a field holds a wrong type.
+# The sentence of msgspec for a wrong type in a field.
 _WRONG_TYPE: Final = re.compile("Expected `(.+)`, got `(.+)`")
-# What the key of a header may hold: another class could say that it equals what it does not.
+# The only types in the cache key of a header. Another class could define `==` so that different headers look equal.
 _IN_KEYS: Final = frozenset({str, NoneType})
 
 _Tokens: TypeAlias = tuple[int, ...]
 
 
 class _Limits(NamedTuple):
-    """How many tokens there may be in all, and in one message of the assistant."""
+    """The most tokens in all, and in one message of the assistant."""
 
     tokens: int
     action: int
@@ -80,13 +75,16 @@ _UNLIMITED: Final = _Limits(sys.maxsize, sys.maxsize)
 
 
 class RenderConversationConfig(Record):
-    """How a conversation is rendered.
+    """Options for rendering a conversation.
 
-    `auto_drop_analysis` leaves out the analysis before the first `final` message where the assistant's last message
-    is on `final`, as openai-harmony does; `drop_analysis` knows a better rule. `style` "openai" writes the recipient
-    before the channel; "oss", as oss-harmony does, writes it after the channel `commentary`, and every content type as
-    `<|constrain|>word`. More tokens than `max_tokens`, or than the context length of 1,048,576 where
-    it is None, are a RenderError.
+    `auto_drop_analysis`: where the assistant's last message is on `final`, leave out the messages on `analysis` before
+    the first message on `final`. That is the rule of openai-harmony; the function `drop_analysis` has a better one.
+
+    `style`: "openai" writes the recipient before the channel. "oss" writes it after the channel `commentary`, and each
+    content type as `<|constrain|>word`, as oss-harmony 0.0.11 does.
+
+    `max_tokens`: the most tokens of a rendering; a longer one raises RenderError. None stands for the context length,
+    1,048,576.
     """
 
     auto_drop_analysis: bool = True
@@ -95,14 +93,18 @@ class RenderConversationConfig(Record):
 
 
 class RenderOptions(Record):
-    """How one message is rendered; a system message tells of the function tools that the conversation has."""
+    """Options for rendering one message.
+
+    `conversation_has_function_tools`: whether a system message tells the model how to call function tools. `style` is
+    that of RenderConversationConfig.
+    """
 
     conversation_has_function_tools: bool = False
     style: Style = "openai"
 
 
 class _Rendered(NamedTuple):
-    """One message as token ids: its header, each part of its content, and its stop; `size` of them."""
+    """One message as token ids: its header, each part of its content, and its stop. `size` is their number."""
 
     place: int | None
     role: Role
@@ -114,7 +116,7 @@ class _Rendered(NamedTuple):
 
 
 class Rendering:
-    """A conversation as token ids: its messages one after another, and what stands behind them."""
+    """A conversation as token ids: its messages in order, and the open turn behind them, if any."""
 
     def __init__(self, messages: list[_Rendered], rest: _Tokens, size: int) -> None:
         self.messages = messages
@@ -122,7 +124,7 @@ class Rendering:
         self._rest = rest
 
     def end_with(self, stop: int) -> None:
-        """Gives the last message another stop."""
+        """Replaces the stop of the last message."""
         self.messages[-1] = self.messages[-1]._replace(stop=stop)
 
     def tokens(self) -> list[int]:
@@ -157,7 +159,7 @@ class Rendering:
 
 
 class Renderer:
-    """Renders messages and conversations over one vocabulary, and remembers what it encoded."""
+    """Renders messages and conversations, and caches what it encodes."""
 
     def __init__(self) -> None:
         self.cache = Cache(CACHE_BYTES)
@@ -177,7 +179,7 @@ class Renderer:
         *,
         limited: bool = True,
     ) -> Rendering:
-        """A whole conversation; however long it is, where it is not `limited`. Raises RenderError."""
+        """A whole conversation, of any length if not `limited`. Raises RenderError."""
         messages = _messages(conversation)
         function_tools = any(map(_has_function_tools, messages))
         limits = _LIMITS if config.max_tokens is None else _LIMITS._replace(tokens=config.max_tokens)
@@ -200,8 +202,8 @@ class Renderer:
         limits: _Limits,
         rest: _Tokens = (),
     ) -> Rendering:
-        """Renders message by message, and goes no further where there are certainly too many tokens."""
-        sizes = [_characters(message) // _LONGEST_TOKEN for _, message in placed]  # at first, what they have at least
+        """Renders message by message, and stops early where there are certainly too many tokens."""
+        sizes = [_characters(message) // _LONGEST_TOKEN for _, message in placed]  # lower bounds
         size = len(rest) + sum(sizes)
         rendered: list[_Rendered] = []
         if size <= limits.tokens:
@@ -251,7 +253,7 @@ class Renderer:
         content_type: str | None,
         style: Style,
     ) -> _Tokens:
-        """From `<|start|>` to `<|message|>`."""
+        """The tokens from `<|start|>` to `<|message|>`."""
         key = None
         if _IN_KEYS.issuperset((type(name), type(recipient), type(channel), type(content_type))):
             key = (role, name, recipient, channel, content_type, style)
@@ -265,7 +267,7 @@ class Renderer:
         return known
 
     def _piece(self, text: str) -> _Tokens:
-        """A piece of a header."""
+        """The tokens of a piece of a header."""
         tokens = self._kept.get(text)
         if tokens is None:
             tokens = self._encode(text)
@@ -274,7 +276,7 @@ class Renderer:
         return tokens
 
     def _text(self, text: str, number: int) -> _Tokens:
-        """The part of this number of a message's content, which is text."""
+        """The tokens of a part that is text; `number` is its index in the content."""
         if type(text) is not str:
             if not isinstance(text, str):
                 raise _wrong_type(f"content[{number}].text", "str", text)
@@ -286,7 +288,7 @@ class Renderer:
         return tokens
 
     def _section(self, part: object, number: int, role: Role, function_tools: bool, most: int) -> _Tokens:
-        """The part of this number of a message's content, which is a system's or a developer's."""
+        """The tokens of a part that is system or developer content; `number` is its index in the content."""
         field = f"content[{number}]"
         if not isinstance(part, SystemContent | DeveloperContent):
             raise _wrong_type(field, "TextContent | SystemContent | DeveloperContent", part)
@@ -296,14 +298,14 @@ class Renderer:
             raise Fault("misplaced-content", field=field, found=name, expected=expected.value, role=f"`{role.value}`")
         if part.tools and not is_small(part):
             with _unwritable(field):
-                guarded(check_repeats, part)  # before anything is written
+                guarded(check_repeats, part)  # before it is written, which could take very long
         try:
             key = written(msgspec.msgpack.encode, part) + (b"f" if function_tools else b"")
         except (TypeError, ValueError, OverflowError, RecursionError):
-            key = None  # an integer beyond 64 bits, or a fault that is found below
+            key = None  # an integer beyond 64 bits, or a fault that `_section_text` raises
         tokens = None if key is None else self.cache.get(key)
         if tokens is None:
-            # With one character more, there are certainly too many tokens.
+            # A text with one character more has certainly too many tokens.
             types = Writer((most + 1) * _LONGEST_TOKEN - 1)
             try:
                 text = _section_text(part, field, types, function_tools)
@@ -327,56 +329,17 @@ class Renderer:
             raise Fault("cannot-encode", field=field, reason=error) from None
 
 
-def render_many(
-    render: Callable[[Conversation], Rendering], conversations: Iterable[Conversation]
-) -> list[list[int] | HarmonyError]:
-    """For each conversation its tokens, or the HarmonyError that rendering it raised, in order.
-
-    Where messages are long, threads render them on all cores, for tiktoken encodes without the interpreter's lock.
-    """
-
-    def outcomes_of(chunk: list[Conversation]) -> list[Rendering | HarmonyError]:
-        return [_outcome(render, conversation) for conversation in chunk]
-
-    everything = list(conversations)
-    outcomes = outcomes_of(everything[:_CHUNK])
-    chunks = [everything[start : start + _CHUNK] for start in range(_CHUNK, len(everything), _CHUNK)]
-    done = [outcome for outcome in outcomes if isinstance(outcome, Rendering)]
-    are_long = sum(one.size for one in done) > _LONG_MESSAGE * sum(len(one.messages) for one in done)
-    if are_long and (os.cpu_count() or 1) > 1:
-        with forks_wait:
-            from concurrent.futures import ThreadPoolExecutor  # parsing and single conversations never need it
-
-        pool = ThreadPoolExecutor(os.cpu_count())
-        try:
-            outcomes += chain.from_iterable(pool.map(outcomes_of, chunks))
-        finally:
-            pool.shutdown(cancel_futures=True)  # which an exception leaves, such as KeyboardInterrupt
-    else:
-        outcomes += chain.from_iterable(map(outcomes_of, chunks))
-    return [outcome.tokens() if isinstance(outcome, Rendering) else outcome for outcome in outcomes]
-
-
-def _outcome(render: Callable[[Conversation], Rendering], conversation: Conversation) -> Rendering | HarmonyError:
-    # Nothing else is caught: a signal's handler can raise anything, such as TimeoutError, and means the caller.
-    try:
-        return render(conversation)
-    except HarmonyError as error:
-        outcome = error
-    except AttributeError as error:  # a field was deleted
-        said = sentence("cannot-render", reason=f"{type(error).__name__}: {error}")
-        outcome = RenderError(said, code="cannot-render", unit="message")
-    # Else they would keep the frames, and with them all that was rendered.
-    outcome.__traceback__ = outcome.__context__ = outcome.__cause__ = None
-    return outcome
-
-
 def drop_analysis(conversation: Conversation) -> Conversation:
-    """A conversation of the same messages, but for the analysis that led to an answer.
+    """A new conversation without the analysis of finished turns.
 
-    A turn is finished by the assistant's message on `final`. In every finished turn the messages on `analysis` before
-    that message go, calls and their results on that channel too; in a turn that is still open they stay, for the
-    assistant goes on from them. A turn begins with a user's message. TypeError for what is no Conversation.
+    A turn begins with a user's message, and is finished by the assistant's message on `final`. In a finished turn, all
+    messages on `analysis` before that message are left out, also calls and their results on that channel. In an open
+    turn they stay, because the assistant continues from them. Raises TypeError for an argument that is no Conversation.
+
+        >>> thought = Message.from_role_and_content(Role.ASSISTANT, "Easy.").with_channel("analysis")
+        >>> answer = Message.from_role_and_content(Role.ASSISTANT, "4").with_channel("final")
+        >>> [message.channel for message in drop_analysis(Conversation.from_messages([thought, answer]))]
+        ['final']
     """
     kept = []
     answered = False
@@ -395,7 +358,7 @@ def _is_answer(message: Message) -> bool:
 
 
 def _first_answer(messages: list[Message]) -> int:
-    """Where the first message on `final` is, if the assistant's last message is on `final`; else 0."""
+    """The index of the first message on `final`, if the assistant's last message is on `final`; else 0."""
     last = next((message for message in reversed(messages) if message.author.role == Role.ASSISTANT), None)
     if last is None or last.channel != "final":
         return 0
@@ -406,7 +369,7 @@ def _has_function_tools(message: Message) -> bool:
     for part in message.content:
         if type(part) is DeveloperContent and type(part.tools) is dict:
             functions: Any = part.tools.get("functions")
-            # A dict in the place of a record is rendered like the record.
+            # A user may have put a dict in the place of a record; it is rendered like the record.
             tools = functions.get("tools") if type(functions) is dict else getattr(functions, "tools", None)
             if isinstance(tools, list | tuple) and tools:
                 return True
@@ -414,7 +377,7 @@ def _has_function_tools(message: Message) -> bool:
 
 
 def _characters(message: Message) -> int:
-    """How many characters the texts of a message have; those of its tools are not counted."""
+    """The number of characters in the texts of a message, without those of its tools."""
     characters = 0
     for part in message.content:
         if type(part) is TextContent:
@@ -427,7 +390,7 @@ def _characters(message: Message) -> int:
 def _refuse(
     placed: list[tuple[int | None, Message]], sizes: list[int], size: int, limit: int, *, exact: bool
 ) -> NoReturn:
-    """Says that there are too many tokens: as many as `sizes` say, or where that is not `exact`, at least as many."""
+    """Raises RenderError for too many tokens. `sizes` are exact numbers or, if not `exact`, lower bounds."""
     largest = max(sizes, default=0)
     place = placed[sizes.index(largest)][0] if placed else None
     at_least = "" if exact else "at least "
@@ -436,7 +399,7 @@ def _refuse(
 
 
 def _section_text(part: SystemContent | DeveloperContent, field: str, types: Writer, function_tools: bool) -> str:
-    """The text of a part. It is checked first: a field can be set to anything, and a schema can hold anything."""
+    """The text of a part. The part is checked first, because users can set its fields and schemas to anything."""
     with _unwritable(field):
         try:
             data = guarded(written, msgspec.json.encode, part)
@@ -452,7 +415,7 @@ def _section_text(part: SystemContent | DeveloperContent, field: str, types: Wri
 
 @contextmanager
 def _unwritable(field: str) -> Iterator[None]:
-    """What is wrong with the data of a part, as a Fault in this field."""
+    """Raises a Fault in this field for anything wrong with the data of a part."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -464,7 +427,7 @@ def _unwritable(field: str) -> Iterator[None]:
 
 
 def _messages(conversation: Conversation) -> list[Message]:
-    """The messages of a conversation, each of which has an author and a list of parts."""
+    """The messages of a conversation, each checked to have an author and a list of parts."""
     found: object = conversation
     for expected, path in ((Conversation, "conversation"), (list, "conversation.messages")):
         if not isinstance(found, expected):
@@ -487,7 +450,7 @@ def _check(message: Message, index: int | None) -> None:
 
 
 def _role(role: object) -> Role:
-    """A role that was set to its plain string."""
+    """The Role of an author, which may have been set to a string. Raises Fault for anything else."""
     try:
         return Role(role)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The texts of system and developer messages: what SystemContent and DeveloperContent say to the model.
+"""The texts of system and developer messages, made from SystemContent and DeveloperContent.
 
-Decides the sections and their order, as openai-harmony 0.0.8 has them; the types of parameters are `typescript`'s.
-Works on plain, checked data and knows no tokens.
+This module decides the sections and their order, which are those of openai-harmony 0.0.8. `typescript.py` writes the
+types of parameters. The contents must be checked before. This module knows no tokens.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from harmony.rendering.typescript import Writer
 
 
 def system_text(content: SystemContent, types: Writer, function_tools: bool) -> str:
-    """What a system message says; `function_tools` is whether the conversation declares any in `functions`."""
+    """The text of a system message. `function_tools`: whether the conversation declares tools in `functions`."""
     identity = [] if content.model_identity is None else [content.model_identity]
     if content.knowledge_cutoff is not None:
         identity.append(f"Knowledge cutoff: {content.knowledge_cutoff}")
@@ -36,7 +36,7 @@ def system_text(content: SystemContent, types: Writer, function_tools: bool) -> 
 
 
 def developer_text(content: DeveloperContent, types: Writer) -> str:
-    """What a developer message says."""
+    """The text of a developer message."""
     sections = [] if content.instructions is None else ["# Instructions", content.instructions]
     if content.tools:
         sections.append(_tools(content.tools, types))
@@ -67,6 +67,6 @@ def _function(tool: ToolDescription, types: Writer) -> Iterator[str]:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of a text, ended by `\\n` or `\\r\\n` alone; what stands after the last end is a line if it is any."""
+    """The lines of a text. Only `\\n` and `\\r\\n` end a line. What follows the last end is a line too, if any."""
     *lines, rest = text.split("\n")
     return [line.removesuffix("\r") for line in lines] + ([rest] if rest else [])

@@ -1,8 +1,8 @@
-"""A tool's parameters, from JSON schema to the TypeScript that the model reads. Knows no tokens.
+"""Writes the JSON schema of a tool's parameters as the TypeScript type that the model reads.
 
-Decides every character of a type and of the comments around it, which are those of openai-harmony 0.0.8. A schema is
-plain JSON data: dicts with strings as keys, lists, strings, numbers, booleans and None. What is no schema, or says
-nothing that TypeScript has a word for, is `any`; nothing in it is an error.
+The types and their comments are, character for character, the same as in openai-harmony 0.0.8. A schema is JSON data:
+dicts with strings as keys, lists, strings, numbers, booleans and None. A value that is no schema, or that has no
+TypeScript type, becomes `any`; it is never an error. This module knows no tokens.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _LARGEST: Final = (1 << 64) - 1
 _SMALLEST: Final = -(1 << 63)
 
 
-class TooLong(Exception):  # noqa: N818  it is told as what cannot be rendered
-    """Raised where types have more characters than they may."""
+class TooLong(Exception):  # noqa: N818  the renderer makes a RenderError of it
+    """Raised where the types together have more characters than allowed."""
 
 
 class Writer:
-    """Writes types, with `most` characters in all of them together.
+    """Writes types, which together may have at most `most` characters.
 
-    They can be much longer than their schemas, for each line is indented by the objects that it is in.
+    The limit is needed because a type can be much longer than its schema: nested objects indent each of their lines.
     """
 
     def __init__(self, most: int = sys.maxsize) -> None:
@@ -33,10 +33,7 @@ class Writer:
         self._pieces: list[str] = []
 
     def text(self, schema: Any, indent: str = "") -> str:
-        """The type that a schema describes; `indent` stands before each of its lines but the first.
-
-        Raises TooLong.
-        """
+        """The type of a schema. `indent` stands before each of its lines except the first. Raises TooLong."""
         self._pieces = []
         self._type(schema, indent)
         return "".join(self._pieces)
@@ -55,22 +52,22 @@ class Writer:
             for variant in variants:
                 self._variant(variant, indent)
             return None
-        kind = schema.get("type")
-        if isinstance(kind, list):
-            kinds = ["number" if item == "integer" else item for item in kind if isinstance(item, str)]
-            return self._write(" | ".join(kinds) if kinds else "any")
-        if kind == "object":
+        type_name = schema.get("type")
+        if isinstance(type_name, list):
+            names = ["number" if item == "integer" else item for item in type_name if isinstance(item, str)]
+            return self._write(" | ".join(names) if names else "any")
+        if type_name == "object":
             return self._object(schema, indent)
-        if kind == "string":
+        if type_name == "string":
             values = schema.get("enum")
             literals = [f'"{value}"' for value in values if isinstance(value, str)] if isinstance(values, list) else []
             return self._write(" | ".join(literals) or "string")
-        if kind == "array":
+        if type_name == "array":
             if "items" not in schema:
                 return self._write("Array<any>")
             self._type(schema["items"], indent)
             return self._write("[]")
-        simple = _SIMPLE.get(kind, "any") if isinstance(kind, str) else "any"
+        simple = _SIMPLE.get(type_name, "any") if isinstance(type_name, str) else "any"
         return self._write(simple)
 
     def _object(self, schema: dict[str, Any], indent: str) -> None:
@@ -86,7 +83,7 @@ class Writer:
         self._write(f"{indent}}}")
 
     def _property(self, name: str, schema: dict[str, Any], indent: str) -> None:
-        """The lines of one property, its comments first."""
+        """Writes one property: its comments, then its type."""
         title = _string(schema, "title")
         if title is not None:
             self._write(f"{indent}// {title}\n{indent}//\n")
@@ -108,9 +105,9 @@ class Writer:
         return self._write(f",{default}\n")
 
     def _variants(self, name: str, schema: dict[str, Any], variants: list[Any], indent: str) -> None:
-        """The lines of a property that may be one of several types, each on a line of its own."""
+        """Writes a property that may be one of several types, each on its own line."""
         description = _string(schema, "description")
-        # What the property and its first type both say is said once: above, or where they say the same, nowhere.
+        # The property's description stands above. If it is also that of the first type, neither is written.
         above = description if not variants or description != _string(variants[0], "description") else None
         self._comment(above, indent)
         for default in _default(schema):
@@ -126,11 +123,11 @@ class Writer:
         self._write(f"{indent},\n")
 
     def _variant(self, schema: Any, indent: str) -> None:
-        """One of several types where they stand in no property, with what is said of it."""
+        """Writes one of several types that belong to no property, with its comments."""
         description = _string(schema, "description")
         default: Iterable[str] = _default(schema)
         if _is_enum(schema) and "default" in schema:
-            default = [f"default: {_json(schema['default'])}"]  # in quotes here, unlike that of a property
+            default = [f"default: {_json(schema['default'])}"]  # has quotes here, but not at a property
         self._write(f"\n{indent} | ")
         self._nullable(schema, indent + "   ")
         self._write(_remarks(description, default))
@@ -148,13 +145,13 @@ class Writer:
 
 
 def _remarks(description: str | None, default: Iterable[str]) -> str:
-    """What is said of a type behind it, on its line."""
+    """The comment behind a type, on the same line."""
     remarks = [*([] if description is None else [description]), *default]
     return f" // {' '.join(remarks)}" if remarks else ""
 
 
 def _default(schema: Any) -> Iterator[str]:
-    """What a comment says of the default, if there is one: a string in quotes, but one of an enum without."""
+    """The comment about the default, if there is one. A string has quotes, unless the type is an enum."""
     if isinstance(schema, dict) and "default" in schema:
         value = schema["default"]
         if not isinstance(value, str):
@@ -174,7 +171,7 @@ def _string(schema: Any, key: str) -> str | None:
 
 
 def _json(value: Any) -> str:
-    """Compact JSON, non-ASCII as it is; integers beyond 64 bits as floats, which is how openai-harmony reads them."""
+    """Compact JSON, non-ASCII characters unescaped. Integers beyond 64 bits become floats, as in openai-harmony."""
     return msgspec.json.encode(_small(value)).decode()
 
 

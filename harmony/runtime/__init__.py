@@ -1,4 +1,4 @@
-"""What every room stands on: the choice of engine, locks, and memory that others may write to. It knows no format."""
+"""The lowest room: the choice of engine, locks, and access to memory. It knows nothing of the format."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""Whether this process uses the compiled modules: each of them has a twin in Python.
+"""Whether this process uses the compiled modules. Each of them has a twin in Python that does the same.
 
-HARMONY_EXTENSION=no takes the twins in Python, HARMONY_EXTENSION=yes fails where the compiled modules are missing.
-Whoever has a pair of twins asks here which one to import.
+The environment variable HARMONY_EXTENSION decides: `no` takes the twins in Python, `yes` takes the compiled modules and
+fails if they are missing. Without the variable, the compiled modules are taken if they are there.
 """
 
 from __future__ import annotations

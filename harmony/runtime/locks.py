@@ -1,13 +1,13 @@
-"""Locks that neither a fork nor a signal can turn into a deadlock, and values that are made once a process.
+"""Locks that are safe under forks and signals, and values that are made once per process.
 
-A forked child has one thread, the one that forked. A lock that another thread held at that moment would stay locked in
-the child for ever. So the child gets new locks, and whoever has a lock says in `begin_anew` what else it must forget.
+Forks: a forked child has one thread, the one that forked. A lock that another thread held at that moment would stay
+locked in the child for ever. So each Locked object gets a new lock in the child, and may forget more in `begin_anew`.
 
-Python locks each module while it is imported, and a child gets no new locks of these. So what is imported late, by a
-call rather than by a module, is imported `with forks_wait:`.
+Imports: Python locks a module while it is imported, and a forked child keeps these locks. So an import inside a
+function stands in `with forks_wait:`, which makes a fork wait for the end of the import.
 
-The handler of a signal runs in the thread that it interrupts. If it asked for a lock that this thread holds, it would
-wait for itself. So the thread that has a lock may take it again.
+Signals: a signal's handler runs in the thread that it interrupts. If the handler needs a lock that this thread holds,
+an ordinary lock would wait for ever. So all locks here are RLocks, which the same thread may take again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Value = TypeVar("_Value")
 
 _locked: Final[WeakSet[Locked]] = WeakSet()
 
-#: While a thread holds it, another one that forks the process waits.
+#: While one thread holds this lock, a fork in another thread waits.
 forks_wait: Final = RLock()
 
 
@@ -34,14 +34,14 @@ class Locked:
         _locked.add(self)
 
     def begin_anew(self) -> None:
-        """Takes a new lock, which nobody holds. A forked child calls it; the old lock's threads are not there."""
+        """Takes a new lock. Called in a forked child, where the thread that holds the old lock may not exist."""
         self.lock = RLock()
 
 
 class Once(Locked, Generic[_Value]):
-    """A value that is made when it is first asked for. All threads get the same object.
+    """A value that is made by the first call. All threads get the same object.
 
-    What making raises is raised to the caller, and the next one tries again.
+    If making it raises, the caller gets the exception, and the next call tries again.
     """
 
     def __init__(self, make: Callable[[], _Value]) -> None:
@@ -54,7 +54,7 @@ class Once(Locked, Generic[_Value]):
             with self.lock:
                 if self._made is None:
                     value = self._make()
-                    if self._made is None:  # a signal's handler may have made one in the meantime
+                    if self._made is None:  # a signal's handler may have made the value meanwhile
                         self._made = value
         return self._made
 

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Memory that grows without the GIL, is read once, is copied, and may hold UTF-8. It knows no format."""
+"""Helpers for memory that work without the GIL: growing, copying, safe reading, flags, and a check of UTF-8."""
 
 from cpython.mem cimport PyMem_RawRealloc
 from libc.stdint cimport uint8_t, uint32_t
@@ -15,7 +15,7 @@ cdef extern from *:
     #include <stdint.h>
     #include <string.h>
 
-    /* Asks for large pages, as numpy does: to touch memory for the first time can cost more than to fill it. */
+    /* Asks the system for large pages, as numpy does: the first access to each new page is slow. */
     static inline void advise_large_pages(void *data, size_t size) {
     #if defined(__linux__) && defined(MADV_HUGEPAGE)
         uintptr_t start = ((uintptr_t)data + 4095) & ~(uintptr_t)4095;
@@ -23,7 +23,7 @@ cdef extern from *:
     #endif
     }
 
-    /* Copies to memory that is not read soon: past the cache, which else would fetch all that is written over. */
+    /* Copies to memory that is not read soon. Writing past the cache avoids loading the old contents into it. */
     static inline void copy_past_cache(char *to, const char *from, size_t size) {
     #ifdef __SSE2__
         size_t at = (0 - (size_t)to) & 15;
@@ -38,9 +38,9 @@ cdef extern from *:
         memcpy(to, from, size);
     }
 
-    /* Reads a number from memory that belongs to the caller: at any address, and exactly once.
-       Another thread or process may write there meanwhile. The compiler may read twice what it takes for unchanged,
-       and then the number that was checked is not the number that is used as an index. */
+    /* Reads a number exactly once, at any address, from memory that belongs to the caller.
+       Another thread or process may write there meanwhile. An ordinary read may be compiled to two reads: one for the
+       check and one for the use as an index. Then the checked number and the used one could differ. */
     static inline uint32_t read_once(const void *from) {
     #ifdef _MSC_VER
         return *(const volatile uint32_t __unaligned *)from;
@@ -52,7 +52,7 @@ cdef extern from *:
     #endif
     }
 
-    /* Whether another thread has set a flag, and with it all that it wrote before. */
+    /* Whether another thread has set the flag. If so, everything that it wrote before is visible here. */
     static inline int is_set(const int *flag) {
     #ifdef _MSC_VER
         return *(const volatile int *)flag;
@@ -87,7 +87,7 @@ cdef inline int resize(void **data, size_t size) except -1 nogil:
 
 
 cdef inline bint is_utf_8(const uint8_t *text, Py_ssize_t size) noexcept nogil:
-    """Whether bytes are UTF-8 as Unicode has it: nothing overlong, no surrogates, nothing past U+10FFFF."""
+    """Whether bytes are strict UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF."""
     cdef Py_ssize_t at = 0, more
     cdef uint8_t lead, low, high
     while at < size:

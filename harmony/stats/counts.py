@@ -33,7 +33,7 @@ import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 import pyarrow.compute as pc  # type: ignore[import-untyped,unused-ignore]
 
 from harmony.errors import printable
-from harmony.messages.model import KNOWN_CHANNELS, Role
+from harmony.messages.roles import KNOWN_CHANNELS, Role
 
 if TYPE_CHECKING:
     from rich.table import Table

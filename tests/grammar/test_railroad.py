@@ -100,7 +100,7 @@ def test_comments_and_examples_are_on_the_page() -> None:
         assert f"{escape(example, quote=False)}\n" in re.sub("</?(?:i|pre)>", "", PAGE)
     assert "<code>&lt;|start|&gt;</code>" in PAGE
     assert "<|" not in PAGE
-    assert "user:<i>  this has no name after the colon" in PAGE
+    assert "user:<i>  no name follows the colon" in PAGE
 
 
 def test_special_tokens_look_different_from_words() -> None:

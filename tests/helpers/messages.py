@@ -11,11 +11,11 @@ from harmony.messages.model import (
     Conversation,
     DeveloperContent,
     Message,
-    Role,
     SystemContent,
     TextContent,
     ToolDescription,
 )
+from harmony.messages.roles import Role
 from helpers.talk import message
 
 PARAMETERS = {

@@ -22,13 +22,13 @@ from harmony.messages.model import (
     Conversation,
     DeveloperContent,
     Message,
-    Role,
     SystemContent,
     TextContent,
     ToolDescription,
     ToolNamespaceConfig,
     flat_messages,
 )
+from harmony.messages.roles import Role
 from harmony.rendering.renderer import RenderConversationConfig, RenderOptions
 from helpers.messages import FULL, PARAMETERS, parameters_of, tool_message
 

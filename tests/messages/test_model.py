@@ -22,12 +22,12 @@ from harmony.messages.model import (
     DeveloperContent,
     Message,
     ReasoningEffort,
-    Role,
     SystemContent,
     TextContent,
     ToolDescription,
     ToolNamespaceConfig,
 )
+from harmony.messages.roles import Role
 from harmony.rendering.renderer import RenderConversationConfig, RenderOptions
 from helpers.messages import FULL, PARAMETERS, tool_message
 
