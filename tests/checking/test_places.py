@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.codes import STARTS, by_strict_parsing, check, check_all
@@ -13,10 +13,11 @@ from harmony import HarmonyEncoding, HarmonyError, validate
 from harmony.errors import TABLE
 from harmony.format import vocabulary
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, MESSAGE, START, STOPS
+from helpers.sizes import Scale, examples
 
 
-def test_every_short_sequence_and_header(encoding: HarmonyEncoding) -> None:
-    codes = check_all(encoding, 5, 3)
+def test_every_short_sequence_and_header(encoding: HarmonyEncoding, scale: Scale) -> None:
+    codes = check_all(encoding, *scale((3, 2), (5, 3)))
     # Of the others the inputs show nothing: an id of no token, and bytes that are no UTF-8.
     assert set(codes) == set(TABLE["strict"] | TABLE["validate"]) - {"header-not-utf-8"}
 
@@ -51,13 +52,13 @@ IDS = st.integers(0, vocabulary.LAST_TOKEN) | st.sampled_from([START, CHANNEL, C
 ANY_IDS = IDS | st.integers(-5, 1 << 40)
 
 
-@settings(max_examples=5000)
+@examples(5000, quick=300)
 @given(text=TEXTS, start=st.sampled_from(STARTS))
 def test_any_text(text: str, start: Any, encoding: HarmonyEncoding) -> None:
     check(encoding, text, start)
 
 
-@settings(max_examples=5000)
+@examples(5000, quick=300)
 @given(data=st.data(), start=st.sampled_from(STARTS))
 def test_any_tokens(data: st.DataObject, start: Any, encoding: HarmonyEncoding) -> None:
     tokens = encoding.encode(data.draw(TEXTS), allowed_special="all")
