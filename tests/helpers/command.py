@@ -102,6 +102,22 @@ def _read(file: int) -> bytes:
         return pipe.read()
 
 
+# What getrusage tells of a process begins with the memory of the one that began it, so that one has to be small.
+_MEASURED = """
+import json, resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "harmony", *sys.argv[1:]], stdin=subprocess.DEVNULL, capture_output=True)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps([done.returncode, peak, done.stdout.decode(), done.stderr.decode()]))
+"""
+
+
+def measured(*arguments: str) -> tuple[int, int, str, str]:
+    """The status of a command that begins anew, the most bytes that it took, what it gives and what it says."""
+    done = subprocess.run([sys.executable, "-c", _MEASURED, *arguments], capture_output=True, check=True)
+    status, peak, output, said = json.loads(done.stdout)
+    return status, peak, output, said
+
+
 def records(output: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 
