@@ -37,9 +37,6 @@ RECORDS = [json.loads(line) for line in LINES]
 BAD = [b"{\n", b'{"id":"x","tokens":"none"}\n', b"\xff\n", b"\n", b'{"id":"late","late":[1],"tokens":[200008,1]}\n']
 
 
-pytestmark = pytest.mark.xdist_group("ray")  # one worker has the cluster
-
-
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[str]:
     """Two nodes with a core each, which this process is connected to; their address."""
