@@ -36,14 +36,19 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "quick")
 
 
+#: Files of which one process takes all tests, for their fixtures take long: a cluster, and inputs for every code.
+KEPT_TOGETHER = ("tests/test_ray.py", "tests/checking/test_codes.py")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Processes take one test after the other, but one of them takes all tests of Ray, for it begins their cluster."""
+    """Gives the processes one test after the other, and the files that are kept together first."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneByOne(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "ray" if "test_ray.py::" in nodeid else nodeid
+            file, _, _ = nodeid.partition("::")
+            return file if file in KEPT_TOGETHER else nodeid
 
     return OneByOne(config, log)
 
