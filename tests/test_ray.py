@@ -70,9 +70,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def table(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> Path:
     """Completions as a table: ids, or a text where these are null, or neither."""
-    records = RECORDS * 250
+    records = RECORDS * scale(50, 250)
     columns = {
         "id": pa.array(range(len(records)), pa.int64()),
         "tokens": pa.array([record.get("tokens") for record in records], pa.list_(pa.uint32())),
@@ -80,7 +80,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     columns["tokens"] = pa.concat_arrays([columns["tokens"][:-1], pa.array([None], columns["tokens"].type)])
     file = tmp_path_factory.mktemp("tables") / "completions.parquet"
-    pq.write_table(pa.table(columns), file, row_group_size=3000, write_page_checksum=True)
+    pq.write_table(pa.table(columns), file, row_group_size=len(records) * 3 // 10, write_page_checksum=True)
     return file
 
 

@@ -444,16 +444,16 @@ def test_large_inputs(scale: Scale, scanners: list[Scanner]) -> None:
     order = random.Random(3)
     tokens = [order.choice([*KINDS, 5, 6]) for _ in range(4 * count)]
     wrong: list[tuple[str | list[int], int]] = [
-        ("<|start|>" * count, 1),
-        ("<|start|>user" * count, 1),
-        ("<|" * 10 * count, 1),
-        ("<|channel|>" * count, 1),
-        (message[:-7] * (count // 10), 1),
+        ("<|start|>" * count, 0),
+        ("<|start|>user" * count, 0),
+        ("<|" * 10 * count, 0),
+        ("<|channel|>" * count, 0),
+        (message[:-7] * (count // 10), 0),
         (tokens, count // 5),
     ]
     assert validate(message * (count // 10)) == []
-    for given_text, faults in wrong:
-        assert len(validate(given_text)) >= faults
+    for given, faults in wrong:
+        assert len(validate(given)) > faults
     for scanner in scanners:
         assert scanner.verdict(message * (4 * count), "conversation")
-        assert not any(scanner.verdict(given_text, "conversation") for given_text, _ in wrong)
+        assert not any(scanner.verdict(given, "conversation") for given, _ in wrong)
