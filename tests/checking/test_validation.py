@@ -452,8 +452,8 @@ def test_large_inputs(scale: Scale, scanners: list[Scanner]) -> None:
         (tokens, count // 5),
     ]
     assert validate(message * (count // 10)) == []
-    for given, faults in wrong:
-        assert len(validate(given)) > faults
+    for bad, faults in wrong:
+        assert len(validate(bad)) > faults
     for scanner in scanners:
         assert scanner.verdict(message * (4 * count), "conversation")
-        assert not any(scanner.verdict(given, "conversation") for given, _ in wrong)
+        assert not any(scanner.verdict(bad, "conversation") for bad, _ in wrong)
