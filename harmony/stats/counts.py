@@ -1,10 +1,9 @@
 """Counts what a log of completions holds: messages, tool calls, tokens, lengths, errors and repairs.
 
 The input is batches of messages, as `harmony.batch.parse_batch` makes them. All rows of a conversation must be in one
-batch. A conversation with an `error` is bad. A conversation without an error that ends inside a message is truncated. A
-conversation with `diagnostics` is repaired; it can be truncated too. A tool call is a message of the assistant to a
-recipient other than `assistant` and `all`. This module does not count tokens itself: the numbers come with the
-messages.
+batch. A conversation with an `error` is bad. One without an error that ends inside a message is truncated. One with
+`diagnostics` is repaired; it can be truncated too. A tool call is a message of the assistant to a recipient other than
+`assistant` and `all`. The numbers of tokens come with the messages.
 
 Memory is limited, whatever the log holds. The counts do not depend on how the log was cut into batches, or on the order
 in which batches were merged, except for tools:
@@ -76,8 +75,7 @@ class Bin(msgspec.Struct, frozen=True):
 class Lengths(msgspec.Struct, frozen=True):
     """Statistics of `count` lengths. They are None if `count` is 0.
 
-    `bins` has four bins for each doubling of the length, without empty ones. `percentile_90` is the smallest length
-    that 90 % of the lengths do not exceed.
+    `bins` has four bins for each doubling, without empty ones. 90 % of the lengths do not exceed `percentile_90`.
     """
 
     count: int
@@ -143,8 +141,8 @@ class Stats:
     def add(self, batch: pa.RecordBatch, tokens: Sequence[int | None] | pa.Array | None) -> None:
         """Counts the conversations of a batch.
 
-        `tokens` has the number of input tokens of each conversation (None if it is unknown), or is None. Raises
-        ValueError, and counts nothing, if a column is missing or wrong, or if `tokens` has another length.
+        `tokens` has the number of input tokens of each conversation (None if unknown), or is None. Raises ValueError,
+        and counts nothing, if a column is missing or wrong, or if `tokens` has another length.
         """
         columns = _columns(batch)
         first_rows, message_counts = _conversations(columns)

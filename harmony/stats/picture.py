@@ -19,7 +19,7 @@ from harmony.stats.counts import NO_CHANNEL, OTHERS, Summary
 
 try:
     import altair as alt
-    import vl_convert  # noqa: F401  with which altair saves
+    import vl_convert  # noqa: F401  altair needs it to save pictures
 except ImportError as error:
     raise ImportError("a picture needs altair and vl-convert-python: pip install 'harmony-codec[plot]'") from error
 
