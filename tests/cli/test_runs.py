@@ -282,7 +282,7 @@ def test_resume(tmp_path: Path) -> None:
             ["-", "-o", "folder"],
             "standard input cannot be written to a folder, because it has no name: give a file as --output",
         ),
-        (["a/x.jsonl", "b/x.jsonl", "-o", "folder"], "folder/x.jsonl would be written twice, for two inputs"),
+        (["a/x.jsonl", "b/x.jsonl", "-o", "folder"], "folder/x.jsonl would be written twice, because two inputs"),
         (["a/x.jsonl", "-o", "a/x.jsonl/y.jsonl"], "a/x.jsonl/y.jsonl.partial cannot be written: Not a directory"),
         (["a/x.jsonl", "-o", "/dev/full"], "/dev/full cannot be written: No space left on device"),
         (["a/x.jsonl", "--resume"], "--resume needs --output with the name of a file"),
