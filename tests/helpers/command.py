@@ -43,6 +43,22 @@ def harmony(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> s
     return done
 
 
+def with_peak(*arguments: str | Path) -> tuple[list[str], int]:
+    """What a command writes, line by line, and the most memory in bytes that its process had: not that of its workers.
+
+    The process reads that of itself, for what the system counts for a child includes the memory of its parent.
+    """
+    code = (
+        "import re, runpy, sys\n"
+        f"sys.argv = {['harmony', *map(str, arguments)]!r}\n"
+        "try:\n    runpy.run_module('harmony', run_name='__main__')\n"
+        "finally:\n    print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=_SECONDS)
+    *lines, peak = done.stdout.decode().splitlines()
+    return lines, int(peak) * 1024
+
+
 class Warm:
     """The process that has imported all."""
 
