@@ -12,6 +12,7 @@ from typing import Any
 import harmony.grammar
 import pytest
 
+from harmony.logs.formats import suffixes
 from helpers.command import harmony as run_command
 from helpers.command import with_peak
 from helpers.paths import EXAMPLES
@@ -325,7 +326,7 @@ def test_files_that_cannot_be_read_hide_no_problems(tmp_path: Path) -> None:
     status, lines, said = validate(tmp_path, file, tmp_path / "none.jsonl", file, "--format", "json")
     assert (status, [problem["file"] for problem in json.loads("".join(lines))]) == (2, [str(file)] * 2)
     assert said.splitlines() == [
-        f"harmony: {tmp_path}: expected a file named .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .arrow, found none",
+        f"harmony: {tmp_path}: expected a file named {suffixes()}, found none",
         f"harmony: {tmp_path}/none.jsonl cannot be read: No such file or directory",
         "harmony: 2 problems in 2 files",
     ]
