@@ -14,7 +14,7 @@ import pytest
 
 from harmony.logs.formats import suffixes
 from helpers.command import harmony as run_command
-from helpers.command import with_peak
+from helpers.command import measured
 from helpers.paths import EXAMPLES
 
 TEXT = "<|start|>user<|message|>Hi\nthere<|end|>"
@@ -424,7 +424,8 @@ def test_a_long_log_is_not_held_in_memory(tmp_path: Path) -> None:
     with log.open("wb") as file:
         for number in range(400):
             file.write(record(padding="p" * 250_000, tokens=IDS if number % 100 else [64]))
-    lines, peak = with_peak("validate", log)
+    _, peak, output, _ = measured("validate", str(log))
+    lines = output.splitlines()
     assert [line.removeprefix(f"{log}:").partition(":")[0] for line in lines] == ["1", "101", "201", "301"]
     assert peak < 90_000_000 < log.stat().st_size
 

@@ -43,22 +43,6 @@ def harmony(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> s
     return done
 
 
-def with_peak(*arguments: str | Path) -> tuple[list[str], int]:
-    """What a command writes, line by line, and the most memory in bytes that its process had: not that of its workers.
-
-    The process reads that of itself, for what the system counts for a child includes the memory of its parent.
-    """
-    code = (
-        "import re, runpy, sys\n"
-        f"sys.argv = {['harmony', *map(str, arguments)]!r}\n"
-        "try:\n    runpy.run_module('harmony', run_name='__main__')\n"
-        "finally:\n    print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=_SECONDS)
-    *lines, peak = done.stdout.decode().splitlines()
-    return lines, int(peak) * 1024
-
-
 class Warm:
     """The process that has imported all."""
 
@@ -116,6 +100,22 @@ def _write(file: int, data: bytes) -> None:
 def _read(file: int) -> bytes:
     with os.fdopen(file, "rb") as pipe:
         return pipe.read()
+
+
+# What getrusage tells of a process begins with the memory of the one that began it, so that one has to be small.
+_MEASURED = """
+import json, resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "harmony", *sys.argv[1:]], stdin=subprocess.DEVNULL, capture_output=True)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps([done.returncode, peak, done.stdout.decode(), done.stderr.decode()]))
+"""
+
+
+def measured(*arguments: str) -> tuple[int, int, str, str]:
+    """The status of a command that begins anew, the most bytes that it took, what it gives and what it says."""
+    done = subprocess.run([sys.executable, "-c", _MEASURED, *arguments], capture_output=True, check=True)
+    status, peak, output, said = json.loads(done.stdout)
+    return status, peak, output, said
 
 
 def records(output: bytes) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import zstandard
 from harmony.logs.completions import RecordReader
 from harmony.logs.records import Names
 from helpers.command import harmony as command
-from helpers.command import on_a_terminal, with_peak
+from helpers.command import measured, on_a_terminal
 from helpers.paths import CONVERSATIONS, SAMPLE
 
 IDS = [200006, 1428, 200008, 64, 200007]
@@ -158,7 +158,8 @@ def test_a_long_compressed_log_is_not_held_in_memory(tmp_path: Path) -> None:
     with gzip.open(log, "wb", 1) as file:
         for number in range(400):
             file.write(record(padding="p" * 250_000, tokens=IDS if number % 100 else [64]))
-    lines, peak = with_peak("validate", log)
+    _, peak, output, _ = measured("validate", str(log))
+    lines = output.splitlines()
     assert [line.removeprefix(f"{log}:").partition(":")[0] for line in lines] == ["1", "101", "201", "301"]
     assert peak < 90_000_000
 
