@@ -1,4 +1,4 @@
-"""What is measured: the cases, the curves and the targets, as data. Knows nothing of how they are run."""
+"""The cases, curves and targets of the benchmark, as data. Other modules run them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MILLISECOND: Final = "ms"
 
 
 class Entry(NamedTuple):
-    """A subject's method on an input, and what its figures are called."""
+    """A method of a subject, its input, and the name of its figures."""
 
     label: str
     subject: str
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What is timed in turn, so that it can be compared."""
+    """Subjects whose repeats are interleaved, so that they can be compared."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class Case(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """What is timed at every size, from the first to the last, two sizes a decade."""
+    """A method that is timed at several sizes, two sizes in each decade."""
 
     name: str
     title: str
@@ -46,12 +46,12 @@ class Growth(NamedTuple):
     last: int
 
 
-# More than both engines remember, so that each of them is read.
+# More headers than the engines remember, so each one is parsed.
 _OTHER_HEADERS: Final = Input("other_headers", 5000)
 
 
 def cases(*, quick: bool = False) -> list[Case]:
-    """All cases; the quick ones have fewer completions."""
+    """All cases. Quick ones have fewer completions."""
     whole = Input("completions", 50)
     streamed = Input("completions", 10)
     many, most = Input("completions", 100 if quick else 2000), Input("completions", 2000 if quick else 30_000)

@@ -1,4 +1,4 @@
-"""What is measured of whole processes: the log command, a process that has just begun, memory; and two cores."""
+"""Measures whole processes: the log command, a fresh process, memory, and what two cores give."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ encoding.parse_messages_from_completion_tokens([200005, 17196, 200008, 12194, 20
 
 Run: TypeAlias = Callable[[], tuple[float, float]]
 
-# Work that needs nothing but a core.
+# Work that needs only a processor core.
 _COUNT: Final = "for number in range(5_000_000): pass"
 
 
@@ -42,7 +42,7 @@ QUICK: Final = Sizes(600, 2, 100_000)
 
 
 def cores(repeats: int) -> Measure:
-    """What the machine gives two processes that share nothing; two threads of ours cannot be given more."""
+    """The speed-up of two processes that share nothing. Two threads of ours cannot reach more."""
     words = [sys.executable, "-c", _COUNT]
     figures: dict[str, list[float]] = {"one process": [], "two processes": []}
     for _ in range(repeats):
@@ -68,7 +68,7 @@ def parse_log(name: str, setting: Setting, log: Path, output: Path, workers: int
 
 
 def fresh(names: list[str], setting: Setting, repeats: int) -> list[Measure]:
-    """What it takes each library to begin."""
+    """The cost of a fresh process, for each library."""
     seconds, peaks, failed = _in_turn({name: partial(start, name, setting) for name in names}, repeats)
     return [
         Measure("fresh", "fresh process, one completion", "ms", _scaled(seconds, 1e3), failed),
@@ -77,7 +77,7 @@ def fresh(names: list[str], setting: Setting, repeats: int) -> list[Measure]:
 
 
 def logs(names: list[str], setting: Setting, sizes: Sizes) -> list[Measure]:
-    """The whole command on a log, and a plain script on the same."""
+    """The whole command on a log, and the plain script on the same log."""
     log, output = setting.folder / "log.jsonl", setting.folder / "output.jsonl"
     corpus.log(log, sizes.records)
     runs: dict[str, Run] = {}
@@ -112,7 +112,7 @@ def memory(names: list[str], setting: Setting, sizes: Sizes) -> list[Measure]:
 def _in_turn(
     runs: Mapping[str, Run], repeats: int
 ) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, str]]:
-    """Seconds and MB by name, one a repeat, and why some could not be run."""
+    """Seconds and MB by name, one figure for each repeat, and why some commands could not be run."""
     seconds: dict[str, list[float]] = {}
     peaks: dict[str, list[float]] = {}
     failed: dict[str, str] = {}

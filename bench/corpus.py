@@ -41,17 +41,17 @@ _BODY: Final = "The train to Bergen leaves at 8:25 and takes seven hours; book a
 
 
 def completions(size: int) -> list[list[int]]:
-    """So many completions of about 550 tokens, prose and calls mixed, each several messages long."""
+    """This many completions of about 550 tokens and several messages each, with prose and calls."""
     return list(islice(_completions(_LENGTH), size))
 
 
 def one_message(size: int) -> list[list[int]]:
-    """One message of so many tokens of prose, arguments and code."""
+    """One message with this many tokens of prose, arguments and code."""
     return [[CHANNEL, _FINAL, MESSAGE, *islice(cycle(_content()), size), END]]
 
 
 def messages(size: int) -> list[list[int]]:
-    """One conversation of so many messages of the assistant, as they are in completions."""
+    """One conversation with this many messages of the assistant, as in completions."""
     found: list[int] = []
     for message in islice(_messages(), size):
         found += message
@@ -59,28 +59,28 @@ def messages(size: int) -> list[list[int]]:
 
 
 def same_header(size: int) -> list[list[int]]:
-    """So many times the same call, fifteen tokens long, with nothing in it."""
+    """The same call this many times. It has fifteen tokens and empty content."""
     return [_header([_WEATHER]) * size]
 
 
 def other_headers(size: int) -> list[list[int]]:
-    """So many calls, each of a function that none before it has called, with nothing in them."""
+    """This many calls with empty content, each of a different function."""
     names = islice((token for token in count() if _is_word(token)), size)
     return [[token for name in names for token in _header([_WEATHER, name])]]
 
 
 def one_header(size: int) -> list[list[int]]:
-    """One call, the name of whose function has so many tokens."""
+    """One call of a function whose name has this many tokens."""
     return [_header([_WEATHER] * size)]
 
 
 def letters(size: int) -> str:
-    """One letter, so many times."""
+    """One letter, this many times."""
     return "a" * size
 
 
 def rendered(size: int) -> str:
-    """So many messages of 500 characters each, as text."""
+    """This many messages of 500 characters each, as text."""
     channels = cycle(["analysis", "final"])
     return "".join(
         f"<|start|>assistant<|channel|>{channel}<|message|>{_BODY * 5}{number}<|end|>"
@@ -96,7 +96,7 @@ def rendered_tokens(size: int) -> list[int]:
 
 
 def conversation(size: int) -> str:
-    """So many messages in openai-harmony's JSON: ten tools, then turns with reasoning, calls and their results."""
+    """This many messages in the JSON of openai-harmony: ten tools, then turns with reasoning, calls and results."""
     functions = {"name": "functions", "tools": TOOLS}
     instructions = (
         "Help with office work. Use the functions; never guess what they can tell. Answer in the user's language."
@@ -110,7 +110,7 @@ def conversation(size: int) -> str:
 
 
 def log(path: Path, records: int) -> None:
-    """Writes a log of completions, as a server keeps it, with as many records."""
+    """Writes a log of completions with this many records, as a server keeps it."""
     samples = completions(200)
     with path.open("w") as lines:
         for number in range(records):
@@ -147,7 +147,7 @@ def _samples() -> list[list[int]]:
 
 
 def _completions(length: int) -> Iterator[list[int]]:
-    """Samples in an order that is always the same, joined until they have the length."""
+    """Samples in a fixed order, joined up to the length."""
     order = random.Random(1)
     while True:
         tokens = list(order.choice(_samples()))

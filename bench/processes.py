@@ -23,7 +23,7 @@ _UNIT_BYTES: Final = 1024 * 1024 if sys.platform == "darwin" else 1024  # a MB, 
 
 
 class SubjectError(Exception):
-    """A subject that is missing, or could not do what it was asked; the text says why."""
+    """Raised if a subject is missing, or fails at its work. The text says why."""
 
 
 class Input(NamedTuple):
@@ -98,7 +98,7 @@ class Worker:
         return seconds
 
     def forget(self) -> None:
-        """Lets go of all that was prepared."""
+        """Releases all prepared inputs."""
         self._ask(None)
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class Worker:
 
     def _ask(self, request: dict[str, Any] | None) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # that it has ended, the answer tells
+        with suppress(BrokenPipeError):  # the missing answer shows that the process has ended
             print(json.dumps(request), file=self._process.stdin, flush=True)
 
     def _answer(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def worker_command(subject: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "bench.worker", subject, *more]
 
 
-# Linux counts the memory of the process that starts another one to the peak of that one, so this one is small.
+# On Linux, the peak of a process starts with the peak of its parent. So a small process starts it.
 _TIMED: Final = """
 import resource, subprocess, sys, time
 start = time.perf_counter()

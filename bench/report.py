@@ -1,4 +1,4 @@
-"""What a run prints: each measure as it is there, and at the end every target with what came of it."""
+"""Prints a run: each measure as soon as it is there, and at the end every target with its result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def curve_text(curve: Curve) -> str:
 
 
 def verdicts_text(verdicts: list[Verdict]) -> str:
-    """Every target, one a line, in columns."""
+    """Every target on one line, in columns."""
     rows = [("target", "ours", "theirs", "unit", "ratio", "lowest to highest", "target", "")]
     for found in verdicts:
         growth = found.unit == "exponent"
@@ -66,7 +66,7 @@ def verdicts_text(verdicts: list[Verdict]) -> str:
 
 
 def _short(figure: float) -> str:
-    """Three digits, or all that stand before the point."""
+    """The number with three digits, or with all digits before the point."""
     if figure >= 100:
         return f"{figure:,.0f}"
     return f"{figure:.1f}" if figure >= 10 else f"{figure:.2f}" if figure >= 0.095 else f"{figure:.2g}"

@@ -12,7 +12,7 @@ import msgspec
 
 
 class Measure(msgspec.Struct):
-    """What one thing costs, in `unit`: the figures of each subject, one a repeat, in the order of the repeats."""
+    """The cost of one unit of work, in `unit`: for each subject one figure for each repeat, in order."""
 
     name: str
     title: str

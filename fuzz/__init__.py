@@ -1,4 +1,4 @@
-"""Tries the library with far more input than tests can: `docs/robustness.md` says how, and what was found.
+"""Tests the library with far more input than the tests use. `docs/robustness.md` says how, and what was found.
 
     python -m fuzz.differential --seed 1 --count 100000   both engines and the columns, in every way there is
     python -m fuzz.volume --seed 1 --tokens 1000000000    columns against the engine, on very many tokens

@@ -1,4 +1,4 @@
-"""Whether `validate` names every fault as strict parsing does: the same code at the same place.
+"""Checks that `validate` and strict parsing give every fault the same code at the same place.
 
     python -m fuzz.codes 7 5
 
@@ -91,7 +91,7 @@ def in_a_stream(encoding: Any, tokens: list[int], start: Start) -> Named | None:
 
 
 def check(encoding: HarmonyEncoding, given: str | list[int], start: Start) -> list[Named]:
-    """The faults that `validate` finds, which have to be those of strict parsing."""
+    """The faults that `validate` finds. They must be those of strict parsing."""
     named = [(found.code, found.position) for found in validate(given, start)]
     expected = by_strict_parsing(encoding, given, start)
     assert named == expected, f"{given!r} as a {start}: expected {expected}, found {named}"
@@ -107,7 +107,7 @@ def sequences(length: int) -> Iterator[list[int]]:
 
 
 def headers(length: int) -> Iterator[str]:
-    """Messages with all headers of so many items, whole and cut off, and another message behind."""
+    """Messages with all headers of up to this many items, complete and cut off, followed by another message."""
     for size in range(length + 1):
         for items in product(ITEMS, repeat=size):
             yield f"<|start|>{''.join(items)}<|message|>x<|end|><|start|>nobody<|message|>y<|end|>"
@@ -115,7 +115,7 @@ def headers(length: int) -> Iterator[str]:
 
 
 def check_all(encoding: HarmonyEncoding, kinds: int, items: int) -> Counter[str]:
-    """Checks all inputs of these sizes; how often each code was given."""
+    """Checks all inputs of these sizes. Returns how often each code occurred."""
     codes: Counter[str] = Counter()
     for tokens in sequences(kinds):
         for start in STARTS:

@@ -1,4 +1,4 @@
-"""Both engines and the builders of columns, on the same streams in every way there is: all must read the same.
+"""Reads the same streams with both engines and both builders of columns, in every way. All results must be equal.
 
 A stream is read whole, token by token, in steps cut at random, in steps that the engines take in turn, as text, and
 with others as columns; each strictly and leniently. What lenient parsing promises of any input is checked too.
@@ -41,7 +41,7 @@ Seen: TypeAlias = tuple[str, Any]
 
 
 class Case(NamedTuple):
-    """One stream, and the role that its first message is given."""
+    """One stream, and the given role of its first message."""
 
     number: int
     tokens: list[int]
@@ -49,7 +49,7 @@ class Case(NamedTuple):
 
 
 class Check(NamedTuple):
-    """What was tried, and what has to be equal."""
+    """The name of a comparison, and the values that must be equal."""
 
     what: str
     expected: Any
@@ -57,17 +57,17 @@ class Check(NamedTuple):
 
 
 def seen(read: Callable[..., Any], *arguments: Any, **options: Any) -> Seen:
-    """What a call gives or raises."""
+    """The result of a call, or its exception."""
     try:
         return "read", read(*arguments, **options)
     except HarmonyError as error:
         return "refused", (error.code, error.position, str(error), error.messages)
-    except Exception as error:  # which no input may cause, and is told with its input
+    except Exception as error:  # no input may cause one, so it is reported with the input
         return "raised", (type(error).__name__, str(error))
 
 
 def whole(engine: ModuleType, source: Any, role: Role | None, **options: bool) -> Seen:
-    """All that one input gives at once: messages, complete, diagnostics, next role, spans."""
+    """The result of parsing an input as a whole: messages, complete, diagnostics, next role, spans."""
     parse = engine.parse_text if isinstance(source, str) else engine.parse
     kind, found = seen(parse, source, role, **options)
     if kind == "read":
@@ -85,7 +85,7 @@ def in_buffer(tokens: list[int]) -> bool:
 
 
 def at_odd_address(tokens: list[int]) -> memoryview:
-    """The tokens as a buffer that does not stand where uint32 mostly do."""
+    """The tokens as a buffer at an address that is not aligned for uint32."""
     return memoryview(b"\0" + array("I", tokens).tobytes())[1:]
 
 
@@ -93,7 +93,7 @@ def at_odd_address(tokens: list[int]) -> memoryview:
 
 
 def shown(parser: Any) -> tuple[Any, ...]:
-    """All that a parser tells of its state."""
+    """All public values of a parser."""
     return (
         parser.state,
         parser.state_data,
@@ -111,7 +111,7 @@ def shown(parser: Any) -> tuple[Any, ...]:
 
 
 def each_step(engine: ModuleType, case: Case, *, strict: bool) -> list[Any]:
-    """What each token and the end of the input make known; a stream goes on behind an error."""
+    """The state after each token, and after the end of the input. A stream continues after an error."""
     parser = engine.StreamableParser(ENCODING, case.role, strict=strict)
     known = []
     for token in [*case.tokens, None]:
@@ -121,7 +121,7 @@ def each_step(engine: ModuleType, case: Case, *, strict: bool) -> list[Any]:
 
 
 def in_steps(engines: Sequence[ModuleType], case: Case, most: int, *, strict: bool) -> tuple[Any, ...]:
-    """What is known at the end of steps of up to `most` tokens, which several engines take in turn."""
+    """The state after steps of up to `most` tokens. Several engines take the steps in turn."""
     chance = random.Random(case.number)
     parser = engines[0].StreamableParser(ENCODING, case.role, strict=strict)
     text, place = "", 0
@@ -151,12 +151,12 @@ def _equal(what: str, found: Any, expected: Any) -> None:
 
 
 def in_order(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """A stream tells its diagnostics when it finds them, which depends on how it was cut."""
+    """The state without diagnostics: when a stream reports them depends on its steps."""
     return sorted(diagnostics, key=lambda found: (found.position, found.code, found.message))
 
 
 def at_end(result: Seen) -> Seen:
-    """What is known at the end of a stream that was read like this as a whole."""
+    """The final state of a stream, from the result of parsing it as a whole."""
     kind, found = result
     return (kind, (*found[:2], in_order(found[2]))) if kind == "read" else result
 
@@ -165,7 +165,7 @@ def at_end(result: Seen) -> Seen:
 
 
 def checks(case: Case, *, strict: bool) -> Iterator[Check]:
-    """Every way in which one stream is read, beside what it has to give."""
+    """All comparisons for one stream: each way of reading it, and the expected result."""
     mode = "strict" if strict else "lenient"
     expected = whole(ENGINES[0], case.tokens, case.role, strict=strict)
     yield from first_checks(case, expected, strict=strict)
@@ -184,7 +184,7 @@ def checks(case: Case, *, strict: bool) -> Iterator[Check]:
 
 
 def first_checks(case: Case, expected: Seen, *, strict: bool) -> Iterator[Check]:
-    """What takes least time and tells most: what any input is promised, and the engines, apart and in turn."""
+    """The fast and important comparisons: the rules for any input, and the engines alone and in turn."""
     mode = "strict" if strict else "lenient"
     if not strict:
         yield from _promises(case, expected)
@@ -196,7 +196,7 @@ def first_checks(case: Case, expected: Seen, *, strict: bool) -> Iterator[Check]
 
 
 def _as_text(case: Case, mode: str, *, strict: bool) -> Iterator[Check]:
-    """The stream written out reads as its tokens do; it, and what else it can become, both engines read alike."""
+    """The stream as text gives the same result as its tokens. Both engines read it, and changed texts, alike."""
     text = ENCODING.decode([token for token in case.tokens if 0 <= token <= LAST_TOKEN])
     chance = random.Random(case.number)
     place = chance.randint(0, len(text))
@@ -211,7 +211,7 @@ def _as_text(case: Case, mode: str, *, strict: bool) -> Iterator[Check]:
 
 
 def text_checks(text: str, role: Role | None, *, strict: bool) -> Iterator[Check]:
-    """A text reads as its tokens do, by both engines, and its markers end up in no message."""
+    """Both engines read a text like its tokens, and no marker ends up in a message."""
     mode = "strict" if strict else "lenient"
     expected = whole(ENGINES[0], text, role, strict=strict)
     yield from _alike(f"{mode}: text", text, role, strict=strict, stripped=False)
@@ -219,7 +219,7 @@ def text_checks(text: str, role: Role | None, *, strict: bool) -> Iterator[Check
         left = [mark for message in expected[1][0] for mark in special_tokens_in(text_of(message))]
         yield Check(f"{mode}: no content of a text holds a marker", [], left)
     tokens = ENCODING.encode(text, allowed_special="all")
-    if ENCODING.decode(tokens) == text:  # which has no single surrogate
+    if ENCODING.decode(tokens) == text:  # then it has no single surrogate
         by_tokens = _placeless(whole(ENGINES[0], tokens, role, strict=strict))
         yield Check(f"{mode}: text, as its tokens", by_tokens, _placeless(expected))
 
@@ -247,7 +247,7 @@ def _placeless(result: Seen) -> Seen:
 
 
 def _promises(case: Case, lenient: Seen) -> Iterator[Check]:
-    """What holds for any input: it is read, as strict parsing reads it if it does, and nothing of it is lost."""
+    """The rules for any input: it is read, like strict parsing if that accepts it, and no content is lost."""
     yield Check("any input is read", "read", lenient[0])
     if lenient[0] != "read":
         return
@@ -271,14 +271,14 @@ def _names(message: Message) -> Iterator[str]:
 
 
 def _contents(tokens: list[int]) -> Iterator[str]:
-    """The texts that stand right behind `<|message|>`, each up to its first token that is no text."""
+    """The texts after each `<|message|>`, up to the first token that is not text."""
     for place, token in enumerate(tokens, 1):
         if token == MESSAGE:
             stop = place
             while stop < len(tokens) and 0 <= tokens[stop] < FIRST_SPECIAL:
                 stop += 1
             text = ENCODING.decode(tokens[place:stop])
-            if "\ufffd" not in text:  # else bytes that are not UTF-8 may join with those that follow
+            if "\ufffd" not in text:  # otherwise invalid bytes may join with the following ones
                 yield text
 
 
@@ -295,7 +295,7 @@ def rows_of(engine: ModuleType, index: int, case: Case, *, strict: bool) -> list
     else:
         code, position, text, messages = found
         shared["error"] = {"code": code, "message": text, "position": position}
-        # What stands before the fault is legal, so lenient parsing knows where it stands.
+        # Everything before the fault is well-formed, so lenient parsing gives its places.
         spans = whole(engine, case.tokens, case.role, strict=False)[1][4]
     rows: list[dict[str, Any]] = [
         {
@@ -376,7 +376,7 @@ class Difference(NamedTuple):
     in_columns: bool
 
     def smallest(self) -> Difference:
-        """The same with as few cases and tokens as show it."""
+        """The same failure with as few cases and tokens as possible."""
         found = self
         if len(self.cases) > 1:
             found = self._replace(cases=smallest(self.cases, lambda cases: bool(cases) and self._fails(cases)))

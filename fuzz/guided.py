@@ -1,4 +1,4 @@
-"""Inputs that atheris looks for, led by which lines of the library they reach.
+"""Lets atheris look for inputs, guided by the lines of the library that they reach.
 
     pip install atheris
     python -m fuzz.guided ids -max_total_time=300 build/corpus/ids
@@ -22,7 +22,7 @@ def main() -> None:
     if name not in TARGETS:
         raise SystemExit(f"expected {', '.join(f'`{target}`' for target in TARGETS)}, found `{name}`")
     program, *given = sys.argv
-    # Few bytes are a whole input already, and long ones show nothing that these do not.
+    # A few bytes are a whole input, and long inputs show nothing more.
     atheris.Setup([program, "-len_control=0", "-max_len=100", *given], TARGETS[name])
     atheris.Fuzz()
 

@@ -18,7 +18,7 @@ from fuzz.marked import CHANNEL, CONSTRAIN, MARKS
 from harmony.format.header import KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE
 from harmony.messages.roles import ROLES
 
-Row: TypeAlias = Callable[[str, str | None], Iterator[str]]
+Explanation: TypeAlias = Callable[[str, str | None], Iterator[str]]
 
 _SPACE: Final = r"[ \t\n\f\r]"
 _IN_WORD: Final = rf"[^ \t\n\f\r{MARKS}]"
@@ -197,7 +197,7 @@ def tool_behind_a_tool(header: str, given: str | None) -> Iterator[str]:
 
 
 #: By the name that each has in `docs/differences.md`. Of two that explain as much, the first is taken.
-HEADER_ROWS: Final[dict[str, Row]] = {
+HEADER_ROWS: Final[dict[str, Explanation]] = {
     row.__name__.replace("_", "-"): row
     for row in (
         type_as_recipient,

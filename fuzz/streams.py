@@ -1,4 +1,4 @@
-"""Token streams to try parsers with: pieces at random, and well-formed streams with faults. A seed decides them all."""
+"""Token streams for tests of parsers: random pieces, and well-formed streams with faults. A seed decides them all."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def stream(seed: int, number: int, role: Role | None) -> list[int]:
 
 
 def smallest(items: list[T], fails: Callable[[list[T]], bool]) -> list[T]:
-    """What is left of items that fail when all is left out without which they still do: many at a time, then few."""
+    """Removes items as long as the rest still fails: first many at a time, then few."""
     size = len(items)
     while size:
         place = 0
@@ -127,13 +127,13 @@ def smallest(items: list[T], fails: Callable[[list[T]], bool]) -> list[T]:
 
 @cache
 def encoded(text: str) -> list[int]:
-    """A text's tokens, the markers in it taken for special tokens; not to be changed."""
+    """The tokens of a text, with its markers as special tokens. Do not change the list."""
     return ENCODING.encode(text, allowed_special="all")
 
 
 @cache
 def partial_tokens() -> list[int]:
-    """The ranks that are no UTF-8 by themselves."""
+    """The tokens that are not valid UTF-8 alone."""
     token_bytes = vocabulary.load().token_bytes
     return [token for token in range(FIRST_SPECIAL) if "\ufffd" in token_bytes(token).decode(errors="replace")]
 

@@ -1,4 +1,4 @@
-"""What is tried with any bytes: each target makes an input of them, and raises AssertionError where it is misread.
+"""The targets for atheris: each makes an input of some bytes, and raises AssertionError if it is read wrongly.
 
 Where the bytes come from, `guided.py` says. Each reading is compared with another way of reading the same.
 """

@@ -1,4 +1,4 @@
-"""Columns against the engine, on very many tokens: completions of random content, well formed but for a few of them.
+"""Compares columns with the engine on very many tokens: random completions, most of them well-formed.
 
 Each completion is parsed to messages by the engine, and twice to columns, by one thread and by two. All three have to
 hold the same, and what was made without a fault has to be read without a repair.
@@ -33,7 +33,7 @@ _PLAIN: Final = pa.schema([field.with_type(without_dictionary(field.type)) for f
 
 
 class Batch(NamedTuple):
-    """Completions one behind the other, and which of them have faults."""
+    """Completions, one after another, and which of them have faults."""
 
     role: Role | None
     tokens: Ids
@@ -110,7 +110,7 @@ def by_columns(batch: Batch, threads: int) -> pa.RecordBatch:
 
 
 def told(batch: Batch, threads: int, found: pa.RecordBatch, right: pa.RecordBatch) -> str:
-    """Which completion columns hold otherwise than the engine, and its shortest part that shows it by itself."""
+    """The completion that columns and engine read differently, and its shortest part that shows the difference."""
     rows, right_rows = found.to_pylist(), right.to_pylist()
     row = next(place for place, pair in enumerate(zip_longest(rows, right_rows)) if pair[0] != pair[1])
     index = right_rows[min(row, len(right_rows) - 1)]["conversation"]

@@ -1,6 +1,7 @@
-"""Logs by columns: many completions in, their messages out as Arrow data, one row a message or one row a completion.
+"""Parses many completions at once. The messages come out as Arrow data, without a Python object for each token.
 
-What the rows hold, SCHEMA and NESTED_SCHEMA say. Needs pyarrow, which the extra `cli` brings.
+SCHEMA has the columns if each message is a row, and NESTED_SCHEMA if each completion is a row. This module needs
+pyarrow, which comes with the extra `cli`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NESTED_SCHEMA", "SCHEMA", "parse_batch", "parse_table"]
 
-_MOST_THREADS: Final = 256  # more have nothing to do, and each has a table of headers
-_NO_ID: Final = (1 << 32) - 1  # what `as_buffer` has for integers that are no ids
+_MOST_THREADS: Final = 256  # more threads find no work, and each has its own table of headers
+_NO_ID: Final = (1 << 32) - 1  # `as_buffer` writes this for integers that are not ids
 
 
 def parse_batch(
@@ -43,14 +44,21 @@ def parse_batch(
     strict: bool = False,
     threads: int = 1,
 ) -> pa.RecordBatch:
-    """The messages of many completions, as SCHEMA says: one row a message, and one for a completion without any.
+    """Parses many completions, and returns their messages with the columns of SCHEMA.
 
-    `tokens` are the ids of all completions, one behind the other; a buffer of uint32 is not copied. Completion `i` is
-    `tokens[offsets[i]:offsets[i + 1]]`, so there is one offset more than completions. `role` is
-    that of each one's first message, None where they begin with a `<|start|>`. Each is read as `HarmonyEncoding.parse`
-    reads it: repaired, with `diagnostics`, or if `strict` refused, with an `error` and the messages before it.
+    Each message is a row. A completion without a message has one row, in which the columns of messages are null.
 
-    The GIL is not held but for what is not well-formed; `threads` share the completions. Raises TypeError and
+    `tokens` are the token ids of all completions, one completion after another; a buffer of uint32 is not copied.
+    Completion `i` is `tokens[offsets[i]:offsets[i + 1]]`, so there is one offset more than completions. `role` is the
+    role of the first message of each completion. It is None if the completions begin with `<|start|>` and a role.
+
+        rows = parse_batch([200008, 12194, 200002, 200008, 12194, 200002], [0, 3, 6])
+        rows.column("content").to_pylist()  # ["Hi", "Hi"]
+
+    Each completion is read as in `HarmonyEncoding.parse`. Faults are repaired, and listed in `diagnostics`. With
+    `strict`, a fault gives an `error`, and only the messages before it.
+
+    `threads` threads share the completions. The GIL is released, except while a fault is handled. Raises TypeError and
     ValueError for wrong arguments, such as offsets that descend or end behind the tokens.
     """
     _set_up()
@@ -81,20 +89,27 @@ def parse_table(
     nested: bool = False,
     threads: int = 1,
 ) -> pa.Table | pa.RecordBatchReader:
-    """The messages of a table that has a completion a row, as lists of ids or as text.
+    """Parses a table in which each row has a completion, and returns a table of messages.
 
-    `tokens` and `text` name their columns: "tokens" unless one is named, and if both are, the text counts where there
-    are no tokens. The first message's role is `role`, or what the column `roles` says: where that is null, `role` too,
-    but none where a completion begins with `<|start|>`. All other columns are kept, and repeated for each message; one
-    that has the name of an added column gives way. `conversation` is the row in the table. Where `nested`, each row
-    stays one, with a list `messages`.
+    `tokens` is the name of the column with the token ids (lists of integers), and `text` that of the column with texts.
+    If neither is given, the column is "tokens". If both are given, `text` is used in rows without tokens.
 
-    `table` is a Table, and so is what is returned; or a RecordBatchReader, which is then read batch by batch, as the
-    returned one is, so that neither need fit in memory; or anything else that exports an Arrow stream, such as a
-    DataFrame of polars or a relation of duckdb, which gives a Table.
+    `role` is the role of the first message, as in `parse_batch`. If `roles` names a column, the role is read from
+    there; if that is null, the role is `role`, unless the completion begins with `<|start|>`.
 
-    A row whose tokens are null, or have a null among them, has an `error`. Raises TypeError for columns of other types,
-    ValueError for names that the table does not have.
+    By default each message is a row, with the columns of SCHEMA. `conversation` is the number of its row in `table`.
+    With `nested`, each completion is a row, with the columns of NESTED_SCHEMA. The other columns of `table` are kept,
+    and repeated for each message. A column with the same name as a new one is replaced.
+
+        table = pyarrow.table({"id": ["a"], "tokens": [[200008, 12194, 200002]]})
+        parse_table(table).select(["id", "content"]).to_pylist()  # [{"id": "a", "content": "Hi"}]
+
+    `table` can be a Table, or anything else that exports an Arrow stream, such as a DataFrame of polars or a relation
+    of duckdb. Then the result is a Table. If it is a RecordBatchReader, the result is one too. It reads batch by batch,
+    so neither has to fit in memory.
+
+    If the tokens of a row are null, or contain a null, the row gets an `error`. Raises TypeError for columns of a wrong
+    type, and ValueError for names that the table does not have.
     """
     _set_up()
     if tokens is None and text is None:
@@ -113,9 +128,9 @@ def parse_table(
 
 
 def _use_arrow() -> bool:
-    """Has Arrow do once what it does when it is used first, such as to look for pandas.
+    """Makes Arrow do the work of its first use, such as looking for pandas.
 
-    It locks some of that. If another thread forked the process meanwhile, the child would wait for ever.
+    Arrow holds locks for some of it. If another thread forked the process meanwhile, the child would wait for ever.
     """
     ids, bounds = memoryview(array("I", [vocabulary.END])), array("q", [0, 1])
     columns = build(ids, memoryview(bounds), bytes([GIVEN.index(None)]), strict=False)
@@ -129,7 +144,7 @@ _set_up: Final = Once(_use_arrow)
 
 
 def _ids(tokens: Tokens | pa.Array) -> tuple[memoryview, Sequence[int] | None]:
-    """The ids as uint32, and the integers as they were where some of them may not fit."""
+    """The ids as uint32. If some integers may not fit, also the original integers."""
     if isinstance(tokens, pa.Array):
         if not pa.types.is_integer(tokens.type) or tokens.null_count:
             raise TypeError(f"Expected integers without a null, got `{tokens.type}` - at `tokens`")
@@ -142,7 +157,7 @@ def _ids(tokens: Tokens | pa.Array) -> tuple[memoryview, Sequence[int] | None]:
 
 
 def _bounds(offsets: Sequence[int] | Buffer | pa.Array, size: int) -> memoryview:
-    """The offsets as int64, ours alone, in order and within the tokens."""
+    """A copy of the offsets as int64, after a check that they ascend and stay within the tokens."""
     bounds = offsets if isinstance(offsets, pa.Array) else _integers(offsets)
     if not pa.types.is_integer(bounds.type) or bounds.null_count:
         raise TypeError(f"Expected integers without a null, got `{bounds.type}` - at `offsets`")
@@ -151,7 +166,7 @@ def _bounds(offsets: Sequence[int] | Buffer | pa.Array, size: int) -> memoryview
 
 def _integers(offsets: Sequence[int] | Buffer) -> pa.Array:
     try:
-        view = memoryview(offsets)  # type: ignore[arg-type]  # it is asked whether it is a buffer
+        view = memoryview(offsets)  # type: ignore[arg-type]  # TypeError says that it is no buffer
     except TypeError:
         return _int64(offsets)  # type: ignore[arg-type]
     if view.ndim == 1 and view.contiguous and view.format in ("q", "l") and view.itemsize == 8:

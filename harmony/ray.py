@@ -1,12 +1,11 @@
-"""The same work on a cluster: logs that Ray reads, parsed on all of its nodes, and written in the order of the input.
+"""Parses logs on a Ray cluster. All nodes parse, and the output has the order of the input.
 
-This module decides how files become blocks of a Ray dataset, how rows get the numbers that one machine would have given
-them, and when an output is whole. How records are cut, parsed and written is the same as on one machine, and stands in
-`harmony/logs`. It needs Ray, which the extra `ray` brings. Every node must have this package, and see local files under
-the same paths.
+This module decides how files become blocks of a Ray dataset, how rows get the same numbers as on one machine, and when
+an output is complete. Records are cut, parsed and written as on one machine, by `harmony/logs`. The module needs Ray,
+which comes with the extra `ray`. Every node must have this package, and must see local files under the same paths.
 
-What is wrong with a file travels as a row behind everything good before it, so that it is raised in its place. A task
-that raised an error itself would lose the rest of its block, and the error would be worded by Ray.
+A fault in a file is sent as a row of the dataset, after all good rows before it, and is raised in its place. If a task
+raised the error itself, the rest of its block would be lost.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from harmony.messages.roles import Role, as_role
 
 __all__ = ["parse", "read_lines", "run"]
 
-#: A piece of a log, or what became of one or of several, as a row of a Ray dataset.
+#: A row of a Ray dataset: a piece of a log, or the result of one piece or of several.
 Parcel: TypeAlias = dict[str, Any]
 
 _TASK_BYTES: Final = 1 << 24  # small files are read together in tasks of about this size
@@ -57,20 +56,20 @@ _NUMBER: Final = "_harmony_conversation"
 _LINES: Final = pa.schema([("path", pa.string()), ("first", pa.int64()), ("data", pa.large_binary())])
 _PIECES: Final = pa.schema(
     [
-        ("file", pa.int32()),  # its index
+        ("file", pa.int32()),  # the index of the file
         ("first", pa.int64()),
-        ("after", pa.binary()),  # the place
-        ("taken", pa.int64()),  # bytes, of the files so far
+        ("after", pa.binary()),  # the Place after the piece, encoded
+        ("taken", pa.int64()),  # bytes read of all files so far
         ("is_table", pa.bool_()),
         ("data", pa.large_binary()),
-        ("fault", pa.binary()),  # pickled; then there is no data
+        ("fault", pa.binary()),  # a pickled exception; then `data` is null
         ("too_long", pa.int64()),
     ]
 )
 _MADE: Final = pa.schema([*_PIECES, ("tally", pa.binary())])
 _PARTS: Final = pa.schema(
     [
-        ("part", pa.string()),  # its name until all are whole
+        ("part", pa.string()),  # the name of the part until all parts are complete
         ("taken", pa.int64()),
         ("tally", pa.binary()),
         ("schema", pa.binary()),  # of a table
@@ -89,15 +88,19 @@ def parse(
     strict: bool = False,
     nested: bool = False,
 ) -> ray.data.Dataset:
-    """The messages of a dataset that has a completion a row, as lists of ids or as text; lazy, as datasets are.
+    """Parses a dataset in which each row has a completion, and returns a lazy dataset of messages.
 
-    The arguments are those of `harmony.batch.parse_table`, and so are the rows, with plain strings in place of
-    dictionaries. But `conversation` is no row number, for Ray does not know how many rows other blocks have: it is
-    unique to the row of the dataset, ascends within a block, and is the same for all messages of the row. Columns of
-    your own that are kept, such as an id, are repeated beside it. With `nested` there is no such column.
+    The arguments and the rows are those of `harmony.batch.parse_table`, with ordinary strings instead of dictionaries:
 
-    Raises TypeError and ValueError as `parse_table` does where the columns are known already, and else when the dataset
-    is read.
+        dataset = ray.data.from_items([{"id": "a", "tokens": [200008, 12194, 200002]}])
+        harmony.ray.parse(dataset).select_columns(["id", "content"]).take_all()  # [{"id": "a", "content": "Hi"}]
+
+    One column differs: `conversation` is not a row number, because Ray does not know how many rows other blocks have.
+    It is unique for each row of the dataset, ascends within a block, and is the same for all messages of a row. Your
+    own columns, such as an id, are repeated for each message. With `nested`, there is no column `conversation`.
+
+    Raises the TypeError and ValueError of `parse_table`: at once if Ray already knows the columns, otherwise when the
+    dataset is read.
     """
     if tokens is None and text is None:
         tokens = "tokens"
@@ -111,13 +114,16 @@ def parse(
 
 
 def read_lines(paths: str | Sequence[str], *, filesystem: Any = None) -> ray.data.Dataset:
-    """Files of lines, piece by piece: a row has the `path`, the number of the `first` line, and the lines as `data`.
+    """Reads files of lines as a dataset of pieces. Nothing is decided about what the lines hold.
 
-    A piece is whole lines of about a mebibyte, or one line that is longer, so that no file is too large, and nothing
-    is decided about what lines hold. A line may have any length. Files and folders are local or URIs; compressed files
-    are decompressed, by their suffix. `filesystem` is pyarrow's or fsspec's, and then that of all paths. Raises
-    Unreadable for files that are not there, and when the dataset is read for those that cannot be read to their end;
-    ValueError for tables.
+    Each row is a piece: the `path` of its file, the number of its `first` line (from 1), and its lines as bytes in
+    `data`. A piece is about a mebibyte of whole lines, or one longer line, so files and lines may have any length.
+
+        harmony.ray.read_lines("s3://bucket/logs/").count()  # the number of pieces
+
+    `paths` are files and folders, local or as URIs. Compressed files are decompressed; the suffix says how.
+    `filesystem` is a filesystem of pyarrow or fsspec, and is used for all paths. Raises Unreadable if a file does not
+    exist, and ValueError for tables. If a file cannot be read to its end, reading the dataset raises Unreadable.
     """
     files = find([paths] if isinstance(paths, str) else paths, filesystem)
     for file in files:
@@ -134,17 +140,21 @@ def run(
     filesystem: Any = None,
     watch: convert.Watcher | None = None,
 ) -> Tally:
-    """Parses all inputs, files and folders, on the cluster that there is, or else on one begun here; what was in them.
+    """Parses all inputs, files and folders, on a cluster. Returns the tally of their records.
 
-    The output is a folder if its name ends in `/`, has no suffix, or is that of a local folder: new, or empty. It gets
-    the files part-00000.jsonl and so on (.parquet where `task.to` is "rows"), in the order of the input, and `_SUCCESS`
-    when all are there. Until then they are in `.partial` inside. Any other name is that of one local file, which this
-    process writes as `convert.convert` does, to the same lines and rows. Two runs at a time must not have one output.
+    It uses the running cluster, or starts one. Example, with `Task` of `harmony.logs.convert`:
+    `harmony.ray.run(Task(to="rows"), ["s3://bucket/logs/"], "s3://bucket/messages/")`
 
-    Inputs are local or URIs, and so is a folder; `filesystem` is pyarrow's or fsspec's, and then that of all of them.
-    Raises Unreadable where an input ends in a fault: the first of them, in the order of the inputs; TypeError and
-    ValueError for tables without the columns that they should have; OSError for what cannot be written; RuntimeError
-    where the cluster fails, or does not get on for as long as Ray waits. Of a folder nothing is left then.
+    The output is a folder if its name ends in `/`, has no suffix, or is that of a local folder. The folder must be new
+    or empty. It gets the files part-00000.jsonl and so on (.parquet if `task.to` is "rows"), in the order of the input,
+    and `_SUCCESS` when all are complete. Until then they are in `.partial` inside it. Any other output is a local file,
+    with the lines or rows that `convert.convert` writes. Two runs at the same time must not have the same output.
+
+    Inputs, and an output folder, are local or URIs. `filesystem` is one of pyarrow or fsspec, used for all of them.
+
+    Raises Unreadable for the first input that cannot be read to its end; TypeError and ValueError for tables without
+    the required columns; OSError if the output cannot be written; RuntimeError if the cluster fails, or makes no
+    progress for as long as Ray waits. After an error, an output folder is empty.
     """
     task = msgspec.structs.replace(task, threads=1)
     files = find(inputs, filesystem)
@@ -155,7 +165,7 @@ def run(
         folder.check(files)
     types = _types(task, files)
     size = sum(file.size for file in files)
-    told = watch or _nobody
+    told = watch or (lambda taken, size, tally: None)
     with _cluster(bars=watch is None and sys.stderr.isatty()), _errors_of_tasks():
         pieces = _dataset(files, partial(_piece_blocks, most=task.max_record_size))
         if folder is None:
@@ -163,13 +173,9 @@ def run(
         return _into_folder(task, folder, pieces, types, lambda taken, tally: told(taken, size, tally))
 
 
-def _nobody(taken: int, size: int | None, tally: Tally) -> None:
-    """Watches nothing."""
-
-
 @contextmanager
 def _cluster(*, bars: bool) -> Iterator[None]:
-    """A cluster: the one that there is, or one for the time of the context; blocks keep their order."""
+    """The running cluster, or one that is started for this context. Blocks keep their order."""
     begun = not ray.is_initialized()
     logger = logging.getLogger("ray.data")
     level = logger.level
@@ -187,19 +193,19 @@ def _cluster(*, bars: bool) -> Iterator[None]:
             stack.callback(setattr, holder, name, getattr(holder, name))
             setattr(holder, name, value)
         stack.callback(logger.setLevel, level)
-        logger.setLevel(logging.CRITICAL)  # what goes wrong is raised
+        logger.setLevel(logging.CRITICAL)  # faults are raised, so Ray need not log them
         yield
 
 
 def _begin() -> None:
-    """Connects to the cluster that RAY_ADDRESS names or Ray finds, or begins one, which tells nobody of its use."""
+    """Connects to the cluster of RAY_ADDRESS, or one that Ray finds, or starts one. Ray sends no usage statistics."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
 @contextmanager
 def _errors_of_tasks() -> Iterator[None]:
-    """Raises what a task raised as it was, and what befell the cluster as a RuntimeError of one line."""
+    """Raises the original error of a task, and a RuntimeError of one line if the cluster failed."""
     try:
         yield
     except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
@@ -211,7 +217,7 @@ def _errors_of_tasks() -> Iterator[None]:
 
 
 class LogDatasource(Datasource):
-    """Files as blocks of Ray's: some files to a task, which gives block by block what they hold."""
+    """Files as blocks of Ray. A task reads some of the files, and yields their content block by block."""
 
     def __init__(
         self, files: Sequence[RemoteFile], groups: int, blocks: Callable[[Sequence[RemoteFile]], Iterator[pa.Table]]
@@ -246,7 +252,7 @@ class LogDatasource(Datasource):
 def _dataset(
     files: Sequence[RemoteFile], blocks: Callable[[Sequence[RemoteFile]], Iterator[pa.Table]]
 ) -> ray.data.Dataset:
-    """The files as a dataset with enough blocks for all cores, none of them larger than Ray allows."""
+    """The files as a dataset. It has enough blocks for all cores, and no block is larger than Ray allows."""
     size = sum(file.size for file in files)
     if not ray.is_initialized():
         _begin()
@@ -267,7 +273,7 @@ def _line_blocks(files: Sequence[RemoteFile]) -> Iterator[pa.Table]:
 
 
 def _piece_blocks(files: Sequence[RemoteFile], most: int) -> Iterator[pa.Table]:
-    """The pieces of files up to the first fault, which is the last row."""
+    """The pieces of files up to the first fault. The fault is the last row."""
     for file in files:
         row: Parcel = {"file": file.number, "is_table": is_table(file.name)}
         try:
@@ -286,7 +292,7 @@ def _block(row: Parcel, schema: pa.Schema) -> pa.Table:
 
 
 def _in_block(block: pa.Table) -> Iterator[Parcel]:
-    for index in range(block.num_rows):  # one at a time, for they are large
+    for index in range(block.num_rows):  # one at a time, because they are large
         yield block.slice(index, 1).to_pylist()[0]
 
 
@@ -303,7 +309,7 @@ def _batch_of(data: bytes) -> pa.RecordBatch:
 
 
 def _types(task: convert.Task, files: Sequence[RemoteFile]) -> dict[str, Any] | None:
-    """The columns of JSON fields, which the first piece of lines decides; None where there is none."""
+    """The types of the columns for JSON fields, from the first piece of lines; None if there is no such piece."""
     if task.to != "rows":
         return None
     for file in files:
@@ -313,7 +319,7 @@ def _types(task: convert.Task, files: Sequence[RemoteFile]) -> dict[str, Any] | 
             with closing(pieces_of(file, task.max_record_size)) as pieces:
                 for piece, _ in pieces:
                     return convert.types_in(task, piece)
-        except (Unreadable, ImportError):  # told in its place
+        except (Unreadable, ImportError):  # the dataset has it as a row, and it is raised there
             return None
     return None
 
@@ -341,7 +347,7 @@ def _mapped(dataset: ray.data.Dataset, function: Callable[..., Any], **arguments
 
 
 def _given(dataset: ray.data.Dataset) -> Iterator[Parcel]:
-    """The rows of a dataset, as soon as they are there. Raises the first fault among them."""
+    """Yields the rows of a dataset as soon as they are ready. Raises the first fault among them."""
     for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in _in_block(block):
             if row["fault"] is not None:
@@ -361,7 +367,7 @@ def _into_file(
     types: dict[str, Any] | None,
     watch: Callable[[int, Tally], None],
 ) -> Tally:
-    """Writes here what all nodes made of the pieces. What comes before a fault is kept as one machine keeps it."""
+    """Writes the results of all nodes to one file here. Results before a fault are kept, as on one machine."""
     state = convert.RunState(types=types)
     with Output(output, convert.run_of(task, inputs), resume=False) as target:
         try:
@@ -384,12 +390,13 @@ def _into_folder(
     types: dict[str, Any] | None,
     watch: Callable[[int, Tally], None],
 ) -> Tally:
-    """Has all nodes write what they made of the pieces."""
+    """Makes each node write its results to the folder."""
     arguments = {"task": task, "types": types or {}}
     folder.begin()
     try:
         if task.to == "rows" and not task.nested:
-            # A conversation's number is known when all before it are parsed. Until then Ray holds what was made.
+            # The number of a conversation is known only when all pieces before it are parsed. Ray holds the results
+            # until then.
             made = _mapped(pieces, _parse_block, **arguments).materialize()
             parts = _mapped(made, _write_block, folder=folder, before=_records_before(made))
         else:
@@ -407,7 +414,7 @@ def _into_folder(
 
 
 def _records_before(made: ray.data.Dataset) -> dict[tuple[int, int], int]:
-    """How many records there are before each piece, by its file and first line."""
+    """The number of records before each piece, by file and first line."""
     before, records = {}, 0
     for row in _given(made.select_columns(["file", "first", "tally", "fault"])):
         before[row["file"], row["first"]] = records
@@ -416,7 +423,7 @@ def _records_before(made: ray.data.Dataset) -> dict[tuple[int, int], int]:
 
 
 def _written(parts: ray.data.Dataset, watch: Callable[[int, Tally], None]) -> tuple[Tally, list[str]]:
-    """What was in all parts, and their names; ValueError for tables with different columns."""
+    """The tally of all parts, and their names. Raises ValueError if their columns differ."""
     total, names = Tally(), []
     schema = None
     for row in _given(parts):
@@ -443,7 +450,7 @@ def _parse_and_write_block(
 
 
 def _write_part(rows: Iterable[Parcel], folder: Folder, before: Mapping[tuple[int, int], int]) -> Parcel:
-    """Writes a part up to the first fault; its name is that of its first piece, so that a second attempt has it too."""
+    """Writes a part up to the first fault. The first piece gives it its name, so a second attempt has the same name."""
     rows = iter(rows)
     first = next(rows)
     if first["fault"] is not None:
@@ -476,8 +483,8 @@ def _write_part(rows: Iterable[Parcel], folder: Folder, before: Mapping[tuple[in
 
 
 def _rows_of(table: pa.Table, parser: TableParser) -> Iterator[pa.Table]:
-    """The rows of a block as files have them."""
-    parser.schema(table.schema)  # tells what is wrong with it
+    """The rows of a block, with the types that files have."""
+    parser.schema(table.schema)  # raises an error if a column is missing or has a wrong type
     for rows in parser.parse(table.to_batches()):
         yield pa.Table.from_batches([_with_own_numbers(without_dictionaries(rows))])
 

@@ -1,8 +1,8 @@
 """JSON schemas of tools, and whether arguments fit them.
 
-They may be hostile, as arguments may be: what checking them costs is counted and limited, but for regular expressions,
-and nothing is fetched.
-Knows no rule and no message; jsonschema, an extra, is loaded when it is needed.
+Schemas and arguments can be hostile. So the cost of a check is counted and limited (except for regular expressions),
+and references are never fetched. This module does not know the rules of `lint`, or messages. It loads jsonschema, which
+is an extra, on first use.
 """
 
 from __future__ import annotations
@@ -20,54 +20,54 @@ from harmony.errors import Fault, quote
 from harmony.messages.record import check_repeats
 from harmony.runtime.locks import forks_wait
 
-# What a check may cost: so much, and so much more for each character of what is checked.
+# The limit of a check: a fixed cost, and an additional cost for each character that is checked.
 _COST_OF_ARGUMENTS: Final = 100_000, 50
 _COST_OF_SCHEMA: Final = 200_000, 200
 _COST_OF_STEP: Final = 10
 
-# How many values of a schema may be read again, for their objects stand in several places.
+# How many values may be read repeatedly because their objects stand in several places of the schema.
 _MOST_REPEATED: Final = 10_000
 
-# How deep a check may go, and what each level of it, and whatever a level calls, takes of the interpreter's limit. The
-# limit itself must never be met: below jsonschema is code in Rust, which panics there.
+# How deep a check may go, how many frames of the interpreter one level takes, and how many frames its calls take. The
+# recursion limit of the interpreter must never be reached: jsonschema uses code in Rust, which would panic there.
 _DEEPEST: Final = 150
 _FRAMES_OF_LEVEL: Final = 5
 _FRAMES_BELOW: Final = 100
 
-# Conversations share their tools: so many schemas are remembered, of those up to a length.
+# Many conversations have the same tools. This many schemas are remembered, each up to this length in characters.
 _REMEMBERED_SCHEMAS: Final = 256
 _REMEMBERED_LENGTH: Final = 65_536
 
-_NESTED: Final = frozenset({"const", "enum", "dependencies", "dependentRequired"})  # gone through to the bottom
+_NESTED: Final = frozenset({"const", "enum", "dependencies", "dependentRequired"})  # compared as a whole
 _SORTED: Final = (frozenset({str}), frozenset({int, float}))  # items that jsonschema can sort to find equal ones
 
 
 class TooManySteps(Exception):  # noqa: N818  it never leaves this module
-    """Raised where a check costs more than it may."""
+    """Raised if a check costs more than its limit."""
 
 
 class _Meter(local):
-    """What the check that runs in this thread may still do, and what it costs to search the schema for an anchor."""
+    """What the check in this thread may still cost, how deep it may go, and what one search for an anchor costs."""
 
     left: int = 0
     levels: int = 0
     anchor: int = 0
 
     def start(self, cost: int, anchor: int) -> None:
-        """Begins a check. Raises RecursionError where it would not get far."""
+        """Begins a check. Raises RecursionError if too few frames are left for it."""
         self.left = cost
         self.levels = _levels()
         self.anchor = anchor
 
     def spend(self, cost: int) -> None:
-        """Counts what is done."""
+        """Subtracts a cost. Raises TooManySteps if the limit is exceeded."""
         self.left -= cost
         if self.left < 0:
             raise TooManySteps
 
 
 def _levels() -> int:
-    """How many levels deep a check may go. Raises RecursionError where it is none."""
+    """How many levels deep a check may go. Raises RecursionError if it is none."""
     frame = sys._getframe()
     frames = 0
     while frame.f_back is not None:
@@ -83,7 +83,7 @@ _meter: Final = _Meter()
 
 
 def load_jsonschema() -> Any:
-    """The library jsonschema; ImportError, with what to do, where it is not installed."""
+    """Loads the library jsonschema. If it is not installed, the ImportError says what to do."""
     try:
         with forks_wait:
             return import_module("jsonschema")
@@ -92,7 +92,7 @@ def load_jsonschema() -> Any:
 
 
 class Schema(NamedTuple):
-    """What checks arguments by a schema, and how many characters the schema has."""
+    """The validator of a schema, and the length of the schema in characters."""
 
     validator: Any
     length: int
@@ -172,12 +172,12 @@ def _as_json(value: object) -> str:
 
 @cache
 def _counted(kind: Any) -> Any:
-    """A validator's class that counts what it does, in place of one that does not."""
+    """A subclass of a validator's class that counts the cost of its checks."""
     keywords = {keyword: _metered(keyword, function) for keyword, function in kind.VALIDATORS.items()}
-    # These follow references in a way of their own, which cannot be counted.
+    # These keywords follow references in their own way, which cannot be counted, so they are not checked.
     keywords |= dict.fromkeys({"unevaluatedItems", "unevaluatedProperties"} & keywords.keys(), _unchecked)
     counted = load_jsonschema().validators.extend(kind, keywords)
-    # As it was, but for the class: a `$schema` further down would choose one that does not count.
+    # Keeps the class. Otherwise a `$schema` inside the schema would choose a class that does not count.
     counted.evolve = import_module("attrs").evolve
     return counted
 
@@ -194,7 +194,7 @@ def _metered(keyword: str, function: Callable[..., Any]) -> Callable[..., Iterat
         _meter.levels -= 1
         try:
             for error in function(validator, value, instance, schema) or ():
-                if not error.relative_schema_path:  # a new one; its message shows the whole instance
+                if not error.relative_schema_path:  # a new error; its message contains the whole instance
                     _meter.spend(_COST_OF_STEP + 2 * len(error.message))
                 yield error
         finally:
@@ -204,7 +204,7 @@ def _metered(keyword: str, function: Callable[..., Any]) -> Callable[..., Iterat
 
 
 def _cost(keyword: str, value: Any, instance: Any, schema: Any) -> int:
-    """What it costs at most to look at a keyword, without what it leads to."""
+    """The highest cost of checking a keyword, without the schemas inside it."""
     items = len(instance) if isinstance(instance, list | dict) else 0
     if keyword in _NESTED:
         return items + _size(value)
@@ -228,7 +228,7 @@ def _size(value: object) -> int:
 
 
 def read_json(text: str) -> Any:
-    """What JSON says. Raises ValueError, with no part of the text in it."""
+    """Reads JSON. Raises ValueError, whose text contains no part of the input."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:

@@ -1,9 +1,9 @@
-"""Whether tokens or rendered text are of the format: `validate` says what is wrong, `is_valid` only whether.
+"""Checks tokens or rendered text: `validate` says what is wrong, `is_valid` only whether something is wrong.
 
-Three parts share the work of `validate`. The grammar says which messages are wrong. Strict parsing of such a message
-gives the code and the place, so that a fault has one name wherever a user meets it. And the grammar says what could
-have stood at that place. `is_valid` is the same verdict from the automaton and the header rules, without Lark and at
-the speed of parsing. What no grammar can state is `harmony.lint`'s.
+`validate` works in three steps. The grammar finds the messages that are wrong. Strict parsing of such a message gives
+the code and the place, so a fault has the same name everywhere. Then the grammar says what is allowed at that place.
+`is_valid` gives the same verdict with the automaton and the header rules, without Lark, as fast as parsing. Rules that
+a grammar cannot express are in `harmony.lint`.
 """
 
 from __future__ import annotations
@@ -28,24 +28,34 @@ _SPECIAL: Final = vocabulary.SPECIAL_TEXTS
 _MESSAGE: Final = _SPECIAL[vocabulary.MESSAGE]
 _STOPS: Final = tuple(_SPECIAL[token] for token in vocabulary.STOPS)
 
-# Headers repeat, and to ask about one takes a parser: the verdicts of so many are remembered, up to a length of each.
+# Headers repeat, and a verdict about one needs a parser. This many verdicts are remembered, for headers of up to this
+# length.
 _REMEMBERED: Final = 4096
 _REMEMBERED_LENGTH: Final = 256
 
-# The codes whose sentence takes what is expected from the grammar, for strict parsing names only kinds of tokens.
+# The codes whose sentence gets `{expected}` from the grammar. Strict parsing would only name kinds of tokens there.
 _EXPECTING: Final = frozenset(
     code for family in ("strict", "validate") for code, template in TABLE[family].items() if "{expected}" in template
 )
-# The codes of faults within a word, where the grammar has nothing to add.
+# The codes of faults inside a word. The grammar cannot add anything about these.
 _WITHIN_WORDS: Final = frozenset({"invalid-name", "missing-recipient", "header-not-utf-8", "invalid-token"})
 
-# How much of a line an excerpt shows before a fault, and after it.
+# How many characters of a line an excerpt shows before a fault, and after it.
 _BEFORE: Final = 48
 _AFTER: Final = 24
 
 
 class Finding(Diagnostic, frozen=True):
-    """A Diagnostic of a text: `line` and `column` count from 1, and `excerpt` shows the place with a caret under it."""
+    """A Diagnostic of `validate` for a text, with the place for people.
+
+    `code`, `message` and `position` are those of Diagnostic; `position` is the offset of a character. `line` and
+    `column` count from 1. `excerpt` has two lines: a part of the text, and a caret under the place. `str(finding)` has
+    it all:
+
+        1:36: unexpected-word expected …, found `thoughts`
+        <|start|>assistant<|channel|>final thoughts<|message|>Hi<|end|>
+                                           ^
+    """
 
     line: int
     column: int
@@ -56,15 +66,20 @@ class Finding(Diagnostic, frozen=True):
 
 
 def validate(text_or_tokens: str | Tokens, start: Start = "conversation") -> list[Diagnostic]:
-    """What is wrong with a rendered text or with token ids, by the formal grammar; [] where they are valid.
+    """Checks a rendered text or token ids with the formal grammar. Returns [] if they are valid.
 
-    A diagnostic has the code and the position of the HarmonyError that strict parsing raises for the same message, and
-    says what would have been right there and what was found. Of a text, the position is a character's offset, and the
-    diagnostic is a Finding, with line, column and an excerpt. Of tokens, it is a token's index. After a fault, the next
-    message is looked at. TypeError and ValueError for wrong arguments.
+    `start` says what the input must be: "conversation" (complete messages), "prompt" (ends in an open `<|start|>role`)
+    or "completion" (the answer to a prompt). There is at most one diagnostic for each message. It has the code and the
+    position of the HarmonyError that strict parsing raises, and says what was expected and what was found.
+
+    For a text, the diagnostics are Findings, with line, column and excerpt, and `position` is the offset of a
+    character. For tokens, `position` is the index of a token. Raises TypeError and ValueError for wrong arguments.
+
+        for found in validate("<|start|>assistant<|channel|>final thoughts<|message|>Hi<|end|>"):
+            print(found.code, found.position)  # unexpected-word 35
     """
     with forks_wait:
-        import harmony.grammar as grammar  # Lark is loaded where it is needed
+        import harmony.grammar as grammar  # on first use, because it loads Lark
 
     _check_start(start)
     if isinstance(text_or_tokens, str):
@@ -76,7 +91,13 @@ def validate(text_or_tokens: str | Tokens, start: Start = "conversation") -> lis
 
 
 def is_valid(text_or_tokens: str | Tokens, start: Start = "conversation") -> bool:
-    """Whether `validate` would find nothing, at the speed of parsing. Raises as `validate` does."""
+    """Whether `validate` would find nothing wrong. It is as fast as parsing.
+
+    The arguments and errors are those of `validate`.
+
+        is_valid("<|start|>user<|message|>Hi<|end|>")  # True
+        is_valid([200006, 1428, 200008, 12194])  # False: the message has no end
+    """
     _check_start(start)
     first = _FIRST if start == "completion" else None
     given: bytes | memoryview
@@ -91,7 +112,7 @@ def is_valid(text_or_tokens: str | Tokens, start: Start = "conversation") -> boo
     return end == len(given) and not (end == 0 and start == "completion")
 
 
-# --- what is wrong with a message, in words
+# --- the diagnostic of a wrong message
 
 
 class _Refusal(NamedTuple):
@@ -103,12 +124,13 @@ class _Refusal(NamedTuple):
 
 
 def _refusal(parse: Callable[..., Any], message: str | list[int], misfit: Misfit) -> _Refusal:
-    """What strict parsing says of a message that the grammar refuses."""
+    """Why a message is wrong that the grammar refuses: the error of strict parsing."""
     try:
         result = parse(message, Role.ASSISTANT if misfit.start == "completion" else None, strict=True)
     except HarmonyError as error:
         return _Refusal(error.code, str(error.args[0]), error.position or 0)
-    # Strict parsing takes input that stops in content, or behind `<|start|>` and a role. It is no whole message.
+    # Strict parsing accepts input that ends inside content, or after `<|start|>` and a role. It is not a complete
+    # message.
     if result.next_role is not None:
         code = "truncated-header"
     else:
@@ -124,7 +146,7 @@ def _diagnostic(tokens: list[int], laid_out: LaidOut, misfit: Misfit) -> Diagnos
     if refusal.position < len(message):
         found = vocabulary.load().describe(message[refusal.position])
     if refusal.code not in _WITHIN_WORDS:
-        # A token may begin before the word that is meant, so the place is asked of the same message as a text.
+        # A token can begin before the wrong word. So the exact place comes from parsing the same message as text.
         text = laid_out.text
         in_text = _refusal(engine.parse_text, text[misfit.begin : misfit.stop], misfit)
         if in_text.code == refusal.code:
@@ -148,20 +170,20 @@ def _findings(text: str, misfits: Iterator[Misfit]) -> Iterator[Finding]:
 
 
 def _said(code: str, said: str, accepted: set[str] | None, found: str) -> str:
-    """What strict parsing says, and what the grammar accepts at the place; None is where it does not know."""
+    """The sentence of strict parsing, with what the grammar accepts at the place; None if that is unknown."""
     if accepted is None:
         return said
     *most, last = _words(accepted)
     expected = f"{', '.join(most)} or {last}" if most else last
     if code in _EXPECTING:
         return sentence(code, expected=expected, found=found)
-    # The sentence of any other code names one thing that could stand there. There may be more.
+    # The sentence of any other code names one thing that is expected. The grammar may accept more.
     return f"{said}; here the grammar accepts {expected}" if most else said
 
 
 def _words(accepted: set[str]) -> Iterator[str]:
-    """What the grammar's terminals stand for at a place where all of these are accepted."""
-    if "_TO" in accepted and accepted.isdisjoint({"_MESSAGE", "ROLE"}):  # behind an undotted tool
+    """Describes the terminals that the grammar accepts at a place, in words."""
+    if "_TO" in accepted and accepted.isdisjoint({"_MESSAGE", "ROLE"}):  # after the name of a tool without a dot
         if "_CHANNEL" in accepted:
             yield quote(_SPECIAL[vocabulary.CHANNEL])
         yield "a recipient, because the tool's name has no dot"
@@ -197,7 +219,7 @@ def _words(accepted: set[str]) -> Iterator[str]:
 
 
 def _found_in(text: str, position: int) -> str:
-    """The marker or the word that stands at a position, as errors show it; "" at the text's end."""
+    """The marker or the word at a position, as errors show it; "" at the end of the text."""
     ahead = text[position : position + 64]
     for start, stop, _ in vocabulary.special_tokens_in(ahead):
         if start == 0:
@@ -214,7 +236,7 @@ def _found_in(text: str, position: int) -> str:
 
 
 def _excerpt(text: str, line_start: int, position: int) -> str:
-    """The line around a position, and a caret under it."""
+    """A part of the line around a position, and a second line with a caret under it."""
     begin = max(line_start, position - _BEFORE)
     end = text.find("\n", position, position + _AFTER)
     before = printable(text[begin:position])
@@ -223,11 +245,11 @@ def _excerpt(text: str, line_start: int, position: int) -> str:
     return f"{before}{after}\n{' ' * width}^"
 
 
-# --- the machine's verdict
+# --- the verdict of the automaton
 
 
 class _Verdicts(dict["bytes | tuple[int, ...]", bool]):
-    """By header, whether content may follow it; `role` is the one that a completion's prompt gives."""
+    """Maps a header to whether content may follow it. `role` is the role that the prompt of a completion gives."""
 
     def __init__(self, role: Role | None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and what their help says of the suffixes of logs."""
+"""Arguments that several commands share, and the suffixes of logs in the help of commands."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from harmony.logs.formats import LineFormat, TableFormat, suffixes
 from harmony.logs.inputs import MAX_LINE
 
 _WIDTH: Final = 72  # columns of a paragraph in the help
-_LOG: Final = "A log, a folder of logs, or - for standard input."
-LogsArgument: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE...", help=_LOG, show_default=False)]
-TokensOption: TypeAlias = Annotated[str, typer.Option("--tokens", metavar="NAME", help="The field with the ids.")]
-TextOption: TypeAlias = Annotated[str, typer.Option("--text", metavar="NAME", help="The field with the text.")]
-RoleOption: TypeAlias = Annotated[str, typer.Option("--role", metavar="NAME", help="The field with the role.")]
+_LOG: Final = "Logs, folders of logs, or - for standard input."
+LogsArgument: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE", help=_LOG, show_default=False)]
+TokensOption: TypeAlias = Annotated[
+    str, typer.Option("--tokens", metavar="NAME", help="The name of the field with the token ids.")
+]
+TextOption: TypeAlias = Annotated[
+    str, typer.Option("--text", metavar="NAME", help="The name of the field with the text.")
+]
+RoleOption: TypeAlias = Annotated[
+    str, typer.Option("--role", metavar="NAME", help="The name of the field with the role.")
+]
 StrictOption: TypeAlias = Annotated[
-    bool, typer.Option("--strict", help="Refuse what the format does not allow, rather than repair it.")
+    bool, typer.Option("--strict", help="Do not repair: a completion that breaks the format becomes an error.")
 ]
 WorkersOption: TypeAlias = Annotated[
-    int | None, typer.Option("--workers", min=1, help="How many processes work; as many as there are cores by default.")
+    int | None, typer.Option("--workers", min=1, help="The number of processes. The default is the number of cores.")
 ]
 SizeOption: TypeAlias = Annotated[
     int,
@@ -31,15 +37,15 @@ SizeOption: TypeAlias = Annotated[
         "--max-record-size",
         metavar="SIZE",
         parser=runs.size_of,
-        help="The most bytes a record may have, such as 64MB or 1GiB; a larger one becomes an error in its place.",
+        help="The size limit for a record, such as 64MB or 1GiB. A larger record becomes an error.",
     ),
 ]
-#: The largest record by default, as text because it is parsed as what is given is.
+#: The default limit. It is a text because the option's parser also reads the default.
 SIZE: Final[Any] = f"{MAX_LINE // 10**6}MB"
 
 
 def with_suffixes(command: Callable[..., None]) -> Callable[..., None]:
-    """Puts the suffixes of logs for `{lines}` and `{tables}` into the docstring of a command, which is its help."""
+    """Replaces `{lines}` and `{tables}` in the docstring of a command, which is its help, with the suffixes of logs."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     found = {"lines": suffixes(LineFormat), "tables": suffixes(TableFormat)}
     command.__doc__ = "\n\n".join(

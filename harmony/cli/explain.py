@@ -1,4 +1,4 @@
-"""`harmony explain`: what a code means, as docs/diagnostics.md has it."""
+"""`harmony explain`: prints what a code means, with the texts of docs/diagnostics.md."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _PLAIN_WIDTH: Final = 88
 
 def explain(
     code: Annotated[
-        str | None, typer.Argument(metavar="CODE", help="Such as unknown-role.", show_default=False)
+        str | None, typer.Argument(metavar="CODE", help="A code, such as unknown-role.", show_default=False)
     ] = None,
 ) -> None:
-    """Say what a code means, and what to do about it.
+    """Explain a code of an error or a repair, and what to do about it.
 
-    Every diagnostic and every error has a code. Its entry says what it
-    means and what to do, and has inputs that show it. They are run when the
-    entry is printed, so what is said of them is what this version says.
+    Every error and every diagnostic has a code. This command prints what the
+    code means, what you can do, and example inputs. It runs the examples, so
+    the messages that you see are those of this version.
 
-    Without a CODE, all codes are listed.
+    Without a CODE, it lists all codes.
     """
     from harmony.explanations.page import explanation  # no other command needs it
 
@@ -58,7 +58,7 @@ def explain(
 
 
 def _pieces(found: Explanation) -> Iterator[tuple[str, int, str]]:
-    """What is printed, one after the other: a style, an indent, and the text."""
+    """The parts of the printed entry, in order: each has a style, an indent and a text."""
     yield _CODE_STYLE, 0, f"{found.code} ({found.title})"
     yield "", 0, ""
     yield "", 0, found.about if sys.stdout.isatty() else textwrap.fill(found.about, _PLAIN_WIDTH)

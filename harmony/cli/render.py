@@ -1,4 +1,4 @@
-"""A log of conversations rendered as it is read: to a file, to standard output, or to a terminal to be read."""
+"""`harmony render`: renders a log of conversations piece by piece, to a file, standard output or a terminal."""
 
 from __future__ import annotations
 
@@ -18,23 +18,28 @@ Render: TypeAlias = Callable[[Sequence[Record | BadRecord]], Iterable[Outcome]]
 
 
 def render_log(file: str, output: str | None, most: int, render: Render) -> int:
-    """Renders the records of a file; returns how many of them are bad. Raises Refused."""
+    """Renders the records of a file, and returns how many of them are bad. Raises Refused."""
     screen = console()
     on_screen = output is None and sys.stdout.isatty()
-    codes: list[str] = []
+    bad = 0
+    first_code = None
     job = runs.one_job(file, output or "-")
     with runs.refusing(job.output), nullcontext() if on_screen else Output(job.output, {}, resume=False) as target:
         for piece in Reader(job.inputs, full=job.output != "-", most=most):
             outcomes = list(render(read_records(piece.data, piece.first, piece.too_long)))
-            codes += [outcome.result.code for outcome in outcomes if isinstance(outcome.result, RecordError)]
+            errors = [outcome.result for outcome in outcomes if isinstance(outcome.result, RecordError)]
+            bad += len(errors)
+            first_code = first_code or next((error.code for error in errors), None)
             if target is None:
                 for outcome in outcomes:
                     show(screen, outcome)
                 continue
-            target.write(b"".join(outcome.to_json() for outcome in outcomes))  # each write is compressed by itself
+            target.write(
+                b"".join(outcome.to_json() for outcome in outcomes)
+            )  # one write, because each write is compressed separately
             if job.output == "-":
                 target.keep({})
         if target is not None:
             target.finish()
-    hint(next(iter(codes), None))
-    return len(codes)
+    hint(first_code)
+    return bad

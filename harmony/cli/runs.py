@@ -1,4 +1,4 @@
-"""Work on logs as the command line does it: what goes where, how far it is, and what there was in it."""
+"""Runs of the command line on logs: which input goes to which output, progress bars, summaries and errors."""
 
 from __future__ import annotations
 
@@ -32,32 +32,33 @@ if TYPE_CHECKING:
 Engine: TypeAlias = Literal["local", "ray"]
 
 _CODES_SHOWN: Final = 12
-_SECONDS_BETWEEN: Final = 0.1  # the bar's pictures
+_SECONDS_BETWEEN: Final = 0.1  # between two updates of the progress bar
 
-
-#: What is said where memory runs out.
-NO_MEMORY: Final = "there is not enough memory: fewer --workers and a smaller --max-record-size need less"
+#: The error message if memory runs out.
+NO_MEMORY: Final = "there is not enough memory: use fewer --workers or a smaller --max-record-size"
 _SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
 
 
-class Refused(Exception):  # noqa: N818  it says why to people
-    """Raised for what cannot be done as it was asked for; what came before it is done."""
+class Refused(Exception):  # noqa: N818  its text is for users
+    """Raised if a command cannot do what it was asked for, or not to the end. Work done before it is kept."""
 
 
 class Job(NamedTuple):
-    """Inputs that become one output."""
+    """Inputs, and the one output that is made of them."""
 
     inputs: list[str]
     output: str
-    in_folder: bool = False  # which is made if need be
+    in_folder: bool = False  # the folder is created if it does not exist
 
 
 def jobs(files: Sequence[str], output: str) -> list[Job]:
-    """One job that makes one output of all files; where the output is a folder, one job for each file."""
+    """One job for all files. If the output is a folder, one job for each file."""
     named = expand(files)
     if output != "-" and (output.endswith(("/", os.sep)) or Path(output).is_dir()):
         if any(name == "-" for name, _ in named):
-            raise Refused("standard input has no name: expected a file as --output, found a folder")
+            raise Refused(
+                "standard input cannot be written to a folder, because it has no name: give a file as --output"
+            )
         made = [Job([name], str(Path(output, relative)), in_folder=True) for name, relative in named]
     else:
         made = [Job([name for name, _ in named], output)]
@@ -66,15 +67,16 @@ def jobs(files: Sequence[str], output: str) -> list[Job]:
 
 
 def one_job(file: str, output: str) -> Job:
-    """The job for one file and one output that is no folder."""
+    """The job for one file and one output. The output is not a folder."""
     [job] = jobs([file], output)
     return job
 
 
 def parse(task: convert.Task, files: Sequence[str], output: str, *, workers: int | None, resume: bool) -> Tally | None:
-    """Parses logs, with a bar on a terminal; what there was in them, or None where all that is resumed is whole.
+    """Parses logs, with a progress bar on a terminal.
 
-    Raises Refused, and KeyboardInterrupt.
+    Returns the tally of all logs, or None if every output was already complete and `resume` is set. Raises Refused, and
+    KeyboardInterrupt.
     """
     with refusing(None):
         made = jobs(files, output)
@@ -82,7 +84,7 @@ def parse(task: convert.Task, files: Sequence[str], output: str, *, workers: int
     with _progress([_size_of(job) for job in made]) as shown:
         for job in made:
             if resume and is_finished(job.output):
-                shown.print(f"{job.output} is there and whole")
+                shown.print(f"{job.output} is already complete")
             else:
                 with refusing(job.output):
                     if job.in_folder:
@@ -97,12 +99,12 @@ def parse(task: convert.Task, files: Sequence[str], output: str, *, workers: int
 
 
 def parse_on_cluster(task: convert.Task, files: Sequence[str], output: str) -> Tally:
-    """Parses logs on a Ray cluster, otherwise as `parse`; an output without a suffix is a folder."""
+    """Parses logs on a Ray cluster, like `parse`. An output without a suffix is a folder."""
     with refusing(None):
         from harmony import ray
 
         with _progress([None]) as shown:
-            # A folder of parts gets what the inputs are; any other name says it by itself.
+            # The parts in a folder have the format of the inputs. For a file, its suffix decides.
             is_file = Path(output).suffix and not output.endswith("/") and not Path(output).is_dir()
             into_table = any(is_table(name) for name in ([output] if is_file else files))
             into = "rows" if into_table or (task.nested and not is_file) else "lines"
@@ -112,11 +114,14 @@ def parse_on_cluster(task: convert.Task, files: Sequence[str], output: str) -> T
 def count(
     task: convert.Task, files: Sequence[str], outputs: Sequence[str], *, workers: int | None
 ) -> tuple[Stats, Tally]:
-    """Counts what is in logs, with a bar on a terminal, to be written to some outputs. Raises as `parse` does."""
+    """Counts what logs hold, with a progress bar on a terminal. Raises the same errors as `parse`.
+
+    `outputs` are the files that the caller will write; none of them may be an input.
+    """
     try:
-        import pyarrow  # noqa: F401  which counting needs whatever the logs are
+        import pyarrow  # noqa: F401  counting needs it for every kind of log
     except ImportError:
-        raise Refused("to count needs pyarrow: pip install 'harmony-codec[cli]'") from None
+        raise Refused("counting needs pyarrow: pip install 'harmony-codec[cli]'") from None
     job = Job([name for name, _ in expand(files)], "")
     with refusing(None):
         check_apart(job.inputs, outputs)
@@ -126,7 +131,7 @@ def count(
 
 
 def size_of(text: str) -> int:
-    """The bytes that are meant by a size such as 256MB (millions), 256MiB (1024 times 1024) or 4096."""
+    """The number of bytes for a text such as 256MB (256 million), 256MiB (256 times 1024 times 1024) or 4096."""
     found = _SIZE.fullmatch(text.strip())
     size = 0
     if found is not None:
@@ -138,12 +143,12 @@ def size_of(text: str) -> int:
 
 
 def cores() -> int:
-    """The processors that this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def summary(tally: Tally) -> Iterator[str]:
-    """What there was in a log, line by line."""
+    """The lines of the summary of a log."""
     numbers = {"record": tally.records, "message": tally.messages, "token": tally.tokens}
     yield ", ".join(_counted(number, name) for name, number in numbers.items())
     bad, repairs = sum(tally.errors.values()), sum(tally.diagnostics.values())
@@ -165,7 +170,7 @@ def _codes(counts: dict[str, int]) -> str:
 
 
 def _workers(job: Job, asked: int | None) -> int:
-    """How many processes are worth their start: none where lines are to come out as they come in, or there are few."""
+    """How many processes to use. 1 means no worker: for small logs, and for input whose lines must come out at once."""
     sizes = [Path(name).stat() for name in job.inputs if name != "-" and not is_table(name)]
     streams = "-" in job.inputs or not all(stat.S_ISREG(size.st_mode) for size in sizes)
     if streams:
@@ -175,19 +180,19 @@ def _workers(job: Job, asked: int | None) -> int:
 
 @contextmanager
 def refusing(output: str | None) -> Iterator[None]:
-    """Says what went wrong, and that what came before it is kept."""
+    """Turns errors into Refused. Its text says what went wrong, and how to resume."""
 
     def go_on() -> str:
         if output is None or output == "-" or not Paths.of(output).state.exists():
             return ""
-        return f"; what came before is kept in {output}.partial, and --resume goes on from there"
+        return f"; the work so far is kept in {output}.partial, and --resume continues from there"
 
     try:
         yield
     except Unreadable as error:
         raise Refused(f"{error}{go_on()}") from error
-    except BrokenProcessPool as error:  # which is a RuntimeError too
-        raise Refused(f"a worker process was ended, for lack of memory perhaps{go_on()}") from error
+    except BrokenProcessPool as error:  # before RuntimeError, because it is one too
+        raise Refused(f"a worker process was killed, perhaps because memory ran out{go_on()}") from error
     except MemoryError as error:
         raise Refused(f"{NO_MEMORY}{go_on()}") from error
     except (CannotResume, ImportError, RuntimeError, TypeError, ValueError, OverflowError) as error:
@@ -204,7 +209,7 @@ def refusing(output: str | None) -> Iterator[None]:
 
 
 class _Shown:
-    """A bar for all inputs together, on a terminal."""
+    """The progress bar for all inputs together. Without a terminal it draws nothing."""
 
     def __init__(self, bar: Progress | None, sizes: Sequence[int | None]) -> None:
         self._bar = bar
@@ -224,7 +229,7 @@ class _Shown:
                 self._drawn = monotonic()
                 done = sum(size or 0 for size in self._sizes[: self._done]) + taken
                 records = before.records + tally.records
-                total = size if len(self._sizes) == 1 else None  # None leaves it as it is
+                total = size if len(self._sizes) == 1 else None  # None does not change it
                 self._bar.update(self._task, completed=done, total=total, records=records, refresh=True)
 
         return watch
@@ -246,7 +251,7 @@ def _progress(sizes: Sequence[int | None]) -> Iterator[_Shown]:
         TextColumn("{task.fields[records]:,} records"),
         TimeRemainingColumn(),
     )
-    # It is drawn by the thread that works, for processes are begun later, and forking wants a single thread.
+    # The working thread draws the bar. A thread of its own would be unsafe, because worker processes are forked later.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         yield _Shown(bar, sizes)
 

@@ -1,4 +1,4 @@
-"""Records and tokens as they are printed to be read, on a terminal that they cannot command."""
+"""Prints records and tokens on a terminal. Control characters are written out, so they cannot command the terminal."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from harmony.results import ParseResult
 _CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
 _SPECIAL_STYLE: Final = "bold magenta"
 _ASIDE_STYLE: Final = "italic dim"
-# Characters that content keeps and names do not: breaks, blanks, characters newer than Python, those that join or vary
-# letters and emoji, and Arabic signs around numbers, which are format characters that can be seen.
+# Characters that are printed as they are in content, but written out in names: line breaks, spaces, characters that are
+# newer than this Python, characters that join or vary letters and emoji, and the visible Arabic signs around numbers.
 _KEPT: Final = UNSEEN | set("\t\n\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u0890\u0891\u08e2")
 _KEPT_CATEGORIES: Final = frozenset({"Zs", "Co", "Cn"})
-# But not those that Unicode keeps free for more characters that are nothing by themselves.
+# Unassigned characters that Unicode reserves for invisible ones. They are written out in content too.
 _FREE: Final = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
 _UNUSUAL: Final = re.compile("[^\t\n -~]")
 
 
 def console() -> Console:
-    """A console as wide as the terminal, also where the terminal says that it has no width."""
+    """A console as wide as the terminal. If the terminal reports the width 0, it is 80 columns wide."""
     console = Console(highlight=False)
     return console if console.width > 0 else Console(highlight=False, width=80)
 
 
 def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) -> int:
-    """Prints what records are parsed to, one by one; how many are bad."""
+    """Parses records and prints their messages one by one. Returns how many records are bad."""
     screen, bad = console(), 0
     code = None
     records = RecordReader(names, most)
@@ -75,13 +75,13 @@ def _first_code(result: ParseResult | Rendered | RecordError) -> str | None:
 
 
 def hint(code: str | None) -> None:
-    """Tells people where more is said about a code, where they look at a terminal."""
+    """On a terminal, prints how to read more about a code."""
     if code is not None and sys.stderr.isatty():
         typer.echo(f"harmony: `harmony explain {printable(code)}` says more", err=True)
 
 
 def _parsed(read: Unparsed, index: int, *, strict: bool) -> ParseResult | RecordError:
-    """What one record is parsed to; unlike columns, a ParseResult tells whose turn it is at the end."""
+    """Parses one record. Columns would be faster, but only a ParseResult has `next_role`."""
     source = read.sources.of(index)
     if isinstance(source, RecordError):
         return source
@@ -97,7 +97,7 @@ def _parsed(read: Unparsed, index: int, *, strict: bool) -> ParseResult | Record
 
 
 def show(console: Console, outcome: Outcome) -> None:
-    """Prints what one record became, to be read."""
+    """Prints the result of one record."""
     title, name = f"{outcome.unit} {outcome.number:,}", outcome.fields.get("id")
     if name is not None:
         written = bytes(name) if isinstance(name, msgspec.Raw) else msgspec.json.encode(name)
@@ -123,11 +123,11 @@ def _show_parsed(console: Console, result: ParseResult) -> None:
     if result.next_role is not None:
         console.print(Text(f"(ends in an open <|start|>{result.next_role.value})", style=_ASIDE_STYLE))
     elif not result.complete:
-        console.print(Text("(ends before the message does)", style=_ASIDE_STYLE))
+        console.print(Text("(the input ends inside a message)", style=_ASIDE_STYLE))
 
 
 def _show_rendered(console: Console, numbers: list[int]) -> None:
-    """Prints token ids as their text, special tokens marked, a message's stop at the end of a line."""
+    """Prints the text of token ids, with special tokens in colour and a line break after each stop."""
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     line = Text()
     for special, run in groupby(numbers, encoding.is_special_token):
@@ -180,9 +180,9 @@ def show_tokens(numbers: list[int]) -> None:
 
 
 def readable(text: str) -> str:
-    """Content of any number of lines, in which what would command a terminal, or turn or hide text, is written out.
+    """The text, with characters written out that would command a terminal, or turn or hide text. Lines are kept.
 
-    `printable` writes out more: it is for names and sentences.
+    Use it for content. `printable` writes out more characters: it is for names and sentences.
     """
     return _UNUSUAL.sub(lambda found: found[0] if _is_kept(found[0]) else printable(found[0]), text)
 

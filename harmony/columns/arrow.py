@@ -1,4 +1,4 @@
-"""Columns as Arrow has them: the buffers are taken as they are, and what belongs to a conversation goes to its rows."""
+"""Makes Arrow data of Columns. Buffers are used without a copy; values of a conversation are given to its rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harmony.columns.rows import CODED, END_VALUES, Columns
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# Bytes of what is repeated at a time: an array ends at 2 GiB, and memory well before.
+# The most bytes that are repeated at a time: an array holds at most 2 GiB, and memory is limited too.
 _MOST_REPEATED: Final = 1 << 26
 
 _Found: TypeAlias = tuple[Mapping[int, Any], Any, pa.DataType]
@@ -26,7 +26,7 @@ _FINDING: Final = pa.struct([("code", pa.string()), ("message", pa.string()), ("
 
 
 def changed(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """The type with all types in it changed that hold no others."""
+    """Applies `change` to the type, or to all innermost types inside it."""
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(changed(field.type, change)) for field in kind])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -36,12 +36,12 @@ def changed(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> 
 
 
 def without_dictionary(kind: pa.DataType) -> pa.DataType:
-    """The type without dictionaries, also inside."""
+    """The type with plain values instead of dictionaries, also inside lists and structs."""
     return changed(kind, lambda found: found.value_type if pa.types.is_dictionary(found) else found)
 
 
 class OutputColumn(NamedTuple):
-    """A column of the output: its name, its type, and what it holds, in words."""
+    """A column of the output: its name, its type, and its meaning in words."""
 
     name: str
     type: pa.DataType
@@ -49,7 +49,7 @@ class OutputColumn(NamedTuple):
 
 
 class MessageColumn(NamedTuple):
-    """A column that each message has. `fill` makes it of the builder's columns and the message numbers."""
+    """A column about messages. `fill` makes it from the builder's columns and the message numbers."""
 
     name: str
     type: pa.DataType
@@ -67,7 +67,7 @@ def _content(columns: Columns, message: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(pa.large_string(), len(message), buffers)
 
 
-#: The columns of the output. SCHEMA, NESTED_SCHEMA, and the names that fields of a log may not take, come from here.
+#: The columns of the output. SCHEMA and NESTED_SCHEMA are made of these, and fields of a log cannot have these names.
 OF_ROW: Final = (
     OutputColumn("conversation", pa.int64(), "the number of the completion, from 0"),
     OutputColumn("message", pa.int32(), "the number of the message in its completion, from 0"),
@@ -103,10 +103,10 @@ def _fields(columns: Iterable[OutputColumn | MessageColumn]) -> list[tuple[str, 
     return [(column.name, column.type) for column in columns]
 
 
-#: One row a message; a conversation without a message has one row, in which all that a message has is null. What
-#: belongs to the conversation is the same in all of its rows, but for `diagnostics`, which the first one has.
+#: Each message is a row. A conversation without a message has one row, in which the columns of messages are null. The
+#: columns about the conversation are the same in all of its rows; only `diagnostics` stands in the first one alone.
 SCHEMA: Final = pa.schema(_fields([*OF_ROW, *OF_MESSAGE, *OF_CONVERSATION]))
-#: One row a conversation.
+#: Each conversation is a row.
 NESTED_SCHEMA: Final = pa.schema(
     [
         ("messages", pa.list_(pa.struct([(name, without_dictionary(kind)) for name, kind in _fields(OF_MESSAGE)]))),
@@ -116,7 +116,7 @@ NESTED_SCHEMA: Final = pa.schema(
 
 
 def flat(columns: Columns) -> pa.RecordBatch:
-    """One row a message, as SCHEMA says."""
+    """One row for each message, with the columns of SCHEMA."""
     conversation = _numbers(columns.conversation, pa.int64())
     message = _with_nulls(columns.message)
     arrays = [conversation, message, *_of_message(columns, message), *_of_rows(columns, conversation, message)]
@@ -124,7 +124,7 @@ def flat(columns: Columns) -> pa.RecordBatch:
 
 
 def nested(columns: Columns) -> pa.RecordBatch:
-    """One row a conversation, as NESTED_SCHEMA says; the columns are without bare rows."""
+    """One row for each conversation, with the columns of NESTED_SCHEMA. `columns` must have no bare rows."""
     fields = NESTED_SCHEMA.field("messages").type.value_type
     message = _numbers(columns.message, pa.int32())
     arrays = [array.cast(field.type) for array, field in zip(_of_message(columns, message), list(fields), strict=True)]
@@ -134,17 +134,17 @@ def nested(columns: Columns) -> pa.RecordBatch:
 
 
 def _beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
-    """The columns of both, of which those that are kept come first."""
+    """The columns of both batches, first the kept ones."""
     schema = pa.schema([*kept.schema, *added.schema])
     return pa.RecordBatch.from_arrays([*kept.columns, *added.columns], schema=schema)
 
 
 def repeated(kept: pa.RecordBatch, rows: pa.RecordBatch, before: int = 0) -> Iterator[pa.RecordBatch]:
-    """Rows, and beside each what is kept of its conversation; of messages some at a time, for it can be much.
+    """The rows with the kept columns of their conversations, some rows at a time, because that can be much data.
 
-    There were so many conversations before these.
+    `before` is the number of conversations before these.
     """
-    if "conversation" not in rows.schema.names:  # they are nested, one each
+    if "conversation" not in rows.schema.names:  # nested: each conversation has one row
         yield _beside(kept, rows)
         return
     conversation = rows.column("conversation")
@@ -154,7 +154,7 @@ def repeated(kept: pa.RecordBatch, rows: pa.RecordBatch, before: int = 0) -> Ite
 
 
 def _bounded(kept: pa.RecordBatch, conversation: pa.Array) -> Iterator[tuple[int, int]]:
-    """Rows by what they repeat, up to _MOST_REPEATED bytes; where a single one has more, that one."""
+    """Ranges of rows that repeat at most _MOST_REPEATED bytes each. A row that repeats more is alone."""
     start = size = 0
     if kept.nbytes * len(conversation) > _MOST_REPEATED:
         sizes = [kept.slice(index, 1).nbytes for index in range(len(kept))]
@@ -167,29 +167,29 @@ def _bounded(kept: pa.RecordBatch, conversation: pa.Array) -> Iterator[tuple[int
 
 
 def _numbered_from(before: int, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows, their conversations behind so many others."""
+    """The rows, with `before` added to the numbers of their conversations."""
     place = rows.schema.get_field_index("conversation")
     return rows.set_column(place, "conversation", pc.add(rows.column(place), before)) if before else rows
 
 
 def without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same with plain strings, as files have them: an Arrow file has one dictionary for all of its batches."""
+    """The batch with strings instead of dictionaries. An Arrow file can have only one dictionary for all batches."""
     return batch.cast(pa.schema([pa.field(field.name, without_dictionary(field.type)) for field in batch.schema]))
 
 
 def _of_message(columns: Columns, message: pa.Array) -> list[pa.Array]:
-    """What each message has, in the order of OF_MESSAGE."""
+    """The columns of OF_MESSAGE."""
     return [column.fill(columns, message) for column in OF_MESSAGE]
 
 
 def _of_conversation(columns: Columns) -> list[pa.Array]:
-    """What belongs to a conversation, for each of them."""
+    """The columns of OF_CONVERSATION, one value for each conversation."""
     complete = _numbers(columns.complete, pa.uint8()).cast(pa.bool_())
     return [complete, *(_sparse(*found, _as_they_are, len(complete)) for found in _found(columns))]
 
 
 def _of_rows(columns: Columns, conversation: pa.Array, message: pa.Array) -> list[pa.Array]:
-    """What belongs to a conversation, for its rows; diagnostics, of which there can be many, for the first one."""
+    """The columns of OF_CONVERSATION for all rows. `diagnostics` can be large, so only the first row has them."""
 
     def of_all(places: pa.Array) -> pa.Array:
         return pc.take(places, conversation, boundscheck=False)
@@ -201,14 +201,14 @@ def _of_rows(columns: Columns, conversation: pa.Array, message: pa.Array) -> lis
     complete = _numbers(columns.complete, pa.uint8())
     diagnostics, errors = _found(columns)
     return [
-        of_all(complete).cast(pa.bool_()),  # the other way round, bit by bit, takes longer
+        of_all(complete).cast(pa.bool_()),  # taking bytes first is faster than taking single bits
         _sparse(*diagnostics, of_first, len(complete), len(message)),
         _sparse(*errors, of_all, len(complete), len(message)),
     ]
 
 
 def _found(columns: Columns) -> tuple[_Found, _Found]:
-    """The diagnostics and the errors of the conversations that have any, what the others have, and the type."""
+    """For diagnostics and errors: the values by conversation, the value of all others, and the type."""
     return (
         (columns.diagnostics, [], SCHEMA.field("diagnostics").type),
         (columns.errors, None, SCHEMA.field("error").type),
@@ -227,7 +227,7 @@ def _sparse(
     conversations: int,
     rows: int | None = None,
 ) -> pa.Array:
-    """The values of all rows, most of which have the usual one; `spread` makes what conversations have that of rows."""
+    """An array in which most rows have the `usual` value. `spread` maps values of conversations to their rows."""
     length = conversations if rows is None else rows
     if values:
         places = array("i", bytes(4 * conversations))  # 0 is the usual value
@@ -235,7 +235,7 @@ def _sparse(
             places[index] = place
         listed = pa.array([usual, *map(msgspec.to_builtins, values.values())], kind)
         return listed.take(spread(_numbers(places, pa.int32())))
-    if usual is None:  # which is soon told, as no lists are
+    if usual is None:  # faster than an array of empty lists
         return pa.nulls(length, kind)
     offsets = pa.py_buffer(bytes(4 * length + 4))
     return pa.Array.from_buffers(kind, length, [None, offsets], children=[pa.nulls(0, kind.value_type)])
@@ -247,11 +247,11 @@ def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
 
 
 def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
-    # To ask whether each code has a value would take as long as all else here.
+    # `safe` would check each code, which takes as long as everything else here.
     return pa.DictionaryArray.from_arrays(_with_nulls(codes), pa.array(values, pa.string()), safe=False)
 
 
 def _with_nulls(numbers: Buffer) -> pa.Array:
-    """Numbers of 32 bits, -1 as null."""
+    """An int32 array. Negative numbers become null."""
     bits, data = validity(numbers), pa.py_buffer(numbers)
     return pa.Array.from_buffers(pa.int32(), data.size // 4, [bits and pa.py_buffer(bits), data])

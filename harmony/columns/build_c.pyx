@@ -1,13 +1,13 @@
 # cython: language_level=3, freethreading_compatible=True
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
-"""The builder of columns, compiled. Its twin `build_py.py` says what it builds.
+"""The builder of columns, compiled. The docstrings of its twin `build_py.py` say what it builds.
 
-One pass over the tokens, without the GIL and without an object a token or message. It follows the strict table of
-`machine.py`; `header.py` reads the headers, each different one once. A conversation that it cannot read to its end,
-because something in it is illegal or very long, is taken back and left to the engine, with the GIL.
+It makes one pass over the tokens, without the GIL and without a Python object for each token or message. It follows the
+strict table of `machine.py`. `header.py` reads each different header once. If a conversation has something illegal or a
+very long header, its rows are removed, and the engine reads it again with the GIL.
 
-The tokens belong to the caller, and another thread or process may change them meanwhile. So each of them is read once,
-by `read_once`, and only that copy of it is judged, used as an index and remembered. Offsets and roles belong to us.
+The tokens belong to the caller, and another thread or process may change them at any time. So `read_once` reads each
+token once, and only that copy is checked, used as an index and remembered. Offsets and roles belong to this module.
 """
 
 cimport cython
@@ -43,19 +43,19 @@ cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] MOVES = machine.MOVES[True]
 
 cdef enum:
-    INLINE = 15  # bytes of a token that stand at its entry
-    BROKEN = 0x80  # in an entry's length: the token's bytes are no whole text
+    INLINE = 15  # bytes of a token that its entry holds
+    BROKEN = 0x80  # a flag in an entry's length: the bytes of the token are not valid UTF-8
     SLOTS = 8192
-    PART = 1 << 16  # tokens that a thread reads at a time: what comes of them stays near the processor
-    AT_END = 8  # beside the code of a given role: the input ends in this header
+    PART = 1 << 16  # tokens that a thread reads at a time: their rows fit into the processor's cache
+    AT_END = 8  # a flag beside the code of a role: the input ends in this header
 
-cdef struct Entry:  # one line of memory holds four
+cdef struct Entry:  # a cache line holds four
     char data[INLINE]
-    uint8_t length  # INLINE + 1 where there are more bytes
+    uint8_t length  # INLINE + 1 if there are more bytes
 
 cdef struct Known:  # a header that has been read
     uint64_t hash
-    Py_ssize_t start  # of its tokens among those that are kept
+    Py_ssize_t start  # the place of its tokens in `kept`
     Py_ssize_t length
     int given
     bint legal
@@ -78,12 +78,12 @@ cdef inline int kind_of(uint32_t token) noexcept nogil:
 
 
 def _take_entries():
-    """Lays the vocabulary out by entries; all that follows only reads them."""
+    """Copies the vocabulary into entries. From then on they are only read."""
     global ENTRIES, RANK_OFFSETS, RANK_BYTES
     cdef Entry *entries = NULL
     cdef uint32_t rank, start, length
     loaded = vocabulary.load()
-    if ENTRIES is not NULL:  # a signal's handler may have been here
+    if ENTRIES is not NULL:  # a signal handler may have loaded them meanwhile
         return True
     RANK_OFFSETS = loaded.offsets
     RANK_BYTES = loaded.data
@@ -91,7 +91,7 @@ def _take_entries():
     for rank in range(FIRST_SPECIAL):
         start = RANK_OFFSETS[rank]
         length = RANK_OFFSETS[rank + 1] - start
-        memcpy(entries[rank].data, &RANK_BYTES[start], INLINE)  # the file has zeros at its end
+        memcpy(entries[rank].data, &RANK_BYTES[start], INLINE)  # reading past a token is safe: the data ends in zeros
         entries[rank].length = <uint8_t>min(length, <uint32_t>INLINE + 1)
         if not is_utf_8(&RANK_BYTES[start], length):
             entries[rank].length |= BROKEN
@@ -105,7 +105,10 @@ load_entries = Once(_take_entries)
 cdef Py_ssize_t add_text(
     Rows rows, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t stop, uint32_t *found
 ) except -1 nogil:
-    """Appends the bytes of tokens to the content of rows, up to the first that is no rank; its place, and itself."""
+    """Appends the bytes of ordinary tokens to the content.
+
+    Returns the place of the first other one, and sets `found`.
+    """
     cdef const Entry *entries = ENTRIES
     cdef char *out = rows.content + rows.content_size
     cdef char *limit = rows.content + rows.content_capacity - ROOM
@@ -140,15 +143,15 @@ cdef Py_ssize_t add_text(
 
 @cython.final
 cdef class Builder:
-    """Builds the rows of conversations; remembers the headers that it has met."""
+    """Builds the rows of conversations, and remembers the headers that it has read."""
     cdef object values, elsewhere
-    cdef const uint32_t *tokens  # these three belong to whoever calls `build`, which returns when all is read
+    cdef const uint32_t *tokens  # these three belong to the caller of `build`
     cdef const int64_t *offsets
     cdef const uint8_t *roles
     cdef bint strict, bare
     cdef Rows rows
     cdef Known *known
-    cdef uint32_t *open  # the tokens of the header that is being read, with the `<|message|>` that ends it
+    cdef uint32_t *open  # the tokens of the current header, up to and with its `<|message|>`
     cdef uint32_t *kept  # the tokens of known headers, one after another
     cdef uint16_t *slots  # a hash table: 1 + the index of a known header, or 0
     cdef Py_ssize_t known_count, kept_count
@@ -188,7 +191,7 @@ cdef class Builder:
         return 0
 
     cdef bint read(self, Py_ssize_t index) except -1 nogil:
-        """Reads one conversation; False where it is not read to its end."""
+        """Reads one conversation. Returns False if the engine must read it instead."""
         cdef Py_ssize_t place = self.offsets[index], stop = self.offsets[index + 1], begin, length
         cdef int given = self.roles[index], state = EXPECT_START if given == GIVEN_NONE else HEADER
         cdef int number = 0
@@ -238,7 +241,7 @@ cdef class Builder:
             given = GIVEN_NONE
 
     cdef Known *header(self, Py_ssize_t length, int given, uint64_t key) except NULL nogil:
-        """What is known of the header whose tokens are in `open`; `length` is how many they are."""
+        """The entry for the header whose `length` tokens are in `open`; it is made if it is new."""
         cdef Py_ssize_t slot
         cdef Known *known
         key = (key ^ given) * <uint64_t>0x9E3779B97F4A7C15
@@ -265,7 +268,7 @@ cdef class Builder:
         known.start = self.kept_count
         known.legal = False
         if length > LONGEST_HEADER:
-            return known  # which is not kept
+            return known  # too long to be remembered
         tokens = [self.open[place] for place in range(length)]
         if given & AT_END:
             known.legal = open_role(tokens, GIVEN[given ^ AT_END]) is not None
@@ -287,7 +290,7 @@ cdef class Builder:
         return known
 
     cdef int read_odd(self, Py_ssize_t index) except -1:
-        """Reads one conversation by the engine."""
+        """Reads one conversation with the engine: it is repaired, or gets an error."""
         cdef int32_t codes[FIELDS]
         cdef int field
         cdef Py_ssize_t start = self.offsets[index], stop = self.offsets[index + 1]
@@ -295,7 +298,7 @@ cdef class Builder:
         if self.roles[index] & ELSEWHERE:
             source = self.elsewhere[index]
         else:
-            # A copy: the engine and whoever tells what it found have to see the same tokens.
+            # A copy, so that parsing and error messages see the same tokens even if the caller's memory changes.
             copied = PyBytes_FromStringAndSize(<const char *>(self.tokens + start), (stop - start) * sizeof(uint32_t))
             source = memoryview(copied).cast("I")
         found = parse_source(source, given, self.values, strict=self.strict)
@@ -313,11 +316,11 @@ cdef class Builder:
 
 
 cdef class Whole:
-    """The rows of all conversations. Each thread reads the next part as it is done with one, and waits for nobody."""
+    """The rows of all conversations. A thread that has finished a part takes the next one, and never waits."""
     cdef Rows rows
-    cdef list bounds  # of the parts: the conversations with which they begin
-    cdef Py_ssize_t taken, placed  # parts: those before have a thread, and a place among all rows
-    cdef dict ready  # rows by part, which get their places in order
+    cdef list bounds  # the first conversation of each part
+    cdef Py_ssize_t taken, placed  # how many parts a thread has taken, and how many have a place among all rows
+    cdef dict ready  # finished rows by part; they get their places in order
     cdef int copying
     cdef object lock
 
@@ -328,7 +331,7 @@ cdef class Whole:
         self.lock = Lock()
 
     def work(self, Builder builder):
-        """Reads parts until there are none left."""
+        """Reads parts until none is left, and copies finished rows."""
         cdef Py_ssize_t part
         cdef Rows rows
         with self.lock:
@@ -352,12 +355,13 @@ cdef class Whole:
         return self.taken - 1
 
     cdef Rows place(self):
-        """Rows to be copied, which get their place: those of the next part in order, or None as long as it lacks."""
+        """Gives the rows of the next part in order their place, and returns them to be copied; None if it is not ready.
+        """
         cdef Rows rows = self.ready.get(self.placed)
         if rows is None:
             return None
         if not self.rows.has_room(rows):
-            if self.copying:  # as memory grows, it moves; the last thread that copies goes on here
+            if self.copying:  # growing moves the memory, so wait: the last copying thread calls this again
                 return None
             self.rows.reserve_rows(rows.row_count)
             self.rows.reserve_content(rows.content_size)
@@ -372,9 +376,10 @@ def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[
           strict, bare=True, Py_ssize_t threads=1, elsewhere=None):
     """The columns of many conversations.
 
-    `tokens` (uint32) holds all their tokens: conversation `i` from `offsets[i]` to `offsets[i + 1]` (int64), which
-    nobody but the caller checks. `roles[i]` is the index in GIVEN of the role that it is given, with ELSEWHERE beside
-    it where it is read from `elsewhere`. Where `bare`, a conversation without a message has a row all the same.
+    `tokens` (uint32) holds the tokens of all conversations. Conversation `i` is `tokens[offsets[i]:offsets[i + 1]]`;
+    the caller must have checked the offsets (int64). `roles[i]` is the index of its given role in GIVEN. If the flag
+    ELSEWHERE is set there, the conversation is `elsewhere[i]` instead. With `bare`, a conversation without a message
+    also gets a row.
     """
     cdef Builder builder
     cdef Whole whole

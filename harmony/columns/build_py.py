@@ -25,11 +25,12 @@ def build(
 ) -> Columns:
     """The columns of many conversations.
 
-    `tokens` (uint32) holds all their tokens: conversation `i` from `offsets[i]` to `offsets[i + 1]` (int64), which
-    nobody but the caller checks. `roles[i]` is the index in GIVEN of the role that it is given, with ELSEWHERE beside
-    it where it is read from `elsewhere`. Where `bare`, a conversation without a message has a row all the same.
+    `tokens` (uint32) holds the tokens of all conversations. Conversation `i` is `tokens[offsets[i]:offsets[i + 1]]`;
+    the caller must have checked the offsets (int64). `roles[i]` is the index of its given role in GIVEN. If the flag
+    ELSEWHERE is set there, the conversation is `elsewhere[i]` instead. With `bare`, a conversation without a message
+    also gets a row.
     """
-    vocabulary.load()  # here, for what is wrong with it is no record's error
+    vocabulary.load()  # here, because an error of the vocabulary is not an error of a record
     values = Values()
     rows, row_offsets, complete = array("q", [0]), array("q", [0]), bytearray()
     conversation, numbers = array("q"), array("i")
@@ -79,7 +80,7 @@ def build(
 
 
 def validity(buffer: Buffer) -> bytes | None:
-    """Which of some int32 are not negative, as Arrow has it: a bit each, the first the lowest; None where all are."""
+    """The validity bits of Arrow for int32: 1 if a number is not negative, lowest bit first. None if all are 1."""
     numbers = memoryview(buffer).cast("B").cast("i")
     valid = [number >= 0 for number in numbers]
     if all(valid):

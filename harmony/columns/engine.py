@@ -1,4 +1,4 @@
-"""Picks the builder of columns: the compiled one where the compiled engine is in use, else the one in Python."""
+"""Chooses the builder of columns: the compiled one if the compiled engine is in use, otherwise the one in Python."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # cython: language_level=3
-"""Rows as one thread builds them, for the modules that do so; `_column_rows.pyx` says what they do."""
+"""The declarations of `memory.pyx`, for the builder of columns."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cdef enum:
-    # The columns of one integer a row, in the order of `Columns`: two of int64, the others of int32.
+    # The columns that hold one integer for each row, in the order of `Columns`: two of int64, the others of int32.
     CONVERSATION = 0
     OFFSETS = 1
     MESSAGE = 2
@@ -15,20 +15,20 @@ cdef enum:
     COLUMNS = 10
     ROW_WIDTH = 48  # bytes
 
-    ROOM = 160  # bytes, always behind the content: more than the longest token, 128, and as many as are copied at once
+    ROOM = 160  # bytes that are always free behind the content: more than the longest token (128) and than one copy
 
 
 cdef class Rows:
-    """The columns of neighbouring conversations, as far as they are built."""
-    cdef Py_ssize_t first, conversations  # of which they are
-    cdef Py_ssize_t to_row, to_content  # their place among others, once it is claimed
+    """The columns of consecutive conversations, while they are built. One thread uses it at a time."""
+    cdef Py_ssize_t first, conversations  # the index of the first conversation, and their number
+    cdef Py_ssize_t to_row, to_content  # their place among all rows, once it is claimed
     cdef Py_ssize_t row_count, row_capacity
     cdef Py_ssize_t content_size, content_capacity
     cdef Py_ssize_t conversation_capacity
-    cdef Py_ssize_t asked  # bytes, for all of them
-    cdef void *block  # holds all columns, for few large pieces of memory cost less than many
+    cdef Py_ssize_t asked  # the bytes that were asked for
+    cdef void *block  # holds all columns, because one large block of memory costs less than many
     cdef void *columns[COLUMNS]
-    cdef int64_t *starts  # the row with which each conversation begins
+    cdef int64_t *starts  # the first row of each conversation
     cdef uint8_t *complete
     cdef char *content
     cdef dict diagnostics, errors

@@ -1,8 +1,8 @@
 # cython: language_level=3, freethreading_compatible=True
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
-"""Rows that the compiled builder of columns fills: memory that grows, is copied together, and is used again.
+"""The memory of rows for the compiled builder of columns. It grows, is copied into one block, and is reused.
 
-What stands in the columns `rows.py` says. This knows neither tokens nor headers.
+`rows.py` says what the columns hold. This module knows neither tokens nor headers.
 """
 
 cimport cython
@@ -19,11 +19,11 @@ from threading import Lock
 from harmony.columns.rows import CODED, Columns
 
 cdef enum:
-    MOST_BYTES = 5  # of a token, mostly, and its share of a row: for so much there is room from the beginning
-    TOKENS_A_ROW = 32
-    ROW_ROOM = 64  # rows, behind each column
-    MOST_SPARE = 1 << 28  # bytes
-    LEAST_SPARE = 1 << 18  # of what is less, the C library keeps enough itself
+    MOST_BYTES = 5  # bytes of content that are reserved for each token; most tokens have fewer
+    TOKENS_A_ROW = 32  # one row is reserved for this many tokens
+    ROW_ROOM = 64  # spare rows behind each column
+    MOST_SPARE = 1 << 28  # bytes that are kept to be reused
+    LEAST_SPARE = 1 << 18  # bytes; smaller blocks are not kept, because the C library reuses these itself
 
 
 cdef inline size_t width_of(int column) noexcept nogil:
@@ -31,7 +31,7 @@ cdef inline size_t width_of(int column) noexcept nogil:
 
 
 def _check_numbers():
-    """Raises ImportError where the numbers of the columns in `memory.pxd` are not those of Columns in `rows.py`."""
+    """Raises ImportError if the column numbers in `memory.pxd` differ from the order of Columns in `rows.py`."""
     numbers = {
         "conversation": CONVERSATION, "offsets": OFFSETS, "message": MESSAGE, CODED[0]: CODES,
         CODED[len(CODED) - 1]: CODES + FIELDS - 1, "content_tokens": CONTENT_TOKENS, "end": END, "content": COLUMNS,
@@ -50,7 +50,7 @@ _check_numbers()
 
 
 cdef class Memory:
-    """A part of the memory that another object owns, which Arrow reads where it is."""
+    """A buffer: a part of the memory of another object, which Arrow reads without a copy."""
     cdef object owner
     cdef void *data
     cdef Py_ssize_t size
@@ -67,7 +67,7 @@ cdef Memory memory(object owner, void *data, Py_ssize_t size):
 
 @cython.no_gc
 cdef class Lease:
-    """Has the memory of rows used again once the last of the columns that are in it is forgotten."""
+    """Gives the memory of rows back for reuse when the last of their columns is deleted."""
     cdef Rows rows
 
     def __dealloc__(self):
@@ -83,12 +83,12 @@ cdef class Rows:
         PyMem_RawFree(self.content)
 
     cdef Py_ssize_t capacity(self) noexcept:
-        """How many bytes of memory there are."""
+        """The size of the memory in bytes."""
         cdef Py_ssize_t of_conversations = self.conversation_capacity * <Py_ssize_t>(sizeof(int64_t) + 1)
         return (self.row_capacity + ROW_ROOM) * ROW_WIDTH + of_conversations + self.content_capacity
 
     cdef int begin(self, Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t rows, Py_ssize_t content) except -1:
-        """Begins anew, with memory for so many rows and bytes; new memory is not taken until it is written to."""
+        """Starts with no rows, and reserves memory. The system provides new memory only when it is written to."""
         self.first, self.conversations = first, conversations
         self.row_count = self.content_size = 0
         self.diagnostics, self.errors = {}, {}
@@ -136,7 +136,7 @@ cdef class Rows:
         return 0
 
     cdef int add(self, Py_ssize_t index, int number, const int32_t *codes, int length, int end) except -1 nogil:
-        """Adds a row, whose content has been appended; without codes they are null."""
+        """Adds a row. Its content must have been appended. If `codes` is NULL, its codes are null."""
         cdef Py_ssize_t row = self.row_count
         cdef int field
         self.reserve_rows(1)
@@ -151,7 +151,7 @@ cdef class Rows:
         return 0
 
     cdef int replace(self, Py_ssize_t begin) except -1:
-        """Makes UTF-8 of the content from `begin` on, with U+FFFD for bytes that are none."""
+        """Replaces invalid UTF-8 in the content from `begin` on with U+FFFD."""
         text = PyUnicode_DecodeUTF8(self.content + begin, self.content_size - begin, "replace")
         self.content_size = begin
         return self.append(text.encode())
@@ -163,7 +163,7 @@ cdef class Rows:
         )
 
     cdef int claim(self, Rows other) except -1:
-        """Keeps a place behind all there is for what another has."""
+        """Reserves the place behind all rows for the rows of another."""
         other.to_row, other.to_content = self.row_count, self.content_size
         self.row_count += other.row_count
         self.content_size += other.content_size
@@ -172,7 +172,7 @@ cdef class Rows:
         return 0
 
     cdef void copy(self, Rows other) noexcept nogil:
-        """Copies what another has to the place that was claimed for it."""
+        """Copies the rows of another to the place that was claimed for them."""
         cdef Py_ssize_t place, row = other.to_row, conversation = other.first - self.first
         cdef int64_t *offsets = <int64_t *>self.columns[OFFSETS] + row
         cdef size_t width
@@ -189,9 +189,10 @@ cdef class Rows:
         memcpy(self.complete + conversation, other.complete, other.conversations)
 
     cdef int number_values(self, list values) except -1:
-        """Gives the values of each field their codes anew: in the order of the rows in which they first stand.
+        """Numbers the values of each field again, in the order of the first row that has them.
 
-        Threads meet them in any order, and some of them in conversations that were taken back. The roles keep theirs.
+        Threads meet values in any order, and meet some in conversations whose rows were removed. So without this, the
+        result would depend on the threads. The codes of roles do not change.
         """
         cdef Py_ssize_t row, count
         cdef int32_t *codes
@@ -236,14 +237,14 @@ cdef class Rows:
         return Columns(starts, complete, *arrays, content, values, self.diagnostics, self.errors)
 
 
-# Rows that nobody needs any more, the last ones last: to touch their memory for the first time was what cost most.
+# Rows to be reused, the newest last. Reuse is worth it because the first write to new memory is expensive.
 cdef list SPARE = []
 cdef Py_ssize_t SPARE_BYTES = 0
-LOCK = Lock()  # nobody waits for it, and so no forked process waits forever
+LOCK = Lock()  # no thread ever waits for it, so a forked process cannot wait forever
 
 
 cdef Rows spare_rows(Py_ssize_t asked):
-    """Rows that were asked for as many bytes, more or less; new ones where there are none."""
+    """Spare rows of about the wanted size, or new ones if there are none."""
     global SPARE_BYTES
     cdef Py_ssize_t place
     cdef Rows rows
@@ -261,7 +262,7 @@ cdef Rows spare_rows(Py_ssize_t asked):
 
 
 cdef Rows take_rows(Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens):
-    """Rows for so much from a conversation on, begun, in memory that was used before if there is some."""
+    """Empty rows for some conversations and tokens, in reused memory if possible."""
     cdef Py_ssize_t count = conversations + tokens // TOKENS_A_ROW, content = MOST_BYTES * tokens
     cdef Py_ssize_t asked = count * ROW_WIDTH + content
     cdef Rows rows = spare_rows(asked)
@@ -271,15 +272,15 @@ cdef Rows take_rows(Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t token
 
 
 cdef int give_rows(Rows rows) except -1:
-    """Has the memory used again, unless it is small, or grew to far more than was asked for, or is too much in all."""
+    """Keeps the memory for reuse, unless it is small, has grown too much, or all spare memory would be too much."""
     global SPARE_BYTES
     cdef Py_ssize_t capacity = rows.capacity()
-    cdef list ended = []  # which end when the lock is free again
+    cdef list ended = []  # deleted at the return, when the lock is free again
     cdef Rows oldest
     rows.diagnostics = rows.errors = None
     if rows.asked < LEAST_SPARE or capacity > min(2 * rows.asked, <Py_ssize_t>MOST_SPARE):
         return 0
-    if not LOCK.acquire(blocking=False):  # a column can be forgotten while this very thread is in here
+    if not LOCK.acquire(blocking=False):  # this thread may hold it already: a column can be deleted in here
         return 0
     try:
         SPARE.append(rows)
@@ -294,7 +295,7 @@ cdef int give_rows(Rows rows) except -1:
 
 
 cdef inline uint8_t signs(const int32_t *numbers, Py_ssize_t count) noexcept nogil:
-    """Which of up to eight numbers are negative, a bit each."""
+    """The signs of up to eight numbers: one bit each, 1 if the number is negative."""
     cdef uint32_t found = 0
     cdef Py_ssize_t place
     for place in range(count):
@@ -303,7 +304,7 @@ cdef inline uint8_t signs(const int32_t *numbers, Py_ssize_t count) noexcept nog
 
 
 def validity(buffer):
-    """Which of some int32 are not negative, as Arrow has it: a bit each, the first the lowest; None where all are."""
+    """The validity bits of Arrow for int32: 1 if a number is not negative, lowest bit first. None if all are 1."""
     cdef const int32_t[::1] numbers = memoryview(buffer).cast("B").cast("i")
     cdef Py_ssize_t count = numbers.shape[0], place
     cdef bytes bits = PyBytes_FromStringAndSize(NULL, (count + 7) // 8)

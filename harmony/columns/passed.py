@@ -1,6 +1,6 @@
-"""Columns of a table that pass through: as values that JSON can hold, or as columns that a file may have.
+"""Columns of a table that pass through to the output: as values for JSON, or as columns for a file.
 
-Decides what becomes of a value that neither can hold: it is its own record's error, and spoils no other record.
+If a value cannot be written, only its own record gets an error.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from harmony.columns.arrow import changed
 from harmony.errors import Fault, RecordError
 
 _ABSENT: Final = object()
-# What Arrow writes for a point in time. Far outside the calendar of Python it writes what is none.
+# The text that Arrow writes for a time. For times far outside the calendar of Python, Arrow writes something else.
 _TIME: Final = re.compile(r"-?\d{4,}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?Z?)?")
-# What pyarrow and Python raise for values that Python has no type for.
+# The errors of pyarrow and Python for values that Python cannot hold.
 _UNFIT: Final = (ValueError, ArithmeticError, LookupError, TypeError, pa.ArrowException)
 
 
 def values_of(batch: pa.RecordBatch) -> tuple[list[dict[str, Any]], dict[int, RecordError]]:
-    """Rows as values that JSON can hold, and the errors of rows whose values it cannot, which are left out.
+    """The rows as values for JSON. Values that JSON cannot hold are left out, and their rows get an error.
 
-    Of columns with one name, all but the first get a number behind it. Of nanoseconds, which no type of Python has, and
-    of times outside Python's calendar, JSON gets the text; and so it does of NaN and infinity.
+    If several columns have the same name, all but the first get a number: `id`, `id_2`. These values become text: times
+    with nanoseconds, times outside the calendar of Python, NaN and infinity.
     """
     names = _distinct(batch.schema.names)
     columns: list[list[Any]] = []
@@ -44,7 +44,7 @@ def values_of(batch: pa.RecordBatch) -> tuple[list[dict[str, Any]], dict[int, Re
 
 
 def checked(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, RecordError]]:
-    """Columns in which a value with text that is not UTF-8 is null, and the errors of the rows that had one."""
+    """The columns, with null for each value whose text is not UTF-8, and the errors of these rows."""
     errors: dict[int, RecordError] = {}
     for place, (field, column) in enumerate(zip(batch.schema, batch.columns, strict=True)):
         if _is_whole(column):
@@ -58,7 +58,7 @@ def checked(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, RecordErro
 
 
 def text_error(error: UnicodeDecodeError, name: str) -> RecordError:
-    """What is wrong with a text in this column."""
+    """The error for a text in this column that is not UTF-8."""
     byte = f"0x{error.object[error.start]:02x} at byte {error.start:,}"
     return Fault("invalid-utf-8/bytes", found=byte).record_error(f"at `{name}`")
 
@@ -89,7 +89,7 @@ def _is_whole(column: pa.Array) -> bool:
 
 
 def _values(column: pa.Array) -> tuple[list[Any], dict[int, Exception]]:
-    """The values of a column, and why some of them cannot be had."""
+    """The values of a column, and the errors of values that Python cannot hold."""
     faults: dict[int, Exception] = {}
     values: list[Any]
     try:
@@ -108,7 +108,7 @@ def _values(column: pa.Array) -> tuple[list[Any], dict[int, Exception]]:
 
 
 def _value(column: pa.Array) -> Any:
-    """The only value of a column, or its text where it is a time that Python has no value for."""
+    """The only value of a column. A time that Python cannot hold becomes its text."""
     try:
         return _without_nanoseconds(column).to_pylist()[0]
     except _UNFIT:
@@ -122,7 +122,7 @@ def _value(column: pa.Array) -> Any:
 
 
 def _in_utc(column: pa.Array) -> pa.Array:
-    """Times of any zone as the same times in UTC, for which no zone need be known."""
+    """The same times in UTC. So the database of time zones is not needed."""
     return column.cast(changed(column.type, lambda kind: pa.timestamp(kind.unit, "UTC") if _zone(kind) else kind))
 
 
@@ -149,7 +149,7 @@ def _any_not_finite(column: pa.Array) -> bool:
 
 
 def _leaves(column: pa.Array) -> Iterator[pa.Array]:
-    """The columns that hold no others, of which this one is made."""
+    """The columns inside this one that hold no other columns."""
     kind = column.type
     if pa.types.is_struct(kind):
         inside = column.flatten()
@@ -167,7 +167,7 @@ def _leaves(column: pa.Array) -> Iterator[pa.Array]:
 
 
 def _spelled(value: Any) -> Any:
-    """A value in which a number that JSON has no number for is its name, as JavaScript spells it."""
+    """The value, with NaN and infinity replaced by their names in JavaScript."""
     if isinstance(value, float):
         return value if math.isfinite(value) else "NaN" if value != value else f"{'-' * (value < 0)}Infinity"
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""What both builders of columns share: what columns are, the values they refer to, and single conversations.
+"""What both builders of columns share: the columns, the values that codes stand for, and parsing one conversation.
 
-A column is a buffer of integers, or of UTF-8; -1 stands for null. Builders know tokens and roles, nothing of Arrow.
+A column is a buffer of integers or of UTF-8. -1 means null. The builders know nothing of Arrow.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from harmony.results import ENDS
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-#: The roles that a conversation may be given, by their code; the last one is for none.
+#: The roles that a caller can give a conversation. The code of a role is its index; the last one means no role.
 GIVEN: Final = (*Role, None)
-#: What ended a message, by its code.
+#: What ended a message. The code is the index.
 END_VALUES: Final = tuple(ENDS.values())
-#: The code of what each stop means.
+#: The code for each stop token.
 END_CODES: Final = {token: END_VALUES.index(end) for token, end in ENDS.items()}
-#: The columns that hold indices into values, in their order in Columns; each is a field of a header.
+#: The columns that hold indices into `values`, in their order in Columns. Each is a field of a header.
 CODED: Final = ("role", "name", "recipient", "channel", "content_type")
-#: Beside the code of a given role: the conversation is not in the buffer of tokens.
+#: A flag beside the code of a role: the conversation is in `elsewhere`, not in the buffer of tokens.
 ELSEWHERE: Final = 0x40
 
-#: What a conversation is read from: token ids, a text, or nothing, because its record is wrong.
+#: What a conversation is parsed from: token ids, a text, or the error of its record.
 Source: TypeAlias = memoryview | list[int] | str | RecordError
 
 
 class Sources(NamedTuple):
-    """What many conversations are read from; these are the first arguments of `build`, which says what they are."""
+    """What many conversations are parsed from. These are the first arguments of `build`, which explains them."""
 
     tokens: memoryview
     offsets: memoryview
@@ -44,34 +44,34 @@ class Sources(NamedTuple):
     elsewhere: Mapping[int, Source]
 
     def of(self, index: int) -> Source:
-        """What conversation `index` is read from."""
+        """The source of conversation `index`."""
         found = self.elsewhere.get(index)
         return self.tokens[self.offsets[index] : self.offsets[index + 1]] if found is None else found
 
     def role_of(self, index: int) -> Role | None:
-        """The role that conversation `index` is given."""
+        """The role that the caller gave conversation `index`."""
         role: Role | None = GIVEN[self.roles[index] & ~ELSEWHERE]
         return role
 
 
 class Columns(NamedTuple):
-    """Messages by columns: `n` conversations, `m` rows.
+    """Messages as columns: `n` conversations in `m` rows.
 
-    Each message is a row. Where `bare` rows were asked for, a conversation without a message has one too, in which
-    all but `conversation` is null. The five columns from `role` to `content_type` hold indices into `values`.
+    Each message is a row. If `bare` rows are wanted, a conversation without a message has one row too, in which all but
+    `conversation` is null. The five columns from `role` to `content_type` hold indices into `values`.
     """
 
     rows: Buffer  # int64, n + 1: the rows of conversation i are rows[i] to rows[i + 1]
     complete: Buffer  # uint8, n: 1 where the input ended between messages
     conversation: Buffer  # int64, m
-    offsets: Buffer  # int64, m + 1: where in `content` the content of a row begins and ends
-    message: Buffer  # int32, m: index in its conversation
+    offsets: Buffer  # int64, m + 1: the content of row i is content[offsets[i]:offsets[i + 1]]
+    message: Buffer  # int32, m: the index of the message in its conversation
     role: Buffer  # int32, m, as all that follow
     name: Buffer
     recipient: Buffer
     channel: Buffer
     content_type: Buffer
-    content_tokens: Buffer  # how many tokens the content has; null where it was read from text
+    content_tokens: Buffer  # the number of tokens of the content; null if it was read from text
     end: Buffer  # index into END_VALUES
     content: Buffer  # UTF-8
     values: Sequence[Sequence[str]]  # of `role` to `content_type`
@@ -79,12 +79,12 @@ class Columns(NamedTuple):
     errors: Mapping[int, RecordError]  # of those that could not be parsed
 
     def with_errors(self, errors: Mapping[int, RecordError]) -> Columns:
-        """The same with errors of more conversations; one that has an error keeps it."""
+        """A copy with the errors of more conversations. If a conversation already has an error, that one is kept."""
         return self._replace(errors={**errors, **self.errors}) if errors else self
 
 
 class Values:
-    """The different values of a header's fields, which get codes as they are met."""
+    """Gives codes to the values of header fields, in the order in which they are met."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -111,8 +111,8 @@ class Values:
         return [[value for value in codes if value is not None] for codes in self._codes]
 
 
-class Row(NamedTuple):
-    """One message, as a row holds it."""
+class MessageRow(NamedTuple):
+    """One message as a row of the columns: codes, UTF-8, and numbers."""
 
     codes: tuple[int, ...]
     content: bytes
@@ -121,16 +121,16 @@ class Row(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """What one source was parsed to: the rows of a conversation, and what belongs to all of it."""
+    """The result of parsing one source: the rows, and what belongs to the whole conversation."""
 
-    rows: list[Row]
+    rows: list[MessageRow]
     complete: bool
     diagnostics: list[Diagnostic]
     error: RecordError | None
 
 
 def parse_source(source: Source, given: Role | None, values: Values, *, strict: bool) -> Parsed:
-    """What parsing gives; what it raises becomes the error."""
+    """Parses one source. A HarmonyError becomes the `error` of the result."""
     if isinstance(source, RecordError):
         return Parsed([], False, [], source)
     try:
@@ -152,7 +152,7 @@ def parse_source(source: Source, given: Role | None, values: Values, *, strict: 
 
 
 def _ended(source: memoryview | list[int] | str) -> list[tuple[int, int]]:
-    """How long each content is, and what ended it: of a source that was legal as far as there are messages."""
+    """The number of tokens and the end of each message before an error. Up to there, the source is well-formed."""
     if isinstance(source, str):
         return [(-1, END_CODES[token]) for _, _, token in vocabulary.special_tokens_in(source) if token in END_CODES]
     starts = [place for place, token in enumerate(source) if token == vocabulary.MESSAGE]
@@ -160,18 +160,18 @@ def _ended(source: memoryview | list[int] | str) -> list[tuple[int, int]]:
     return [(stop - start - 1, end) for start, (stop, end) in zip(starts, stops, strict=False)]
 
 
-def _rows(messages: list[Message], ended: list[tuple[int, int]], values: Values) -> list[Row]:
+def _rows(messages: list[Message], ended: list[tuple[int, int]], values: Values) -> list[MessageRow]:
     rows = []
     for message, (length, end) in zip(messages, ended, strict=False):
         author = message.author
         codes = values.codes(author.role, author.name, message.recipient, message.channel, message.content_type)
         text = "".join(part.text for part in message.content if isinstance(part, TextContent))
-        rows.append(Row(codes, text.encode(), length, end))
+        rows.append(MessageRow(codes, text.encode(), length, end))
     return rows
 
 
 def message_of(values: Sequence[Sequence[str]], codes: Sequence[int], text: str) -> Message:
-    """The message whose header has these codes."""
+    """The message with these codes in its header, and this text."""
     role, name, recipient, channel, content_type = (
         None if code < 0 else field[code] for field, code in zip(values, codes, strict=True)
     )

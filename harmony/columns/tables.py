@@ -1,4 +1,4 @@
-"""Tables with a completion a row, read by columns: which rows hold what, and the columns that are kept beside."""
+"""Parses Arrow tables in which each row has a completion: finds the sources of the rows, and keeps other columns."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from harmony.errors import Fault, RecordError
 from harmony.format import vocabulary
 from harmony.messages.roles import Role, as_role
 
-# What is worked on at a time: what is kept of it is repeated, and has to fit into an array, which ends at 2 GiB.
+# The limits of one step. Kept columns are repeated for each message, and must fit into an Arrow array of 2 GiB.
 _MOST_ROWS: Final = 16_384
 _MOST_BYTES: Final = 1 << 26
 _MOST_ID: Final = (1 << 32) - 1
 
 
 def buffer_of(values: pa.Array, item: Literal["I", "q"]) -> memoryview:
-    """The memory of an array of integers that has no nulls."""
+    """The memory of an array of integers without nulls."""
     data = values.buffers()[1]
     if not len(values):
         return memoryview(b"").cast(item)
@@ -35,9 +35,9 @@ def buffer_of(values: pa.Array, item: Literal["I", "q"]) -> memoryview:
 
 
 def checked_offsets(offsets: pa.Array, size: int) -> pa.Array:
-    """A copy of the offsets as int64, which ascend within `size` tokens. ValueError where they do not.
+    """A copy of the offsets as int64, after a check that they ascend and stay within `size` tokens. Raises ValueError.
 
-    They are copied before they are checked: the memory of an array can be that of a file that others write.
+    The copy is made before the check, because others may change the memory of the array meanwhile.
     """
     if len(offsets) == 0:
         raise ValueError("Expected one offset more than completions, found none - at `offsets`")
@@ -55,7 +55,7 @@ def checked_offsets(offsets: pa.Array, size: int) -> pa.Array:
 
 
 class TableParser:
-    """What `parse_table` was asked for, done to one batch after another."""
+    """Parses the batches of a table, with the arguments of `parse_table`."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class TableParser:
         self._read = [name for name in (tokens, text, roles) if name is not None]
 
     def schema(self, given: pa.Schema) -> pa.Schema:
-        """What batches of this schema become; ValueError for a missing column, TypeError for one of another type."""
+        """The output schema for an input schema. Raises ValueError for a missing column, TypeError for a wrong type."""
         for name in self._read:
             if given.get_field_index(name) < 0:
                 found = ", ".join(f"`{other}`" for other in given.names) or "none"
@@ -96,7 +96,7 @@ class TableParser:
         return pa.schema([*self._kept_schema(given), *self._added()])
 
     def parse(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The rows of each batch, a limited number at a time."""
+        """Yields the output rows of the batches, a limited number at a time."""
         before = 0
         for batch in batches:
             size = max(1, min(_MOST_ROWS, _MOST_BYTES * len(batch) // max(1, batch.nbytes)))
@@ -110,7 +110,7 @@ class TableParser:
         return NESTED_SCHEMA if self._nested else SCHEMA
 
     def kept(self, given: pa.Schema) -> list[int]:
-        """The columns that pass through, of which two may have one name."""
+        """The indices of the columns that are kept. (Two columns can have the same name.)"""
         replaced = {*self._read, *self._added().names}
         return [place for place, name in enumerate(given.names) if name not in replaced]
 
@@ -119,16 +119,16 @@ class TableParser:
         return pa.schema([field.with_type(changed(field.type, _without_view)) for field in fields])
 
     def kept_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The columns of a batch that pass through."""
+        """The columns of a batch that are kept."""
         return batch.select(self.kept(batch.schema)).cast(self._kept_schema(batch.schema))
 
     def columns(self, batch: pa.RecordBatch, *, bare: bool) -> Columns:
-        """The columns of a batch's completions, conversation `i` that of row `i`."""
+        """Parses the completions of a batch. Conversation `i` is that of row `i`."""
         ids, bounds, codes, elsewhere = self.read(batch)
         return build(ids, bounds, codes, strict=self._strict, bare=bare, threads=self._threads, elsewhere=elsewhere)
 
     def read(self, batch: pa.RecordBatch) -> Sources:
-        """What the completions of a batch are read from, conversation `i` being that of row `i`."""
+        """The sources of the completions of a batch. Conversation `i` is that of row `i`."""
         roles = self._given_roles(batch)
         large = self._too_large(batch)
         elsewhere: dict[int, Source] = {}
@@ -158,14 +158,14 @@ class TableParser:
         return found
 
     def lengths(self, batch: pa.RecordBatch) -> list[int | None]:
-        """How many tokens each row has; None for a text."""
+        """The number of tokens of each row; None for a text."""
         if self._tokens is None:
             return [None] * len(batch)
         found: list[int | None] = pc.list_value_length(batch.column(self._tokens)).to_pylist()
         return found
 
     def _too_large(self, batch: pa.RecordBatch) -> dict[int, RecordError]:
-        """The rows whose completion has more bytes than are allowed."""
+        """The errors of rows whose completion has too many bytes."""
         found: dict[int, RecordError] = {}
         for name in (self._tokens, self._text):
             if name is None or batch.nbytes <= self._most:
@@ -200,7 +200,7 @@ class TableParser:
 
 
 def _sizes(column: pa.Array) -> pa.Array:
-    """How many bytes each list of integers or each text has."""
+    """The size in bytes of each list of integers, or of each text."""
     if _is_list(column.type):
         return pc.multiply(pc.list_value_length(column).cast(pa.int64()), column.type.value_type.bit_width // 8)
     if pa.types.is_dictionary(column.type):
@@ -209,7 +209,7 @@ def _sizes(column: pa.Array) -> pa.Array:
 
 
 def _begins(index: int, ids: memoryview, bounds: memoryview, elsewhere: Mapping[int, Source]) -> bool:
-    """Whether a completion begins with a `<|start|>`, which says its role."""
+    """Whether a completion begins with `<|start|>`, and so names its role itself."""
     source = elsewhere.get(index, ids[bounds[index] : bounds[index] + 1] if bounds[index] < bounds[index + 1] else [])
     if isinstance(source, str):
         return source.startswith(vocabulary.SPECIAL_TEXTS[vocabulary.START])
@@ -227,7 +227,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, dict[int, Source]]:
-    """The ids of all lists, where each begins and ends among them, and the rows that no uint32 can hold."""
+    """The ids of all lists as uint32, their offsets, and the sources of rows whose integers do not fit."""
     kind = column.type.value_type
     lists = column.cast(pa.large_list(kind))
     bounds = checked_offsets(lists.offsets, len(lists.values))
@@ -248,7 +248,7 @@ def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, di
 
 
 def _outside(values: pa.Array) -> pa.Array:
-    """Where values are no uint32."""
+    """A mask of the values that are not uint32; empty if all are."""
     least, most = (limit.as_py() for limit in pc.min_max(values).values())
     if least is None or (least >= 0 and most <= _MOST_ID):
         return pa.array([], pa.bool_())
@@ -257,7 +257,7 @@ def _outside(values: pa.Array) -> pa.Array:
 
 
 def _as_uint32(values: pa.Array) -> pa.Array:
-    """The values as uint32, without a null; those that are none become any."""
+    """The values as uint32 without nulls. Values that do not fit become any number."""
     if values.null_count:
         values = values.fill_null(0)
     if values.type.bit_width == 32:
@@ -266,7 +266,7 @@ def _as_uint32(values: pa.Array) -> pa.Array:
 
 
 def _rows_where(mask: pa.Array, offsets: memoryview) -> list[int]:
-    """The rows in which the mask, which goes by values, is true."""
+    """The rows that have a value for which the mask is true."""
     places = pc.indices_nonzero(mask).to_pylist()
     return list(dict.fromkeys(bisect_right(offsets, place) - 1 for place in places))
 
@@ -297,7 +297,7 @@ def _texts(column: pa.Array, name: str) -> list[str | RecordError | None]:
 
 
 def _without_view(kind: pa.DataType) -> pa.DataType:
-    """A string or bytes in place of a view, of which pyarrow takes no rows."""
+    """The type without string views and binary views: pyarrow cannot take rows of these."""
     if pa.types.is_string_view(kind):
         return pa.large_string()
     return pa.large_binary() if pa.types.is_binary_view(kind) else kind

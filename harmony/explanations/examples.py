@@ -1,4 +1,4 @@
-"""Inputs that show a code: each kind is given to the function that finds the fault, and says what came of it."""
+"""Example inputs for codes. Each kind of example runs the function that finds the fault, and returns the outcome."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SECONDS: Final = 120
 
 
 class Said(NamedTuple):
-    """One fault that was found: its code, and the sentence as users see it."""
+    """A fault that was found: its code, and its sentence as users see it."""
 
     code: str
     sentence: str
 
 
 class Outcome(NamedTuple):
-    """What came of an input: the faults, and where it was repaired, the messages that were read, as rendered."""
+    """The outcome of an example: the faults and, for a repaired input, its messages in rendered form."""
 
     said: list[Said]
     read: list[str] | None = None
@@ -44,7 +44,7 @@ class Example(Protocol):
         ...
 
     def run(self) -> Outcome:
-        """What comes of it."""
+        """Runs the example."""
         ...
 
 
@@ -153,7 +153,7 @@ class Rendered(NamedTuple):
 
 
 class Linted(NamedTuple):
-    """The messages of a conversation for `lint`, as in JSON; `rule` is the one to go by."""
+    """The messages of a conversation for `lint`, as in JSON; `rule` is the rule to check."""
 
     rule: str
     messages: list[dict[str, Any]]
@@ -187,7 +187,7 @@ class Logged(NamedTuple):
 
 
 class Called(NamedTuple):
-    """Python that calls the library, with `encoding` and all public names at hand."""
+    """Python code that calls the library. It can use `encoding` and all public names."""
 
     code: str
 
@@ -195,11 +195,11 @@ class Called(NamedTuple):
         return self.code
 
     def run(self) -> Outcome:
-        front = sys.modules["harmony"]  # the names that users import; it is loaded whenever a module of it is
-        names: dict[str, Any] = {name: getattr(front, name) for name in front.__all__}
+        names: dict[str, Any] = {}
+        exec("from harmony import *", names)  # as users do
         names["encoding"] = _encoding()
         *before, last = ast.parse(self.code).body
-        assert isinstance(last, ast.Expr)  # whose value is looked at
+        assert isinstance(last, ast.Expr)  # its value is the outcome
         try:
             exec(compile(ast.Module(list(before), []), "example", "exec"), names)
             value = eval(compile(ast.Expression(last.value), "example", "eval"), names)

@@ -133,7 +133,8 @@ def _lines() -> Iterator[str]:
     yield from _wrapped(
         "Each fault that harmony tells has a kebab-case code to match on and a sentence for people. This page has "
         "every code, with an input that shows it and what is said of that input. `harmony explain CODE` prints an "
-        "entry in the terminal. The page is made by `python -m harmony.explanations.page`; the tests run every input."
+        "entry in the terminal. The page is made by `python -m harmony.explanations.page > docs/diagnostics.md`; the "
+        "tests run every input."
     )
     yield ""
     yield 'In examples in Python, `encoding` is `load_harmony_encoding("HarmonyGptOss")`.'

@@ -1,8 +1,8 @@
-"""Completions of a log, some at a time: read from lines or rows, parsed, and written as lines or as rows of a table.
+"""Reads the records of a piece of a log, parses their completions, and writes them as lines or as rows of a table.
 
-RecordReader is the one reader of records, for every command. It is given a piece of a log: some lines of JSON or some
-rows of a table. It gives Unparsed, which holds what each record is to be parsed from. `Unparsed.parse` makes of it
-Completions, in which every record has its messages or its error. Nothing here knows which files the pieces come from.
+RecordReader reads the records for every command. Its input is a piece of a log: some lines of JSON, or some rows of a
+table. Its output is Unparsed, which holds the source of each record. `Unparsed.parse` makes Completions, in which each
+record has its messages or its error. This module does not know which files the pieces come from.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _MESSAGES: Final = "messages"
 
 
 class Tally(msgspec.Struct):
-    """What was in some records: how many there were, and errors and diagnostics by their code."""
+    """Counts of records, messages and tokens, and of errors and diagnostics by code."""
 
     records: int = 0
     messages: int = 0
@@ -71,7 +71,7 @@ class Tally(msgspec.Struct):
 
 
 def tally_of(columns: Columns, lengths: list[int | None]) -> Tally:
-    """What there is in some records; `lengths` are the tokens of each, None for a text."""
+    """The tally of some records. `lengths` has the number of tokens of each record; None for a text."""
     messages = sum(number >= 0 for number in memoryview(columns.message).cast("B").cast("i"))
     errors = Counter(error.code for error in columns.errors.values())
     repairs = Counter(found.code for repairs in columns.diagnostics.values() for found in repairs)
@@ -79,22 +79,22 @@ def tally_of(columns: Columns, lengths: list[int | None]) -> Tally:
 
 
 class Unparsed(NamedTuple):
-    """Some records as they were read; whatever has the index `i` here is that of record `i`.
+    """Some records before parsing. In each field, index `i` belongs to record `i`.
 
-    A record with a conversation has no source that counts; there are such only where the reader was asked for them.
+    If a record holds a conversation, its source is ignored. Such records exist only if the reader allows conversations.
     """
 
-    numbers: Sequence[int]  # of their lines or rows
+    numbers: Sequence[int]  # the numbers of their lines or rows, from 1
     sources: Sources
-    lengths: list[int | None]  # how many tokens each has; None for a text
-    fields: list[Mapping[str, Any]]  # as JSON or as values; none where the reader was asked for none
+    lengths: list[int | None]  # the number of tokens of each; None for a text
+    fields: list[Mapping[str, Any]]  # as JSON or as values; empty if the reader skips other fields
     left_out: list[tuple[str, ...]]  # the fields that do not pass through once the record is parsed
     conversations: Mapping[int, Conversation] = {}
-    errors: Mapping[int, RecordError] = {}  # of values in a table that cannot pass through
-    batch: pa.RecordBatch | None = None  # the table's rows, where it is one
+    errors: Mapping[int, RecordError] = {}  # for values of a table that cannot be written
+    batch: pa.RecordBatch | None = None  # the rows, if the piece is of a table
 
     def parse(self, *, strict: bool, bare: bool, threads: int = 1) -> Completions:
-        """Parses all of them; the arguments are those of `build`. A row with an error keeps all of its fields."""
+        """Parses all records. The arguments are those of `build`. A record with an error keeps all of its fields."""
         tokens, offsets, roles, elsewhere = self.sources
         columns = build(tokens, offsets, roles, strict=strict, bare=bare, threads=threads, elsewhere=elsewhere)
         columns = columns.with_errors(self.errors)
@@ -107,11 +107,11 @@ class Unparsed(NamedTuple):
 
 
 class RecordReader(msgspec.Struct, frozen=True):
-    """Reads the records of pieces: the completion that each has, its role, and the fields that pass through.
+    """Reads the records of pieces: the completion of each, its role, and the fields that pass through.
 
-    `most` is the bytes that a completion in a table may have; lines are cut by their own limit before. Without `roles`
-    the field with the role is not looked at, and without `passing` no other field is. With `conversations`, a record
-    that has no completion may have `messages`.
+    `most` is the limit in bytes for a completion in a table (lines were limited when they were cut). `roles` says
+    whether the field with the role is read, `passing` whether other fields are read. With `conversations`, a record
+    without a completion may have `messages`.
     """
 
     names: Names = Names()
@@ -121,13 +121,13 @@ class RecordReader(msgspec.Struct, frozen=True):
     conversations: bool = False
 
     def read(self, piece: Piece) -> Unparsed:
-        """The records of a piece. TypeError and ValueError for a table without the columns that it should have."""
+        """Reads the records of a piece. Raises TypeError and ValueError for a table without the required columns."""
         if isinstance(piece.data, bytes):
             return self.lines(piece.data, piece.first, piece.too_long)
         return self.rows(piece.data, piece.first)
 
     def lines(self, data: bytes, first: int, too_long: int = 0) -> Unparsed:
-        """The records of the lines that are not blank; the arguments are those of `read_records`."""
+        """Reads the records of all lines that are not blank. The arguments are those of `read_records`."""
         records = read_records(data, first, too_long)
         ids, offsets, roles = Ids(), [0], bytearray()
         elsewhere: dict[int, Source] = {}
@@ -165,8 +165,8 @@ class RecordReader(msgspec.Struct, frozen=True):
         return Unparsed([record.number for record in records], sources, lengths, fields, left_out, conversations)
 
     def rows(self, batch: pa.RecordBatch, first: int) -> Unparsed:
-        """The records of the rows of a table, the first of which has the number `first`."""
-        from harmony.columns.passed import values_of  # lines of JSON need no Arrow
+        """Reads the records of rows of a table. The first row has the number `first`."""
+        from harmony.columns.passed import values_of  # loaded here, because lines of JSON need no Arrow
 
         numbers = range(first, first + len(batch))
         if self._has_conversations(batch.schema) and not self._has_completions(batch.schema):
@@ -184,11 +184,11 @@ class RecordReader(msgspec.Struct, frozen=True):
     def table_parser(
         self, schema: pa.Schema, *, strict: bool = False, nested: bool = False, threads: int = 1
     ) -> TableParser:
-        """What parses tables of this schema, by those of the named columns that they have.
+        """The parser for tables of this schema. It uses those of the named columns that exist.
 
-        Raises TypeError and ValueError for tables without the columns that they should have.
+        Raises TypeError and ValueError for tables without the required columns.
         """
-        from harmony.columns.tables import TableParser  # lines of JSON need no Arrow
+        from harmony.columns.tables import TableParser  # loaded here, because lines of JSON need no Arrow
 
         named = (self.names.tokens, self.names.text, self.names.role)
         tokens, text, role = (name if name in schema.names else None for name in named)
@@ -202,7 +202,7 @@ class RecordReader(msgspec.Struct, frozen=True):
             threads=threads,
             most=self.most,
         )
-        parser.schema(schema)  # tells what is wrong with it
+        parser.schema(schema)  # raises an error if a column is missing or has a wrong type
         return parser
 
     def _has_completions(self, schema: pa.Schema) -> bool:
@@ -212,8 +212,8 @@ class RecordReader(msgspec.Struct, frozen=True):
         return self.conversations and schema.get_field_index(_MESSAGES) >= 0
 
     def _with_conversations(self, read: Unparsed, batch: pa.RecordBatch, rows: Sequence[int]) -> Unparsed:
-        """The same records, of which these rows have a conversation in their column `messages`."""
-        from harmony.columns.passed import values_of  # lines of JSON need no Arrow
+        """The same records, with the conversations of these rows from the column `messages`."""
+        from harmony.columns.passed import values_of  # loaded here, because lines of JSON need no Arrow
 
         conversations: dict[int, Conversation] = {}
         elsewhere = dict(read.sources.elsewhere)
@@ -235,14 +235,14 @@ class RecordReader(msgspec.Struct, frozen=True):
 
 
 def _values_of_row(batch: pa.RecordBatch, index: int) -> Mapping[str, Any]:
-    from harmony.columns.passed import values_of  # lines of JSON need no Arrow
+    from harmony.columns.passed import values_of  # loaded here, because lines of JSON need no Arrow
 
     [fields], _ = values_of(batch.slice(index, 1))
     return fields
 
 
 class Completions(NamedTuple):
-    """Some records, parsed: conversation `i` of the columns is record `i`."""
+    """Some records after parsing. Conversation `i` of the columns is record `i`."""
 
     fields: Sequence[Mapping[str, Any]]  # of each record, as JSON or as values
     left_out: Sequence[tuple[str, ...]]  # the fields that do not pass through once they are parsed
@@ -250,18 +250,18 @@ class Completions(NamedTuple):
     columns: Columns
 
     def tally(self) -> Tally:
-        """What there is in them."""
+        """The tally of these records."""
         return tally_of(self.columns, self.lengths)
 
     def passed(self) -> Iterator[dict[str, Any]]:
-        """The fields of each record that pass through, without an old `error`; all fields of a record with an error."""
+        """The fields of each record that pass through. A record with an error keeps all, except an old `error`."""
         errors = self.columns.errors
         for index, (fields, left_out) in enumerate(zip(self.fields, self.left_out, strict=True)):
             hidden = () if index in errors else left_out
             yield {name: value for name, value in fields.items() if name not in hidden and name != "error"}
 
     def to_json(self) -> bytes:
-        """One line a record."""
+        """The records as lines of JSON, one for each record."""
         complete = memoryview(self.columns.complete)
         writer = Writer(self.columns)
         errors, diagnostics = self.columns.errors, self.columns.diagnostics
@@ -277,12 +277,15 @@ class Completions(NamedTuple):
         return b"".join(lines)
 
     def kept(self, types: FieldTypes, taken: Sequence[str]) -> pa.RecordBatch:
-        """The fields that pass through by columns of their types, without names that are taken; one row a record."""
-        from harmony.logs.fields import as_columns  # what JSON becomes JSON needs no Arrow
+        """The fields that pass through, as columns of these types, one row for each record.
+
+        Taken names are left out.
+        """
+        from harmony.logs.fields import as_columns  # loaded here, because JSON to JSON needs no Arrow
 
         return as_columns(list(self.passed()), types, taken)
 
 
 def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bool, too_long: int = 0) -> Completions:
-    """Parses lines of JSON, which are as in `read_records`; `bare` is as in `build`."""
+    """Parses lines of JSON. The arguments are those of `read_records` and `build`."""
     return RecordReader(names).lines(data, first, too_long).parse(strict=strict, bare=bare)

@@ -1,10 +1,10 @@
-"""Lines as files hold them: as they are, or compressed by gzip or Zstandard.
+"""Reads and writes files that are uncompressed, or compressed with gzip or Zstandard.
 
-A decompressor reads an open file and gives its bytes in chunks of bounded size. Before it raises CorruptData it has
-given every byte that comes before the fault. A compressor makes one write a member or frame of its own, so that a file
-can be cut off behind any write; the same bytes always give the same result.
+A decompressor reads an open file and yields its bytes in chunks of limited size. Before it raises CorruptData, it has
+yielded every byte before the fault. A compressor makes a separate member or frame of each write, so a file can be cut
+off after any write. The same bytes always give the same result.
 
-Which of these belong to which suffix is said in `formats.py`.
+`formats.py` says which suffix belongs to which of these.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from io import BufferedReader
 from typing import Any, Final
 
 _CHUNK: Final = 1 << 20
-# A step of inflation reads little, because what follows the end of a member is copied. It gives no more than this.
+# One step of inflation reads few bytes, because zlib copies the bytes after the end of a member. Its output is limited
+# too.
 _COMPRESSED_STEP: Final = 1 << 14
 _INFLATED_STEP: Final = 1 << 18
 _GZIP_LEVEL: Final = 6
@@ -24,7 +25,7 @@ _ZSTD_SKIPPED: Final = 0x184D2A50 >> 4  # the last four bits are free
 
 
 class CorruptData(Exception):  # noqa: N818  it becomes an Unreadable where the file's name is known
-    """Raised where compressed data ends too early or cannot be decompressed; it says what was expected and found."""
+    """Raised if compressed data ends too early or cannot be decompressed. It says what was expected and found."""
 
 
 def read_uncompressed(file: BufferedReader[Any]) -> Iterator[bytes]:
@@ -34,7 +35,7 @@ def read_uncompressed(file: BufferedReader[Any]) -> Iterator[bytes]:
 
 
 def read_gzip(file: BufferedReader[Any]) -> Iterator[bytes]:
-    """What the members of a gzip file hold; zeros may follow each of them."""
+    """The content of all members of a gzip file. Zero bytes may follow each member."""
     data = file.read1(_COMPRESSED_STEP)
     while data:
         inflater = zlib.decompressobj(wbits=31)
@@ -49,7 +50,7 @@ def read_gzip(file: BufferedReader[Any]) -> Iterator[bytes]:
             if chunk:
                 yield chunk
             data = inflater.unconsumed_tail
-            # A step that gave all it may can have more to give, without any more data.
+            # After a full step, the inflater may have more output without new data.
             if not data and len(chunk) < _INFLATED_STEP and not inflater.eof:
                 data = file.read1(_COMPRESSED_STEP)
                 if not data:
@@ -60,9 +61,12 @@ def read_gzip(file: BufferedReader[Any]) -> Iterator[bytes]:
 
 
 def _inflated_before_fault(inflater: Any, data: bytes) -> bytes:
-    """All bytes before the fault that the data is known to have: zlib gives nothing from a step with a fault in it."""
+    """All bytes before the fault in the data. Byte by byte, because zlib returns nothing from a step with a fault."""
     inflated = bytearray()
-    steps = [b"", *(data[index : index + 1] for index in range(len(data)))]  # first, what it holds already
+    steps = [
+        b"",
+        *(data[index : index + 1] for index in range(len(data))),
+    ]  # first without data, for output that it still holds
     try:
         for step in steps:
             byte = inflater.decompress(step, 1)
@@ -80,7 +84,7 @@ def write_gzip(data: bytes) -> bytes:
 
 
 def read_zstd(file: BufferedReader[Any]) -> Iterator[bytes]:
-    """What the frames of a zstd file hold. A step with a fault gives nothing, so each step is one block."""
+    """The content of all frames of a zstd file. A step with a fault gives nothing, so each step is only one block."""
     import zstandard  # an extra, loaded when a file needs it
 
     decompressor = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
@@ -123,7 +127,7 @@ def _zstd_blocks(file: BufferedReader[Any]) -> Iterator[bytes]:
             is_last, is_one_byte = fields & 1, fields >> 1 & 3 == 1
             size = 1 if is_one_byte else fields >> 3
             block = file.read(size)
-            yield header + block  # also if it is cut off: a block that is not compressed gives what there is of it
+            yield header + block  # also a part of a block: an uncompressed block gives the bytes that exist
             _whole(block, size)
         if has_checksum:
             yield _whole(file.read(4), 4)

@@ -1,8 +1,8 @@
-"""Logs of any size, from files to one file: several processes parse pieces, and the results stay in order.
+"""Converts logs of any size to one file. Several processes parse pieces, and the results stay in order.
 
-No more than a bounded part of a log is in memory at a time. How far the run got is kept beside the output, so that a
-run that was interrupted can be resumed, and then gives the same bytes. How records are parsed stands in
-`completions.py`, and what files are in `inputs.py` and `outputs.py`.
+Only a limited part of a log is in memory at a time. A state file beside the output says how far the run got. So a run
+that was interrupted can be resumed, and gives the same bytes. `completions.py` parses records; `inputs.py` and
+`outputs.py` read and write files.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from harmony.stats.counts import Stats
 
 
-# How often the state of the run is kept; each time takes a millisecond.
+# The time between two writes of the state file. One write takes a millisecond.
 _SECONDS_KEPT: Final = 0.2
 
 
 class Task(msgspec.Struct, frozen=True):
-    """What is done to each piece of a log."""
+    """What to do with each piece of a log."""
 
     names: Names = Names()
     strict: bool = False
@@ -47,9 +47,9 @@ class Task(msgspec.Struct, frozen=True):
     max_record_size: int = MAX_LINE  # bytes
 
     def do(self, data: bytes | pa.RecordBatch, first: int, types: FieldTypes, too_long: int = 0) -> tuple[Any, Tally]:
-        """What a piece becomes, and what was in it; `data`, `first` and `too_long` are those of the piece.
+        """Parses a piece, and returns its result and its tally. `data`, `first` and `too_long` are those of the piece.
 
-        `types` are those of the columns that fields of JSON become.
+        `types` are the types of the columns for fields of JSON.
         """
         bare = self.to == "stats" or (self.to == "rows" and not self.nested)
         reader = RecordReader(self.names, self.max_record_size)
@@ -67,7 +67,7 @@ class Task(msgspec.Struct, frozen=True):
         return TableRows.of(kept, parsed.columns, nested=self.nested), parsed.tally()
 
     def _rows_of_table(self, data: pa.RecordBatch, reader: RecordReader, *, bare: bool) -> tuple[Any, Tally]:
-        """The same for the rows of a table that become rows, or are counted: no row becomes an object of Python."""
+        """The same for rows of a table that become rows or are counted. No row becomes a Python object."""
         from harmony.columns.arrow import without_dictionaries  # lines of JSON need no Arrow
         from harmony.columns.passed import checked
 
@@ -81,21 +81,21 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class TableRows(NamedTuple):
-    """What a piece becomes in a table: the fields of its records that pass through, and the rows of their messages."""
+    """The result of a piece for a table: the fields that pass through, by record, and the rows of messages."""
 
     kept: pa.RecordBatch
     rows: pa.RecordBatch
 
     @classmethod
     def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool) -> TableRows:
-        """The rows as files have them, without dictionaries."""
+        """The rows of these columns, with ordinary strings instead of dictionaries, as files need them."""
         from harmony.columns import arrow  # lines of JSON need no Arrow
 
         rows = arrow.nested(columns) if nested else arrow.flat(columns)
         return cls(kept, arrow.without_dictionaries(rows))
 
     def batches(self, before: int) -> Iterator[pa.RecordBatch]:
-        """Both side by side, some rows at a time; `before` is the number of records before these."""
+        """Batches with the columns of both. `before` is the number of records before these."""
         from harmony.columns.arrow import repeated
 
         return repeated(self.kept, self.rows, before)
@@ -111,9 +111,9 @@ def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
 
 
 class RunState(msgspec.Struct):
-    """How far a run got: where to go on, what there was so far, and the types of the columns for fields of JSON.
+    """How far a run got: the place to continue at, the tally so far, and the types of the columns for fields of JSON.
 
-    `before` are the last places in the inputs before the one that was being read.
+    `before` has the last places in the inputs that were already read to their end.
     """
 
     place: Place = Place()
@@ -122,28 +122,28 @@ class RunState(msgspec.Struct):
     types: dict[str, FieldType] | None = msgspec.field(default=None, name="kinds")
 
     def add(self, tally: Tally, place: Place) -> None:
-        """Takes in what there was in a piece, and the place after it."""
-        if place.file > self.place.file:  # what is in between holds nothing
+        """Adds the tally of a piece, and moves to the place after it."""
+        if place.file > self.place.file:  # the files in between are empty
             self.before += [self.place, *map(Place, range(self.place.file + 1, place.file))]
         self.tally, self.place = self.tally + tally, place
 
 
-#: Is told after each piece: the bytes taken of all inputs, how many there are or None, and what there was so far.
+#: Called after each piece: with the bytes read of all inputs, the size of all inputs (None if unknown), and the tally.
 Watcher: TypeAlias = Callable[[int, int | None, Tally], None]
 
 
 def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, resume: bool, watch: Watcher) -> Tally:
-    """Parses all inputs into one output, which gets its name when it is whole; what there was in them.
+    """Parses all inputs into one output, and returns the tally. The output gets its name when it is complete.
 
-    With `resume` it goes on where an earlier run of the same inputs and task was interrupted. What that run read must
-    be as it was: an input that was read to its end, all of it; the one that was being read, up to where it was read to.
-    So a log of lines may have grown there in the meantime, and what is new of it is parsed too. Later inputs may have
-    changed. Raises CannotResume where that is not so, before anything is written.
+    With `resume`, it continues an interrupted run with the same inputs and task. The part of the inputs that was read
+    must be unchanged: files that were read to their end, and the current file up to the place that was reached. So a
+    log of lines may have grown, and the new lines are parsed too. Later inputs may have changed. Otherwise it raises
+    CannotResume, before anything is written.
 
-    Raises Unreadable where an input ends in a fault, after what comes before it has been written and kept; OSError for
-    what cannot be written; TypeError and ValueError for tables without the columns that they should have.
+    Raises Unreadable if an input cannot be read to its end (the results before that are kept); OSError if the output
+    cannot be written; TypeError and ValueError for tables without the required columns.
     """
-    format_of(output).load()  # says what is missing; the worker processes would not
+    format_of(output).load()  # raises ImportError here, before worker processes start
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
         state = RunState() if target.state is None else msgspec.convert(target.state, RunState)
         full = output != "-" or pool is not None
@@ -167,7 +167,7 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
 
 
 def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) -> tuple[Stats, Tally]:
-    """Counts what is in all inputs; raises as `convert` does."""
+    """Counts what all inputs hold. Raises the same errors as `convert`."""
     from harmony.stats.counts import Stats
 
     stats, state = Stats(), RunState()
@@ -180,7 +180,7 @@ def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) ->
 
 
 def run_of(task: Task, inputs: Sequence[str]) -> dict[str, Any]:
-    """What must be the same to go on with an output: anything but how many work on it."""
+    """What must be the same to resume an output: everything except the number of threads."""
     run: dict[str, Any] = {
         "inputs": list(inputs),
         "task": msgspec.to_builtins(task, str_keys=True),
@@ -191,19 +191,19 @@ def run_of(task: Task, inputs: Sequence[str]) -> dict[str, Any]:
 
 
 def written(made: Any, before: int) -> Iterable[Any]:
-    """The parts in which the result of a piece is written; `before` is the number of records before it."""
+    """The parts of a piece's result, for writing. `before` is the number of records before the piece."""
     made_of: Iterable[Any] = made.batches(before) if isinstance(made, TableRows) else [made]
     return made_of
 
 
 def write(target: Output, made: Any, before: int) -> None:
-    """Writes the result of a piece; `before` is the number of records before it."""
+    """Writes the result of a piece. `before` is the number of records before the piece."""
     for part in written(made, before):
         target.write(part)
 
 
 def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ()) -> None:
-    """Gives the output its name, once everything is written.
+    """Gives the output its name, after everything is written.
 
     A table without a row still gets columns: those of the first table among the inputs.
     """
@@ -247,7 +247,7 @@ def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
 
 
 def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, types: FieldTypes) -> Pending:
-    """Begins the work on a piece: lines go to another process if there is one, tables are parsed here."""
+    """Begins the work on a piece. Lines go to a worker process if there are any; tables are parsed here."""
     if workers is not None and isinstance(piece.data, bytes):
         return workers.begin(piece.data, piece.first, types, piece.too_long)
     done: Future[tuple[Any, Tally]] = Future()
@@ -261,5 +261,5 @@ def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, types: 
 def _workers(task: Task, count: int) -> AbstractContextManager[Workers | None]:
     if count == 1:
         return nullcontext()
-    task.do(b"", 1, {})  # loads once, before the fork, what every process would load for itself
+    task.do(b"", 1, {})  # loads everything before the fork, so the worker processes need not load it
     return Workers(task.do, count)

@@ -1,7 +1,7 @@
-"""Bytes that come in chunks, cut into blocks of whole lines in bounded memory.
+"""Cuts chunks of bytes into blocks of whole lines, in limited memory.
 
-This is the one place that cuts lines. It decides which lines are in a block, and what is left of a line that is too
-long. It does not know where the bytes come from.
+All lines are cut here. This module decides which lines are in a block, and what remains of a line that is too long. It
+does not know where the bytes come from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harmony.logs.compression import CorruptData
 
 
 class Chunks:
-    """Uncompressed bytes as they come. They end at a fault, and then `fault` says what it is."""
+    """A stream of uncompressed bytes. It ends at the end of the file, or at a fault, which is then in `fault`."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -43,7 +43,7 @@ class Chunks:
             size -= len(chunk)
 
     def peek(self, blank: bytes, mark: bytes) -> bytes:
-        """The first byte behind a mark, if there is one, and behind blanks; b"" at the end. No byte is lost by this."""
+        """The first byte after an optional mark and after blanks; b"" at the end. The bytes stay in the stream."""
         held: list[bytes] = []
         found = b""
         while not found and (chunk := self.take()):
@@ -54,10 +54,9 @@ class Chunks:
 
 
 class Block(NamedTuple):
-    """Whole lines, and how many bytes they have in the file.
+    """Whole lines, and their size in bytes in the file.
 
-    `too_long` is 0, or the size in bytes of the first line where it has more than are allowed: then `data` has an empty
-    line in its place.
+    `too_long` is 0, or the size of the first line if it is over the limit. Then `data` has an empty line in its place.
     """
 
     data: bytes
@@ -66,11 +65,11 @@ class Block(NamedTuple):
 
 
 def cut(chunks: Chunks, digest: xxh3_64, block: int, most: int, full: bool) -> Iterator[Block]:
-    """Blocks of whole lines, each of at most `block` bytes; a longer line is a block of its own.
+    """Yields blocks of whole lines, each of at most `block` bytes. A longer line is a block of its own.
 
-    The last line of the file may lack its newline, but a line that is cut off by a fault is not given. A line may have
-    `most` bytes before its newline; of a longer line no more than that is ever held. With `full`, a block has as many
-    lines as fit. The digest gets all bytes of lines before they are given, also those of a line that is too long.
+    The last line of the file may lack its newline, but a line that a fault cuts off is not yielded. A line may have
+    `most` bytes before its newline; never more than that is held in memory. With `full`, a block has as many lines as
+    fit. All bytes are added to the digest before their line is yielded, also those of a line that is too long.
     """
     block = min(block, most)  # so that a line in a block is never too long
     held, long = b"", _NONE
@@ -101,14 +100,14 @@ _NONE: Final = Block(b"", 0)
 
 
 def _behind(long: Block, data: bytes, digest: xxh3_64) -> Block:
-    """The data as a block; its first line stands for `long`, a line that was too long, if there is one."""
+    """The data as a block. If `long` is a line that was too long, the first line of the data stands for it."""
     rest = data[len(long.data) :]
     digest.update(rest)
     return Block(data, long.size + len(rest), long.too_long)
 
 
 def _long_line(begin: bytes, chunks: Chunks, digest: xxh3_64, most: int) -> tuple[Block, bytes]:
-    """The line that `begin` is the beginning of, and the bytes behind it; an empty block if a fault cuts it off."""
+    """The line that starts with `begin`, and the bytes after it; an empty block if a fault cuts the line off."""
     parts: list[bytes] = []
     chunk, size, end = begin, 0, 0
     while chunk and not (end := chunk.find(b"\n") + 1):

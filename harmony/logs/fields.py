@@ -1,7 +1,8 @@
-"""Fields of JSON records as columns of a table, which has a type for each where JSON has none.
+"""Makes typed columns of the fields of JSON records.
 
-The first records of a log decide which columns there are. A later value that its column cannot hold, and a later field
-that has no column, are written as JSON into the column `other`: nothing is lost, and one record cannot spoil a table.
+The first records of a log decide the columns and their types. A later value that does not fit its column, and a later
+field without a column, are written as JSON to the column `other`. So nothing is lost, and one record cannot spoil a
+table.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pyarrow as pa
 from harmony.columns.arrow import NESTED_SCHEMA
 from harmony.logs.records import FieldType, FieldTypes
 
-#: The column for fields that have none of their own.
+#: The column for fields without a column of their own.
 OTHER: Final = "other"
 
 _ARROW_TYPES: Final[dict[str, pa.DataType]] = {
@@ -28,12 +29,12 @@ _ARROW_TYPES: Final[dict[str, pa.DataType]] = {
 _TYPE_OF: Final[dict[type, FieldType]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _MOST: Final = 1 << 63
 _ABSENT: Final = object()
-# Fields that are replaced in lines of JSON too. Any other field whose name is taken by a column is kept in OTHER.
+# These fields are replaced, as in lines of JSON. Any other field with the name of an output column is kept in OTHER.
 _REPLACED: Final = frozenset(NESTED_SCHEMA.names)
 
 
 def types_of(records: Iterable[Mapping[str, Any]]) -> dict[str, FieldType]:
-    """The columns for the fields of these records, in the order in which they are met."""
+    """The types of the columns for the fields of these records, in the order of their first occurrence."""
     found: dict[str, set[FieldType]] = {}
     for record in records:
         for name, value in record.items():
@@ -45,13 +46,13 @@ def types_of(records: Iterable[Mapping[str, Any]]) -> dict[str, FieldType]:
 
 
 def schema_of(types: FieldTypes, taken: Sequence[str]) -> pa.Schema:
-    """The columns' names and types; names that are taken have none."""
+    """The names and types of the columns. Taken names get no column."""
     fields = [(name, _ARROW_TYPES[field_type]) for name, field_type in types.items() if name not in taken]
     return pa.schema([*fields, (OTHER, pa.string())])
 
 
 def as_columns(records: Sequence[Mapping[str, Any]], types: FieldTypes, taken: Sequence[str]) -> pa.RecordBatch:
-    """The fields of records, which are JSON or values, one row a record."""
+    """The fields of records as columns, one row for each record. The fields are JSON or values."""
     columns: dict[str, list[Any]] = {name: [None] * len(records) for name in types if name not in taken}
     other: list[str | None] = [None] * len(records)
     for index, record in enumerate(records):
@@ -72,7 +73,7 @@ def as_columns(records: Sequence[Mapping[str, Any]], types: FieldTypes, taken: S
 
 
 def _read(value: Any) -> Any:
-    """The value that JSON stands for; the JSON itself where nothing here holds it, such as 1e400."""
+    """The value of some JSON; the JSON itself if Python cannot hold the value, such as 1e400."""
     if not isinstance(value, msgspec.Raw):
         return value
     try:
@@ -93,7 +94,7 @@ def _common(types: set[FieldType]) -> FieldType:
 
 
 def _fitting(value: Any, field_type: FieldType) -> Any:
-    """The value as a column of this type holds it, or _ABSENT where it cannot."""
+    """The value for a column of this type, or _ABSENT if it does not fit."""
     read = _read(value)
     if read is None:
         return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FileFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """What every format has: the name that errors use, the suffix of a log, and the module that has to be installed."""
+    """The common part of all formats: the name in errors, the suffix of a log, and the module that it needs."""
 
     name: str
     suffix: str
@@ -31,7 +31,7 @@ class FileFormat(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ending(self) -> str:
-        """The last part of the suffix, such as `.gz`. A name that ends so has this format, whatever stands before."""
+        """The last part of the suffix, such as `.gz`. Every name with this ending has this format."""
         return Path(f"log{self.suffix}").suffix
 
     def load(self) -> None:
@@ -46,14 +46,14 @@ class FileFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LineFormat(FileFormat, frozen=True, kw_only=True):
-    """A format that holds lines of JSON. `compress` is given one write, and must make it readable by itself."""
+    """A format for lines of JSON. The output of `compress` for one write must be readable without other writes."""
 
     decompress: Callable[[BufferedReader[Any]], Iterator[bytes]]
     compress: Callable[[bytes], bytes]
 
 
 class TableFormat(FileFormat, frozen=True, kw_only=True):
-    """A format that holds a table. `read` is given the rows that were done before, and the most rows in a batch."""
+    """A format for a table. The arguments of `read` are the number of rows to skip, and the most rows in a batch."""
 
     read: Callable[[BufferedReader[Any], int, int], Batches]
     read_schema: Callable[[BufferedReader[Any]], pa.Schema]
@@ -64,7 +64,7 @@ Format: TypeAlias = LineFormat | TableFormat
 
 #: Lines that are not compressed; also the format of standard input and of every name without a known suffix.
 LINES: Final = LineFormat(name="lines", suffix=".jsonl", decompress=compression.read_uncompressed, compress=bytes)
-#: The format of a table where a folder is written and no suffix says it.
+#: The format of tables in an output folder, where no suffix names one.
 PARQUET: Final = TableFormat(
     name="parquet",
     suffix=".parquet",
@@ -98,7 +98,7 @@ FORMATS: Final[list[Format]] = [
 
 
 def format_of(name: str) -> Format:
-    """The format that the last suffix of a name says, in upper or lower case; plain lines for `-` and all others."""
+    """The format for the last suffix of a name, in upper or lower case. It is LINES for `-` and all other names."""
     ending = Path(name).suffix.lower()
     return next((each for each in FORMATS if each.ending == ending), LINES)
 
@@ -109,10 +109,10 @@ def is_table(name: str) -> bool:
 
 
 def is_log(name: str) -> bool:
-    """Whether a file of this name is read as a log where it is found in a folder."""
+    """Whether a file of this name in a folder is read as a log."""
     return name.lower().endswith(tuple(each.suffix for each in FORMATS))
 
 
 def suffixes(kind: type[FileFormat] = FileFormat) -> str:
-    """The suffixes of all formats, or of those of lines or of tables, as texts list them."""
+    """The suffixes of all formats, or only of lines or of tables, as a list for texts."""
     return ", ".join(each.suffix for each in FORMATS if isinstance(each, kind))

@@ -1,10 +1,9 @@
 """Files of records, read in pieces: some whole lines, or some rows of a table, so that no file need fit in memory.
 
-Where lines are cut depends on nothing but the file, the longest line that is allowed, and the offset at which a piece
-begins. So a run that goes on where another stopped cuts as that one would have. Everything good before a fault is given
-first, and then the fault is raised.
+Where lines are cut depends only on the file, the limit for a line, and the offset at which a piece begins. So a resumed
+run cuts at the same places. Everything good before a fault is yielded first, and then the fault is raised.
 
-What a record is, `records.py` knows. How the bytes of each format are read, `formats.py` says.
+`records.py` reads the records, and `formats.py` the bytes of each format.
 """
 
 from __future__ import annotations
@@ -45,10 +44,9 @@ class Unreadable(Exception):  # noqa: N818  nothing is known to be wrong with wh
 
 
 class Piece(NamedTuple):
-    """Whole lines (bytes), or rows (RecordBatch), the number of the first of them in its file, and the place after.
+    """Whole lines (bytes) or rows (RecordBatch), the number of the first one in its file, and the place after them.
 
-    `too_long` is 0, or the size in bytes of the first line where that is longer than is allowed. An empty line stands
-    in its place.
+    `too_long` is 0, or the size in bytes of the first line if it is over the limit. An empty line stands in its place.
     """
 
     data: bytes | pa.RecordBatch
@@ -58,10 +56,11 @@ class Piece(NamedTuple):
 
 
 def expand(names: Iterable[str]) -> list[tuple[str, str]]:
-    """The files that are named, or are in the folders that are: each with its name relative to that folder, or its own.
+    """The files for some names of files and folders, each with its name relative to the folder.
 
-    Of a folder these are all files whose suffix is that of a log, also in folders inside, in the order of their names,
-    without those that are hidden. Raises Unreadable where a file or a folder is missing, cannot be read, or holds none.
+    A folder stands for all its files with the suffix of a log, also in folders inside it, in the order of their names.
+    Hidden files are left out. Raises Unreadable if a file or folder is missing or cannot be read, or if a folder has no
+    log.
     """
     found: list[tuple[str, str]] = []
     for name in names:
@@ -91,22 +90,22 @@ def _inside(folder: Path) -> list[tuple[str, str]]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(parent, name)
-            # A broken link is kept, so that it is reported; a pipe is left out, because reading it would wait.
+            # A broken link is kept, so it is reported. A pipe is left out, because reading it would wait.
             if is_log(name) and not name.startswith(".") and (path.is_file() or not path.exists()):
                 found.append((str(path), str(path.relative_to(folder))))
     return sorted(found, key=lambda pair: pair[1])
 
 
 class Reader:
-    """The pieces of some files, one after the other; `-` is standard input.
+    """Iterates over the pieces of some files, one file after another. `-` is standard input.
 
-    It begins at `place`, which is the place after some earlier piece; `before` are the last places in the files before
-    that one. With `full`, a piece of lines is as large as it may be. Without it, a piece is given as soon as there are
-    some whole lines, for somebody who waits for them. Of a line of more than `most` bytes only the size is kept. `size`
-    is the bytes of all files as they are stored, None if not known.
+    It begins at `place`, the place after an earlier piece. `before` has the last places in the files before that one.
+    With `full`, pieces of lines are as large as allowed. Without it, a piece is yielded as soon as some whole lines are
+    there, for output that somebody waits for. Of a line of more than `most` bytes, only the size is kept. `size` is the
+    size of all files in bytes, as they are stored; None if it is unknown.
 
-    Raises Unreadable; Changed, before the first piece, where a file is not the one that was read before; and
-    ImportError where a library is missing.
+    Raises Unreadable. Raises Changed, before the first piece, if a file is not the file that was read before. Raises
+    ImportError if a library is missing.
     """
 
     def __init__(
@@ -134,7 +133,7 @@ class Reader:
 
     @property
     def taken(self) -> int:
-        """The bytes taken so far, of all files as they are stored, with those that an earlier run took."""
+        """The bytes read so far of all files, as they are stored, including those of an earlier run."""
         if self._file is None:
             return self._done
         size = self._sizes[self._index]
@@ -161,7 +160,10 @@ class Reader:
 
 
 class Counted(FileIO):
-    """A file that counts its bytes as they are taken. Input that has no bytes yet is an error, and not the end."""
+    """A file that counts the bytes that are read.
+
+    If non-blocking input has no bytes yet, that is an error, not the end.
+    """
 
     taken = 0
 
@@ -182,7 +184,7 @@ def _stamp(name: str) -> Stamp | None:
 
 @contextmanager
 def opened(name: str) -> Iterator[BufferedReader[Counted]]:
-    """A file, or standard input for `-`, opened to be read. Raises Unreadable."""
+    """Opens a file for reading, or standard input for `-`. Raises Unreadable."""
     try:
         file = Counted(sys.stdin.fileno(), closefd=False) if name == "-" else Counted(name)
     except OSError as error:
@@ -192,7 +194,7 @@ def opened(name: str) -> Iterator[BufferedReader[Counted]]:
 
 
 def pieces(name: str, file: BufferedReader[Any], place: Place, most: int, *, full: bool = True) -> Iterator[Piece]:
-    """The pieces of an open file, from a place in it; `file.raw.taken` is how many bytes were taken of it."""
+    """The pieces of an open file after a place in it. `file.raw.taken` is the number of bytes read."""
     file_format = format_of(name)
     if isinstance(file_format, TableFormat):
         yield from _rows(name, file_format, file, place)
@@ -206,7 +208,7 @@ def chunks_of(file_format: LineFormat, file: BufferedReader[Any]) -> Chunks:
 
 
 def unread(name: str, error: Exception, read: int = 0, unit: str = "line") -> Unreadable:
-    """What is raised for a fault in a file after `read` lines or rows."""
+    """The exception for a fault in a file after `read` lines or rows."""
     known = error.strerror if isinstance(error, OSError) else None
     reason = known or str(error).strip() or type(error).__name__
     after = f" after {read:,} {unit}{'s'[: read != 1]}" if read else ""
@@ -222,7 +224,7 @@ def _shown(name: str) -> str:
 
 
 def lines(name: str, chunks: Chunks, place: Place, most: int, *, full: bool) -> Iterator[Piece]:
-    """The pieces of a file of lines, from a place in it; the chunks begin with the file."""
+    """The pieces of a file of lines after a place in it. The chunks start at the beginning of the file."""
     offset, number, digest = place.offset, place.number, xxh3_64()
     size, last = 0, b""
     for data in chunks.first(offset):
@@ -247,8 +249,8 @@ def lines(name: str, chunks: Chunks, place: Place, most: int, *, full: bool) -> 
 
 
 def _rows(name: str, file_format: TableFormat, file: BufferedReader[Any], place: Place) -> Iterator[Piece]:
-    """The pieces of a table, from a place in it."""
-    import pyarrow as pa  # lines need no Arrow
+    """The pieces of a table after a place in it."""
+    import pyarrow as pa  # loaded here, because lines need no Arrow
 
     done, offset, end = place.number - 1, place.offset, 0
     try:
@@ -267,8 +269,8 @@ def _rows(name: str, file_format: TableFormat, file: BufferedReader[Any], place:
 
 
 def no_rows(name: str) -> pa.RecordBatch:
-    """The columns of a table, without its rows. Raises Unreadable."""
-    import pyarrow as pa  # lines need no Arrow
+    """An empty batch with the columns of a table. Raises Unreadable."""
+    import pyarrow as pa  # loaded here, because lines need no Arrow
 
     file_format = format_of(name)
     assert isinstance(file_format, TableFormat)

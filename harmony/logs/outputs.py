@@ -1,12 +1,12 @@
-"""Files written whole or not at all. A run that was killed leaves its output so that another run can resume it.
+"""Writes files completely or not at all. If a run is killed, another run can resume its output.
 
-While a file is written, two others stand beside it. `NAME.partial` holds what was written so far: lines, each write
-compressed by itself, or the journal of a table, which is an Arrow stream. `NAME.partial.state` says how many bytes of
-it count, and holds the state that the caller wants back. Bytes behind those are cut off by the run that resumes, which
-writes them anew. The state file holds a checksum of itself and one of the bytes that count; both must be right.
+While a file is written, there are two other files beside its name. `NAME.partial` holds the output so far: lines (each
+write is compressed separately), or the journal of a table, which is an Arrow stream. `NAME.partial.state` holds the
+number of valid bytes in it, and the state of the caller. A run that resumes cuts off the bytes after these, and writes
+them again. The state file has a checksum of itself and one of the valid bytes; both are checked.
 
-What a run or its state is, only the caller knows. Nothing here waits for the disk until the end: what was kept survives
-the end of the process, but not that of the machine.
+This module does not interpret the run or its state. It waits for the disk only at the end. So what was kept survives a
+crash of the process, but not of the machine.
 """
 
 from __future__ import annotations
@@ -46,30 +46,30 @@ _BLOCK: Final = 1 << 20
 
 
 class CannotResume(Exception):  # noqa: N818  nothing is wrong with what is to be written
-    """Raised where an output cannot be resumed, or another run is writing it; it says why, and what to do."""
+    """Raised if an output cannot be resumed, or another run is writing it. It says why, and what to do."""
 
 
 class Paths(NamedTuple):
-    """All files that are written for an output: itself, and those that stand beside it until it is whole."""
+    """All files for an output: itself, and the files beside it while it is written."""
 
     output: Path
     partial: Path
     state: Path
     new_state: Path
-    table: Path  # what the journal of a table is made to
+    table: Path  # the table that is made of its journal
 
     @classmethod
     def of(cls, name: str) -> Paths:
-        """The paths for the name of an output that is no pipe and no device; a link stays one."""
+        """The paths for an output that is a regular file. If the name is a link, they are beside its target."""
         path = os.path.realpath(name)
         beside = (".partial", ".partial.state", ".partial.state.new", ".partial.whole")
         return cls(Path(path), *(Path(path + suffix) for suffix in beside))
 
 
 def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
-    """Raises ValueError where two outputs write one file, or one writes a file that is read, under any of its names.
+    """Raises ValueError if two outputs are the same file, or an output is also an input, under any name or link.
 
-    To be called before anything is written. `-` is standard input, and standard output.
+    Call it before anything is written. `-` is standard input and standard output.
     """
     known: dict[object, str] = {}
     for name in inputs:
@@ -77,7 +77,7 @@ def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
     written = set()
     for name in outputs:
         if name in written:
-            raise ValueError(f"{name} would be written twice, for two inputs have that name: rename one of them")
+            raise ValueError(f"{name} would be written twice, because two inputs have that name: rename one of them")
         written.add(name)
         whole = "standard output" if name == "-" else f"the output {name}"
         paths = ["-"] if name == "-" else [] if _is_special(name) else map(str, Paths.of(name))
@@ -90,9 +90,9 @@ def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
 
 
 def _keys(name: str, standard: TextIO) -> set[object]:
-    """What identifies a file whatever its name: its path without links, and its device and number if it exists."""
+    """What identifies a file under any name: its path without links, and its device and inode if it exists."""
     keys: set[object] = set() if name == "-" else {os.path.realpath(name)}
-    with suppress(OSError, ValueError):  # it is not there, or has no number
+    with suppress(OSError, ValueError):  # it does not exist, or has no inode
         found = os.fstat(standard.fileno()) if name == "-" else Path(name).stat()
         if S_ISREG(found.st_mode):
             keys.add((found.st_dev, found.st_ino))
@@ -100,7 +100,10 @@ def _keys(name: str, standard: TextIO) -> set[object]:
 
 
 class _Kept(msgspec.Struct):
-    """What is in a state file: `size` is the bytes of the partial file that count, `digest` their XXH3 hash."""
+    """The content of a state file.
+
+    `size` is the number of valid bytes of the partial file, `digest` their XXH3 hash.
+    """
 
     run: dict[str, Any]
     size: int
@@ -109,7 +112,7 @@ class _Kept(msgspec.Struct):
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Reads a state file; ValueError where it is not as it was written."""
+        """Reads a state file. Raises ValueError if it is not as it was written."""
         header, _, body = file.read_bytes().partition(b"\n")
         found = _HEADER.fullmatch(header)
         expected = f"expected `harmony state {_LAYOUT}` and a checksum in its first line"
@@ -122,20 +125,20 @@ class _Kept(msgspec.Struct):
 
 
 def is_finished(name: str) -> bool:
-    """Whether an output has its name already, and no other run has begun it anew."""
+    """Whether an output is complete, and no other run is writing it again."""
     paths = Paths.of(name)
     return name != "-" and paths.output.is_file() and not paths.partial.exists()
 
 
 class Output:
-    """A file that appears under its name when it is whole. Until then it is `NAME.partial`, with `NAME.partial.state`.
+    """A file that gets its name when it is complete. Until then it is `NAME.partial`, with `NAME.partial.state`.
 
-    `run` is what must be the same to resume, such as options and inputs. `state` is the last state that the resumed run
-    kept, as JSON gives it back (bytes are base64); None where the output begins anew. `-` is standard output. It, and
-    anything else that is no regular file, such as a pipe, is written directly and cannot be resumed.
+    `run` is what must be the same to resume, such as options and inputs. `state` is the last state that the earlier run
+    kept, as read from JSON (bytes are base64); None if the output starts from the beginning. `-` is standard output.
+    Standard output, and other files that are not regular, such as pipes, are written directly and cannot be resumed.
 
-    Raises CannotResume, an OSError as it comes, and ImportError where a library is missing. To leave the context
-    without `finish` keeps the partial file as it is.
+    Raises CannotResume, OSError, and ImportError if a library is missing. If the context ends without `finish`, the
+    partial file is kept.
     """
 
     def __init__(self, name: str, run: dict[str, Any], *, resume: bool) -> None:
@@ -167,14 +170,14 @@ class Output:
             raise
 
     def write(self, data: bytes | pa.RecordBatch) -> None:
-        """Appends lines, or the rows of a batch; the first batch, which may be empty, has the schema of all."""
+        """Appends lines, or the rows of a batch. All batches have the schema of the first one, which may be empty."""
         if isinstance(self._format, TableFormat):
             self._write_rows(self._format, data)
         elif data:
             self._append(self._format.compress(data))
 
     def keep(self, state: Any) -> None:
-        """Keeps all that was written so far, and this state: from now on they survive a kill."""
+        """Writes the state file. From now on, this state and the output so far survive a kill."""
         if self._is_direct:
             self._file.flush()
             return
@@ -194,16 +197,16 @@ class Output:
         return CannotResume(f"{reason}; remove {self._paths.partial} to begin anew")
 
     def finish(self) -> None:
-        """Gives the file its name; ValueError for a table that has no schema, for nothing was written."""
+        """Completes the file and gives it its name. Raises ValueError for a table if no batch was written."""
         if isinstance(self._format, TableFormat) and self._schema is None:
             raise ValueError("expected a batch, if only an empty one for the schema of the table, found none")
         if self._size == 0 and isinstance(self._format, LineFormat):
-            self._append(self._format.compress(b""))  # an empty file is no file of a compressed format
+            self._append(self._format.compress(b""))  # an empty file would not be a valid gzip or zstd file
         if self._is_direct:
             self._close()
             return
         if sys.platform == "win32":
-            self._file.close()  # an open file keeps its name there
+            self._file.close()  # Windows cannot rename an open file
         elif isinstance(self._format, LineFormat):
             os.fsync(self._file.fileno())
         if isinstance(self._format, TableFormat):
@@ -232,7 +235,7 @@ class Output:
             self._file.close()
 
     def _go_on(self) -> None:
-        """Takes up what an earlier run kept."""
+        """Resumes what an earlier run kept."""
         try:
             kept = _Kept.read(self._paths.state)
             if (own := json.loads(self._run)) != kept.run:
@@ -244,7 +247,7 @@ class Output:
         self.state = kept.state
 
     def _take_up(self, size: int, digest: int) -> None:
-        """Goes on behind the first `size` bytes of the partial file. ValueError if these are not what was written."""
+        """Continues after the first `size` bytes of the partial file. Raises ValueError if these were changed."""
         name = self._paths.partial.name
         while self._size < size and (data := self._file.read(min(size - self._size, _BLOCK))):
             self._digest.update(data)
@@ -266,7 +269,7 @@ class Output:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError:
-            if not self._is_direct:  # what is half written must not stand before what comes next
+            if not self._is_direct:  # removes a half-written part, so the next write follows complete data
                 self._file.truncate(self._size)
                 self._file.seek(self._size)
             raise
@@ -285,7 +288,7 @@ class Output:
         self._schema = batch.schema
 
     def _copy_journal(self, table: TableFormat) -> None:
-        """Makes the journal a file of the table's own format, batch by batch, and gives it its name."""
+        """Converts the journal to the format of the table, batch by batch, and gives the table its name."""
         import pyarrow as pa  # lines need no Arrow
 
         whole = self._paths.table
@@ -304,7 +307,7 @@ class Output:
 
 
 def check_columns(expected: pa.Schema, found: pa.Schema) -> None:
-    """Raises ValueError where columns are not those that a table has already, and names the first that is not."""
+    """Raises ValueError if columns differ from those of a table. It names the first column that differs."""
     for before, now in zip_longest(expected, found):
         if before is None or now is None or not before.equals(now):
             raise ValueError(f"expected the column {_column(before)} in all of a table, found {_column(now)}")
@@ -315,10 +318,10 @@ def _column(field: pa.Field | None) -> str:
 
 
 def _is_special(name: str) -> bool:
-    """Whether a name is that of no regular file, and of none that is to be made; IsADirectoryError for a folder."""
+    """Whether a name is an existing file that is not regular, such as a pipe. Raises IsADirectoryError for a folder."""
     try:
         mode = 0 if name == "-" else Path(name).stat().st_mode
-    except OSError:  # told when it is opened, if it is more than a file that is not there yet
+    except OSError:  # the file does not exist yet; any other error is raised when it is opened
         return False
     if S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
@@ -326,7 +329,7 @@ def _is_special(name: str) -> bool:
 
 
 def _locked(path: Path) -> FileIO:
-    """A file opened to be written by one run at a time; it is made if need be, and not emptied."""
+    """Opens a file for writing, with a lock against other runs. It is created if needed, and not emptied."""
     while True:
         file = FileIO(path, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))
         if sys.platform == "win32":
@@ -338,7 +341,7 @@ def _locked(path: Path) -> FileIO:
             raise CannotResume(f"{path} is being written by another run: wait until it has ended") from None
         except OSError:  # a file system without locks
             return file
-        # The run that held the lock may have given the file its name in the meantime: then it is no longer this one.
+        # The run that held the lock may have renamed the file meanwhile. Then the path is another file now.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
@@ -346,7 +349,7 @@ def _locked(path: Path) -> FileIO:
 
 
 def _difference(before: Any, now: Any, path: str = "") -> tuple[str, str, str]:
-    """Where two values first differ, as `key[index]`, and what stands there in either."""
+    """The first place where two values differ, as `key[index]`, and both values there."""
     if isinstance(before, dict) and isinstance(now, dict):
         pairs = {key: (before.get(key, _MISSING), now.get(key, _MISSING)) for key in before | now}
         inside = {f"{path}.{key}".removeprefix("."): pair for key, pair in pairs.items()}

@@ -1,9 +1,9 @@
-"""How far files were read, and whether they still are the files that were read.
+"""How far files were read, and whether they are still the same files.
 
-A file of lines is the same if the bytes that were read are, which their hash tells: the log may have grown behind them,
-been copied, or been compressed again. A table is the same if its size and the time of its last change are: it cannot
-grow, because it is read from its end. A file that was read to its end must still end there; it is not read again if its
-size and time are the same. Standard input has to be given again from its beginning.
+A file of lines is the same if the hash of the bytes that were read is the same. The log may have grown after them, or
+may have been copied or compressed again. A table is the same if its size and the time of its last change are the same.
+A table cannot grow, because its directory is at the end. A file that was read to its end must still end there; if its
+size and time are unchanged, it is not read again to check that. Standard input must be given again from its beginning.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Stamp: TypeAlias = tuple[int, int]
 
 
 class Changed(Exception):  # noqa: N818  nothing is known to be wrong with what the file holds
-    """Raised for a file that is not the one that was read before; it says which, and what differs."""
+    """Raised if a file is not the file that was read before. It says which file, and what differs."""
 
 
 class Place(msgspec.Struct, frozen=True):
     """How far files were read.
 
-    `file` is the index of the file, `offset` the uncompressed bytes (for a table: the batches) taken from it, and
-    `number` that of the next line or row, from 1. `digest` is the XXH3 hash of those bytes, and of nothing for a table.
-    `stamp` is the file's own before it was read; None if it is no regular file, or nothing was read of it.
+    `file` is the index of the file. `offset` is the number of uncompressed bytes that were read (for a table: batches).
+    `number` is the number of the next line or row, from 1. `digest` is the XXH3 hash of those bytes (for a table: of no
+    bytes). `stamp` is the stamp of the file before it was read; None if it is not a regular file, or was not read yet.
     """
 
     file: int = 0
@@ -42,7 +42,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def stamp_of(name: str) -> Stamp | None:
-    """The stamp of a file, or of standard input for `-`; None if it is no regular file. Raises OSError."""
+    """The stamp of a file, or of standard input for `-`; None if it is not a regular file. Raises OSError."""
     found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
     return (found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else None
 

@@ -1,15 +1,15 @@
 """Records as JSON: how one is read from a line, which of its fields mean what, and how one is written.
 
-A record that is to be parsed has a completion as `tokens` (ids) or else as `text` (special tokens written out), and may
-say the `role` of the first message: assistant unless it does, none if it is null. Fields of other names may hold these.
-It gets `messages` and `complete`, and `diagnostics` where lenient parsing repaired it; `completions.py` writes them. A
-record that is to be rendered has a conversation's `messages`. The `tokens` or the `text` that it then gets have a
-`role` of null beside them, so that it can be parsed.
+A record for parsing has a completion as `tokens` (ids) or as `text` (with special tokens written out). It can have the
+`role` of the first message: the default is assistant, and null means none. Other names can be chosen for these fields.
+The record gets `messages` and `complete`, and `diagnostics` if it was repaired; `completions.py` writes them. A record
+for rendering has the `messages` of a conversation. It gets `tokens` or `text`, and a `role` of null, so it can be
+parsed again.
 
 All other fields pass through as they were written, byte for byte; of a record that gives an error all fields do. What
-is added replaces fields of the same name; a text that is rendered replaces `tokens` too, which would be parsed in its
-place. A field `error` is always this record's own, and so is a field `diagnostics` of one that was parsed: an older one
-is left out, also where nothing takes its place. Single surrogates, which no UTF-8 holds, become U+FFFD.
+is added replaces fields of the same name. A rendered text also replaces `tokens`, because these would be parsed instead
+of the text. A field `error` of the input is always removed, and so is a field `diagnostics` of a parsed record. Single
+surrogates, which UTF-8 cannot hold, become U+FFFD.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FieldTypes: TypeAlias = Mapping[str, FieldType]
 
 
 class Names(msgspec.Struct, frozen=True):
-    """Which fields of a record hold its completion, as ids or as text, and the role of the first message."""
+    """The names of the fields that hold the completion of a record, as ids or as text, and its role."""
 
     tokens: str = "tokens"
     text: str = "text"
@@ -43,7 +43,7 @@ class Names(msgspec.Struct, frozen=True):
 
 
 class Record(NamedTuple):
-    """A record as it was read from a line: the line's number, its bytes, and the fields of the object that it holds."""
+    """A record from a line: the number of the line, its bytes, and the fields of its JSON object."""
 
     number: int
     written: bytes
@@ -51,23 +51,23 @@ class Record(NamedTuple):
 
 
 class BadRecord(NamedTuple):
-    """A line that holds no object, or is too long: its number and the error."""
+    """A line that is not a JSON object, or is too long: its number and the error."""
 
     number: int
     error: RecordError
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """A rendered conversation: its token ids, and where it is to be written out, its text."""
+    """A rendered conversation: its token ids, and its text if that is wanted."""
 
     tokens: list[int]
     text: str | None
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one record became: the number of its line or row from 1, the fields that pass through, and the result.
+    """The result for one record, with the number of its line or row (from 1) and the fields that pass through.
 
-    A ParseResult that has diagnostics is a completion that was repaired; only then does the line of JSON have them.
+    If a ParseResult has diagnostics, the completion was repaired.
     """
 
     number: int
@@ -76,7 +76,7 @@ class Outcome(msgspec.Struct, frozen=True):
     unit: Literal["line", "row"] = "line"
 
     def to_json(self) -> bytes:
-        """A record that was rendered, or could not be, as a line of JSON, with the line's end."""
+        """A rendered record, or its error, as a line of JSON with a newline."""
         if isinstance(self.result, Rendered):
             text = self.result.text
             found = {"tokens": self.result.tokens} if text is None else {"text": text}
@@ -96,19 +96,19 @@ _ASSISTANT: Final = msgspec.Raw(b'"assistant"')
 
 
 def as_line(fields: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
-    """A record's fields and what is added to them, as a line of JSON with its end; an `error` of old is left out.
+    """The fields of a record and the added fields as a line of JSON with a newline. An `error` of the input is removed.
 
-    A carriage return is white space between the parts of a value that passes through, for JSON escapes it in strings.
-    Some readers end a line there, so it becomes a space.
+    A raw carriage return can only be white space between parts of a value, because JSON escapes it in strings. Some
+    readers would end a line there, so it becomes a space.
     """
     passed = {name: value for name, value in fields.items() if name != "error"}
     return _ENCODER.encode({**passed, **added}).replace(b"\r", b" ") + b"\n"
 
 
 def read_records(lines: bytes, first: int, too_long: int = 0) -> list[Record | BadRecord]:
-    """The records of lines that are not blank; the first line has the number `first`.
+    """Reads the records of all lines that are not blank. The first line has the number `first`.
 
-    Where that line was too long to be kept, `too_long` is the bytes that it had.
+    If that line was too long to be kept, `too_long` is its size in bytes.
     """
     records = [_read_record(number, line) for number, line in enumerate(BytesIO(lines), first) if line.strip()]
     if too_long:
@@ -119,7 +119,7 @@ def read_records(lines: bytes, first: int, too_long: int = 0) -> list[Record | B
 
 def _read_record(number: int, line: bytes) -> Record | BadRecord:
     try:
-        line.decode()  # fields that pass through are looked at no further
+        line.decode()  # checks the UTF-8 of the whole line, also of fields that are not decoded
         if number == 1:
             line = line.removeprefix(BOM_UTF8)
         return Record(number, line, _read_fields(line))
@@ -143,12 +143,12 @@ def _read_fields(line: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _without_single_surrogates(line: bytes) -> bytes:
-    """JSON in which U+FFFD stands for each surrogate without its other half: Python's json writes them."""
+    """The JSON with U+FFFD for each surrogate without its other half. Python's json writes such surrogates."""
     return _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], line)
 
 
 def completion_field(fields: Mapping[str, msgspec.Raw], names: Names) -> str | None:
-    """The name of the field that holds a completion, its tokens or else its text; None where neither does."""
+    """The name of the field with the completion: tokens, or else text; None if the record has neither."""
     for name in (names.tokens, names.text):
         if fields.get(name, _NULL) != _NULL:
             return name
@@ -156,15 +156,15 @@ def completion_field(fields: Mapping[str, msgspec.Raw], names: Names) -> str | N
 
 
 def read_completion(fields: Mapping[str, msgspec.Raw], name: str, names: Names) -> list[int] | str:
-    """The completion that the field of this name holds; ValueError for a value of a wrong type, with its path."""
+    """Reads the completion in the field of this name. Raises ValueError for a wrong type, with the path."""
     value: list[int] | str = _value(_TOKENS if name == names.tokens else _TEXT, fields[name], name)
     return value
 
 
 def read_role(fields: Mapping[str, msgspec.Raw], names: Names) -> str | None:
-    """The role of a completion's first message, which may be no known role; None where its tokens say it.
+    """Reads the role of the first message, without checking that the role is known. None if the tokens name it.
 
-    Raises ValueError for a value of a wrong type, with its path.
+    Raises ValueError for a wrong type, with the path.
     """
     role: str | None = _value(_ROLE, fields.get(names.role, _ASSISTANT), names.role)
     return role
@@ -179,28 +179,28 @@ def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> A
 
 
 def no_completion(names: Names, *, conversations: bool = False) -> ValueError:
-    """What is wrong with a record that has no completion, and no conversation where that would do."""
+    """The error for a record without a completion (and without a conversation, if that is allowed)."""
     if conversations:
         return ValueError(sentence("invalid-record/no-input", tokens=names.tokens, text=names.text))
     return ValueError(sentence("invalid-record/no-completion", tokens=names.tokens, text=names.text))
 
 
 def read_conversation(written: bytes) -> Conversation:
-    """The conversation that the `messages` of a record are, from its JSON.
+    """Reads the conversation in the `messages` of a record.
 
-    Raises ValueError for what is none, and RecursionError where it is nested too deeply.
+    Raises ValueError if it is not valid, and RecursionError if it is nested too deeply.
     """
     try:
         return Conversation.from_json(written)
     except ValueError:
         if _without_single_surrogates(written) == written:
             raise
-        # Python's json reads single surrogates, and rendering tells where they are.
+        # Python's json accepts single surrogates. Rendering then reports where they are.
         return Conversation.from_dict(json.loads(written))
 
 
 def record_error(error: Exception, number: int | None = None) -> RecordError:
-    """The error of a record, from what was raised for it; `number` is that of its line, None for the row of a table."""
+    """Makes the error of a record from an exception. `number` is the number of its line; None for a row of a table."""
     if isinstance(error, HarmonyError):
         return RecordError(error.code, str(error), error.position)
     fault = Fault("too-deep") if isinstance(error, RecursionError) else Fault("invalid-record", reason=error)
@@ -215,7 +215,7 @@ def render_records(
     *,
     as_text: bool,
 ) -> Iterator[Outcome]:
-    """Renders the conversations of records, all at once on all cores; the outcomes are in the order of the records."""
+    """Renders the conversations of records together, on all cores. The outcomes have the order of the records."""
     read = [(record, _conversation_or_error(record)) for record in records]
     conversations = (found for _, found in read if isinstance(found, Conversation))
     renderings = iter(encoding.render_many(conversations, config, purpose=purpose))

@@ -1,7 +1,7 @@
-"""Files wherever they are: local ones, and those of any filesystem that Arrow or fsspec knows, by URI or by itself.
+"""Local and remote files: those of any filesystem of Arrow or fsspec, given by URI or as an object.
 
-This module decides which files some names stand for, as `inputs.expand` does for local ones, and when a folder of parts
-is whole. How a file is cut into pieces, `inputs.py` says.
+This module finds the files for some names, as `inputs.expand` does for local files, and decides when a folder of parts
+is complete. `inputs.py` cuts the files into pieces.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from harmony.logs.places import Place, Stamp, stamp_of
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_AHEAD: Final = 1 << 23  # bytes that are asked of a store of objects at a time
+_AHEAD: Final = 1 << 23  # bytes that are requested from an object store at a time
 
 
 class RemoteFile(NamedTuple):
-    """A file to be read: its name as errors show it, and where it is."""
+    """An input file: its name as errors show it, and where it is."""
 
     number: int  # of the file, from 0
     name: str
@@ -41,7 +41,7 @@ class RemoteFile(NamedTuple):
 
 
 def find(names: Sequence[str], filesystem: Any) -> list[RemoteFile]:
-    """The files that are named, or are in the folders that are. Raises Unreadable."""
+    """The files for some names of files and folders. Raises Unreadable."""
     found: list[RemoteFile] = []
     before = 0
     for name in names:
@@ -91,7 +91,7 @@ def _is_log(relative: str) -> bool:
 
 
 def _located(name: str, filesystem: Any) -> tuple[fs.FileSystem, str]:
-    """Where a name is, and its path there. ValueError and ImportError for a URI that no library knows."""
+    """The filesystem of a name, and its path there. Raises ValueError or ImportError for an unknown kind of URI."""
     if filesystem is not None:
         if not isinstance(filesystem, fs.FileSystem):
             filesystem = fs.PyFileSystem(fs.FSSpecHandler(filesystem))
@@ -108,7 +108,7 @@ def _located(name: str, filesystem: Any) -> tuple[fs.FileSystem, str]:
 
 
 class _Stream(RawIOBase):
-    """A file of Arrow's as Python's are, whose bytes are counted as they are taken."""
+    """Makes a Python file of an Arrow file, and counts the bytes that are read."""
 
     def __init__(self, file: pa.NativeFile) -> None:
         self._file = file
@@ -138,7 +138,7 @@ class _Stream(RawIOBase):
 
 
 def pieces_of(file: RemoteFile, most: int = MAX_LINE) -> Generator[tuple[Piece, int], None, None]:
-    """The pieces of a file as one machine cuts it, each with the bytes taken of all files so far. Raises Unreadable."""
+    """The pieces of a file, cut as on one machine, each with the bytes read of all files so far. Raises Unreadable."""
     try:
         if is_table(file.name):
             opened = file.filesystem.open_input_file(file.path)
@@ -153,7 +153,7 @@ def pieces_of(file: RemoteFile, most: int = MAX_LINE) -> Generator[tuple[Piece, 
 
 
 class Folder(NamedTuple):
-    """A folder to be filled with parts, which are in a hidden one inside it until all are whole."""
+    """An output folder for parts. They stay in a hidden folder inside it until all are complete."""
 
     name: str
     filesystem: fs.FileSystem
@@ -169,7 +169,7 @@ class Folder(NamedTuple):
         return format_of(f"part{self.suffix}")
 
     def check(self, files: Sequence[RemoteFile]) -> None:
-        """Raises ValueError where an input is in the hidden folder, which is removed."""
+        """Raises ValueError if an input is in the hidden folder, because that will be removed."""
         for file in files:
             paths = (file.path, self.partial)
             path, partial = map(os.path.realpath, paths) if file.stamp is not None else paths
@@ -178,13 +178,13 @@ class Folder(NamedTuple):
                 raise ValueError(f"{clash}: write elsewhere")
 
     def begin(self) -> None:
-        """Makes the folder. FileExistsError where it holds anything."""
+        """Makes the folder. Raises FileExistsError if it is not empty."""
         inside = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         names = sorted(info.base_name for info in inside if not info.base_name.startswith("."))
         if names:
             reason = f"expected a new or an empty folder, found `{names[0]}` in it"
             raise FileExistsError(errno.EEXIST, reason, self.name)
-        self.discard()  # what a run that was killed has left
+        self.discard()  # removes what a killed run has left
         self.filesystem.create_dir(self.partial, recursive=True)
 
     def discard(self) -> None:
@@ -200,7 +200,10 @@ class Folder(NamedTuple):
 
 
 def folder_of(output: str, suffix: str, filesystem: Any) -> Folder | None:
-    """The folder for parts of this suffix that an output is, or None for a local file; ValueError for another file."""
+    """The output as a folder of parts with this suffix; None if it is a local file.
+
+    Raises ValueError for a remote file.
+    """
     is_local = filesystem is None and "://" not in output
     is_folder = output.endswith("/") or not Path(output).suffix
     if is_local:

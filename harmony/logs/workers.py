@@ -1,4 +1,4 @@
-"""Processes that share the work on pieces of a log. What the work is, the caller says.
+"""Worker processes for pieces of a log. The caller gives the function that does the work.
 
 On Linux, bytes go to the processes and come back through shared memory, because sending them through a pipe takes as
 long as parsing them. What does not fit into that memory goes through the pipe, and so does everything elsewhere.
@@ -19,28 +19,28 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeAlias
 
-#: The work: it is given some bytes and other arguments, and returns a result and something small about it.
+#: The work on some bytes, with other arguments. It returns a result, and something small about the result.
 Work: TypeAlias = Callable[..., tuple[Any, Any]]
 
 _FORKS: Final = sys.platform == "linux"
-_KEPT: Final = 1 << 25  # bytes, the most that M_MMAP_THRESHOLD may be
-_SLOT: Final = 1 << 21  # bytes: a piece of some lines, or what becomes of it, with room
+_KEPT: Final = 1 << 25  # bytes, the highest value of M_MMAP_THRESHOLD
+_SLOT: Final = 1 << 21  # bytes: enough for a piece of lines, or for its result
 
 
 class Pending(Protocol):
-    """Work that was begun."""
+    """Work that has begun."""
 
     def done(self) -> bool:
         """Whether it is finished."""
 
     def result(self) -> tuple[Any, Any]:
-        """Waits for the result and returns it. It may be called once only."""
+        """Waits for the result and returns it. Call it only once."""
 
 
 class Workers:
-    """Worker processes, which end with the context.
+    """Worker processes. They end when the context ends.
 
-    They must be started before any file is opened whose lock they would inherit, and before any thread is started.
+    Start them before you open a file with a lock, because they would inherit the lock, and before you start a thread.
     """
 
     def __init__(self, work: Work, count: int) -> None:

@@ -132,7 +132,7 @@ class BareContent(NamedTuple):
     """
 
     header: Header | None
-    content: bytes
+    content: bytes | bytearray
     start: int
     faults: Sequence[Fault]
     nothing: bool = False
@@ -250,7 +250,7 @@ def _may_start(word: str, slot: Slot, *, complete: bool) -> bool:
 def content_of(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | None) -> BareContent:
     """Splits tokens into a header and content, where `is_content` is true of their last header text."""
     text = HeaderText(tokens, run_start, len(tokens))
-    return _split(tokens, run_start, slot, text, _sure(text.text, slot), given)
+    return _split(tokens, slot, text, _sure(text.text, slot), given)
 
 
 def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | None, ending: int) -> BareContent:
@@ -269,8 +269,8 @@ def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | Non
     if ending == Kind.END_OF_INPUT and _is_cut_header(text.text, offset, slot):
         return interrupted
     if not _SPACES.fullmatch(text.text, offset):
-        return _split(tokens, run_start, slot, text, offset, given)
-    header, faults = repaired_header(tokens, given, ENDINGS[ending], run_start, len(text.text))
+        return _split(tokens, slot, text, offset, given)
+    header, faults = repaired_header(tokens, given, ENDINGS[ending], text, len(text.text))
     says_nothing = header.channel is None and header.recipient is None and header.content_type is None
     if ending == Kind.START and says_nothing and run_start == 0 and header.role is Role.ASSISTANT:
         return BareContent(None, b"", 0, [Fault("repeated-start", len(tokens))])
@@ -313,12 +313,11 @@ def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
     return before[-1] in " \t\n\f\r" and (addressed or becoming or rest.startswith("functions."))
 
 
-def _split(
-    tokens: Sequence[int], run_start: int, slot: Slot, text: HeaderText, offset: int, given: Role | None
-) -> BareContent:
-    header, faults = repaired_header(tokens, given, "text", run_start, offset)
+def _split(tokens: Sequence[int], slot: Slot, text: HeaderText, offset: int, given: Role | None) -> BareContent:
+    header, faults = repaired_header(tokens, given, "text", text, offset)
     if slot == "stray" and offset:
         faults.insert(0, Fault("missing-start", 0))
     start = text.place(offset)
     faults.append(Fault("stray-text" if slot == "stray" and not offset else "missing-message", start))
-    return BareContent(header, bytes(memoryview(text.data)[text.bytes_before(offset) :]), start, faults)
+    del text.data[: text.bytes_before(offset)]  # the rest is passed on without a copy, for it can be very long
+    return BareContent(header, text.data, start, faults)

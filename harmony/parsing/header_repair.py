@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from harmony.errors import Fault, quote
@@ -64,16 +65,16 @@ def repaired_header(
     tokens: Sequence[int],
     given: Role | None,
     behind: str = "`<|message|>`",
-    run_start: int | None = None,
+    last: HeaderText | None = None,
     offset: int = 0,
 ) -> tuple[Header, list[Fault]]:
     """The most likely meaning of a broken header, and the faults that were repaired; their positions are token indices.
 
-    The header is all of `tokens`. Where `run_start` is given, the header ends inside its last header text, which begins
-    at the token `run_start`: at the character `offset` of that text. `behind` is what errors say follows the header.
+    The header is all of `tokens`. Where `last` is given, the text behind the last marker, the header ends inside it, at
+    the character `offset`. `behind` is what errors say follows the header.
     """
     bag = _Bag(given)
-    header = bag.read(tokens, behind, run_start, offset)
+    header = bag.read(tokens, behind, last, offset)
     return header, sorted(bag.faults, key=lambda fault: fault.position or 0)
 
 
@@ -142,20 +143,22 @@ class _Bag:
         self.segment = 0
         self.markers: list[int] = []
 
-    def read(self, tokens: Sequence[int], behind: str, run_start: int | None, offset: int) -> Header:
+    def read(self, tokens: Sequence[int], behind: str, last: HeaderText | None, offset: int) -> Header:
         """Reads the tokens, with the arguments of `repaired_header`."""
         end = place = len(tokens)
         start = 0
-        self.markers = [token for token in tokens[:run_start] if token in _MARKERS]
+        self.markers = [token for token in islice(tokens, None if last is None else last.start) if token in _MARKERS]
         while start <= end:
             stop = start
             while stop < end and tokens[stop] not in _MARKERS:
                 stop += 1
             if stop > start:
-                text = HeaderText(tokens, start, stop)
-                if start == run_start:
-                    place = text.place(offset)
-                self._read_text(text, text.text[:offset] if start == run_start else text.text)
+                if last is not None and start == last.start:
+                    place = last.place(offset)
+                    self._read_text(last, last.text[:offset])
+                else:
+                    text = HeaderText(tokens, start, stop)
+                    self._read_text(text, text.text)
             if stop == end:
                 break
             marker = quote(vocabulary.SPECIAL_TEXTS[tokens[stop]])

@@ -411,8 +411,8 @@ cdef class Moves:
             raise ValueError(f"Expected a state below {STATE_COUNT}, got {state}")
         self._state = state
 
-    def _add_bytes(self, bytes data not None):
-        append(&self._content, data)
+    def _add_bytes(self, data not None):
+        append(&self._content, bytes(data))
         if self._spans is None:
             self._content_tokens.extend(data.translate(vocabulary.load().byte_ranks))
 

@@ -228,7 +228,7 @@ class Moves:
     def _remember_header(self, header: Header) -> None:
         self._header = header
 
-    def _add_bytes(self, data: bytes) -> None:
+    def _add_bytes(self, data: bytes | bytearray) -> None:
         self._content += data
         if self._spans is None:
             self._content_tokens.extend(data.translate(vocabulary.load().byte_ranks))

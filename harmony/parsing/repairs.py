@@ -82,8 +82,7 @@ def repair_header(moves: Moves, width: int) -> None:
 
 def _give_up_header(moves: Moves, kind: int, token: int, width: int) -> None:
     """Ends a header that has no `<|message|>`. Where text behind it becomes content, the token ends that content."""
-    tokens, run_start, slot = moves._header_tokens, moves._run_start, _slot(moves)
-    found = bare_content.give_up(tokens, run_start, slot, moves._given, kind)
+    found = bare_content.give_up(moves._header_tokens, moves._run_start, _slot(moves), moves._given, kind)
     if found.header is not None:
         _open_bare_content(moves, found)
     else:
@@ -143,7 +142,9 @@ def look(moves: Moves, marker: int) -> bool:
     tokens, run_start, slot = moves._header_tokens, moves._run_start, _slot(moves)
     if len(tokens) == run_start or not bare_content.is_content(tokens, run_start, slot, marker):
         return False
-    _open_bare_content(moves, bare_content.content_of(tokens, run_start, slot, moves._given))
+    found = bare_content.content_of(tokens, run_start, slot, moves._given)
+    del tokens  # a long list takes eight times the text; nothing else holds it when the content is opened
+    _open_bare_content(moves, found)
     return True
 
 

@@ -1,22 +1,23 @@
-"""What a log of completions holds, counted: messages, tool calls, tokens, lengths, and what went wrong.
+"""Counts what a log of completions holds: messages, tool calls, tokens, lengths, errors and repairs.
 
-Decides what is counted, from batches of messages as `harmony.batch.parse_batch` gives them; the rows of a conversation
-are in one batch. A conversation with an `error` is bad; of the others, one whose input stopped inside a message is
-truncated. One with `diagnostics` is repaired, truncated or not. A tool call is a message of the assistant to a
-recipient other than `assistant` and `all`. Does not know what a token is: lengths come with the messages, or not.
+The input is batches of messages, as `harmony.batch.parse_batch` makes them. All rows of a conversation must be in one
+batch. A conversation with an `error` is bad. One without an error that ends inside a message is truncated. One with
+`diagnostics` is repaired; it can be truncated too. A tool call is a message of the assistant to a recipient other than
+`assistant` and `all`. The numbers of tokens come with the messages.
 
-Memory is bounded, whatever the log holds, and the counts are the same however it was cut into batches and these were
-merged, with one exception, that of tools:
+Memory is limited, whatever the log holds. The counts do not depend on how the log was cut into batches, or on the order
+in which batches were merged, except for tools:
 
-- Lengths are counted in buckets, one for each length below 256, and 128 for each doubling above. So a percentile is
-  exact below 256, and within 0.4 % above. Counts, totals, means and longest lengths are exact.
-- Of channels, roles and codes, 100 names are told apart each: those that the format knows, then the shortest, then the
-  first by spelling. All others are counted together, as `(all others)`, which no header can hold as a name.
-- Of tools, 10,000 names are kept. With more of them the most frequent are kept (Misra and Gries), and merging is
-  inexact: which rare names are left, and their counts, depends on how the log was cut. `undercount` is by how much a
-  count may be too low, at most a ten-thousandth of all calls. No name that is left out has more calls than that and
-  the last one of the names together.
-- A name of more than 256 characters is counted as its first 255 and `…`.
+- Lengths are counted in buckets: one for each length below 256, and 128 for each doubling above. So a percentile is
+exact
+  below 256, and within 0.4 % above. Counts, totals, means and longest lengths are exact.
+- For channels, roles and codes, 100 names each are counted separately: first the names that the format knows, then the
+  shortest, then the first in the alphabet. All others are counted together as `(all others)`, which is not a valid
+  name.
+- For tools, up to 10,000 names are counted. If there are more, the most frequent are kept (algorithm of Misra and
+  Gries), and the counts of rare names depend on how the log was cut. A count may be too low by at most `undercount`,
+  which is at most a ten-thousandth of all calls. A dropped name has at most `undercount` more calls than the last one.
+- A name of more than 256 characters is counted as its first 255 characters and `…`.
 """
 
 from __future__ import annotations
@@ -38,22 +39,22 @@ from harmony.messages.roles import KNOWN_CHANNELS, Role
 if TYPE_CHECKING:
     from rich.table import Table
 
-#: The name that stands for those that are too many to be told apart, and what people are shown for none.
+#: The label for all names that are not counted separately, and the label for messages without a channel.
 OTHERS: Final = "(all others)"
 NO_CHANNEL: Final = "(no channel)"
 
 _LABELS: Final = 100  # channels, roles and codes
 _TOOLS: Final = 10_000
 _NAME_LENGTH: Final = 256
-_BUCKET_BITS: Final = 8  # the leading bits of a length that tell its bucket
-_LENGTH_BITS: Final = 48  # at most, for the logarithm of a floating-point number to be exact enough
-_PARTS: Final = 256  # batches whose names wait to be counted together
-_ROWS: Final = 20  # of a table
+_BUCKET_BITS: Final = 8  # the leading bits of a length that choose its bucket
+_LENGTH_BITS: Final = 48  # the limit up to which the logarithm of a float is exact enough
+_PARTS: Final = 256  # the number of batches after which their names are counted together
+_ROWS: Final = 20  # shown in a table
 _KNOWN: Final = frozenset([*KNOWN_CHANNELS, *(role.value for role in Role)])
 _NO_TOOLS: Final = pa.array(["assistant", "all"], pa.large_string())
 _STATISTICS: Final = ("mean", "median", "90 %", "99 %", "longest")
-_TEXTS: Final = ("", "in", "role", "channel", "recipient", "code")  # the columns of tables that hold no numbers
-#: The columns that are counted; a string may be in a dictionary.
+_TEXTS: Final = ("", "in", "role", "channel", "recipient", "code")  # the columns of printed tables that hold text
+#: The columns that are used for counting. A string may be dictionary-encoded.
 _COLUMNS: Final = {
     **dict.fromkeys(("conversation", "message", "content_tokens"), "integer"),
     **dict.fromkeys(("role", "recipient", "channel"), "string"),
@@ -64,7 +65,7 @@ _COLUMNS: Final = {
 
 
 class Bin(msgspec.Struct, frozen=True):
-    """How many lengths are at least `start` and less than `stop`."""
+    """The number of lengths from `start` up to, but not including, `stop`."""
 
     start: int
     stop: int
@@ -72,9 +73,9 @@ class Bin(msgspec.Struct, frozen=True):
 
 
 class Lengths(msgspec.Struct, frozen=True):
-    """How long `count` things are: None where there are none; `bins`, four to a doubling, without empty ones.
+    """Statistics of `count` lengths. They are None if `count` is 0.
 
-    A percentile is the least length that so many of a hundred do not exceed.
+    `bins` has four bins for each doubling, without empty ones. 90 % of the lengths do not exceed `percentile_90`.
     """
 
     count: int
@@ -88,7 +89,7 @@ class Lengths(msgspec.Struct, frozen=True):
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """The messages of a channel: how many, how many by role, and the tokens of their contents, as far as known."""
+    """Counts for a channel: messages, messages by role, and the tokens of their contents, if they are known."""
 
     channel: str | None
     messages: int
@@ -97,7 +98,7 @@ class Channel(msgspec.Struct, frozen=True):
 
 
 class ToolCalls(msgspec.Struct, frozen=True):
-    """All calls of tools: by name, or under none. `undercount` is by how much the count of a name may be too low."""
+    """Counts of tool calls: in total, by name, and without a name. Counts by name may be too low by `undercount`."""
 
     calls: int
     names: dict[str, int]
@@ -106,10 +107,10 @@ class ToolCalls(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What a log holds. A conversation is `complete`, `truncated` or `bad`; of each kind some may be `repaired`.
+    """The counts of a log. Each conversation is `complete`, `truncated` or `bad`, and can also be `repaired`.
 
-    `repairs` and `errors` tell how many conversations have one of that code. `conversation_tokens` leaves out those
-    whose number is not known, `conversation_messages` the bad ones. The largest counts come first.
+    `repairs` and `errors` map codes to the number of conversations that have them, the largest first. Unknown numbers
+    of tokens are not in `conversation_tokens`, and bad conversations are not in `conversation_messages`.
     """
 
     conversations: int
@@ -126,7 +127,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Stats:
-    """Counts that grow by batches. They can be pickled, and `a + b` counts what both have counted."""
+    """Counts batch by batch. Stats can be pickled, and `a + b` is the sum of both counts."""
 
     def __init__(self) -> None:
         self._conversations: Counter[str] = Counter()
@@ -140,8 +141,8 @@ class Stats:
     def add(self, batch: pa.RecordBatch, tokens: Sequence[int | None] | pa.Array | None) -> None:
         """Counts the conversations of a batch.
 
-        `tokens` has the number of input tokens of each conversation, None where it is not known; or is None. Raises
-        ValueError, and counts nothing, where a column is missing or wrong, or `tokens` is not one number for each.
+        `tokens` has the number of input tokens of each conversation (None if unknown), or is None. Raises ValueError,
+        and counts nothing, if a column is missing or wrong, or if `tokens` has another length.
         """
         columns = _columns(batch)
         first_rows, message_counts = _conversations(columns)
@@ -168,7 +169,7 @@ class Stats:
         self._bound()
 
     def __add__(self, other: Stats) -> Stats:
-        """Both counts together, as a new one."""
+        """The sum of both counts, as a new object."""
         both = Stats()
         for each in (self, other):
             both._conversations.update(each._conversations)
@@ -188,7 +189,7 @@ class Stats:
             _bound(tallies)
 
     def summary(self) -> Summary:
-        """All that was counted, as a value that `msgspec.json.encode` writes."""
+        """All counts, as a Struct that `msgspec.json.encode` can write."""
         counts = self._conversations
         channels = [
             Channel(name, channel.roles.total(), _by_count(channel.roles), channel.tokens.lengths())
@@ -210,7 +211,7 @@ class Stats:
 
 
 class _Histogram:
-    """Lengths, in buckets that are named by the least length they hold."""
+    """Counts lengths in buckets. The key of a bucket is the smallest length in it."""
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
@@ -240,7 +241,7 @@ class _Histogram:
         if not passed:
             return Lengths(0, 0, None, None, None, None, None, [])
         count = passed[-1]
-        # The middle of the bucket in which so many of a hundred are reached.
+        # The middle of the bucket in which the percentile is reached.
         places = (starts[bisect_left(passed, -(-count * percent // 100))] for percent in (50, 90, 99))
         median, most, nearly_all = (min(start + _width(start) // 2, self._longest) for start in places)
         bins: Counter[int] = Counter()
@@ -251,7 +252,7 @@ class _Histogram:
 
 
 class _Channel:
-    """Of one channel: its messages by role, and the lengths of their contents."""
+    """The counts of one channel: messages by role, and the lengths of their contents."""
 
     def __init__(self) -> None:
         self.roles: Counter[str] = Counter()
@@ -264,7 +265,7 @@ class _Channel:
 
 
 class _FrequentNames:
-    """How often each name was met; where they are too many, the most frequent ones."""
+    """Counts names. If there are too many, only the most frequent are kept."""
 
     def __init__(self) -> None:
         self._total = self._undercount = 0
@@ -283,7 +284,7 @@ class _FrequentNames:
         return self
 
     def _join_many(self) -> None:
-        # Not each time, for it goes through all names that are kept.
+        # Not after each batch, because this goes through all names.
         if len(self._parts) > _PARTS or sum(part.num_rows for part in self._parts) > 4 * _TOOLS:
             joined = self._joined()
             if joined.num_rows > _TOOLS:
@@ -294,7 +295,7 @@ class _FrequentNames:
             self._parts = [joined.combine_chunks()]
 
     def _joined(self) -> pa.Table:
-        """All names, each once."""
+        """All names with their counts, each name once."""
         joined = pa.concat_tables(self._parts).group_by("name", use_threads=False).aggregate([("calls", "sum")])
         return joined.rename_columns(["name", "calls"])
 
@@ -310,7 +311,7 @@ def _by_count(counts: Counter[str]) -> dict[str, int]:
 
 
 def _bound(tallies: dict[Any, Any]) -> None:  # which makes missing values
-    """Counts as OTHERS the names that are too many. Which these are depends on the names only, not on their order."""
+    """Moves the counts of surplus names to OTHERS. Which names these are does not depend on the order of the data."""
     names = [name for name in tallies if name is not None and name != OTHERS]
     if len(names) > _LABELS:
         for name in sorted(names, key=lambda name: (name not in _KNOWN, len(name), name))[_LABELS:]:
@@ -318,7 +319,7 @@ def _bound(tallies: dict[Any, Any]) -> None:  # which makes missing values
 
 
 def _columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
-    """The columns that are counted. Raises ValueError where one is missing or is something else."""
+    """The columns for counting. Raises ValueError if one is missing or has a wrong type."""
     columns = {}
     for name, expected in _COLUMNS.items():
         index = batch.schema.get_field_index(name)
@@ -326,7 +327,7 @@ def _columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
         if found != expected:
             raise ValueError(f"expected a column `{name}` of type {expected}, found {found}")
         columns[name] = batch.column(index)
-        columns[name].validate(full=True)  # a file may hold strings that are no UTF-8
+        columns[name].validate(full=True)  # a file may hold strings that are not UTF-8
     return columns
 
 
@@ -345,7 +346,7 @@ def _kind(kind: pa.DataType) -> str:
 
 
 def _conversations(columns: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
-    """Of each conversation the index of its first row, and the number of its messages."""
+    """For each conversation: the index of its first row, and the number of its messages."""
     rows = pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), len(columns["message"])), start=-1)
     table = pa.table([columns["conversation"], columns["message"], rows], names=["conversation", "message", "row"])
     grouped = table.group_by("conversation", use_threads=False).aggregate([("row", "min"), ("message", "count")])
@@ -392,7 +393,7 @@ def _messages(columns: dict[str, pa.Array]) -> tuple[Iterator[tuple[Any, ...]], 
 def _repairs(diagnostics: pa.Array) -> tuple[int, Counter[str]]:
     """How many conversations were repaired, and how many by each code."""
     repaired = diagnostics.filter(pc.greater(pc.list_value_length(diagnostics), 0))
-    if not len(repaired):  # as in most batches
+    if not len(repaired):  # the usual case
         return 0, Counter()
     codes, names = _labels(pc.struct_field(repaired.flatten(), "code"))
     pairs = pa.table([pc.list_parent_indices(repaired), codes], names=["conversation", "code"])
@@ -407,7 +408,7 @@ def _counted(indices: pa.Array, names: pa.Array) -> Counter[str]:
 
 
 def _labels(column: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """A column of strings as indices of names, which are cut to their length and differ from one another."""
+    """A column of strings as indices into different names, which are cut to the allowed length."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     names = encoded.dictionary.cast(pa.large_string())
     too_long = pc.greater(pc.utf8_length(names), _NAME_LENGTH)
@@ -424,14 +425,14 @@ def _check(lengths: pa.Array) -> None:
 
 
 def _starts(lengths: pa.Array) -> pa.Array:
-    """The least length of the bucket that each length is in."""
+    """For each length, the smallest length in its bucket."""
     exponents = pc.floor(pc.log2(pc.max_element_wise(lengths, 1, skip_nulls=False))).cast(pa.int64())
     shifts = pc.max_element_wise(pc.subtract(exponents, _BUCKET_BITS - 1), 0, skip_nulls=False)
     return pc.shift_left(pc.shift_right(lengths, shifts), shifts)
 
 
 def _width(start: int) -> int:
-    """How many lengths are in the bucket of this start."""
+    """The number of different lengths in the bucket with this start."""
     return 1 << max(0, start.bit_length() - _BUCKET_BITS)
 
 
@@ -441,7 +442,7 @@ _EDGES: Final = sorted({0, *(-(-length // _width(length)) * _width(length) for l
 
 
 def tables(summary: Summary) -> Iterator[Table]:
-    """The summary as tables for a terminal; those that would be empty are left out, but never the first."""
+    """The summary as tables for a terminal. Empty tables are left out, except the first."""
     whole, calls = summary.conversations, summary.tool_calls
     kinds = {kind: getattr(summary, kind) for kind in ("complete", "truncated", "repaired", "bad")}
     yield _table(f"Conversations: {whole:,}", ["", "conversations", "share"], _shares(kinds, whole))

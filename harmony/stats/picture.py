@@ -1,8 +1,9 @@
-"""The summary of a log as one picture: what became of conversations; messages, tokens, tool calls and lengths.
+"""Draws the summary of a log as one picture: results of conversations, messages, tokens, tool calls and lengths.
 
-Decides what is drawn: of the channels, those that the format knows and the five others with the most messages, each in
-one colour wherever it is; the fifteen most frequent tools. What is not drawn by itself is counted as all others. Names
-are shown on one line, what cannot be seen written out, and the middle of a long one left out. Does not count anything.
+It draws the channels that the format knows, and the five others with the most messages. A channel has the same colour
+everywhere. It draws the fifteen most frequent tools. Everything else is drawn together as "all others". Names are shown
+on one line: invisible characters are written out, and a long name is shortened in its middle. This module counts
+nothing.
 """
 
 from __future__ import annotations
@@ -18,34 +19,34 @@ from harmony.stats.counts import NO_CHANNEL, OTHERS, Summary
 
 try:
     import altair as alt
-    import vl_convert  # noqa: F401  with which altair saves
+    import vl_convert  # noqa: F401  altair needs it to save pictures
 except ImportError as error:
     raise ImportError("a picture needs altair and vl-convert-python: pip install 'harmony-codec[plot]'") from error
 
 _Panel: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
-_Row: TypeAlias = dict[str, Any]
+_Mark: TypeAlias = dict[str, Any]  # the data of one bar or point
 
 _TOOLS: Final = 15
 _ROLES: Final = 6
-_WIDTH: Final = 360  # of a panel, in pixels, without the names beside it
-_NAMES: Final = 200  # of those names
+_WIDTH: Final = 360  # of a panel in pixels, without the names beside it
+_NAMES: Final = 200  # pixels for the names
 _SPACE: Final = 40  # between panels
-_STEP: Final = 24  # from bar to bar
-_ROOM: Final = 1.4  # for the number behind the longest bar
-_SCALE: Final = 2  # pixels of a PNG for one of the picture
+_STEP: Final = 24  # pixels from bar to bar
+_ROOM: Final = 1.4  # leaves room for the number behind the longest bar
+_SCALE: Final = 2  # pixels of a PNG for one pixel of the picture
 _LEAST: Final = 0.5  # the place of 0 on a logarithmic axis
 _SHORT_NUMBER: Final = "datum.value < 1 ? '0' : format(datum.value, '~s')"  # such as 2k or 5M
-# Okabe and Ito's colours, which colour-blind people can tell apart, and greys.
+# The colours of Okabe and Ito, which colour-blind people can distinguish, and greys.
 _COLOURS: Final = {"final": "#009E73", "analysis": "#56B4E9", "commentary": "#E69F00", NO_CHANNEL: "#999999"}
 _OTHER_COLOURS: Final = ("#CC79A7", "#D55E00", "#F0E442", "#0072B2", "#000000")
 _REST_COLOUR: Final = "#D5D5D5"
-_PLAIN_COLOUR: Final = "#4F5D75"  # of what is no channel
+_PLAIN_COLOUR: Final = "#4F5D75"  # for everything that is not a channel
 
 
 def save(summary: Summary, path: str | PathLike[str]) -> None:
-    """Draws a summary to a file: `.png`, `.svg`, or `.html`, which needs no network to be seen.
+    """Draws a summary to a file: `.png`, `.svg` or `.html`. The page needs no network.
 
-    Raises ValueError for any other suffix, and OSError where the file cannot be written.
+    Raises ValueError for any other suffix, and OSError if the file cannot be written.
     """
     check(path)
     suffix = Path(path).suffix.lower()
@@ -59,14 +60,14 @@ def save(summary: Summary, path: str | PathLike[str]) -> None:
 
 
 class _InScript(json.JSONEncoder):
-    """Writes JSON that can stand in a script of a page: no name in it ends the script."""
+    """Writes JSON for a script in a page. It escapes `<`, so no name can end the script."""
 
     def encode(self, value: Any) -> str:
         return super().encode(value).replace("<", r"\u003c")
 
 
 def check(path: str | PathLike[str]) -> None:
-    """Raises ValueError for a name that is not that of a picture, before there is one."""
+    """Raises ValueError if the suffix is not that of a picture. Call it before the work begins."""
     if Path(path).suffix.lower() not in (".png", ".svg", ".html"):
         raise ValueError(f"expected a picture's name to end in .png, .svg or .html, found {printable(str(path))}")
 
@@ -95,7 +96,7 @@ def _picture(summary: Summary) -> alt.VConcatChart:
 
 
 def _channel_colours(summary: Summary) -> dict[str, str]:
-    """The channels that are drawn by themselves, and OTHERS if there are more, as a legend lists them."""
+    """The channels that are drawn separately, and OTHERS if there are more, in the order of the legend."""
     messages = Counter[str]()
     for channel in summary.channels:
         messages[_label(channel.channel)] += channel.messages
@@ -180,9 +181,9 @@ def _lengths(summary: Summary) -> _Panel:
         return _nothing(alt.TitleParams("Lengths of conversations", subtitle="in tokens"), "no conversations")
     facts = f"median {found.median:,}, 90 % up to {found.percentile_90:,}, 99 % up to {found.percentile_99:,}"
     facts = f"in {unit}: {facts}, longest {found.longest:,}"
-    # A logarithmic scale has no place for 0, which therefore stands between a half and 1.
+    # A logarithmic scale has no place for 0, so 0 is drawn at a half.
     least, end = max(found.bins[0].start, _LEAST), found.bins[-1].stop
-    rows: list[_Row] = [
+    rows: list[_Mark] = [
         {
             "start": max(item.start, _LEAST),
             "stop": item.stop,
@@ -211,21 +212,21 @@ def _lengths(summary: Summary) -> _Panel:
 
 
 def _ticks(least: float, end: float) -> list[float]:
-    """Round numbers on a logarithmic axis, not too many, and the place of 0 where that is on it."""
+    """A few round numbers for a logarithmic axis, and the place of 0 if the axis has it."""
     steps = (1, 2, 5) if end / least < 10_000 else (1,)
     rounds = (step * 10**power for power in range(16) for step in steps)
     return [_LEAST] * (least < 1) + [tick for tick in rounds if least <= tick <= end]
 
 
-def _bars(title: alt.TitleParams, unit: str, rows: list[_Row], *, largest: float = 0, axis: Any = None) -> _Panel:
-    """One bar for each row, in their order: its `name`, `value` and `colour`, and the `text` behind it."""
+def _bars(title: alt.TitleParams, unit: str, rows: list[_Mark], *, largest: float = 0, axis: Any = None) -> _Panel:
+    """One bar for each entry, in order: with its `name`, `value` and `colour`, and the `text` behind it."""
     x = _x(unit, largest or max(row["value"] for row in rows), axis)
     bars = _chart(rows).mark_bar().encode(color=alt.Color("colour:N", scale=None))
     return _with_texts(title, bars, rows, x)
 
 
-def _with_texts(title: alt.TitleParams, bars: alt.Chart, rows: list[_Row], x: alt.X) -> _Panel:
-    """Bars in the order of the rows, and behind each the text of its row."""
+def _with_texts(title: alt.TitleParams, bars: alt.Chart, rows: list[_Mark], x: alt.X) -> _Panel:
+    """Bars in the order of the entries, and the text of each entry behind its bar."""
     axis = alt.Axis(labelLimit=_NAMES, labelExpr=_short_name(30), minExtent=_NAMES, maxExtent=_NAMES)
     y = alt.Y("name:N", title=None, sort=[row["name"] for row in rows], axis=axis)
     texts = _chart(rows).mark_text(align="left", dx=5, fontSize=12, color="#333333").encode(x=x, y=y, text="text:N")
@@ -235,7 +236,7 @@ def _with_texts(title: alt.TitleParams, bars: alt.Chart, rows: list[_Row], x: al
 
 
 def _nothing(title: alt.TitleParams, reason: str) -> _Panel:
-    axis = alt.Axis(labels=False, minExtent=_NAMES, maxExtent=_NAMES)  # keeps the place of names
+    axis = alt.Axis(labels=False, minExtent=_NAMES, maxExtent=_NAMES)  # keeps the space of the names
     text = _chart([{"name": "", "text": reason}]).mark_text(align="left", fontSize=14, color="#777777")
     text = text.encode(x=alt.value(5), y=alt.Y("name:N", title=None, axis=axis), text="text:N")
     panel: alt.Chart = text.properties(title=title, width=_WIDTH, height=4 * _STEP)
@@ -257,12 +258,12 @@ def _number_axis() -> alt.Axis:
 
 
 def _short_name(limit: int) -> str:
-    """An expression that leaves out the middle of a longer name, for both ends tell the most."""
+    """An expression that shortens a long name in its middle, because both ends say the most."""
     short = f"slice(datum.label, 0, {limit // 2}) + '…' + slice(datum.label, {1 - limit // 2})"
     return f"length(datum.label) > {limit} ? {short} : datum.label"
 
 
-def _chart(rows: list[_Row]) -> alt.Chart:
+def _chart(rows: list[_Mark]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=rows))
 
 

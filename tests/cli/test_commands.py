@@ -187,7 +187,10 @@ def test_colours_that_are_forced_do_not_reach_a_file() -> None:
 def test_closed_standard_streams(redirection: str) -> None:
     command = f"{sys.executable} -m harmony parse - {redirection}"
     done = subprocess.run(["bash", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
-    assert (done.returncode, done.stderr) == (2, b"harmony: standard input, output and error have to be open\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"harmony: standard input, standard output and standard error must be open\n",
+    )
 
 
 def test_other_fields_pass_through_byte_for_byte() -> None:
@@ -335,8 +338,14 @@ def test_single_surrogates_beside_messages_do_not_matter() -> None:
         (["render", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
         (["render", str(CONVERSATIONS), "-o", str(CONVERSATIONS)], "is also the input"),
         (["render", str(CONVERSATIONS), "-o", "/dev/full"], "No space left on device"),
-        (["render", str(CONVERSATIONS), "-o", "prompts.parquet"], "prompts.parquet: expected JSON Lines"),
-        (["render", "conversations.arrow"], "conversations.arrow: expected JSON Lines"),
+        (
+            ["render", str(CONVERSATIONS), "-o", "prompts.parquet"],
+            "prompts.parquet: expected a file of JSON Lines, found the name of a table",
+        ),
+        (
+            ["render", "conversations.arrow"],
+            "conversations.arrow: expected a file of JSON Lines, found the name of a table",
+        ),
         (["render", str(CONVERSATIONS), "--for", "fun"], "'fun' is not one of"),
         (["render", str(CONVERSATIONS), "--style", "new"], "'new' is not one of"),
         (["tokens", "--ids", "1", "x"], "expected token ids in 0..201088, found `x`"),
@@ -377,7 +386,7 @@ def test_a_terminal_shows_messages_to_be_read(tmp_path: Path) -> None:
     assert lines[2].startswith(r"{}\x1b[31m \u202e word word")
     assert "line 2 ─" in "\n".join(lines)
     assert "error unexpected-in-header" in "\n".join(lines)
-    assert "(ends before the message does)" in lines
+    assert "(the input ends inside a message)" in lines
     assert "(ends in an open <|start|>assistant)" in lines
 
 

@@ -176,10 +176,7 @@ def test_memory_that_runs_out_is_told(tmp_path: Path, arguments: tuple[str, ...]
     command = [sys.executable, "-c", SHORT_OF_MEMORY, *arguments, str(log), "--max-record-size", "9GB"]
     done = subprocess.run(command, capture_output=True)
     assert (done.returncode, done.stdout) == (2, b""), done.stderr
-    assert (
-        done.stderr
-        == b"harmony: there is not enough memory: fewer --workers and a smaller --max-record-size need less\n"
-    )
+    assert done.stderr == b"harmony: there is not enough memory: use fewer --workers or a smaller --max-record-size\n"
 
 
 def test_json_that_is_too_deep_is_not_called_invalid(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_names_of_files_in_what_is_told_of_them(tmp_path: Path) -> None:
     for _ in range(2):
         done = harmony("parse", str(log), "--output", str(output), "--resume")
         assert done.returncode == 0
-    assert f"{NAME_SHOWN}.jsonl is there and whole" in done.stderr.decode()
+    assert f"{NAME_SHOWN}.jsonl is already complete" in done.stderr.decode()
     assert unseen(done.stderr.decode()) == set()
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from harmony import Role
 from harmony.batch import NESTED_SCHEMA, SCHEMA, parse_table
-from harmony.columns.arrow import flat, nested
+from harmony.columns.arrow import OF_MESSAGE, flat, nested
 from harmony.columns.rows import ELSEWHERE, END_VALUES, GIVEN
 from harmony.errors import RecordError
 from harmony.format.vocabulary import END, MESSAGE, RETURN, START
@@ -301,7 +301,7 @@ def test_columns_of_the_same_names() -> None:
     found = rows_of(parse_table(table, role=None), "messages")
     assert [(row["message"], row["content"], row["messages"]) for row in found] == [(0, "a", "old"), (1, "a", "old")]
     one = parse_table(table, role=None, nested=True)
-    outside = ["conversation", "message", *SCHEMA.names[2:10]]
+    outside = ["conversation", "message", *(column.name for column in OF_MESSAGE)]
     assert one.schema.names == [*outside, *NESTED_SCHEMA.names]
     # A column that is read may have such a name too.
     renamed = pa.table({"content": ["<|message|>new"], "role": ["user"]})

@@ -30,5 +30,5 @@ def read_xz(file: BufferedReader[Any]) -> Iterator[bytes]:
         raise CorruptData("expected the rest of an xz stream, found the end of the file")
 
 
-#: A format that the package does not have. This one entry is all there is to it.
-XZ = LineFormat(name="xz", suffix=".jsonl.xz", library="lzma", decompress=read_xz, compress=lzma.compress)
+#: A format that the package does not have. This one entry is all there is to it; the library is in Python itself.
+XZ = LineFormat(name="xz", suffix=".jsonl.xz", decompress=read_xz, compress=lzma.compress)

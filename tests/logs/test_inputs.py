@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from harmony.logs import inputs
-from harmony.logs.formats import format_of
+from harmony.logs.formats import format_of, suffixes
 from harmony.logs.inputs import BLOCK, Reader, Unreadable, expand
 from harmony.logs.places import Place, stamp_of
 from helpers.files import SUFFIXES, changed, joined, read, stored
@@ -302,7 +302,7 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
     for name, said in [
         ("none.jsonl", missing),
         ("linked", missing),
-        ("empty", "expected a file named .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .arrow, found none"),
+        ("empty", f"expected a file named {suffixes()}, found none"),
     ]:
         with pytest.raises(Unreadable, match=said):
             expand([str(tmp_path / name)])

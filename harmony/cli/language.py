@@ -1,0 +1,121 @@
+"""The commands about the format itself, which read no log: `harmony tokens`, `harmony grammar` and `harmony vocab`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from harmony.cli import runs
+from harmony.cli.ending import refuse, refused
+from harmony.cli.show import show_tokens
+from harmony.encoding import load_harmony_encoding
+from harmony.errors import printable, quote
+from harmony.format import vocabulary
+from harmony.logs.outputs import Output, check_apart
+from harmony.runtime import VERSION
+from harmony.runtime.compiled import COMPILED
+
+vocab: Final = typer.Typer(help="Show or export the vocabulary o200k_harmony.", no_args_is_help=True)
+
+_MOST_SHOWN: Final = 16_000_000  # bytes; encoding them as tokens takes thirty times as much memory
+
+
+def tokens(
+    items: Annotated[list[str], typer.Argument(metavar="TEXT", help="A text, or token ids, or - for standard input.")],
+    ids: Annotated[bool, typer.Option("--ids", help="TEXT is a list of token ids.")] = False,
+) -> None:
+    """Show the tokens of a text, or the text of token ids.
+
+    If the text contains a special token such as <|end|>, it becomes that
+    token, whoever wrote it. So if a message of a user contains <|end|>, its
+    rendered text has other tokens here than `harmony render` gives.
+    """
+    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
+    if items == ["-"]:
+        with refused():
+            check_apart(items, ["-"])
+        data = sys.stdin.buffer.read(_MOST_SHOWN + 1)
+        if len(data) > _MOST_SHOWN:
+            refuse(f"expected no more than {_MOST_SHOWN:,} bytes on standard input, found more")
+        items = [data.decode(errors="surrogateescape")]
+    text = " ".join(items)
+    show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
+
+
+def show_grammar(
+    as_page: Annotated[
+        bool, typer.Option("--railroad", help="Print an HTML page with a diagram of each rule.")
+    ] = False,
+) -> None:
+    """Show the formal grammar of the format, for the parser generator Lark.
+
+    `harmony validate` checks with this grammar. The output is always UTF-8.
+    """
+    from harmony import grammar  # Lark is loaded where it is needed
+    from harmony.grammar import railroad  # Lark is loaded where it is needed
+
+    try:
+        text = railroad.page() if as_page else grammar.read()
+    except ImportError:
+        refuse("the page needs railroad-diagrams: pip install 'harmony-codec[cli]'")
+    sys.stdout.buffer.write(text.encode())
+
+
+@vocab.command(epilog="Example: [bold]harmony vocab info[/bold]")
+def info() -> None:
+    """Show facts about the vocabulary: its size, its source, and the engine that parses."""
+    loaded = vocabulary.load()
+    folder = os.environ.get(vocabulary.FOLDER_VARIABLE)
+    facts = {
+        "encoding": f"{vocabulary.ENCODING_NAME}, vocabulary o200k_harmony",
+        "byte-pair ranks": f"{vocabulary.FIRST_SPECIAL:,}, ids 0 to {vocabulary.FIRST_SPECIAL - 1}",
+        "special tokens": (
+            f"{len(vocabulary.SPECIAL_TOKENS):,}, ids {vocabulary.FIRST_SPECIAL} to {vocabulary.LAST_TOKEN}"
+        ),
+        "official file": f"{vocabulary.FILE_NAME}, {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}",
+        "read from": str(Path(folder) / vocabulary.FILE_NAME) if folder else f"the package ({vocabulary.PACKED_NAME})",
+        "token bytes": f"{loaded.offsets[-1]:,}",
+        "engine": "compiled" if COMPILED else "Python",
+        "version": VERSION,
+    }
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        typer.echo(f"{name:{width}}  {printable(fact)}")
+
+
+@vocab.command(epilog="Example: [bold]harmony vocab export ~/encodings[/bold]")
+def export(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="The folder to write to. It is created if it does not exist.", show_default=False
+        ),
+    ],
+) -> None:
+    """Write the official file o200k_base.tiktoken into a folder.
+
+    openai-harmony and others read it from there if the environment variable
+    TIKTOKEN_ENCODINGS_BASE names the folder.
+    """
+    path = folder / vocabulary.FILE_NAME
+    with refused(), runs.refusing(str(path)):
+        folder.mkdir(parents=True, exist_ok=True)
+        with Output(str(path), {}, resume=False) as output:
+            output.write(vocabulary.shipped().official_file())
+            output.finish()
+    typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
+
+
+def _ids(text: str) -> list[int]:
+    numbers = []
+    for word in re.findall(r"[^\s,\[\]]+", text):
+        number = int(word) if re.fullmatch("[0-9]{1,9}", word) else -1
+        if not 0 <= number <= vocabulary.LAST_TOKEN:
+            refuse(f"expected token ids in 0..{vocabulary.LAST_TOKEN}, found {quote(word)}")
+        numbers.append(number)
+    return numbers
