@@ -36,6 +36,15 @@ Message: TypeAlias = tuple[str | None, ...]  # role, name, channel, recipient, c
 
 _HEADER: Final = re.compile(f"([^{MESSAGE}]*)({MESSAGE}?)")
 _CONTENT: Final = re.compile(f"([^{STOPS}]*)([{STOPS}]?)")
+#: The stop gives U+FFFD for bytes that are no whole character, and shows the header of their message with it.
+_FIELDS_OF_INVALID_UTF_8: Final = {
+    "current_channel",
+    "current_content",
+    "current_content_type",
+    "current_recipient",
+    "current_role",
+    "last_content_delta",
+}
 _STOP_IN_HEADER: Final = re.compile(
     f"(?:[^{MESSAGE}{STOPS}]*{MESSAGE}[^{STOPS}]*[{STOPS}])*[^{MESSAGE}{STOPS}]*[{STOPS}]"
 )
@@ -157,7 +166,7 @@ class Judge:
         if not fields:
             return []
         replaced = re.sub("[\udc80-\udcff]", "\ufffd", given.marked)
-        if not fields <= {"current_content", "last_content_delta"} or replaced == given.marked:
+        if not fields <= _FIELDS_OF_INVALID_UTF_8 or replaced == given.marked:
             raise Unexplained(f"streams: {fields}")
         if self._fields_that_differ(to_tokens(replaced), given.role):
             raise Unexplained(f"streams, also where all bytes are UTF-8: {fields}")

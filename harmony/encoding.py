@@ -310,7 +310,14 @@ class HarmonyEncoding:
 
     # --- token ids to messages
 
-    def parse(self, tokens: Tokens, role: Role | str | None = None, *, strict: bool = True) -> ParseResult:
+    def parse(
+        self,
+        tokens: Tokens,
+        role: Role | str | None = None,
+        *,
+        strict: bool = True,
+        default_channel: str | None = None,
+    ) -> ParseResult:
         """Parses the tokens of one completion, prompt or conversation, and returns a ParseResult.
 
             >>> tokens = encoding.encode("<|channel|>final<|message|>Hi<|return|>", allowed_special="all")
@@ -327,12 +334,21 @@ class HarmonyEncoding:
         fault is repaired, and each repair is one of the result's `diagnostics`. docs/diagnostics.md lists all repairs.
         Input that strict parsing accepts gives the same result in both modes.
 
+        `default_channel`, such as "final", is the channel of the assistant's messages that have neither a channel nor a
+        recipient. It is an option of `strict=False`, for programs that ignore messages without a channel.
+
         Raises TypeError and ValueError for wrong arguments.
         """
-        return engine.parse(tokens, role, strict=strict)
+        return engine.parse(tokens, role, strict=strict, default_channel=default_channel)
 
     def parse_text(
-        self, text: str, role: Role | str | None = None, *, strict: bool = True, stripped: bool = False
+        self,
+        text: str,
+        role: Role | str | None = None,
+        *,
+        strict: bool = True,
+        stripped: bool = False,
+        default_channel: str | None = None,
     ) -> ParseResult:
         """Parses a rendered text, in which special tokens are in their written form; otherwise the same as `parse`.
 
@@ -352,13 +368,18 @@ class HarmonyEncoding:
             raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
         if stripped and role is None and next(vocabulary.special_tokens_in(text), None) is None:
             role = Role.ASSISTANT  # a text that names no role is the assistant's
-        return engine.parse_text(text, role, strict=strict, stripped=stripped)
+        return engine.parse_text(text, role, strict=strict, stripped=stripped, default_channel=default_channel)
 
     def parse_messages_from_completion_tokens(
-        self, tokens: Tokens, role: Role | str | None = None, *, strict: bool = True
+        self,
+        tokens: Tokens,
+        role: Role | str | None = None,
+        *,
+        strict: bool = True,
+        default_channel: str | None = None,
     ) -> list[Message]:
-        """The messages of a completion: `parse(tokens, role, strict=strict).messages`."""
-        return engine.parse(tokens, role, strict=strict).messages
+        """The messages of a completion: `parse(…).messages`, with the same arguments."""
+        return engine.parse(tokens, role, strict=strict, default_channel=default_channel).messages
 
 
 def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:

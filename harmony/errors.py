@@ -22,6 +22,7 @@ UNSEEN: Final = frozenset(
 )
 _SHOWN_LENGTH: Final = 60  # characters of the input in a sentence
 _IN_HEADER: Final = "unexpected tokens remaining in message header: "
+_CUT_OFF: Final = "Unexpected EOS while waiting for message header to complete: "
 _A_NAME: Final = 'a name without white space, U+200B or any of `< > {{ }} "`'
 
 #: The part of the library that finds a fault: encoding and decoding, strict parsing, `validate` alone, lenient parsing,
@@ -31,9 +32,9 @@ Family: TypeAlias = Literal["text", "strict", "validate", "repair", "rendering",
 #: Every code and its sentence, by family. A code that has several sentences has a key for each, as in `code/case`.
 #: `harmony explain CODE` and docs/diagnostics.md say more about each, and a test reaches each by a real input.
 #:
-#: Four sentences hold wording that programs written for openai-harmony match on: `Invalid token for decoding: N`,
-#: `Invalid utf-8`, `Encountered text corresponding to disallowed special token`, and `unexpected tokens remaining in
-#: message header`.
+#: Five sentences hold wording that programs written for openai-harmony match on: `Invalid token for decoding: N`,
+#: `Invalid utf-8`, `Encountered text corresponding to disallowed special token`, `unexpected tokens remaining in
+#: message header`, and `Unexpected EOS while waiting for message header to complete`.
 TABLE: Final[dict[Family, dict[str, str]]] = {
     "text": {
         "invalid-token": "Invalid token for decoding: {found}, expected an id in 0..{last}",
@@ -49,7 +50,8 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "expected-start": "expected {expected}, found {found}",
         "unexpected-in-header": _IN_HEADER + "expected {expected}, found {found}",
         "unexpected-in-content": "expected {expected}, found {found}",
-        "truncated-header": "expected {expected}, found the end of the input inside a message header",
+        "truncated-header": _CUT_OFF + "expected {expected}, found the end of the input inside a message header",
+        "unexpected-in-header/at-end": _CUT_OFF + "expected {expected}, found {found}",
         # the words of a header
         "missing-author": "expected an author after `<|start|>`, found {found}",
         "unknown-role": (

@@ -52,9 +52,11 @@ STRICT: Final[dict[str, Entry]] = {
     "unexpected-in-header": entry(
         "A special token stands in a header that has no place for it. A header has at most one `<|channel|>`, then at "
         "most one `<|constrain|>`, and ends in `<|message|>`: a second channel, a stop or a `<|start|>` is an error. "
-        f"{_LENIENT}",
+        "A StreamableParser tells of a stop one step later, at the next token, or at the end of the input in other "
+        f"words. {_LENIENT}",
         Parsed("<|channel|>analysis<|channel|>final<|message|>Hi<|return|>", Role.ASSISTANT),
         Parsed("<|start|>assistant<|end|>"),
+        Called("StreamableParser(encoding, 'assistant').process(200007).process_eos()"),
     ),
     "unexpected-in-content": entry(
         "A special token stands inside content, which holds text only. Mostly the stop of the message before it is "

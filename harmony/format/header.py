@@ -78,6 +78,12 @@ class Header(msgspec.Struct, frozen=True):
             "content_type": self.content_type,
         }
 
+    def on_channel(self, default: str) -> Header:
+        """This header, with the default channel where it is the assistant's, and has no channel and no recipient."""
+        if self.role is not Role.ASSISTANT or self.channel is not None or self.recipient is not None:
+            return self
+        return msgspec.structs.replace(self, channel=default)
+
     def message(self, text: str) -> Message:
         """A new message with this header, and `text` as its content."""
         author = unchecked(Author, self.role, self.name)
@@ -316,6 +322,11 @@ def _text(field: str, value: object) -> str | None:
     if not isinstance(value, str):
         raise Fault("wrong-type", field=field, expected="str", found=type(value).__name__)
     return vocabulary.whole(str.__str__(value), field)
+
+
+def is_channel(word: str) -> bool:
+    """Whether a header can hold the word as a channel."""
+    return bool(word) and not NOT_IN_NAMES.search(word) and not word.startswith("to=")
 
 
 def _check_name(field: str, value: str) -> None:

@@ -30,6 +30,7 @@ parsing raises an error there.
 
 LENIENT has all moves of STRICT, and three more states for faulty input: text where `<|start|>` is missing (STRAY_TEXT),
 a header with markers that no legal header has (ODD_HEADER), and content whose `<|message|>` is missing (BARE_CONTENT).
+A strict stream uses ODD_HEADER too: it is in that state behind a stop inside a header, until the next token.
 
 How a repair is found
 ---------------------
@@ -45,7 +46,7 @@ HEADER. Where the right repair depends on the words, an action such as GIVE_UP_H
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -80,7 +81,7 @@ class State(IntEnum):
     CHANNEL = 2  # after <|channel|>: its name, and what may follow it
     CONSTRAIN = 3  # after <|constrain|>: the content type
     CONTENT = 4  # after <|message|>
-    # Only lenient parsing reaches the following states.
+    # Only lenient parsing reaches the following states, with one exception: see `stopped`.
     STRAY_TEXT = 5  # text where <|start|> is missing; not known yet: a header or content
     ODD_HEADER = 6  # a header with markers that no legal header has
     BARE_CONTENT = 7  # content whose <|message|> is missing
@@ -278,11 +279,31 @@ def illegal(state: int, kind: int, position: int, found: str) -> Fault:
     """The fault of a token of `kind` that has no move in `state`. Errors show the token as `found`."""
     if kind == Kind.INVALID:
         return no_token(position, found)
-    expected = ", ".join(word for legal, word in _WORDS.items() if (State(state), legal) in STRICT)
-    expected = " or ".join(expected.rsplit(", ", 1))
+    expected = _expected(state)
     if kind == Kind.END_OF_INPUT:
         return Fault("truncated-header", position, expected=expected)
     code = {State.EXPECT_START: "expected-start", State.CONTENT: "unexpected-in-content"}.get(
         State(state), "unexpected-in-header"
     )
     return Fault(code, position, expected=expected, found=found)
+
+
+def stopped(header_tokens: Sequence[int], position: int, found: str, *, at_end: bool) -> Fault:
+    """The fault of a stop inside a header, in a strict stream. The stop is the last one of `header_tokens`.
+
+    A stream tells of it one step later: at the next token, or at the end of the input (`at_end`). Programs rely on
+    that, because openai-harmony takes such a stop without an error. Until then the state is ODD_HEADER.
+    """
+    marker = next((token for token in reversed(header_tokens) if token in _INNER), None)
+    expected = _expected(State.HEADER if marker is None else _INNER[marker])
+    key = "unexpected-in-header/at-end" if at_end else "unexpected-in-header"
+    return Fault(key, position, expected=expected, found=found)
+
+
+#: The state behind each marker that may stand inside a header.
+_INNER: Final = {vocabulary.CHANNEL: State.CHANNEL, vocabulary.CONSTRAIN: State.CONSTRAIN}
+
+
+def _expected(state: int) -> str:
+    words = ", ".join(word for legal, word in _WORDS.items() if (State(state), legal) in STRICT)
+    return " or ".join(words.rsplit(", ", 1))

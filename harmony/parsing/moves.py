@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 _KIND_COUNT: Final = len(machine.Kind)
 _TEXT: Final = int(machine.Kind.TEXT)
 _END_OF_INPUT: Final = int(machine.Kind.END_OF_INPUT)
+_START: Final = int(machine.Kind.START)
+_STOP: Final = int(machine.Kind.STOP)
 _EXPECT_START: Final = int(machine.State.EXPECT_START)
+_HEADER: Final = int(machine.State.HEADER)
 _STRAY_TEXT: Final = int(machine.State.STRAY_TEXT)
+_ODD_HEADER: Final = int(machine.State.ODD_HEADER)
+_OPEN_HEADER: Final = int(machine.Action.OPEN_HEADER)
 _CLOSE_MESSAGE: Final = int(machine.Action.CLOSE_MESSAGE)
 _LEAVE_OPEN: Final = int(machine.Action.LEAVE_OPEN)
 
@@ -42,10 +47,33 @@ repairs: Final = Once(_import_repairs)
 
 def illegal(moves: Moves, kind: int, token: int, width: int) -> None:
     """Takes a token that has no move here. Strict parsing raises HarmonyError, lenient parsing repairs."""
-    if moves._strict:
-        found = vocabulary.load().describe(token)
-        refuse(moves, machine.illegal(moves._state, kind, moves._position, found))
-    repairs().repair(moves, kind, token, width)
+    if not moves._strict:
+        repairs().repair(moves, kind, token, width)
+    elif moves._state == _ODD_HEADER:
+        _tell_of_stop(moves, kind, token, width)
+    elif kind == _STOP and moves._header is None and moves._state != _EXPECT_START and moves._spans is None:
+        moves._header_tokens.append(token)  # a stop inside a header: a stream tells of it at the next token
+        moves._enter(_ODD_HEADER)
+    else:
+        refuse(moves, machine.illegal(moves._state, kind, moves._position, vocabulary.load().describe(token)))
+
+
+def _tell_of_stop(moves: Moves, kind: int, token: int, width: int) -> NoReturn:
+    """Raises HarmonyError for the stop inside a header that was the last token.
+
+    This token is left out, unless it is `<|start|>`: then the next message begins, and its header is not lost.
+    """
+    try:
+        refuse(moves, _stopped(moves, at_end=False))
+    finally:
+        if kind == _START:
+            moves._act(_OPEN_HEADER, kind, token, width)
+            moves._enter(_HEADER)
+
+
+def _stopped(moves: Moves, *, at_end: bool) -> Fault:
+    found = vocabulary.load().describe(moves._header_tokens[-1])
+    return machine.stopped(moves._header_tokens, moves._position - 1, found, at_end=at_end)
 
 
 def illegal_header(moves: Moves, fault: Fault, width: int) -> None:
@@ -82,6 +110,8 @@ def end(moves: Moves) -> Role | None:
             return None
         if move >> 4 == _LEAVE_OPEN and (role := open_role(moves._header_tokens, moves._given)) is not None:
             return role
+    if state == _ODD_HEADER and moves._strict:
+        _fail(moves, _stopped(moves, at_end=True))
     if moves._strict:
         _fail(moves, machine.illegal(state, _END_OF_INPUT, moves._position, ""))
     repairs().repair(moves, _END_OF_INPUT, vocabulary.NO_TOKEN, 0)
@@ -112,11 +142,11 @@ def save(moves: Moves) -> SavedParser:
 def restore(moves: Moves, saved: SavedParser) -> None:
     """Sets a parser to a saved state. Raises ValueError for a state that no engine can have saved."""
     saved = SavedParser.checked(saved)
-    moves._begin(saved.given, saved.strict)
+    moves._begin(saved.given, saved.strict, saved.default_channel)
     moves._enter(saved.state)
     if saved.header is not None:
         moves._remember_header(saved.header)
     moves._hold(saved.content, saved.settled)
     for name in SavedParser.__struct_fields__:
-        if name not in ("strict", "state", "header", "content", "settled"):
+        if name not in ("strict", "default_channel", "state", "header", "content", "settled"):
             setattr(moves, f"_{name}", getattr(saved, name))

@@ -22,18 +22,19 @@ cdef class Moves:
     cdef Content _content
     cdef object _role, _channel, _recipient, _content_type
     cdef str _text
-    cdef list _spans, _segments
+    cdef list _segments
     # `moves.py` and `repairs.py` read these fields, and write the public ones. `moves_py.py` explains each.
     cdef readonly bint _strict
     cdef readonly int _state
     cdef readonly str _unit
-    cdef readonly object _header
-    cdef public object _given, _delta
-    cdef public bint _cut
+    cdef readonly object _header, _default_channel
+    cdef readonly list _spans
+    cdef public object _given, _delta, _delta_header
+    cdef public bint _cut, _without_header
     cdef public Py_ssize_t _position, _start, _header_start, _content_start, _run_start
     cdef public list _header_tokens, _content_tokens, _tokens, _messages, _diagnostics
 
-    cdef int begin(self, object given, bint strict) except -1
+    cdef int begin(self, object given, bint strict, object default_channel) except -1
     cdef int _run(self, object tokens) except -1
     cdef int _run_list(self, list tokens) except -1
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1

@@ -23,7 +23,7 @@ cdef extern from "Python.h":
 
 from harmony.errors import Fault
 from harmony.format import machine, vocabulary
-from harmony.format.header import NO_HEADER as _NO_HEADER, read_header
+from harmony.format.header import read_header
 from harmony.parsing import moves
 from harmony.parsing.shared import FIRST_LOOK as _FIRST_LOOK
 from harmony.parsing.tokens import as_id
@@ -52,7 +52,6 @@ cdef int REPAIR_HEADER = machine.Action.REPAIR_HEADER
 cdef int ILLEGAL = machine.ILLEGAL
 
 cdef dict ENDS_OF = ENDS
-cdef object NO_HEADER = _NO_HEADER
 cdef int KIND_COUNT = len(machine.Kind)
 cdef int STATE_COUNT = len(machine.State)
 cdef int LONGEST_WORD = 0
@@ -163,16 +162,17 @@ cdef class Moves:
     """The state of one input in the automaton, and everything that was read so far."""
 
     def __cinit__(self, *_arguments, **_options):
-        self.begin(None, True)
+        self.begin(None, True, None)
 
     def __dealloc__(self):
         PyMem_Free(self._content.data)
 
-    cdef int begin(self, object given, bint strict) except -1:
+    cdef int begin(self, object given, bint strict, object default_channel) except -1:
         load_vocabulary()
         if not strict:
             need_repairs()
         self._strict = strict
+        self._default_channel = default_channel
         self._moves = &STRICT_MOVES[0] if strict else &LENIENT_MOVES[0]
         self._unit = "token"
         self._state = EXPECT_START if given is None else HEADER
@@ -184,7 +184,7 @@ cdef class Moves:
         clear(&self._content)
         self._content_tokens = []
         self._text = ""
-        self._delta = None
+        self._delta = self._delta_header = None
         self._tokens = []
         self._messages = []
         self._spans = None
@@ -335,7 +335,10 @@ cdef class Moves:
         return 0
 
     cdef int remember_header(self, object header) except -1:
+        if self._default_channel is not None:
+            header = header.on_channel(self._default_channel)
         self._header = header
+        self._without_header = False
         self._role = header.role
         self._channel = header.channel
         self._recipient = header.recipient
@@ -344,13 +347,15 @@ cdef class Moves:
 
     cdef int _forget_header(self) except -1:
         self._header = self._role = self._channel = self._recipient = self._content_type = None
+        self._without_header = False
         return 0
 
     cdef int close_message(self, object end) except -1:
-        if self._header is NO_HEADER and self._content.size == 0:  # nothing followed a second `<|message|>`
+        if self._without_header and self._content.size == 0:  # nothing followed a second `<|message|>`
             return self._forget_header()
         if self._spans is None:
             self._delta = settle(&self._content, True)
+            self._delta_header = None if self._delta is None else self._header
         rest = text_between(&self._content, self._content.shown, self._content.size)
         message = self._header.message(self._text + rest if self._text else rest)
         if reference_count(<PyObject *>self._messages) > 1:  # the user holds this list, so it stays as it is
@@ -384,8 +389,8 @@ cdef class Moves:
 
     # --- methods that `moves.py` and `repairs.py` use, with the names of the twin
 
-    def _begin(self, given, bint strict):
-        self.begin(given, strict)
+    def _begin(self, given, bint strict, default_channel=None):
+        self.begin(given, strict, default_channel)
 
     def _act(self, int action, int kind, token, Py_ssize_t width):
         """What a move does, other than to add to the content."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from harmony.errors import Diagnostic, Fault
 from harmony.format import machine, vocabulary
-from harmony.format.header import NO_HEADER, Header, read_header
+from harmony.format.header import Header, read_header
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
 from harmony.parsing import moves
@@ -37,7 +37,9 @@ class Moves:
         "_content_start",
         "_content_tokens",
         "_cut",
+        "_default_channel",
         "_delta",
+        "_delta_header",
         "_diagnostics",
         "_given",
         "_header",
@@ -57,6 +59,7 @@ class Moves:
         "_text",
         "_tokens",
         "_unit",
+        "_without_header",
     )
 
     def __new__(cls, *_arguments: object, **_options: object) -> Self:
@@ -64,8 +67,9 @@ class Moves:
         parser._begin(None, strict=True)
         return parser
 
-    def _begin(self, given: Role | None, strict: bool) -> None:
+    def _begin(self, given: Role | None, strict: bool, default_channel: str | None = None) -> None:
         self._strict = strict
+        self._default_channel = default_channel
         self._moves = machine.MOVES[strict]
         self._unit: Literal["token", "character"] = "token"  # what positions count
         self._state = int(machine.State.EXPECT_START if given is None else machine.State.HEADER)
@@ -75,6 +79,7 @@ class Moves:
         self._header_tokens: list[int] = []
         self._run_start = 0  # the index of the first header token behind the last marker
         self._header: Header | None = None  # the header of the open content
+        self._without_header = False  # True for content that has no header of its own, behind a second `<|message|>`
         # The bytes of the open content. A delta has given those before `_settled`, which are whole characters. `_text`
         # is the text of those before `_shown`.
         self._content = bytearray()
@@ -82,6 +87,7 @@ class Moves:
         self._settled = self._shown = 0
         self._text = ""
         self._delta: str | None = None
+        self._delta_header: Header | None = None  # the header of the delta's message, where that message has ended
         self._tokens: list[int] = []
         self._messages: list[Message] = []
         self._spans: list[Span] | None = (
@@ -182,7 +188,7 @@ class Moves:
             self._header_tokens.extend(data.translate(vocabulary.load().byte_ranks))
 
     def _open_content(self, header: Header, start: int) -> None:
-        self._header = header
+        self._remember_header(header)
         self._content_start = start
         self._forget_header_tokens()
 
@@ -194,11 +200,12 @@ class Moves:
     def _close_message(self, end: Literal["end", "call", "return"] | None) -> None:
         header = self._header
         assert header is not None  # content is open
-        if header is NO_HEADER and not self._content:  # nothing followed a second `<|message|>`
-            self._header = None
+        if self._without_header and not self._content:  # nothing followed a second `<|message|>`
+            self._forget_header()
             return
         if self._spans is None:
             self._delta = self._settle(final=True)
+            self._delta_header = None if self._delta is None else header
         message = header.message(self._text + utf_8_decode(self._content[self._shown :], "replace", True)[0])
         if sys.getrefcount(self._messages) > 2:  # the user holds this list, so it stays as it is
             self._messages = self._messages[:]
@@ -207,12 +214,16 @@ class Moves:
             self._spans.append(Span(self._start, self._content_start, self._position, end))
         if self._segments is not None:
             self._segments.append(Segment(header.channel, header.recipient, header.role, self._delta or "", message))
-        self._header = None
+        self._forget_header()
         self._content.clear()
         if self._spans is None:
             self._content_tokens = []
         self._settled = self._shown = 0
         self._text = ""
+
+    def _forget_header(self) -> None:
+        self._header = None
+        self._without_header = False
 
     def _settle(self, *, final: bool) -> str | None:
         """The text of the new bytes up to the last whole character, or of all of them if `final`. May be None."""
@@ -226,7 +237,8 @@ class Moves:
         self._state = int(state)
 
     def _remember_header(self, header: Header) -> None:
-        self._header = header
+        self._header = header if self._default_channel is None else header.on_channel(self._default_channel)
+        self._without_header = False
 
     def _add_bytes(self, data: bytes | bytearray) -> None:
         self._content += data

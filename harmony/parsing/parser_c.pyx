@@ -11,7 +11,7 @@ from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, load_vo
 
 from harmony.format import machine, vocabulary
 from harmony.parsing.moves import end, repairs, restore, save
-from harmony.parsing.shared import POSITION, check_encoding, markers_in, new_parser, state_data
+from harmony.parsing.shared import POSITION, check_encoding, checked_channel, markers_in, new_parser, state_data
 from harmony.messages.roles import as_role
 from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot
 from harmony.parsing.tokens import as_id, as_sequence
@@ -21,41 +21,22 @@ cdef int CONTENT = machine.State.CONTENT
 cdef int TEXT = machine.Kind.TEXT
 
 
-cdef class StreamableParser(Moves):
-    """StreamableParser(encoding, role, *, strict=True)
+cdef class Stream(Moves):
+    """Stream(encoding, role, *, strict=True, default_channel=None)
 --
 
-Parses the tokens of a completion as they come, one at a time or some at a time.
-
-    `role` is the role of the first message. Pass it where the prompt ends in `<|start|>role`. Pass None where the
-    tokens themselves begin with `<|start|>`.
-
-        >>> parser = StreamableParser(encoding, Role.ASSISTANT)
-        >>> tokens = encoding.encode("<|channel|>final<|message|>Hi", allowed_special="all")
-        >>> [segment.delta for segment in parser.process_many(tokens)], parser.current_channel
-        (['Hi'], 'final')
-
-    A token that may not stand where it stands raises HarmonyError. Inside content that token is left out, and the
-    content stays open. Inside a header the whole header is given up, and the next token has to be `<|start|>`.
-
-    With `strict=False` no token raises HarmonyError. Every fault is repaired, and each repair is listed in
-    `diagnostics`. Text that may still become part of a header is held back until the parser knows what it is;
-    `process_eos` releases the rest. A delta that was given is never taken back.
-
-    TypeError is raised for a token that is no integer, for an `encoding` that is no HarmonyEncoding, and for a `role`
-    that is no string; ValueError for an unknown role.
-
-    The class may be subclassed. A parser can be pickled and copied, also in mid-stream; a pickle of the compiled engine
-    can be read by the one in Python, and the other way round. Only one thread at a time may feed a parser.
+The methods of StreamableParser. They stand in an extension type, which is fast. Only a class of Python can be patched,
+    and lets its instances have further attributes; so that is what users get.
     """
 
     cdef object __weakref__
 
-    def __init__(self, encoding, role, *, strict=True):
+    def __init__(self, encoding, role, *, strict=True, default_channel=None):
         check_encoding(encoding)
         given = as_role(role)
+        channel = checked_channel(default_channel, strict=strict)
         with cython.critical_section(self):  # another thread may be using this parser
-            self.begin(given, strict)
+            self.begin(given, strict, channel)
 
     # --- input
 
@@ -65,7 +46,7 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
         if type(token) is not int:
             token = as_id(token, self._position)
         self._tokens.append(token)
-        self._delta = None
+        self._delta = self._delta_header = None
         try:
             self._step(token_id(token), token, 1)
             if not self._strict and self._delta is None:
@@ -86,7 +67,7 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
         sequence = as_sequence(tokens)
         cdef list segments = []
         self._segments = segments
-        self._delta = None
+        self._delta = self._delta_header = None
         try:
             self._run(sequence)
         finally:
@@ -97,6 +78,7 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
                 if delta is not None:
                     segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
                     self._delta = delta
+                    self._delta_header = None
         return segments
 
     @cython.critical_section
@@ -106,7 +88,7 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
         A message that has no stop ends here. In strict mode HarmonyError is raised where the input ends inside a
         header, unless that is only `<|start|>` and a role.
         """
-        self._delta = None
+        self._delta = self._delta_header = None
         end(self)
         return self
 
@@ -172,31 +154,52 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
         return self._text
 
     @property
-    @cython.critical_section
     def current_role(self):
         """The role of the message whose content is open; None between messages.
 
-        While the first header is open, it is the role that the caller gave.
+        While the first header is open, it is the role that the caller gave. Where the last step ended a message and
+        gave the end of its text, it is the role of that message until the next step.
         """
-        return self._role if self._header is not None else self._given
+        with cython.critical_section(self):
+            ended = self._delta_header
+            role = self._role if self._header is not None else self._given
+        return role if ended is None else ended.role
 
     @property
-    @cython.critical_section
     def current_channel(self):
-        """The channel of the message whose content is open; None where there is none."""
-        return self._channel
+        """The channel of the message whose content is open; None where there is none.
+
+        Where the last step ended a message and gave the end of its text, it is that of this message until the next
+        step.
+        """
+        with cython.critical_section(self):
+            ended = self._delta_header
+            channel = self._channel
+        return channel if ended is None else ended.channel
 
     @property
-    @cython.critical_section
     def current_recipient(self):
-        """The recipient of the message whose content is open; None where there is none."""
-        return self._recipient
+        """The recipient of the message whose content is open; None where there is none.
+
+        Where the last step ended a message and gave the end of its text, it is that of this message until the next
+        step.
+        """
+        with cython.critical_section(self):
+            ended = self._delta_header
+            recipient = self._recipient
+        return recipient if ended is None else ended.recipient
 
     @property
-    @cython.critical_section
     def current_content_type(self):
-        """The content type of the message whose content is open; None where there is none."""
-        return self._content_type
+        """The content type of the message whose content is open; None where there is none.
+
+        Where the last step ended a message and gave the end of its text, it is that of this message until the next
+        step.
+        """
+        with cython.critical_section(self):
+            ended = self._delta_header
+            content_type = self._content_type
+        return content_type if ended is None else ended.content_type
 
     @property
     @cython.critical_section
@@ -205,7 +208,9 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
 
         After `process_many` it is the text of the last Segment. Where a token ends inside a character, the delta ends
         before that character, and a later token gives it. Where the stop comes first, the stop gives U+FFFD instead. So
-        the deltas of a message, joined, are its content.
+        the deltas of a message, joined, are its content. The token that ends a message also gives the text that was
+        held back until then; `current_role`, `current_channel`, `current_recipient` and `current_content_type` are then
+        still those of that message.
         """
         return self._delta
 
@@ -229,15 +234,46 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
         return 0
 
 
-cdef StreamableParser whole_input(object role, bint strict):
-    cdef StreamableParser parser = StreamableParser.__new__(StreamableParser)
-    if role is not None or not strict:
-        parser.begin(as_role(role), strict)
+class StreamableParser(Stream):
+    """Parses the tokens of a completion as they come, one at a time or some at a time.
+
+    `role` is the role of the first message. Pass it where the prompt ends in `<|start|>role`. Pass None where the
+    tokens themselves begin with `<|start|>`.
+
+        >>> parser = StreamableParser(encoding, Role.ASSISTANT)
+        >>> tokens = encoding.encode("<|channel|>final<|message|>Hi", allowed_special="all")
+        >>> [segment.delta for segment in parser.process_many(tokens)], parser.current_channel
+        (['Hi'], 'final')
+
+    A token that may not stand where it stands raises HarmonyError. Inside content that token is left out, and the
+    content stays open. Inside a header the whole header is given up, and the next token has to be `<|start|>`. Only a
+    stop inside a header does not raise at once. The next token raises instead, or `process_eos` where none follows.
+
+    With `strict=False` no token raises HarmonyError. Every fault is repaired, and each repair is listed in
+    `diagnostics`. Text that may still become part of a header is held back until the parser knows what it is;
+    `process_eos` releases the rest. A delta that was given is never taken back. `default_channel`, such as "final", is
+    the channel of the assistant's messages that have neither a channel nor a recipient. It is an option of
+    `strict=False`, for programs that ignore messages without a channel.
+
+    TypeError is raised for a token that is no integer, for an `encoding` that is no HarmonyEncoding, and for a `role`
+    or a `default_channel` that is no string; ValueError for an unknown role, and for a `default_channel` that is no
+    channel's name or stands beside `strict=True`.
+
+    The class may be subclassed, and a parser may have further attributes. A parser can be pickled and copied, also in
+    mid-stream; a pickle of the compiled engine can be read by the one in Python, and the other way round. Only one
+    thread at a time may feed a parser.
+    """
+
+
+cdef Stream whole_input(object role, bint strict, object default_channel):
+    cdef Stream parser = Stream.__new__(Stream)
+    if role is not None or not strict or default_channel is not None:
+        parser.begin(as_role(role), strict, checked_channel(default_channel, strict=strict))
     parser._spans = []
     return parser
 
 
-cdef object result(StreamableParser parser):
+cdef object result(Stream parser):
     next_role = None
     if parser._state == CONTENT:  # what `end` would do, in less time: many completions stop within content
         parser._cut = True
@@ -250,17 +286,17 @@ cdef object result(StreamableParser parser):
     return ParseResult(parser._messages, parser._diagnostics, parser._spans, not parser._cut, next_role)
 
 
-def parse(tokens, role, *, strict):
+def parse(tokens, role, *, strict, default_channel=None):
     """Parses the tokens of one whole input, as `HarmonyEncoding.parse` documents."""
     sequence = as_sequence(tokens)
-    cdef StreamableParser parser = whole_input(role, strict)
+    cdef Stream parser = whole_input(role, strict, default_channel)
     parser._run(sequence)
     return result(parser)
 
 
-def parse_text(text, role, *, strict, stripped=False):
+def parse_text(text, role, *, strict, stripped=False, default_channel=None):
     """Parses one whole rendered text, as `HarmonyEncoding.parse_text` documents."""
-    cdef StreamableParser parser = whole_input(role, strict)
+    cdef Stream parser = whole_input(role, strict, default_channel)
     parser._unit = "character"
     for start, stop, token in markers_in(text, stripped=stripped):
         if parser._position < start:

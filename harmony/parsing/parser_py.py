@@ -15,7 +15,16 @@ from harmony.messages.model import Message
 from harmony.messages.roles import Role, as_role
 from harmony.parsing.moves import end, repairs, restore, save
 from harmony.parsing.moves_py import Moves
-from harmony.parsing.shared import POSITION, Encoding, SavedParser, check_encoding, markers_in, new_parser, state_data
+from harmony.parsing.shared import (
+    POSITION,
+    Encoding,
+    SavedParser,
+    check_encoding,
+    checked_channel,
+    markers_in,
+    new_parser,
+    state_data,
+)
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot, StreamState
 
@@ -35,24 +44,36 @@ class StreamableParser(Moves):
         (['Hi'], 'final')
 
     A token that may not stand where it stands raises HarmonyError. Inside content that token is left out, and the
-    content stays open. Inside a header the whole header is given up, and the next token has to be `<|start|>`.
+    content stays open. Inside a header the whole header is given up, and the next token has to be `<|start|>`. Only a
+    stop inside a header does not raise at once. The next token raises instead, or `process_eos` where none follows.
 
     With `strict=False` no token raises HarmonyError. Every fault is repaired, and each repair is listed in
     `diagnostics`. Text that may still become part of a header is held back until the parser knows what it is;
-    `process_eos` releases the rest. A delta that was given is never taken back.
+    `process_eos` releases the rest. A delta that was given is never taken back. `default_channel`, such as "final", is
+    the channel of the assistant's messages that have neither a channel nor a recipient. It is an option of
+    `strict=False`, for programs that ignore messages without a channel.
 
     TypeError is raised for a token that is no integer, for an `encoding` that is no HarmonyEncoding, and for a `role`
-    that is no string; ValueError for an unknown role.
+    or a `default_channel` that is no string; ValueError for an unknown role, and for a `default_channel` that is no
+    channel's name or stands beside `strict=True`.
 
-    The class may be subclassed. A parser can be pickled and copied, also in mid-stream; a pickle of the compiled engine
-    can be read by the one in Python, and the other way round. Only one thread at a time may feed a parser.
+    The class may be subclassed, and a parser may have further attributes. A parser can be pickled and copied, also in
+    mid-stream; a pickle of the compiled engine can be read by the one in Python, and the other way round. Only one
+    thread at a time may feed a parser.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__dict__", "__weakref__")
 
-    def __init__(self, encoding: Encoding, role: Role | str | None, *, strict: bool = True) -> None:
+    def __init__(
+        self,
+        encoding: Encoding,
+        role: Role | str | None,
+        *,
+        strict: bool = True,
+        default_channel: str | None = None,
+    ) -> None:
         check_encoding(encoding)
-        self._begin(as_role(role), bool(strict))
+        self._begin(as_role(role), bool(strict), checked_channel(default_channel, strict=strict))
 
     # --- input
 
@@ -61,7 +82,7 @@ class StreamableParser(Moves):
         if type(token) is not int:
             token = as_id(token, self._position)
         self._tokens.append(token)
-        self._delta = None
+        self._delta = self._delta_header = None
         try:
             self._step(token, 1)
             if not self._strict and self._delta is None:
@@ -81,7 +102,7 @@ class StreamableParser(Moves):
         sequence = as_sequence(tokens)
         segments: list[Segment] = []
         self._segments = segments
-        self._delta = None
+        self._delta = self._delta_header = None
         try:
             self._run(sequence)
         finally:
@@ -90,7 +111,7 @@ class StreamableParser(Moves):
                 repairs().look_again(self)
             if (header := self._header) is not None and (delta := self._settle(final=False)) is not None:
                 segments.append(Segment(header.channel, header.recipient, header.role, delta, None))
-                self._delta = delta
+                self._delta, self._delta_header = delta, None
         return segments
 
     def process_eos(self) -> Self:
@@ -99,7 +120,7 @@ class StreamableParser(Moves):
         A message that has no stop ends here. In strict mode HarmonyError is raised where the input ends inside a
         header, unless that is only `<|start|>` and a role.
         """
-        self._delta = None
+        self._delta = self._delta_header = None
         end(self)
         return self
 
@@ -162,24 +183,41 @@ class StreamableParser(Moves):
     def current_role(self) -> Role | None:
         """The role of the message whose content is open; None between messages.
 
-        While the first header is open, it is the role that the caller gave.
+        While the first header is open, it is the role that the caller gave. Where the last step ended a message and
+        gave the end of its text, it is the role of that message until the next step.
         """
-        return self._given if self._header is None else self._header.role
+        header = self._delta_header or self._header
+        return self._given if header is None else header.role
 
     @property
     def current_channel(self) -> str | None:
-        """The channel of the message whose content is open; None where there is none."""
-        return None if self._header is None else self._header.channel
+        """The channel of the message whose content is open; None where there is none.
+
+        Where the last step ended a message and gave the end of its text, it is that of this message until the next
+        step.
+        """
+        header = self._delta_header or self._header
+        return None if header is None else header.channel
 
     @property
     def current_recipient(self) -> str | None:
-        """The recipient of the message whose content is open; None where there is none."""
-        return None if self._header is None else self._header.recipient
+        """The recipient of the message whose content is open; None where there is none.
+
+        Where the last step ended a message and gave the end of its text, it is that of this message until the next
+        step.
+        """
+        header = self._delta_header or self._header
+        return None if header is None else header.recipient
 
     @property
     def current_content_type(self) -> str | None:
-        """The content type of the message whose content is open; None where there is none."""
-        return None if self._header is None else self._header.content_type
+        """The content type of the message whose content is open; None where there is none.
+
+        Where the last step ended a message and gave the end of its text, it is that of this message until the next
+        step.
+        """
+        header = self._delta_header or self._header
+        return None if header is None else header.content_type
 
     @property
     def last_content_delta(self) -> str | None:
@@ -187,7 +225,9 @@ class StreamableParser(Moves):
 
         After `process_many` it is the text of the last Segment. Where a token ends inside a character, the delta ends
         before that character, and a later token gives it. Where the stop comes first, the stop gives U+FFFD instead. So
-        the deltas of a message, joined, are its content.
+        the deltas of a message, joined, are its content. The token that ends a message also gives the text that was
+        held back until then; `current_role`, `current_channel`, `current_recipient` and `current_content_type` are then
+        still those of that message.
         """
         return self._delta
 
@@ -203,9 +243,9 @@ class StreamableParser(Moves):
             setattr(self, name, value)
 
 
-def _whole_input(role: Role | str | None, strict: bool) -> StreamableParser:
+def _whole_input(role: Role | str | None, strict: bool, default_channel: str | None) -> StreamableParser:
     parser = StreamableParser.__new__(StreamableParser)
-    parser._begin(as_role(role), bool(strict))
+    parser._begin(as_role(role), bool(strict), checked_channel(default_channel, strict=strict))
     parser._spans = []
     return parser
 
@@ -216,17 +256,24 @@ def _result(parser: StreamableParser) -> ParseResult:
     return ParseResult(parser._messages, parser._diagnostics, parser._spans or [], not parser._cut, next_role)
 
 
-def parse(tokens: Tokens, role: Role | str | None, *, strict: bool) -> ParseResult:
+def parse(tokens: Tokens, role: Role | str | None, *, strict: bool, default_channel: str | None = None) -> ParseResult:
     """Parses the tokens of one whole input, as `HarmonyEncoding.parse` documents."""
     sequence = as_sequence(tokens)
-    parser = _whole_input(role, strict)
+    parser = _whole_input(role, strict, default_channel)
     parser._run(sequence)
     return _result(parser)
 
 
-def parse_text(text: str, role: Role | str | None, *, strict: bool, stripped: bool = False) -> ParseResult:
+def parse_text(
+    text: str,
+    role: Role | str | None,
+    *,
+    strict: bool,
+    stripped: bool = False,
+    default_channel: str | None = None,
+) -> ParseResult:
     """Parses one whole rendered text, as `HarmonyEncoding.parse_text` documents."""
-    parser = _whole_input(role, strict)
+    parser = _whole_input(role, strict, default_channel)
     parser._unit = "character"
     for start, stop, token in markers_in(text, stripped=stripped):
         if parser._position < start:

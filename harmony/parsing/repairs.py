@@ -111,6 +111,7 @@ def _reopen(moves: Moves, token: int, width: int) -> None:
         moves._close_message(None)
         moves._start = moves._position
         moves._remember_header(header if bare else NO_HEADER)
+        moves._without_header = not bare
         moves._content_start = moves._position + width
 
 

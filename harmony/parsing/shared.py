@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 import msgspec
 
-from harmony.errors import Diagnostic, Fault
+from harmony.errors import Diagnostic, Fault, quote
 from harmony.format import machine, vocabulary
-from harmony.format.header import Header
+from harmony.format.header import Header, is_channel
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
 from harmony.results import STREAM_STATES, Snapshot
@@ -41,6 +41,20 @@ def check_encoding(encoding: object) -> None:
     """Raises TypeError for an argument that is no HarmonyEncoding, such as a name or a tokenizer."""
     if getattr(encoding, "name", None) != vocabulary.ENCODING_NAME:
         raise TypeError(f"Expected `HarmonyEncoding`, got `{type(encoding).__name__}` - at `encoding`")
+
+
+def checked_channel(default_channel: str | None, *, strict: bool) -> str | None:
+    """The argument `default_channel`. Raises TypeError and ValueError, as StreamableParser documents."""
+    if default_channel is None:
+        return None
+    if not isinstance(default_channel, str):
+        raise TypeError(f"Expected `str | None`, got `{type(default_channel).__name__}` - at `default_channel`")
+    channel = str.__str__(default_channel)
+    if not is_channel(channel):
+        raise ValueError(f"Expected a channel's name, such as `final`, got {quote(channel)} - at `default_channel`")
+    if strict:
+        raise ValueError("Expected `strict=False` beside `default_channel`: strict parsing repairs nothing")
+    return channel
 
 
 def characters(tokens: Iterable[int]) -> int:
@@ -130,16 +144,19 @@ class SavedParser(msgspec.Struct, frozen=True):
     """The state of a StreamableParser in a pickle or a copy. The names are those of the engines' fields."""
 
     strict: bool
+    default_channel: str | None
     state: Annotated[int, msgspec.Meta(ge=0, lt=len(machine.State))]
     given: Role | None
     position: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
     header_start: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
     header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=vocabulary.NO_TOKEN)]]
     header: Header | None
+    without_header: bool
     content: bytes
     content_tokens: list[Annotated[int, msgspec.Meta(ge=0, lt=vocabulary.FIRST_SPECIAL)]]
     settled: Annotated[int, msgspec.Meta(ge=0)]
     delta: str | None
+    delta_header: Header | None
     tokens: list[int]
     messages: list[Message]
     run_start: Annotated[int, msgspec.Meta(ge=0)]
@@ -151,16 +168,16 @@ class SavedParser(msgspec.Struct, frozen=True):
         saved = msgspec.convert(msgspec.structs.asdict(self), SavedParser)
         held = saved.header_tokens
         markers = {vocabulary.CHANNEL, vocabulary.CONSTRAIN}
-        odd = saved.state in (
-            machine.State.STRAY_TEXT,
-            machine.State.ODD_HEADER,
-        )  # only these states hold other special tokens
+        # Only these states hold other special tokens. A strict stream is in the second one behind a stop.
+        odd = saved.state in (machine.State.STRAY_TEXT, machine.State.ODD_HEADER)
+        stopped = saved.state == machine.State.ODD_HEADER and bool(held) and held[-1] in vocabulary.STOPS
         fits = [
             (saved.header is not None) == (saved.state in (machine.State.CONTENT, machine.State.BARE_CONTENT)),
             saved.header is None or not held,
             saved.header is not None or not saved.content,
             saved.settled <= len(saved.content),
-            saved.state <= machine.State.CONTENT or not saved.strict,
+            saved.state <= machine.State.CONTENT or not saved.strict or stopped,
+            saved.default_channel is None or not saved.strict,
             odd or all(token < vocabulary.FIRST_SPECIAL or token in markers for token in held),
             saved.run_start == max((place for place, token in enumerate(held, 1) if token in markers), default=0),
         ]

@@ -199,7 +199,7 @@ def test_after_a_bad_header_a_stream_goes_on_as_in_openai_harmony(
 
 @pytest.mark.parametrize(
     ("header", "bad"),
-    [([], END), ([173781], START), ([173781, CHANNEL], CHANNEL), ([173781], -1), ([1 << 16], MESSAGE)],
+    [([], START), ([173781], START), ([173781, CHANNEL], CHANNEL), ([173781], -1), ([1 << 16], MESSAGE)],
 )
 def test_a_header_with_a_refused_token_is_given_up(
     header: list[int], bad: int, engine: ModuleType, encoding: HarmonyEncoding
