@@ -194,7 +194,10 @@ def test_strict_is_chosen_by_the_environment_or_by_the_argument(folder: str, enc
 
 
 def test_a_wrong_choice_is_told(folder: str) -> None:
-    with pytest.raises(AssertionError, match="Expected `lenient` or `strict`, got `Strict` - at the variable"):
+    with pytest.raises(
+        AssertionError,
+        match="Expected `lenient` or `strict`, got `Strict` - at the environment variable HARMONY_COMPAT",
+    ):
         run("-c", "import openai_harmony", PYTHONPATH=folder, HARMONY_COMPAT="Strict")
 
 
