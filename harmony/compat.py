@@ -14,8 +14,9 @@ Names, signatures and behaviour are those of openai-harmony 0.0.8. docs/compat.m
 Three things are not the same as in `harmony` itself, because these programs expect it:
 
 - Parsing is lenient, and a message of the assistant that has neither a channel nor a recipient gets the channel
-  `final`. No program of these passes `strict=`, and many lose a whole reply if one token of it raises. With the
-  environment variable HARMONY_COMPAT=strict, parsing is strict, as it is in openai-harmony.
+  `final`. In a completion, so does a message of another author, as when a model writes the user's next turn. No
+  program of these passes `strict=`, and many lose a whole reply if one token of it raises. With the environment
+  variable HARMONY_COMPAT=strict, parsing is strict, as it is in openai-harmony.
 - Rendering writes a name that no header can hold, such as a tool's name with a space, with a warning the first time.
   `harmony` refuses it, because the model cannot write such a name back.
 - An encoding or a parser has these defaults only if it was made here. Messages are the same objects in both.
@@ -34,7 +35,7 @@ from typing import Final
 from harmony import encoding as _encoding
 from harmony.encoding import HarmonyEncodingName
 from harmony.errors import Fault, HarmonyError, quote
-from harmony.format.header import Header, Style, check_header
+from harmony.format.header import DefaultChannel, Header, Style, check_header
 from harmony.messages.model import (
     Author,
     ChannelConfig,
@@ -98,15 +99,16 @@ def _is_strict() -> bool:
 STRICT: Final = _is_strict()
 
 
-def _default_channel(strict: bool) -> str | None:
-    return None if strict else "final"
+def _default_channel(role: Role | str | None, strict: bool) -> DefaultChannel | None:
+    """The channel of messages without one. A completion may also hold a message of another author than the model."""
+    return None if strict else DefaultChannel("final", every_author=role == Role.ASSISTANT)
 
 
 class StreamableParser(_engine.StreamableParser):
     """harmony's StreamableParser, with the defaults of this module."""
 
     def __init__(self, encoding: Encoding, role: Role | str | None, *, strict: bool = STRICT) -> None:
-        super().__init__(encoding, role, strict=strict, default_channel=_default_channel(strict))
+        super().__init__(encoding, role, strict=strict, default_channel=_default_channel(role, strict))
 
 
 class HarmonyEncoding(_encoding.HarmonyEncoding):
@@ -129,8 +131,8 @@ class HarmonyEncoding(_encoding.HarmonyEncoding):
         default_channel: str | None = None,
     ) -> list[Message]:
         """The messages of a completion. In lenient parsing, `default_channel` is `final` if none is given."""
-        channel = default_channel or _default_channel(strict)
-        return super().parse_messages_from_completion_tokens(tokens, role, strict=strict, default_channel=channel)
+        channel = default_channel or _default_channel(role, strict)
+        return _engine.parse(tokens, role, strict=strict, default_channel=channel).messages
 
     def _warn_of_header(self, header: Header, style: Style) -> None:
         """Warns of the first header that cannot be read back, where `harmony` would refuse it."""

@@ -170,7 +170,7 @@ def test_parsing_is_lenient_and_every_answer_has_a_channel(
     tokens = encoding.encode(case["text"], allowed_special="all")
     read = harmony.load_harmony_encoding("HarmonyGptOss").parse(tokens, case["role"], strict=False).messages
     for message in read:
-        if message.author.role == Role.ASSISTANT and message.channel is None and message.recipient is None:
+        if message.channel is None and message.recipient is None:
             message.with_channel("final")
     assert encoding.parse_messages_from_completion_tokens(tokens, Role(case["role"])) == read
     parser = compat.StreamableParser(encoding, Role(case["role"]))
@@ -178,6 +178,17 @@ def test_parsing_is_lenient_and_every_answer_has_a_channel(
         parser = pickle.loads(pickle.dumps(parser.process(token)))
     assert type(parser) is compat.StreamableParser
     assert parser.process_eos().messages == read
+
+
+def test_a_users_message_has_a_channel_in_a_completion_only(encoding: compat.HarmonyEncoding) -> None:
+    text = "<|channel|>analysis<|message|>Hm.<|end|><|start|>user<|message|>And then?<|end|>"
+    tokens = encoding.encode(text, allowed_special="all")
+    assert [one.channel for one in encoding.parse_messages_from_completion_tokens(tokens, Role.ASSISTANT)] == [
+        "analysis",
+        "final",
+    ]
+    tokens = encoding.encode(f"<|start|>assistant{text}", allowed_special="all")
+    assert [one.channel for one in encoding.parse_messages_from_completion_tokens(tokens)] == ["analysis", None]
 
 
 def test_strict_is_chosen_by_the_environment_or_by_the_argument(folder: str, encoding: compat.HarmonyEncoding) -> None:

@@ -78,18 +78,27 @@ class Header(msgspec.Struct, frozen=True):
             "content_type": self.content_type,
         }
 
-    def on_channel(self, default: str) -> Header:
-        """This header, with the default channel where it is the assistant's, and has no channel and no recipient."""
-        if self.role is not Role.ASSISTANT or self.channel is not None or self.recipient is not None:
-            return self
-        return msgspec.structs.replace(self, channel=default)
-
     def message(self, text: str) -> Message:
         """A new message with this header, and `text` as its content."""
         author = unchecked(Author, self.role, self.name)
         content = [unchecked(TextContent, text)]
         message: Message = unchecked(Message, author, content, self.channel, self.recipient, self.content_type)
         return message
+
+
+class DefaultChannel(msgspec.Struct, frozen=True):
+    """The channel of messages without a channel and a recipient: those of the assistant, or of every author."""
+
+    name: str
+    every_author: bool = False
+
+    def of(self, header: Header) -> Header:
+        """The header, with this channel where it is to have it."""
+        if header.channel is not None or header.recipient is not None:
+            return header
+        if header.role is not Role.ASSISTANT and not self.every_author:
+            return header
+        return msgspec.structs.replace(header, channel=self.name)
 
 
 #: The header of a message that has no header of its own: the assistant's, with no other field.

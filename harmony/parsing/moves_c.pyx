@@ -336,7 +336,7 @@ cdef class Moves:
 
     cdef int remember_header(self, object header) except -1:
         if self._default_channel is not None:
-            header = header.on_channel(self._default_channel)
+            header = self._default_channel.of(header)
         self._header = header
         self._without_header = False
         if self._delta_header is None:

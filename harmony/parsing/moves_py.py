@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from harmony.errors import Diagnostic, Fault
 from harmony.format import machine, vocabulary
-from harmony.format.header import Header, read_header
+from harmony.format.header import DefaultChannel, Header, read_header
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
 from harmony.parsing import moves
@@ -67,7 +67,7 @@ class Moves:
         parser._begin(None, strict=True)
         return parser
 
-    def _begin(self, given: Role | None, strict: bool, default_channel: str | None = None) -> None:
+    def _begin(self, given: Role | None, strict: bool, default_channel: DefaultChannel | None = None) -> None:
         self._strict = strict
         self._default_channel = default_channel
         self._moves = machine.MOVES[strict]
@@ -237,7 +237,7 @@ class Moves:
         self._state = int(state)
 
     def _remember_header(self, header: Header) -> None:
-        self._header = header if self._default_channel is None else header.on_channel(self._default_channel)
+        self._header = header if self._default_channel is None else self._default_channel.of(header)
         self._without_header = False
 
     def _remember_delta(self, delta: str | None, header: Header | None) -> None:

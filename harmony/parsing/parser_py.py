@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harmony.errors import Diagnostic
 from harmony.format import machine, vocabulary
+from harmony.format.header import DefaultChannel
 from harmony.messages.model import Message
 from harmony.messages.roles import Role, as_role
 from harmony.parsing.moves import end, repairs, restore, save
@@ -70,7 +71,7 @@ class StreamableParser(Moves):
         role: Role | str | None,
         *,
         strict: bool = True,
-        default_channel: str | None = None,
+        default_channel: str | DefaultChannel | None = None,
     ) -> None:
         check_encoding(encoding)
         self._begin(as_role(role), bool(strict), checked_channel(default_channel, strict=strict))
@@ -243,7 +244,9 @@ class StreamableParser(Moves):
             setattr(self, name, value)
 
 
-def _whole_input(role: Role | str | None, strict: bool, default_channel: str | None) -> StreamableParser:
+def _whole_input(
+    role: Role | str | None, strict: bool, default_channel: str | DefaultChannel | None
+) -> StreamableParser:
     parser = StreamableParser.__new__(StreamableParser)
     parser._begin(as_role(role), bool(strict), checked_channel(default_channel, strict=strict))
     parser._spans = []
@@ -256,7 +259,9 @@ def _result(parser: StreamableParser) -> ParseResult:
     return ParseResult(parser._messages, parser._diagnostics, parser._spans or [], not parser._cut, next_role)
 
 
-def parse(tokens: Tokens, role: Role | str | None, *, strict: bool, default_channel: str | None = None) -> ParseResult:
+def parse(
+    tokens: Tokens, role: Role | str | None, *, strict: bool, default_channel: str | DefaultChannel | None = None
+) -> ParseResult:
     """Parses the tokens of one whole input, as `HarmonyEncoding.parse` documents."""
     sequence = as_sequence(tokens)
     parser = _whole_input(role, strict, default_channel)
@@ -270,7 +275,7 @@ def parse_text(
     *,
     strict: bool,
     stripped: bool = False,
-    default_channel: str | None = None,
+    default_channel: str | DefaultChannel | None = None,
 ) -> ParseResult:
     """Parses one whole rendered text, as `HarmonyEncoding.parse_text` documents."""
     parser = _whole_input(role, strict, default_channel)

@@ -11,7 +11,7 @@ import msgspec
 
 from harmony.errors import Diagnostic, Fault, quote
 from harmony.format import machine, vocabulary
-from harmony.format.header import Header, is_channel
+from harmony.format.header import DefaultChannel, Header, is_channel
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
 from harmony.results import STREAM_STATES, Snapshot
@@ -43,18 +43,20 @@ def check_encoding(encoding: object) -> None:
         raise TypeError(f"Expected `HarmonyEncoding`, got `{type(encoding).__name__}` - at `encoding`")
 
 
-def checked_channel(default_channel: str | None, *, strict: bool) -> str | None:
+def checked_channel(default_channel: str | DefaultChannel | None, *, strict: bool) -> DefaultChannel | None:
     """The argument `default_channel`. Raises TypeError and ValueError, as StreamableParser documents."""
     if default_channel is None:
         return None
-    if not isinstance(default_channel, str):
+    if isinstance(default_channel, str):
+        default_channel = DefaultChannel(str.__str__(default_channel))
+    if not isinstance(default_channel, DefaultChannel):
         raise TypeError(f"Expected `str | None`, got `{type(default_channel).__name__}` - at `default_channel`")
-    channel = str.__str__(default_channel)
-    if not is_channel(channel):
-        raise ValueError(f"Expected a channel's name, such as `final`, got {quote(channel)} - at `default_channel`")
+    if not is_channel(default_channel.name):
+        found = quote(default_channel.name)
+        raise ValueError(f"Expected a channel's name, such as `final`, got {found} - at `default_channel`")
     if strict:
         raise ValueError("Expected `strict=False` beside `default_channel`: strict parsing repairs nothing")
-    return channel
+    return default_channel
 
 
 def characters(tokens: Iterable[int]) -> int:
@@ -144,7 +146,7 @@ class SavedParser(msgspec.Struct, frozen=True):
     """The state of a StreamableParser in a pickle or a copy. The names are those of the engines' fields."""
 
     strict: bool
-    default_channel: str | None
+    default_channel: DefaultChannel | None
     state: Annotated[int, msgspec.Meta(ge=0, lt=len(machine.State))]
     given: Role | None
     position: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
