@@ -69,7 +69,7 @@ def test_any_integers(streams: list[list[int]], role: Role | None, strict: bool,
 
 def test_dictionaries_are_those_of_one_thread() -> None:
     content = [64] * 90
-    streams = [[CHANNEL, 64 + index % 83, 16 + index // 60, MESSAGE, *content, RETURN] for index in range(6000)]
+    streams = [[CHANNEL, 64 + index % 83, 16 + index // 60, MESSAGE, *content, RETURN] for index in range(3000)]
     streams[10] = [CHANNEL, 500, MESSAGE, 64, CHANNEL]  # its channel has a row only where it is repaired
     tokens, offsets = joined(streams)
     for strict in (False, True):

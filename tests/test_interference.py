@@ -195,6 +195,39 @@ assert [message.content[0].text for message in parser.process_many(stream[:6]) a
     )
 
 
+def test_threads_that_read_headers_for_the_first_time(scale: Scale) -> None:
+    """Each thread has its own input, but all read the same vocabulary."""
+    run(
+        """
+encoding = load_harmony_encoding("HarmonyGptOss")
+ranks = vocabulary.load().byte_ranks
+sys.setswitchinterval(1e-6)
+begin, failed = threading.Barrier(4), []
+
+def use(thread):
+    begin.wait()
+    try:
+        for turn in range(int(sys.argv[1])):
+            name = f"functions.get_{thread}_{turn}"
+            header = list(f"commentary to={name}".encode().translate(ranks))
+            for stream in ([200005, *header, 200008, 64, 200012], [*header, 200008, 64]):
+                [message] = encoding.parse(stream, "assistant", strict=False).messages
+                assert (message.recipient, message.content[0].text) == (name, "a"), message
+    except BaseException as error:
+        failed.append(error)
+
+threads = [threading.Thread(target=use, args=(number,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+if failed:
+    raise failed[0]
+""",
+        scale("100", "3000"),
+    )
+
+
 # --- forks and signals while something is loaded
 
 posix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has neither fork nor named pipes")
@@ -259,18 +292,19 @@ assert child(work) == 0
     not getattr(sys, "_is_gil_enabled", lambda: True)(),
     reason="without the GIL, a fork waits in CPython 3.14 for a thread that stands in its profile function",
 )
-def test_forks_at_many_moments_of_a_first_batch() -> None:
-    """The thread that loads stops at each tenth call of a function, and the process is forked."""
+def test_forks_at_many_moments_of_a_first_batch(scale: Scale) -> None:
+    """The thread that loads stops at each tenth or thirtieth call of a function, and the process is forked."""
     run(
         """
 from harmony.runtime.locks import forks_wait
 
+step = int(sys.argv[1])
 calls, stopped, goes_on, ended = 0, threading.Semaphore(0), threading.Semaphore(0), threading.Event()
 
 def stop(frame, event, argument):
     global calls
     calls += event == "call"
-    if event == "call" and calls % 10 == 0 and not forks_wait._is_owned():  # else the fork would wait for this thread
+    if event == "call" and calls % step == 0 and not forks_wait._is_owned():  # else the fork would wait for this thread
         stopped.release()
         goes_on.acquire()
 
@@ -293,19 +327,20 @@ while stopped.acquire() and not ended.is_set():
     forks += 1
     goes_on.release()
 thread.join()
-assert forks > 5
-"""
+assert forks > 5, forks
+""",
+        scale("30", "10"),
     )
 
 
 @posix
-def test_a_fork_while_another_thread_builds_the_encoder() -> None:
+def test_a_fork_while_another_thread_builds_the_encoder(scale: Scale) -> None:
     run(
         """
 encoding = load_harmony_encoding("HarmonyGptOss")
 import tiktoken  # what Python itself locks while it imports is not meant here
 
-for _ in range(3):
+for _ in range(int(sys.argv[1])):
     loaded = vocabulary.read()
     thread = threading.Thread(target=lambda: loaded.encoder)
     thread.start()
@@ -314,7 +349,8 @@ for _ in range(3):
         frame = sys._current_frames().get(thread.ident)
     assert child(lambda: loaded.encoder.encode("a")) == 0
     thread.join()
-"""
+""",
+        scale("1", "5"),
     )
 
 

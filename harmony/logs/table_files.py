@@ -1,7 +1,8 @@
 """Tables as files hold them, Parquet and Arrow, read and written batch by batch so that no file need fit in memory.
 
-Each function loads pyarrow when it is called, because logs of lines do without it. The strings of a Parquet file are
-not checked to be UTF-8; everything else in a table is. Which suffix a table has is said in `formats.py`.
+Each function loads pyarrow when it is called, because logs of lines do without it. Text is not checked to be UTF-8,
+because that is an error of its record; everything else in a table is checked. Which suffix a table has is said in
+`formats.py`.
 """
 
 from __future__ import annotations
@@ -107,10 +108,52 @@ def read_arrow(file: BufferedReader[Any], done: int, most: int) -> Batches:
     for batch in batches:
         end += batch.num_rows
         if end > done:
-            batch.validate(full=True)  # what it points to must be there
+            _check_values(batch)
         for begin in range(0, batch.num_rows, most):
             rows = batch.slice(begin, most)
             yield rows.num_rows, rows
+
+
+def _check_values(batch: pa.RecordBatch) -> None:
+    """Raises ArrowInvalid if a column points to what is not there."""
+    import pyarrow as pa
+
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:  # it may only be text that is not UTF-8
+        batch.validate()
+        kinds = [_with_bytes(column.type) for column in batch.columns]
+        columns = [column.view(kind) for column, kind in zip(batch.columns, kinds, strict=True)]
+        pa.RecordBatch.from_arrays(columns, names=batch.schema.names).validate(full=True)
+
+
+def _with_bytes(kind: pa.DataType) -> pa.DataType:
+    """The type with bytes wherever it has text. Other types that may hold text, such as unions, stay as they are."""
+    import pyarrow as pa
+
+    def inside(field: pa.Field) -> pa.Field:
+        return field.with_type(_with_bytes(field.type))
+
+    test = pa.types
+    if test.is_string(kind):
+        return pa.binary()
+    if test.is_large_string(kind):
+        return pa.large_binary()
+    if test.is_string_view(kind):
+        return pa.binary_view()
+    if test.is_list(kind):
+        return pa.list_(inside(kind.value_field))
+    if test.is_large_list(kind):
+        return pa.large_list(inside(kind.value_field))
+    if test.is_fixed_size_list(kind):
+        return pa.list_(inside(kind.value_field), kind.list_size)
+    if test.is_struct(kind):
+        return pa.struct([inside(kind.field(index)) for index in range(kind.num_fields)])
+    if test.is_map(kind):
+        return pa.map_(inside(kind.key_field), inside(kind.item_field), kind.keys_sorted)
+    if test.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _with_bytes(kind.value_type), kind.ordered)
+    return kind
 
 
 class ArrowWriter:

@@ -39,7 +39,7 @@ cdef class Moves:
     cdef int _run_list(self, list tokens) except -1
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1
-    cdef bint _is_short(self, int marker) except -1
+    cdef bint _is_still_header(self, int marker) except -1
     cdef int act(self, int action, int kind, object token, Py_ssize_t width) except -1
     cdef int _take_text(self, str text) except -1
     cdef int add_text(self, str text) except -1

@@ -259,7 +259,7 @@ cdef class Moves:
             kind = TEXT
         else:
             kind = KINDS[token - FIRST_SPECIAL]
-        if kind != TEXT and not self._strict and self._header_tokens and not self._is_short(kind):
+        if kind != TEXT and not self._strict and self._header_tokens and not self._is_still_header(kind):
             repairs.look_before(self, kind)
         move = self._moves[self._state * KIND_COUNT + kind]
         action = move >> 4
@@ -278,10 +278,14 @@ cdef class Moves:
                 repairs.look(self, kind)
         return 0
 
-    cdef bint _is_short(self, int marker) except -1:
-        """Whether the last header text is too short to be content. This quick test saves most slower ones."""
+    cdef bint _is_still_header(self, int marker) except -1:
+        """Whether the last header text is certainly not taken for content. This quick test saves most slower ones."""
         cdef Py_ssize_t size = len(self._header_tokens) - self._run_start
-        if self._state == STRAY_TEXT or (self._given is not None and self._run_start == 0) or size > REMEMBERED_LENGTH:
+        if self._state == STRAY_TEXT:
+            return False
+        if marker == MESSAGE:  # nearly every header ends here, and `look_before` leaves it to be read first
+            return True
+        if (self._given is not None and self._run_start == 0) or size > REMEMBERED_LENGTH:
             return False
         return is_short(self._header_tokens, self._run_start, marker)
 

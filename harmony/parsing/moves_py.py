@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 _KIND_COUNT: Final = len(machine.Kind)
+# Integers are faster to read than members of an enumeration.
+_TEXT: Final = int(machine.Kind.TEXT)
+_INVALID: Final = int(machine.Kind.INVALID)
+_ADD_TO_CONTENT: Final = int(machine.Action.ADD_TO_CONTENT)
 _HEADER_MARKERS: Final = (machine.Kind.CHANNEL, machine.Kind.CONSTRAIN)
 
 
@@ -120,31 +124,30 @@ class Moves:
             adding = self._is_adding()
 
     def _is_adding(self) -> bool:
-        move = self._moves[self._state * _KIND_COUNT + machine.Kind.TEXT]
-        return move >> 4 == machine.Action.ADD_TO_CONTENT
+        return self._moves[self._state * _KIND_COUNT + _TEXT] >> 4 == _ADD_TO_CONTENT
 
     def _step(self, token: int, width: int) -> None:
         """Takes one token, which is `width` positions wide: 1, or in text the length of a marker."""
         if 0 <= token < vocabulary.FIRST_SPECIAL:
-            kind = int(machine.Kind.TEXT)
+            kind = _TEXT
         elif 0 <= token <= vocabulary.LAST_TOKEN:
             kind = machine.KINDS[token - vocabulary.FIRST_SPECIAL]
         else:
-            kind = machine.Kind.INVALID
-        if self._header_tokens and not self._strict and kind != machine.Kind.TEXT:
+            kind = _INVALID
+        if self._header_tokens and not self._strict and kind != _TEXT:
             moves.repairs().look_before(self, kind)
         move = self._moves[self._state * _KIND_COUNT + kind]
         if move == machine.ILLEGAL:
             moves.illegal(self, kind, token, width)
             return
-        if move >> 4 == machine.Action.ADD_TO_CONTENT:
+        if move >> 4 == _ADD_TO_CONTENT:
             self._content += vocabulary.TOKEN_BYTES[token]
             self._content_tokens.append(token)
             self._delta = self._settle(final=False)
         else:
             self._act(move >> 4, kind, token, width)
         self._state = move & 15
-        if kind == machine.Kind.TEXT and self._header is None and not self._strict:
+        if kind == _TEXT and self._header is None and not self._strict:
             size = len(self._header_tokens) - self._run_start
             if size >= FIRST_LOOK and size & (size - 1) == 0:
                 moves.repairs().look(self, kind)
@@ -153,7 +156,7 @@ class Moves:
         """What a move does, other than to add to the content."""
         match action:
             case machine.Action.ADD_TO_HEADER:
-                self._header_tokens.append(token if kind != machine.Kind.INVALID else vocabulary.NO_TOKEN)
+                self._header_tokens.append(token if kind != _INVALID else vocabulary.NO_TOKEN)
                 if kind in _HEADER_MARKERS:
                     self._run_start = len(self._header_tokens)
             case machine.Action.CLOSE_HEADER:
@@ -173,7 +176,7 @@ class Moves:
 
     def _take_text(self, text: str) -> None:
         """Takes a piece of ordinary text: adds it to the content or to the header."""
-        move = self._moves[self._state * _KIND_COUNT + machine.Kind.TEXT]
+        move = self._moves[self._state * _KIND_COUNT + _TEXT]
         long = self._header is None and not self._strict and len(text) > FIRST_LOOK
         if long or move == machine.ILLEGAL:
             moves.take_text(self, text)

@@ -253,7 +253,7 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
 
     cdef int _look_again(self) except -1:
         """Opens content whose `<|message|>` is missing, where the last token has decided that the text is content."""
-        if self._header is None and not self._strict and self._header_tokens and not self._is_short(TEXT):
+        if self._header is None and not self._strict and self._header_tokens and not self._is_still_header(TEXT):
             repairs().look_again(self)
         return 0
 

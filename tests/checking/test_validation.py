@@ -162,7 +162,7 @@ def spelled(token: int) -> list[int]:
     return list(vocabulary.load().token_bytes(token).translate(vocabulary.load().byte_ranks))
 
 
-@examples(20_000, quick=500)
+@examples(20_000, quick=200)
 @given(data=st.data())
 def test_one_verdict_on_random_and_changed_sequences(
     data: st.DataObject, scanners: list[Scanner], encoding: HarmonyEncoding

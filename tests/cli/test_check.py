@@ -98,12 +98,10 @@ def test_the_examples() -> None:
 
 
 def test_what_is_rendered_is_valid() -> None:
-    log = str(EXAMPLES / "conversations.jsonl")
     for purpose, start in (("conversation", "conversation"), ("training", "conversation"), ("completion", "prompt")):
-        command = f"{sys.executable} -m harmony render {log} --for {purpose} | "
-        command += f"{sys.executable} -m harmony validate - --start {start}"
-        done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120)
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        rendered = run_command("render", EXAMPLES / "conversations.jsonl", "--for", purpose)
+        assert (rendered.returncode, rendered.stderr) == (0, b"")
+        assert validate("-", "--start", start, stdin=rendered.stdout) == (0, [], "")
 
 
 def test_problems_of_a_text(tmp_path: Path) -> None:

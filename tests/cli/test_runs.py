@@ -325,7 +325,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
 
 def test_libraries_that_are_missing(tmp_path: Path) -> None:
     log, packed, table = tmp_path / "log.jsonl", tmp_path / "log.jsonl.zst", tmp_path / "log.parquet"
-    log.write_bytes(SAMPLE.read_bytes() * 120)
+    log.write_bytes(SAMPLE.read_bytes() * 60)
     packed.write_bytes(zstandard.compress(GOOD))
     pq.write_table(pa.table({"tokens": [[200008]]}), table)
     without = "sys.modules.update(dict.fromkeys(({}, 'numpy', 'pandas')))"
@@ -364,7 +364,7 @@ def begun(log: Path, output: Path) -> subprocess.Popen[bytes]:
 
 
 def test_an_interruption_and_the_loss_of_a_worker(tmp_path: Path, scale: Scale) -> None:
-    log, whole, output = log_of(tmp_path, scale(24, 48)), tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    log, whole, output = log_of(tmp_path, scale(16, 48)), tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     harmony("parse", str(log), "-o", str(whole))
     kept = f"; the work so far is kept in {output}.partial, and --resume continues from there\n"
     process = begun(log, output)

@@ -33,7 +33,10 @@ def doubled(*numbers: int) -> pa.Array:
 
 def table(path: Path, columns: Sequence[tuple[str, pa.Array]]) -> str:
     given = [("text", pa.array([TEXT] * len(columns[0][1]), pa.string())), *columns]
-    made = pa.Table.from_arrays([column for _, column in given], names=[name for name, _ in given])
+    return written(path, pa.Table.from_arrays([column for _, column in given], names=[name for name, _ in given]))
+
+
+def written(path: Path, made: pa.Table) -> str:
     if path.suffix == ".parquet":
         pq.write_table(made, path)
     else:
@@ -57,9 +60,12 @@ def parsed(source: str, output: Path, *options: str, status: int = 0) -> Any:
 @pytest.mark.parametrize(
     "bad", [strings(b"a", b"\xff", b"c"), pa.ListArray.from_arrays([0, 1, 2, 3], strings(b"a", b"\xff", b"c"))]
 )
+@pytest.mark.parametrize("source", ["in.parquet", "in.arrow"])
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_text_that_is_not_utf_8_is_the_error_of_its_record(tmp_path: Path, output: str, bad: pa.Array) -> None:
-    source = table(tmp_path / "in.parquet", [("note", bad), ("id", pa.array([1, 2, 3]))])
+def test_text_that_is_not_utf_8_is_the_error_of_its_record(
+    tmp_path: Path, output: str, source: str, bad: pa.Array
+) -> None:
+    source = table(tmp_path / source, [("note", bad), ("id", pa.array([1, 2, 3]))])
     found = parsed(source, tmp_path / output, status=1)
     found = found if output.endswith("jsonl") else found.to_pylist()
     assert [row["id"] for row in found] == [1, 2, 3]
@@ -68,10 +74,11 @@ def test_text_that_is_not_utf_8_is_the_error_of_its_record(tmp_path: Path, outpu
     assert "`note`" in found[1]["error"]["message"]
 
 
-def test_a_role_or_a_text_that_is_not_utf_8_is_the_error_of_its_record(tmp_path: Path) -> None:
-    made = pa.table({"text": strings(*[TEXT.encode()] * 2, b"\xff"), "role": strings(b"assistant", b"\xff", b"user")})
-    pq.write_table(made, tmp_path / "in.parquet")
-    found = parsed(str(tmp_path / "in.parquet"), tmp_path / "out.jsonl", status=1)
+@pytest.mark.parametrize("source", ["in.parquet", "in.arrow"])
+def test_a_role_or_a_text_that_is_not_utf_8_is_the_error_of_its_record(tmp_path: Path, source: str) -> None:
+    texts, roles = strings(*[TEXT.encode()] * 2, b"\xff"), strings(b"assistant", b"\xff", b"user")
+    source = written(tmp_path / source, pa.table({"text": texts, "role": roles}))
+    found = parsed(source, tmp_path / "out.jsonl", status=1)
     assert [row.get("error", {}).get("code") for row in found] == [None, "invalid-utf-8", "invalid-utf-8"]
     assert found[1]["text"] == TEXT
     assert found[2]["role"] == "user"

@@ -19,6 +19,7 @@ from harmony.logs.convert import Task, convert
 from harmony.logs.formats import FORMATS, LineFormat, format_of, is_log, suffixes
 from harmony.logs.inputs import Piece, Reader, Unreadable, expand
 from harmony.logs.outputs import Output, check_apart
+from helpers.command import harmony as without_xz
 from helpers.paths import CONVERSATIONS, ROOT, SAMPLE
 from helpers.xz import XZ
 
@@ -58,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_the_format_is_parsed_into_one_file_and_into_a_folder(folder: Path, tmp_path: Path) -> None:
-    expected = harmony("parse", SAMPLE, "-o", "-")
+    expected = without_xz("parse", SAMPLE, "-o", "-")
     assert expected.returncode == 0
     for workers in ("1", "2"):
         output = tmp_path / f"whole-{workers}.jsonl.xz"
@@ -74,17 +75,17 @@ def test_a_folder_of_the_format_is_parsed_into_one_file_and_into_a_folder(folder
 
 
 def test_the_format_is_counted_validated_and_rendered(folder: Path, tmp_path: Path) -> None:
-    counted, expected = harmony("stats", folder, "--json"), harmony("stats", SAMPLE, "--json")
+    counted, expected = harmony("stats", folder, "--json"), without_xz("stats", SAMPLE, "--json")
     assert (counted.returncode, counted.stdout) == (0, expected.stdout)
     checked = harmony("validate", folder, "--start", "completion", "--format", "json")
-    expected = harmony("validate", SAMPLE, "--start", "completion", "--format", "json")
+    expected = without_xz("validate", SAMPLE, "--start", "completion", "--format", "json")
     assert checked.returncode == expected.returncode == 1
     found, told = (json.loads(done.stdout) for done in (checked, expected))
     assert [(each["code"], each["message"]) for each in found] == [(each["code"], each["message"]) for each in told]
     packed, prompts = tmp_path / "conversations.jsonl.xz", tmp_path / "prompts.jsonl.xz"
     packed.write_bytes(lzma.compress(CONVERSATIONS.read_bytes()))
     assert harmony("render", packed, "-o", prompts).returncode == 0
-    assert lzma.decompress(prompts.read_bytes()) == harmony("render", CONVERSATIONS, "-o", "-").stdout
+    assert lzma.decompress(prompts.read_bytes()) == without_xz("render", CONVERSATIONS, "-o", "-").stdout
 
 
 def test_help_and_errors_name_every_suffix(tmp_path: Path) -> None:

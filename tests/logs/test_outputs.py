@@ -22,6 +22,7 @@ from harmony.logs.inputs import Reader
 from harmony.logs.outputs import CannotResume, Output
 from harmony.logs.places import Place
 from helpers.paths import ROOT
+from helpers.sizes import Scale
 from helpers.written import LINES, LOG, NAMES, RUN, TABLES, held, written
 
 
@@ -130,7 +131,7 @@ with Output(target, {"inputs": [source]}, resume=True) as output:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_killed_at_any_moment_is_gone_on_with(tmp_path: Path, name: str) -> None:
+def test_a_run_killed_at_any_moment_is_gone_on_with(tmp_path: Path, name: str, scale: Scale) -> None:
     source = tmp_path / ("log.parquet" if name in TABLES else "log.jsonl.gz")
     if name in TABLES:
         pq.write_table(pa.table({"line": [line.decode() for line in LINES * 40]}), source, row_group_size=300)
@@ -139,7 +140,7 @@ def test_a_run_killed_at_any_moment_is_gone_on_with(tmp_path: Path, name: str) -
     choose = random.Random(name)
     command = [sys.executable, "-c", COPY, str(source)]
     begun = []
-    for _ in range(4):
+    for _ in range(scale(2, 4)):
         process = subprocess.Popen([*command, str(tmp_path / name)], stdin=-1, stdout=-1, text=True, bufsize=1)
         assert process.stdin is not None
         assert process.stdout is not None

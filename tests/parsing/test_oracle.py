@@ -107,7 +107,7 @@ def stream(draw: st.DrawFn, encoding: HarmonyEncoding) -> tuple[list[int], Role 
     return (tokens[:-1] if draw(st.booleans()) else tokens), role
 
 
-@examples(5000, quick=300)
+@examples(5000, quick=150)
 @given(data=st.data())
 def test_well_formed_streams(
     data: st.DataObject, engines: list[ModuleType], encoding: HarmonyEncoding, openai_harmony: Any
