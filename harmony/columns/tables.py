@@ -99,7 +99,7 @@ class TableParser:
         """Yields the output rows of the batches, a limited number at a time."""
         before = 0
         for batch in batches:
-            size = max(1, min(_MOST_ROWS, _MOST_BYTES * len(batch) // max(1, batch.nbytes)))
+            size = max(1, min(_MOST_ROWS, _MOST_BYTES * len(batch) // max(1, _bytes_of(batch))))
             for start in range(0, len(batch), size):
                 piece = batch.slice(start, size)
                 kept, columns = self.kept_of(piece), self.columns(piece, bare=not self._nested)
@@ -168,7 +168,7 @@ class TableParser:
         """The errors of rows whose completion has too many bytes."""
         found: dict[int, RecordError] = {}
         for name in (self._tokens, self._text):
-            if name is None or batch.nbytes <= self._most:
+            if name is None or _bytes_of(batch) <= self._most:
                 continue
             sizes = _sizes(batch.column(name))
             for index in pc.indices_nonzero(pc.greater(sizes, self._most)).to_pylist():
@@ -197,6 +197,17 @@ class TableParser:
             expected = f"`{self._tokens}` or `{self._text}`"
         texts = batch.column(self._text)
         return {index: _read_text(texts[index], expected, str(self._text)) for index in empty if index not in large}
+
+
+def _bytes_of(batch: pa.RecordBatch) -> int:
+    """The size of a batch in bytes. Of string views all buffers count, also what no row of the batch refers to.
+
+    `nbytes` does the same, but raises an error for string views in pyarrow before 24.
+    """
+    return sum(
+        column.nbytes if changed(column.type, _without_view) == column.type else column.get_total_buffer_size()
+        for column in batch.columns
+    )
 
 
 def _sizes(column: pa.Array) -> pa.Array:

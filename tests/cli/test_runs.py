@@ -289,7 +289,7 @@ def test_resume(tmp_path: Path) -> None:
         (["a/x.jsonl", "--resume", "-o", "-"], "--resume needs --output with the name of a file"),
         (["a/x.jsonl", "--engine", "ray"], "--engine ray needs --output with the name of a file"),
         (["a/x.jsonl", "--engine", "other"], "'other' is not one of"),
-        (["a/x.jsonl", "--workers", "0"], "should be greater than or equal to 1"),
+        (["a/x.jsonl", "--workers", "0"], "Invalid value for '--workers'"),
         (["a/x.jsonl", "a/none.jsonl"], "a/none.jsonl cannot be read: No such file or directory"),
         (["bad.parquet", "-o", "out.jsonl"], "bad.parquet cannot be read: "),
         (["other.parquet", "-o", "out.jsonl"], "Expected one column `tokens`, found `id`"),
