@@ -32,6 +32,11 @@ def changed(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> 
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         make = pa.list_ if pa.types.is_list(kind) else pa.large_list
         return make(kind.value_field.with_type(changed(kind.value_type, change)))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(changed(kind.value_type, change)), kind.list_size)
+    if pa.types.is_map(kind):
+        fields = [field.with_type(changed(field.type, change)) for field in (kind.key_field, kind.item_field)]
+        return pa.map_(*fields, kind.keys_sorted)
     return change(kind)
 
 

@@ -118,42 +118,27 @@ def _check_values(batch: pa.RecordBatch) -> None:
     """Raises ArrowInvalid if a column points to what is not there."""
     import pyarrow as pa
 
+    from harmony.columns.arrow import changed
+
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid:  # it may only be text that is not UTF-8
         batch.validate()
-        kinds = [_with_bytes(column.type) for column in batch.columns]
+        kinds = [changed(column.type, _as_bytes) for column in batch.columns]
         columns = [column.view(kind) for column, kind in zip(batch.columns, kinds, strict=True)]
         pa.RecordBatch.from_arrays(columns, names=batch.schema.names).validate(full=True)
 
 
-def _with_bytes(kind: pa.DataType) -> pa.DataType:
-    """The type with bytes wherever it has text. Other types that may hold text, such as unions, stay as they are."""
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """The type of bytes in place of a type of text; any other type as it is."""
     import pyarrow as pa
 
-    def inside(field: pa.Field) -> pa.Field:
-        return field.with_type(_with_bytes(field.type))
+    from harmony.columns.arrow import changed
 
-    test = pa.types
-    if test.is_string(kind):
-        return pa.binary()
-    if test.is_large_string(kind):
-        return pa.large_binary()
-    if test.is_string_view(kind):
-        return pa.binary_view()
-    if test.is_list(kind):
-        return pa.list_(inside(kind.value_field))
-    if test.is_large_list(kind):
-        return pa.large_list(inside(kind.value_field))
-    if test.is_fixed_size_list(kind):
-        return pa.list_(inside(kind.value_field), kind.list_size)
-    if test.is_struct(kind):
-        return pa.struct([inside(kind.field(index)) for index in range(kind.num_fields)])
-    if test.is_map(kind):
-        return pa.map_(inside(kind.key_field), inside(kind.item_field), kind.keys_sorted)
-    if test.is_dictionary(kind):
-        return pa.dictionary(kind.index_type, _with_bytes(kind.value_type), kind.ordered)
-    return kind
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, changed(kind.value_type, _as_bytes), kind.ordered)
+    texts = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
+    return texts.get(kind, kind)
 
 
 class ArrowWriter:
