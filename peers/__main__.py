@@ -1,0 +1,75 @@
+"""`python -m peers`: the programs that import openai_harmony, with it and with harmony in its place.
+
+docs/peers.md says how to get the programs. Each needs a folder of sources, and the Python of an environment that holds
+what it requires, openai-harmony 0.0.8, pytest and harmony. Exit status: 0, 1 where something differs from the
+reference, or 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from peers import replays, report
+from peers.programs import TESTS, Program
+from peers.server import run_server
+from peers.suites import run_suite
+from peers.ways import LENIENT, Setting, make_vocabulary
+
+
+def main() -> int:
+    options = _options()
+    programs = [_program(*given) for given in options.program]
+    with tempfile.TemporaryDirectory() as folder:
+        setting = Setting(Path(folder) / "vocabulary", Path(folder))
+        make_vocabulary(setting.vocabulary)
+        if options.replay:
+            return _replay(programs, setting, options)
+        suites = [run_suite(program, setting) for program in programs]
+        print(report.suites_text(suites))
+        return int(any(suite.differences for suite in suites))
+
+
+def _program(name: str, source: str, python: str) -> Program:
+    if name not in TESTS:
+        raise SystemExit(f"expected one of {', '.join(TESTS)}, found `{name}`")
+    return Program(
+        name, Path(source).resolve(), Path(python).absolute()
+    )  # not resolved: it is a link to another Python
+
+
+def _replay(programs: list[Program], setting: Setting, options: argparse.Namespace) -> int:
+    if [program.name for program in programs] != ["gpt-oss"]:
+        raise SystemExit("expected `--program gpt-oss` and no other: it is the server that gets the replies")
+    cases = [*replays.of_corpus(options.replay), *replays.of_explanations(), *replays.of_chance(options.random)]
+    replies = run_server(programs[0], setting, cases)
+    print(report.server_text(replies))
+    return int(any(reply.answers[LENIENT.name].fails() for reply in replies))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m peers", description="Runs programs that import openai_harmony with harmony in its place."
+    )
+    parser.add_argument(
+        "--program",
+        nargs=3,
+        action="append",
+        required=True,
+        metavar=("NAME", "SOURCE", "PYTHON"),
+        help=f"a program ({', '.join(TESTS)}), the folder of its sources, and the Python of its environment",
+    )
+    parser.add_argument(
+        "--replay",
+        type=Path,
+        metavar="FILE",
+        help="instead of tests: give replies to gpt-oss's server, those of a file such as tests/data/completions.jsonl "
+        "and the examples of harmony's repairs",
+    )
+    parser.add_argument("--random", type=int, default=0, metavar="NUMBER", help="as many random replies more")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
