@@ -46,9 +46,9 @@ class HarmonyEncoding:
     Get it from `load_harmony_encoding`. Token ids are integers in 0..201088, as in openai-harmony 0.0.8. Nothing is
     downloaded. The first `encode` or `render` builds tiktoken's encoder, which takes some tenths of a second.
 
-    A process reads its vocabulary once: from the package, or from the folder that the environment variable
-    TIKTOKEN_ENCODINGS_BASE names, where the official file `o200k_base.tiktoken` must be. Setting the variable later has
-    no effect. All methods may be called from several threads.
+    A process reads its vocabulary once, from the package. Where the environment variable TIKTOKEN_ENCODINGS_BASE names
+    a folder, the file `o200k_base.tiktoken` in it must be the official one. Setting the variable later has no effect.
+    All methods may be called from several threads.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab`.
+"""The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab | compat`.
 
 The commands that read logs are in this module. `ending.py` says which exit status means what.
 """
@@ -29,7 +29,7 @@ from harmony.cli.arguments import (
 from harmony.cli.check import linter_of, problems
 from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
 from harmony.cli.explain import explain
-from harmony.cli.language import show_grammar, tokens, vocab
+from harmony.cli.language import show_compat, show_grammar, tokens, vocab
 from harmony.cli.render import render_log
 from harmony.cli.show import console, hint, readable, show_logs
 from harmony.encoding import load_harmony_encoding
@@ -373,3 +373,4 @@ def _named(file: str) -> list[str] | Unreadable:
 app.command(epilog="Example: [bold]harmony explain unknown-role[/bold]")(explain)
 app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")(tokens)
 app.command("grammar", epilog="Example: [bold]harmony grammar --railroad > grammar.html[/bold]")(show_grammar)
+app.command("compat", epilog="Example: [bold]PYTHONPATH=$(harmony compat --path) python server.py[/bold]")(show_compat)

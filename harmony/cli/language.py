@@ -1,4 +1,4 @@
-"""The commands about the format itself, which read no log: `harmony tokens`, `harmony grammar` and `harmony vocab`."""
+"""The commands that read no log: `harmony tokens`, `harmony grammar`, `harmony vocab` and `harmony compat`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from harmony import compat
 from harmony.cli import runs
 from harmony.cli.ending import refuse, refused
 from harmony.cli.show import show_tokens
@@ -78,7 +79,8 @@ def info() -> None:
             f"{len(vocabulary.SPECIAL_TOKENS):,}, ids {vocabulary.FIRST_SPECIAL} to {vocabulary.LAST_TOKEN}"
         ),
         "official file": f"{vocabulary.FILE_NAME}, {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}",
-        "read from": str(Path(folder) / vocabulary.FILE_NAME) if folder else f"the package ({vocabulary.PACKED_NAME})",
+        "read from": f"the package ({vocabulary.PACKED_NAME})",
+        "compared with": str(Path(folder) / vocabulary.FILE_NAME) if folder else "nothing",
         "token bytes": f"{loaded.offsets[-1]:,}",
         "engine": "compiled" if COMPILED else "Python",
         "version": VERSION,
@@ -109,6 +111,31 @@ def export(
             output.write(vocabulary.shipped().official_file())
             output.finish()
     typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
+
+
+def show_compat(
+    show_path: Annotated[
+        bool, typer.Option("--path", help="Print the folder for PYTHONPATH, and nothing else.")
+    ] = False,
+) -> None:
+    """Show how programs that import openai_harmony run on harmony.
+
+    In the environment of such a program, put the folder that `--path` prints
+    at the front of PYTHONPATH. It holds an openai_harmony that is harmony. The
+    program and all processes that it starts import it.
+    """
+    folder = printable(str(compat.path()))
+    if show_path:
+        typer.echo(folder)
+        return
+    typer.echo(
+        f"An `openai_harmony` that is harmony is in {folder}\n"
+        "For a program and all processes that it starts:\n"
+        '  PYTHONPATH="$(harmony compat --path)" vllm serve openai/gpt-oss-20b\n'
+        "For one process, before anything imports openai_harmony:\n"
+        "  import harmony.compat; harmony.compat.install()\n"
+        f"Parsing is lenient; {compat.VARIABLE}=strict in the environment makes it strict."
+    )
 
 
 def _ids(text: str) -> list[int]:

@@ -197,9 +197,9 @@ RECORDS: Final[dict[str, Entry]] = {
 
 VOCABULARY: Final[dict[str, Entry]] = {
     "bad-vocabulary": entry(
-        "A file of the vocabulary is missing, or is not the official one. `TIKTOKEN_ENCODINGS_BASE` names a folder "
-        "whose `o200k_base.tiktoken` is used in place of the one in the package. Correct it, unset it, or write the "
-        "file with `harmony vocab export DIR`.",
+        "A file of the vocabulary is missing, or is not the official one. Where `TIKTOKEN_ENCODINGS_BASE` names a "
+        "folder, the file `o200k_base.tiktoken` in it is checked, and must be the official one. Correct the variable, "
+        "unset it, or write the file with `harmony vocab export DIR`.",
         Called('from harmony.format.vocabulary import pack\n\npack(b"<html>", origin="o200k_base.tiktoken")'),
     ),
 }

@@ -56,7 +56,7 @@ STRICT: Final[dict[str, Entry]] = {
         f"words. {_LENIENT}",
         Parsed("<|channel|>analysis<|channel|>final<|message|>Hi<|return|>", Role.ASSISTANT),
         Parsed("<|start|>assistant<|end|>"),
-        Called("StreamableParser(encoding, 'assistant').process(200007).process_eos()"),
+        Called('StreamableParser(encoding, "assistant").process(200007).process_eos()'),
     ),
     "unexpected-in-content": entry(
         "A special token stands inside content, which holds text only. Mostly the stop of the message before it is "

@@ -268,51 +268,65 @@ def read_author(word: str, *, addressed: bool) -> tuple[Role, str | None] | None
     return (Role.TOOL, word) if "." in word or addressed else None
 
 
+def check_header(header: Header, style: Style) -> None:
+    """Raises Fault, with the field, for a header that would not be read back as it is."""
+    addressed = header.recipient is not None and header.recipient != "all"
+    if header.name is not None:
+        _check_name("author.name", header.name)
+        if header.role is Role.TOOL:
+            _check_word("author.name", header.name)
+            if read_author(header.name, addressed=addressed) not in ((Role.TOOL, header.name), None):
+                raise Fault("reads-as-author", field="author.name", found=quote(header.name))
+    if addressed:
+        _check_name("recipient", header.recipient or "")
+    if header.channel is not None:
+        _check_name("channel", header.channel)
+        _check_word("channel", header.channel)
+    if header.content_type is not None:
+        word = header.content_type.removeprefix(CONSTRAINED)
+        _check_content_type(word, is_any=style == "oss" or word != header.content_type or addressed)
+
+
 def write_header(header: Header, style: Style) -> list[str | int]:
     """The pieces of a header in order, from `<|start|>` to `<|message|>`: ids of special tokens, and texts.
 
-    Encode each text by itself. Raises Fault, with the field, where reading would not give the same header.
+    Encode each text by itself. Only a header that `check_header` accepts is read back as it was.
     """
-    role = header.role
-    name = _text("author.name", header.name)
-    recipient = _text("recipient", header.recipient)
-    channel = _text("channel", header.channel)
-    content_type = _text("content_type", header.content_type)
-
     address: list[str | int] = []
-    if recipient is not None and recipient != "all":
-        _check_name("recipient", recipient)
-        address = [f" to={recipient}"]
-    behind = style == "oss" and channel == "commentary"
+    if header.recipient is not None and header.recipient != "all":
+        address = [f" to={header.recipient}"]
+    behind = style == "oss" and header.channel == "commentary"
 
-    pieces = [vocabulary.START, *_written_author(role, name, bool(address))]
+    pieces: list[str | int] = [vocabulary.START]
+    if header.role is Role.TOOL:
+        pieces.append(header.name or "")
+    else:
+        pieces += [header.role.value] if header.name is None else [header.role.value, f":{header.name}"]
     if not behind:
         pieces += address
-    if channel is not None:
-        _check_name("channel", channel)
-        _check_word("channel", channel)
-        pieces += [vocabulary.CHANNEL, channel]
+    if header.channel is not None:
+        pieces += [vocabulary.CHANNEL, header.channel]
     if behind:
         pieces += address
-    if content_type is not None:
-        word = content_type.removeprefix(CONSTRAINED)
-        constrained = style == "oss" or word != content_type
-        _check_content_type(word, is_any=constrained or bool(address))
+    if header.content_type is not None:
+        word = header.content_type.removeprefix(CONSTRAINED)
+        constrained = style == "oss" or word != header.content_type
         pieces += [" ", vocabulary.CONSTRAIN, word] if constrained else [f" {word}"]
     return [*pieces, vocabulary.MESSAGE]
 
 
-def _written_author(role: Role, name: str | None, addressed: bool) -> list[str | int]:
-    if name is not None:
-        _check_name("author.name", name)
-    if role is not Role.TOOL:
-        return [role.value] if name is None else [role.value, f":{name}"]
-    if name is None:
+def whole_header(role: Role, name: object, recipient: object, channel: object, content_type: object) -> Header:
+    """A header of these fields, which a user may have set to anything. Raises Fault, with the field, for no text."""
+    header = Header(
+        role,
+        _text("author.name", name),
+        _text("recipient", recipient),
+        _text("channel", channel),
+        _text("content_type", content_type),
+    )
+    if role is Role.TOOL and header.name is None:
         raise Fault("nameless-tool", field="author.name")
-    _check_word("author.name", name)
-    if read_author(name, addressed=addressed) not in ((Role.TOOL, name), None):
-        raise Fault("reads-as-author", field="author.name", found=quote(name))
-    return [name]
+    return header
 
 
 def _text(field: str, value: object) -> str | None:

@@ -12,6 +12,7 @@ import sys
 from array import array
 from binascii import a2b_base64, b2a_base64, crc32
 from collections.abc import Iterator
+from io import BufferedReader, BytesIO
 from itertools import accumulate
 from pathlib import Path
 from pkgutil import get_data
@@ -68,8 +69,8 @@ SPECIAL_TOKENS: Final = {text: token for token, text in SPECIAL_TEXTS.items()}
 FILE_NAME: Final = "o200k_base.tiktoken"
 FILE_SIZE: Final = 3_613_922
 FILE_SHA256: Final = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
-#: The environment variable that names a folder with the official file, to be used instead of the packed one. It is
-#: the variable of openai-harmony.
+#: The environment variable that names a folder with the official file. openai-harmony reads that file. Here it is only
+#: checked, for the packed file has the same ranks.
 FOLDER_VARIABLE: Final = "TIKTOKEN_ENCODINGS_BASE"
 
 #: The packed file has three parts: FIRST_SPECIAL + 1 offsets (uint32, little-endian), the bytes of all ranks, and 16
@@ -202,20 +203,27 @@ class Vocabulary:
 
 def pack(official: bytes, *, origin: str) -> bytes:
     """Packs the bytes of the official file, after a check of their SHA-256. `origin` names the file in errors."""
-    with forks_wait:
-        from hashlib import sha256  # parsing never needs it
-
-    advice = f"put the official {FILE_NAME} there (`harmony vocab export DIR` writes it)"
-    if len(official) != FILE_SIZE:
-        raise _unusable(origin, f"it has {len(official):,} bytes, not {FILE_SIZE:,}", advice)
-    found = sha256(official).hexdigest()
-    if found != FILE_SHA256:
-        raise _unusable(origin, f"its SHA-256 is {found}, not {FILE_SHA256}", advice)
+    check_official(BytesIO(official), origin=origin)
     tokens = [a2b_base64(line) for line in official.split()[::2]]
     offsets = array("I", accumulate(map(len, tokens), initial=0))
     if sys.byteorder == "big":
         offsets.byteswap()
     return offsets.tobytes() + b"".join(tokens) + bytes(_PADDING)
+
+
+def check_official(file: BufferedReader | BytesIO, *, origin: str) -> None:
+    """Raises HarmonyError for a file that is not the official one, byte for byte. `origin` names it in the error."""
+    with forks_wait:
+        from hashlib import file_digest  # parsing never needs it
+
+    advice = f"put the official {FILE_NAME} there (`harmony vocab export DIR` writes it)"
+    size = file.seek(0, os.SEEK_END)
+    if size != FILE_SIZE:
+        raise _unusable(origin, f"it has {size:,} bytes, not {FILE_SIZE:,}", advice)
+    file.seek(0)
+    found = file_digest(file, "sha256").hexdigest()
+    if found != FILE_SHA256:
+        raise _unusable(origin, f"its SHA-256 is {found}, not {FILE_SHA256}", advice)
 
 
 def _unusable(name: str, reason: str, advice: str) -> HarmonyError:
@@ -235,20 +243,21 @@ def shipped() -> Vocabulary:
 
 
 def read() -> Vocabulary:
-    """Reads the vocabulary: the official file where TIKTOKEN_ENCODINGS_BASE is set, else the packed file.
+    """Reads the packed file of the package. Where TIKTOKEN_ENCODINGS_BASE is set, the official file there is checked.
 
-    Raises HarmonyError (code `bad-vocabulary`) where the file is missing, truncated or not the official one.
+    The ranks of that file are those of the packed file, which is smaller and needs no work. So the official one is only
+    hashed. Raises HarmonyError (code `bad-vocabulary`) where it is missing, truncated or not the official one.
     """
     folder = os.environ.get(FOLDER_VARIABLE)
-    if not folder:
-        return shipped()
-    path = Path(folder) / FILE_NAME
-    try:
-        official = path.read_bytes()
-    except OSError as error:
-        advice = f"correct {FOLDER_VARIABLE}, or unset it to use the file shipped"
-        raise _unusable(str(path), error.strerror or str(error), advice) from None
-    return Vocabulary(pack(official, origin=str(path)))
+    if folder:
+        path = Path(folder) / FILE_NAME
+        try:
+            with path.open("rb") as file:
+                check_official(file, origin=str(path))
+        except OSError as error:
+            advice = f"correct {FOLDER_VARIABLE}, or unset it to use the file shipped"
+            raise _unusable(str(path), error.strerror or str(error), advice) from None
+    return shipped()
 
 
 #: Calls `read` once per process, and gives the same Vocabulary each time.

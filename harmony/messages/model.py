@@ -4,8 +4,8 @@ Names, signatures, defaults and the flat form are the same as in openai-harmony 
 
 - `to_dict`, `to_json`, `to_msgpack` and their counterparts use the flat form. Role and name stand beside the content,
   the content is a list of parts with a `type`, and fields that are None are left out.
-- `model_dump` and `msgspec.json.encode(message)` use the nested form. The author is a separate object, and every field
-  is there.
+- `model_dump`, `msgspec.json.encode(message)` and fields of pydantic's models use the nested form. The author is a
+  separate object, and every field is there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import msgspec
 
 from harmony.messages.builtin_tools import BROWSER, PYTHON
 from harmony.messages.record import (
+    ArgumentError,
     Record,
     check_finite,
     check_repeats,
@@ -31,9 +32,6 @@ from harmony.messages.record import (
     written,
 )
 from harmony.messages.roles import KNOWN_CHANNELS, Role
-
-if TYPE_CHECKING:
-    from pydantic_core.core_schema import SerializationInfo
 
 
 class ReasoningEffort(str, Enum):
@@ -106,7 +104,7 @@ def _with_namespace(
     tools: dict[str, ToolNamespaceConfig] | None, namespace: ToolNamespaceConfig
 ) -> dict[str, ToolNamespaceConfig]:
     if not isinstance(namespace, ToolNamespaceConfig):
-        raise TypeError(f"Expected `ToolNamespaceConfig`, got `{type(namespace).__name__}`")
+        raise ArgumentError(f"Expected `ToolNamespaceConfig`, got `{type(namespace).__name__}`")
     return {**(tools or {}), namespace.name: namespace}
 
 
@@ -321,6 +319,10 @@ class _FlatConversation(msgspec.Struct):
 class _Exchanged(Record):
     """The base of Message and Conversation: the flat form as dict, JSON and msgpack."""
 
+    @classmethod
+    def _written_type(cls) -> type[msgspec.Struct]:
+        raise NotImplementedError
+
     def _to_flat(self, *, finite: bool) -> msgspec.Struct:
         raise NotImplementedError
 
@@ -359,9 +361,6 @@ class _Exchanged(Record):
     def from_msgpack(cls, payload: bytes) -> Self:
         """Reads the flat form from msgpack, as `from_dict` does. Raises ValueError for bad data and for bad fields."""
         return cls._from_flat(guarded(msgspec.msgpack.decode, payload, type=cls._written_type()))
-
-    def _pydantic_dump(self, info: SerializationInfo) -> dict[str, Any]:
-        return self.to_dict()
 
 
 def _part(content: str | Content) -> Any:

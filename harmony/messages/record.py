@@ -63,15 +63,23 @@ def _holder(record: _Checked, name: str) -> type[msgspec.Struct]:
     return msgspec.defstruct(record.__name__, [(name, _types(record)[name])])
 
 
+class ArgumentError(TypeError, ValueError):
+    """Raised where a record cannot be made from its arguments, because one is missing, unknown or of a wrong type.
+
+    It is a TypeError as Python raises, and a ValueError as pydantic raises: programs written for openai-harmony expect
+    that one.
+    """
+
+
 def checked(record: _Checked, name: str, value: object) -> Any:
-    """The value converted for a field of a record. Raises TypeError for a wrong type, ValueError for a wrong value."""
+    """The value converted for a field of a record. Raises ArgumentError for a wrong type, else ValueError."""
     if isinstance(value, str):
         value = str.__str__(value)  # a Role as recipient would be formatted as `Role.ASSISTANT`
     try:
         return getattr(msgspec.convert({name: value}, _holder(record, name)), name)
     except msgspec.ValidationError as error:
         text = str(error).replace("`$.", f"`{record.__name__}.")
-        raise (TypeError if ", got `" in text else ValueError)(text) from None
+        raise (ArgumentError if ", got `" in text else ValueError)(text) from None
 
 
 _ATOMS: Final = frozenset({str, int, float, bool, NoneType})
@@ -93,9 +101,9 @@ def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
 
 
 def converted(data: object, target: type[msgspec.Struct]) -> Any:
-    """Reads a dict as a record. Raises TypeError where it is no dict, and ValueError with the path to other faults."""
+    """Reads a dict as a record. Raises ArgumentError where it is none, and ValueError with the path to other faults."""
     if not isinstance(data, Mapping):
-        raise TypeError(f"Expected `dict`, got `{type(data).__name__}`")
+        raise ArgumentError(f"Expected `dict`, got `{type(data).__name__}`")
     return guarded(msgspec.convert, data, target)
 
 
@@ -286,7 +294,10 @@ class _Checked(msgspec.StructMeta):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         if "type" in kwargs and kwargs["type"] == cls.__struct_config__.tag:
             del kwargs["type"]  # so `TextContent(**part.to_dict())` works
-        record = unchecked(cls, *args, **kwargs)
+        try:
+            record = unchecked(cls, *args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(f"{error} - at `{cls.__name__}`") from None
         for name, (classes, items) in _quick_looks(cls).items():
             value = getattr(record, name)
             if type(value) in classes:
@@ -314,11 +325,6 @@ class Record(msgspec.Struct, metaclass=_Checked):
         """The users' data in the record, such as the parameters of tools. None where it is not quickly found."""
         return None
 
-    @classmethod
-    def _written_type(cls) -> type[msgspec.Struct]:
-        """The type whose JSON schema describes this record as data."""
-        return cls
-
     def model_dump(self, *, mode: Literal["python", "json"] = "python", exclude_none: bool = False) -> dict[str, Any]:
         """The nested form as new dicts and lists, with every field. The name is that of pydantic's method.
 
@@ -341,26 +347,40 @@ class Record(msgspec.Struct, metaclass=_Checked):
         return record
 
     @classmethod
-    def _pydantic_validate(cls, obj: Any) -> Self:
-        try:
-            return cls.model_validate(obj)
-        except TypeError as error:
-            raise ValueError(str(error)) from None  # pydantic reports a ValueError, but not a TypeError
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The record as a field of a pydantic model: an instance, or a dict in the nested form; it is dumped nested.
+
+        As for a model of pydantic, a dict is an inexact match, so in a union, `dict` comes first in any order. A strict
+        field takes a dict only from JSON.
+        """
+        from pydantic_core import core_schema
+
+        # Between several matches, pydantic takes the one with the most fields, those of an author included.
+        fields = {
+            field.name: core_schema.typed_dict_field(
+                handler.generate_schema(field.type) if isinstance(field.type, _Checked) else core_schema.any_schema(),
+                required=field.required,
+            )
+            for field in msgspec.structs.fields(cls)
+        }
+        as_dict = core_schema.typed_dict_schema(fields)
+        read = core_schema.no_info_wrap_validator_function(cls._pydantic_validate, as_dict)
+        return core_schema.lax_or_strict_schema(
+            lax_schema=read,
+            strict_schema=core_schema.json_or_python_schema(read, core_schema.is_instance_schema(cls)),
+            serialization=core_schema.plain_serializer_function_ser_schema(cls._pydantic_dump, info_arg=True),
+        )
+
+    @classmethod
+    def _pydantic_validate(cls, value: Any, as_dict: Callable[[Any], Any]) -> Self:
+        record: Self = value if isinstance(value, cls) else converted(as_dict(value), cls)
+        return record
 
     def _pydantic_dump(self, info: SerializationInfo) -> dict[str, Any]:
         mode: Literal["python", "json"] = "json" if info.mode == "json" else "python"
         return self.model_dump(mode=mode, exclude_none=info.exclude_none)
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_plain_validator_function(
-            cls._pydantic_validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(cls._pydantic_dump, info_arg=True),
-        )
-
-    @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        written = msgspec.json.schema(cls._written_type())
+        written = msgspec.json.schema(cls)
         return {"title": cls.__name__, **_inlined(written, written["$defs"])}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from types import NoneType
@@ -19,7 +19,7 @@ import msgspec
 
 from harmony.errors import Fault, RenderTypeError, sentence
 from harmony.format import vocabulary
-from harmony.format.header import Header, Style, write_header
+from harmony.format.header import Header, Style, check_header, whole_header, write_header
 from harmony.messages.model import (
     Author,
     Content,
@@ -161,7 +161,8 @@ class Rendering:
 class Renderer:
     """Renders messages and conversations, and caches what it encodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, check_header: Callable[[Header, Style], None] = check_header) -> None:
+        self._check_header = check_header  # raises Fault for a header that is not to be written
         self.cache = Cache(CACHE_BYTES)
         self._kept: dict[str, _Tokens] = {}
 
@@ -259,7 +260,9 @@ class Renderer:
             key = (role, name, recipient, channel, content_type, style)
         known = None if key is None else self.cache.get(key)
         if known is None:
-            pieces = write_header(Header(role, name, recipient, channel, content_type), style)
+            header = whole_header(role, name, recipient, channel, content_type)
+            self._check_header(header, style)
+            pieces = write_header(header, style)
             encoded = ((piece,) if isinstance(piece, int) else self._piece(piece) for piece in pieces)
             known = tuple(chain.from_iterable(encoded))
             if key is not None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import runpy
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,13 @@ def test_a_folder_with_a_wrong_file(
 
 def test_a_folder_with_the_official_file(official_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(vocabulary.FOLDER_VARIABLE, official_folder)
+    tracemalloc.start()
     loaded = vocabulary.read()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert loaded.data == vocabulary.load().data
     assert loaded.offsets == vocabulary.load().offsets
+    assert most < 3 * vocabulary.FILE_SIZE  # the official file is hashed, and not unpacked: that takes 44 MB
 
 
 def test_a_truncated_packed_file() -> None:

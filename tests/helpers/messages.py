@@ -8,14 +8,17 @@ from hypothesis import strategies as st
 
 from harmony.messages.model import (
     Author,
+    ChannelConfig,
     Conversation,
     DeveloperContent,
     Message,
     SystemContent,
     TextContent,
     ToolDescription,
+    ToolNamespaceConfig,
 )
 from harmony.messages.roles import Role
+from harmony.rendering.renderer import RenderConversationConfig, RenderOptions
 from helpers.talk import message
 
 PARAMETERS = {
@@ -71,3 +74,19 @@ def fine_messages(draw: st.DrawFn) -> Message:
         recipient=recipient,
         content_type=draw(st.none() | st.sampled_from(types)),
     )
+
+
+#: A record of each kind.
+SAMPLES: list[Any] = [
+    FULL,
+    *FULL.messages,
+    FULL.messages[2].author,
+    TextContent("a"),
+    SystemContent(model_identity=None).with_browser_tool(),
+    DeveloperContent().with_tools(ToolNamespaceConfig.python()),
+    ToolDescription.new("f", "Does.", PARAMETERS),
+    ToolNamespaceConfig.browser(),
+    ChannelConfig.require_channels(["final"]),
+    RenderConversationConfig(auto_drop_analysis=False),
+    RenderOptions(),
+]

@@ -11,16 +11,13 @@ from typing import Any
 
 import msgspec
 import openai_harmony as reference
-import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony.messages.model import (
     Author,
-    ChannelConfig,
     Conversation,
-    DeveloperContent,
     Message,
     SystemContent,
     TextContent,
@@ -29,8 +26,7 @@ from harmony.messages.model import (
     flat_messages,
 )
 from harmony.messages.roles import Role
-from harmony.rendering.renderer import RenderConversationConfig, RenderOptions
-from helpers.messages import FULL, PARAMETERS, parameters_of, tool_message
+from helpers.messages import FULL, SAMPLES, parameters_of, tool_message
 
 # JSON has more integers than 64 bits hold, but no lone surrogates and no infinity.
 TEXTS = st.text(max_size=20)
@@ -259,59 +255,6 @@ def test_a_conversation_is_validated_from_messages_in_any_form() -> None:
     mixed = {"messages": [first, first.to_dict(), first.model_dump(mode="json")]}
     assert Conversation.model_validate(mixed) == Conversation([first] * 3)
     assert Conversation.model_validate(FULL.to_dict()) == Conversation.model_validate(FULL.model_dump()) == FULL
-
-
-# As fields of pydantic's models.
-
-SAMPLES: list[Any] = [
-    FULL,
-    *FULL.messages,
-    FULL.messages[2].author,
-    TextContent("a"),
-    SystemContent(model_identity=None).with_browser_tool(),
-    DeveloperContent().with_tools(ToolNamespaceConfig.python()),
-    ToolDescription.new("f", "Does.", PARAMETERS),
-    ToolNamespaceConfig.browser(),
-    ChannelConfig.require_channels(["final"]),
-    RenderConversationConfig(auto_drop_analysis=False),
-    RenderOptions(),
-]
-
-
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
-def test_every_record_is_a_field_of_a_pydantic_model(sample: Any) -> None:
-    record = type(sample)
-    model = pydantic.create_model("Model", field=(record, ...), several=(list[record], []))
-    made = model(field=sample, several=[sample, sample.model_dump()])
-    assert made.field is sample
-    assert made.several == [sample, sample]
-    written = sample.to_dict() if isinstance(sample, Message | Conversation) else sample.model_dump()
-    assert made.model_dump()["field"] == written
-    assert made.model_dump(mode="json")["field"] == written
-    assert type(made)(**made.model_dump()) == made
-    assert model.model_validate_json(made.model_dump_json()) == made
-    for mode in ("validation", "serialization"):
-        schema = model.model_json_schema(mode=mode)
-        assert schema["properties"]["field"]["title"] == record.__name__
-        assert schema["properties"]["field"]["type"] == "object"
-        assert "$ref" not in json.dumps(schema)
-
-
-def test_the_schema_of_a_message_tells_its_flat_form() -> None:
-    schema = pydantic.TypeAdapter(Message).json_schema()
-    assert set(schema["properties"]) == {"role", "name", "content", "channel", "recipient", "content_type"}
-    assert schema["required"] == ["role", "content"]
-    assert set(schema["properties"]["role"]["enum"]) == {role.value for role in Role}
-    tools = pydantic.TypeAdapter(ToolDescription).json_schema()
-    assert set(tools["properties"]) == {"name", "description", "parameters"}
-
-
-@pytest.mark.parametrize(
-    "value", [5, None, [], {}, {"role": "x", "content": "a"}, {"author": {"role": "user"}, "content": 5}]
-)
-def test_pydantic_reports_what_is_no_message(value: object) -> None:
-    with pytest.raises(pydantic.ValidationError):
-        pydantic.TypeAdapter(Message).validate_python(value)
 
 
 def test_records_are_compared_by_value_copied_and_pickled() -> None:

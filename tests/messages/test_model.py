@@ -409,3 +409,27 @@ def test_importing_messages_loads_no_library_that_messages_do_not_need() -> None
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Message(),
+        lambda: Message(5, []),
+        lambda: Message(author=Author(role=Role.USER), words="Hi"),
+        lambda: Message.from_role_and_content(Role.USER, 5),
+        lambda: Message.from_role_and_content(Role.USER, "Hi").with_channel(5),
+        lambda: Author(role=5),
+        lambda: Conversation.from_messages(["Hi"]),
+        lambda: DeveloperContent.new().with_function_tools([{"name": 5}]),
+        lambda: SystemContent.new().with_tools("browser"),
+        lambda: ToolDescription("f"),
+        lambda: Message.from_dict("Hi"),
+        lambda: Message.model_validate("Hi"),
+    ],
+)
+def test_wrong_arguments_are_a_type_error_and_a_value_error(make: Any) -> None:
+    """openai-harmony raises a pydantic.ValidationError, which is a ValueError."""
+    with pytest.raises(TypeError) as error:
+        make()
+    assert isinstance(error.value, ValueError)
