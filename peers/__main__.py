@@ -15,15 +15,14 @@ from peers import replays, report
 from peers.programs import TESTS, Program
 from peers.server import run_server
 from peers.suites import run_suite
-from peers.ways import LENIENT, Setting, make_vocabulary
+from peers.ways import LENIENT, Setting
 
 
 def main() -> int:
     options = _options()
     programs = [_program(*given) for given in options.program]
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(Path(folder) / "vocabulary", Path(folder))
-        make_vocabulary(setting.vocabulary)
+        setting = Setting(Path(folder))
         if options.replay:
             return _replay(programs, setting, options)
         suites = [run_suite(program, setting) for program in programs]

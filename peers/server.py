@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from harmony import Message, Role, TextContent
 from peers.programs import Program
 from peers.replays import Case
-from peers.ways import WAYS, Setting, Way, records
+from peers.ways import WAYS, Setting
 
 _BUILT_IN: Final = ("python", "assistant")
 _DELTAS: Final = ("response.output_text.delta", "response.reasoning_text.delta")
@@ -50,7 +49,7 @@ def run_server(program: Program, setting: Setting, cases: Iterable[Case]) -> lis
     given = setting.files / "replays.jsonl"
     lines = [{"id": case.name, "tokens": case.tokens} for case in cases]
     given.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    found = {way.name: _answers(program, setting, way, given) for way in WAYS}
+    found = {way.name: setting.run(program, way, "peers_responses", str(given)) for way in WAYS}
     replies = []
     for index, case in enumerate(cases):
         messages = [message for message in case.messages() if _text(message).strip()]
@@ -108,9 +107,3 @@ def _texts(output: list[dict[str, Any]]) -> list[str]:
 
 def _text(message: Message) -> str:
     return "".join(content.text for content in message.content if isinstance(content, TextContent))
-
-
-def _answers(program: Program, setting: Setting, way: Way, given: Path) -> list[dict[str, Any]]:
-    path = setting.files / f"{program.name}-server-{way.name}.jsonl"
-    done = setting.run(program, way, ["-m", "peers_responses", str(given), str(path)])
-    return records(path, way, done)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, NamedTuple
 
-from peers.programs import MARKS, Program
-from peers.ways import REFERENCE, WAYS, Setting, Way, records
+from peers.programs import TESTS, Program
+from peers.ways import REFERENCE, WAYS, Setting, Way
 
 _REASON: Final = 200  # characters of the reason why a test failed
 
@@ -38,6 +38,8 @@ class Suite(NamedTuple):
 
 def run_suite(program: Program, setting: Setting) -> Suite:
     """Runs the tests of a program in each way."""
+    if TESTS[program.name].needs_hub:
+        setting.make_hub(program)
     outcomes = {way.name: _outcomes(program, setting, way) for way in WAYS}
     expected = outcomes[REFERENCE.name]
     counted = [test for test, one in expected.items() if one["outcome"] == "passed"]
@@ -63,7 +65,7 @@ def run_suite(program: Program, setting: Setting) -> Suite:
 
 
 def _outcomes(program: Program, setting: Setting, way: Way) -> dict[str, dict[str, str]]:
-    path = setting.files / f"{program.name}-{way.name}.jsonl"
-    arguments = ["-m", "pytest", "-q", "-p", "peers_outcomes", "-p", "no:cacheprovider", *program.tests()]
-    done = setting.run(program, way, arguments, PEERS_OUTCOMES=str(path), PEERS_MARKS=MARKS.get(program.name, ""))
-    return {one["test"]: one for one in records(path, way, done)}
+    options = ["-q", "-p", "peers_outcomes", "-p", "no:cacheprovider"]
+    mark = TESTS[program.name].mark
+    found = setting.run(program, way, "pytest", *options, *program.tests(), PEERS_MARK=mark)
+    return {one["test"]: one for one in found}

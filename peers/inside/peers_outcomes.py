@@ -28,8 +28,8 @@ class Outcomes:
             self._note(report, "failed")
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        for item in items:
-            for mark in os.environ["PEERS_MARKS"].split():
+        if mark := os.environ["PEERS_MARK"]:
+            for item in items:
                 item.add_marker(mark)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -50,4 +50,4 @@ class Outcomes:
 
 
 def pytest_configure(config: Any) -> None:
-    config.pluginmanager.register(Outcomes(Path(os.environ["PEERS_OUTCOMES"])), "peers-outcomes")
+    config.pluginmanager.register(Outcomes(Path(os.environ["PEERS_OUTPUT"])), "peers-outcomes")

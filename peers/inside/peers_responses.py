@@ -1,7 +1,7 @@
 """Replays completions through gpt-oss's own Responses server, and writes what a client gets, one JSON object a line.
 
-It runs in the environment of gpt-oss, so it imports nothing of the project. The arguments are a file of completions
-(`id` and `tokens`) and the file to write. What the server prints is not shown.
+It runs in the environment of gpt-oss, so it imports nothing of the project. The argument is a file of completions
+(`id` and `tokens`). What the server prints is not shown.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +77,7 @@ def main() -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         found = answers(completions)
     lines: list[dict[str, Any]] = [{"library": openai_harmony.StreamableParser.__module__.split(".")[0]}, *found]
-    Path(sys.argv[2]).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    Path(os.environ["PEERS_OUTPUT"]).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
