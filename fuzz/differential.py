@@ -22,8 +22,9 @@ from harmony import Diagnostic, HarmonyError, Message, Role, TextContent
 from harmony.batch import SCHEMA, parse_batch
 from harmony.columns.arrow import flat
 from harmony.columns.rows import ELSEWHERE, GIVEN
+from harmony.errors import TABLE
 from harmony.format.header import NOT_IN_NAMES
-from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN, MESSAGE, special_tokens_in
+from harmony.format.vocabulary import FIRST_SPECIAL, LAST_TOKEN, MESSAGE, STOPS, special_tokens_in
 
 _COMPILED: Final = os.environ.get("HARMONY_EXTENSION") != "no"
 #: The engines, and the builders of columns; the first engine is the one that all else is compared with.
@@ -155,10 +156,18 @@ def in_order(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     return sorted(diagnostics, key=lambda found: (found.position, found.code, found.message))
 
 
-def at_end(result: Seen) -> Seen:
-    """The final state of a stream, from the result of parsing it as a whole."""
+def at_end(result: Seen, tokens: Sequence[int]) -> Seen:
+    """The final state of a stream, from the result of parsing it as a whole.
+
+    Where the last token is a stop inside a header, the end of a stream tells of it in other words.
+    """
     kind, found = result
-    return (kind, (*found[:2], in_order(found[2]))) if kind == "read" else result
+    if kind == "read":
+        return kind, (*found[:2], in_order(found[2]))
+    if kind == "refused" and found[:2] == ("unexpected-in-header", len(tokens) - 1) and tokens[-1] in STOPS:
+        before, after = (TABLE["strict"][key].split("{")[0] for key in (found[0], f"{found[0]}/at-end"))
+        return kind, (*found[:2], found[2].replace(before, after), found[3])
+    return result
 
 
 # --- all ways of one stream
@@ -179,7 +188,7 @@ def checks(case: Case, *, strict: bool) -> Iterator[Check]:
             yield Check(f"{name}: a buffer", expected, found)
         for most in (1, 7):
             found = seen(in_steps, [engine], case, most, strict=strict)
-            yield Check(f"{name}: steps of up to {most}", at_end(expected), found)
+            yield Check(f"{name}: steps of up to {most}", at_end(expected, case.tokens), found)
     yield from _as_text(case, mode, strict=strict)
 
 
@@ -192,7 +201,7 @@ def first_checks(case: Case, expected: Seen, *, strict: bool) -> Iterator[Check]
         found = whole(engine, case.tokens, case.role, strict=strict)
         yield Check(f"{mode}, {engine.__name__}: a list", expected, found)
     found = seen(in_steps, ENGINES, case, 3, strict=strict)
-    yield Check(f"{mode}: steps that the engines take in turn", at_end(expected), found)
+    yield Check(f"{mode}: steps that the engines take in turn", at_end(expected, case.tokens), found)
 
 
 def _as_text(case: Case, mode: str, *, strict: bool) -> Iterator[Check]:

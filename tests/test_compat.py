@@ -151,6 +151,10 @@ def test_the_command_tells_of_both_ways(folder: str) -> None:
     assert "harmony.compat.install()" in told
 
 
+def test_its_examples() -> None:
+    assert run("-c", "import doctest; from harmony import compat; print(doctest.testmod(compat).failed)") == "0\n"
+
+
 # --- its defaults
 
 

@@ -12,11 +12,11 @@ import sys
 from array import array
 from binascii import a2b_base64, b2a_base64, crc32
 from collections.abc import Iterator
-from io import BufferedReader, BytesIO
+from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
 from pkgutil import get_data
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.runtime.locks import Once, forks_wait
@@ -82,6 +82,7 @@ _PADDING: Final = 16
 #: The checksum of the packed file. The compiled engine uses the offsets without checking them again.
 _PACKED_CRC32: Final = 0x8E0F5A1A
 _REINSTALL: Final = "install harmony-codec again"
+_BLOCK: Final = 1 << 18  # bytes that are hashed at a time
 
 # How tiktoken's o200k_base splits a text before it merges bytes (tiktoken 0.14, `tiktoken_ext/openai_public.py`).
 _WORD_END: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
@@ -211,19 +212,21 @@ def pack(official: bytes, *, origin: str) -> bytes:
     return offsets.tobytes() + b"".join(tokens) + bytes(_PADDING)
 
 
-def check_official(file: BufferedReader | BytesIO, *, origin: str) -> None:
+def check_official(file: BinaryIO, *, origin: str) -> None:
     """Raises HarmonyError for a file that is not the official one, byte for byte. `origin` names it in the error."""
     with forks_wait:
-        from hashlib import file_digest  # parsing never needs it
+        from hashlib import sha256  # parsing never needs it
 
     advice = f"put the official {FILE_NAME} there (`harmony vocab export DIR` writes it)"
-    size = file.seek(0, os.SEEK_END)
+    digest, size = sha256(), 0
+    while size <= FILE_SIZE and (block := file.read(_BLOCK)):
+        digest.update(block)
+        size += len(block)
     if size != FILE_SIZE:
-        raise _unusable(origin, f"it has {size:,} bytes, not {FILE_SIZE:,}", advice)
-    file.seek(0)
-    found = file_digest(file, "sha256").hexdigest()
-    if found != FILE_SHA256:
-        raise _unusable(origin, f"its SHA-256 is {found}, not {FILE_SHA256}", advice)
+        found = f"{size:,}" if size < FILE_SIZE else "more"
+        raise _unusable(origin, f"it has {found} bytes, not {FILE_SIZE:,}", advice)
+    if digest.hexdigest() != FILE_SHA256:
+        raise _unusable(origin, f"its SHA-256 is {digest.hexdigest()}, not {FILE_SHA256}", advice)
 
 
 def _unusable(name: str, reason: str, advice: str) -> HarmonyError:

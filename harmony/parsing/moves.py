@@ -35,6 +35,12 @@ _CLOSE_MESSAGE: Final = int(machine.Action.CLOSE_MESSAGE)
 _LEAVE_OPEN: Final = int(machine.Action.LEAVE_OPEN)
 
 
+# The fields that `restore` sets by a method.
+_RESTORED: Final = frozenset(
+    {"strict", "default_channel", "state", "header", "content", "settled", "delta", "delta_header"}
+)
+
+
 def _import_repairs() -> ModuleType:
     with forks_wait:
         from harmony.parsing import repairs
@@ -147,6 +153,7 @@ def restore(moves: Moves, saved: SavedParser) -> None:
     if saved.header is not None:
         moves._remember_header(saved.header)
     moves._hold(saved.content, saved.settled)
+    moves._remember_delta(saved.delta, saved.delta_header)
     for name in SavedParser.__struct_fields__:
-        if name not in ("strict", "default_channel", "state", "header", "content", "settled"):
+        if name not in _RESTORED:
             setattr(moves, f"_{name}", getattr(saved, name))

@@ -20,16 +20,16 @@ cdef inline int64_t token_id(object token) noexcept:
 cdef class Moves:
     cdef const uint8_t *_moves
     cdef Content _content
-    cdef object _role, _channel, _recipient, _content_type
+    cdef object _role, _channel, _recipient, _content_type  # what users see: of the delta's message, or the open one
     cdef str _text
     cdef list _segments
     # `moves.py` and `repairs.py` read these fields, and write the public ones. `moves_py.py` explains each.
     cdef readonly bint _strict
     cdef readonly int _state
     cdef readonly str _unit
-    cdef readonly object _header, _default_channel
+    cdef readonly object _header, _default_channel, _delta_header
     cdef readonly list _spans
-    cdef public object _given, _delta, _delta_header
+    cdef public object _given, _delta
     cdef public bint _cut, _without_header
     cdef public Py_ssize_t _position, _start, _header_start, _content_start, _run_start
     cdef public list _header_tokens, _content_tokens, _tokens, _messages, _diagnostics
@@ -47,5 +47,13 @@ cdef class Moves:
     cdef int forget_header_tokens(self) except -1
     cdef int remember_header(self, object header) except -1
     cdef int _forget_header(self) except -1
+    cdef int show(self, object header) except -1
+    cdef inline int forget_delta(self) except -1:
+        """Begins a step: the delta of the one before is over."""
+        self._delta = None
+        if self._delta_header is not None:
+            self._delta_header = None
+            self.show(self._header)
+        return 0
     cdef int close_message(self, object end) except -1
     cdef int _add_to_content(self, int64_t rank) except -1

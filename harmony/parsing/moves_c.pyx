@@ -180,11 +180,11 @@ cdef class Moves:
         self._position = self._start = self._header_start = self._content_start = 0
         self._header_tokens = []
         self._run_start = 0
+        self._delta = self._delta_header = None
         self._forget_header()
         clear(&self._content)
         self._content_tokens = []
         self._text = ""
-        self._delta = self._delta_header = None
         self._tokens = []
         self._messages = []
         self._spans = None
@@ -339,15 +339,23 @@ cdef class Moves:
             header = header.on_channel(self._default_channel)
         self._header = header
         self._without_header = False
-        self._role = header.role
-        self._channel = header.channel
-        self._recipient = header.recipient
-        self._content_type = header.content_type
+        if self._delta_header is None:
+            self.show(header)
         return 0
 
     cdef int _forget_header(self) except -1:
-        self._header = self._role = self._channel = self._recipient = self._content_type = None
+        self._header = None
         self._without_header = False
+        return self.show(self._delta_header)
+
+    cdef int show(self, object header) except -1:
+        if header is None:
+            self._role = self._channel = self._recipient = self._content_type = None
+        else:
+            self._role = header.role
+            self._channel = header.channel
+            self._recipient = header.recipient
+            self._content_type = header.content_type
         return 0
 
     cdef int close_message(self, object end) except -1:
@@ -365,7 +373,8 @@ cdef class Moves:
             self._spans.append(Span(self._start, self._content_start, self._position, end))
         if self._segments is not None:
             # The Segment is made first: while it is made, another thread may set `_segments` to None.
-            segment = Segment(self._channel, self._recipient, self._role, self._delta or "", message)
+            header = self._header
+            segment = Segment(header.channel, header.recipient, header.role, self._delta or "", message)
             self._segments.append(segment)
         self._forget_header()
         clear(&self._content)
@@ -407,6 +416,12 @@ cdef class Moves:
 
     def _remember_header(self, header):
         self.remember_header(header)
+
+    def _remember_delta(self, str delta, header):
+        self._delta = delta
+        self._delta_header = header
+        if header is not None:
+            self.show(header)
 
     def _close_message(self, end):
         self.close_message(end)

@@ -240,6 +240,10 @@ class Moves:
         self._header = header if self._default_channel is None else header.on_channel(self._default_channel)
         self._without_header = False
 
+    def _remember_delta(self, delta: str | None, header: Header | None) -> None:
+        self._delta = delta
+        self._delta_header = header
+
     def _add_bytes(self, data: bytes | bytearray) -> None:
         self._content += data
         if self._spans is None:

@@ -9,6 +9,12 @@ from libc.string cimport memset
 from harmony.parsing.content cimport Content, append, append_rank, last_bytes, settle, text_between
 from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, load_vocabulary, token_id
 
+cdef extern from "Python.h":
+    const unsigned long Py_TPFLAGS_IMMUTABLETYPE
+    ctypedef struct PyTypeObject:
+        unsigned long tp_flags
+    void PyType_Modified(PyTypeObject *)
+
 from harmony.format import machine, vocabulary
 from harmony.parsing.moves import end, repairs, restore, save
 from harmony.parsing.shared import POSITION, check_encoding, checked_channel, markers_in, new_parser, state_data
@@ -21,14 +27,40 @@ cdef int CONTENT = machine.State.CONTENT
 cdef int TEXT = machine.Kind.TEXT
 
 
-cdef class Stream(Moves):
-    """Stream(encoding, role, *, strict=True, default_channel=None)
+cdef class StreamableParser(Moves):
+    """StreamableParser(encoding, role, *, strict=True, default_channel=None)
 --
 
-The methods of StreamableParser. They stand in an extension type, which is fast. Only a class of Python can be patched,
-    and lets its instances have further attributes; so that is what users get.
+Parses the tokens of a completion as they come, one at a time or some at a time.
+
+    `role` is the role of the first message. Pass it where the prompt ends in `<|start|>role`. Pass None where the
+    tokens themselves begin with `<|start|>`.
+
+        >>> parser = StreamableParser(encoding, Role.ASSISTANT)
+        >>> tokens = encoding.encode("<|channel|>final<|message|>Hi", allowed_special="all")
+        >>> [segment.delta for segment in parser.process_many(tokens)], parser.current_channel
+        (['Hi'], 'final')
+
+    A token that may not stand where it stands raises HarmonyError. Inside content that token is left out, and the
+    content stays open. Inside a header the whole header is given up, and the next token has to be `<|start|>`. Only a
+    stop inside a header does not raise at once. The next token raises instead, or `process_eos` where none follows.
+
+    With `strict=False` no token raises HarmonyError. Every fault is repaired, and each repair is listed in
+    `diagnostics`. Text that may still become part of a header is held back until the parser knows what it is;
+    `process_eos` releases the rest. A delta that was given is never taken back. `default_channel`, such as "final", is
+    the channel of the assistant's messages that have neither a channel nor a recipient. It is an option of
+    `strict=False`, for programs that ignore messages without a channel.
+
+    TypeError is raised for a token that is no integer, for an `encoding` that is no HarmonyEncoding, and for a `role`
+    or a `default_channel` that is no string; ValueError for an unknown role, and for a `default_channel` that is no
+    channel's name or stands beside `strict=True`.
+
+    The class may be subclassed, and a parser may have further attributes. A parser can be pickled and copied, also in
+    mid-stream; a pickle of the compiled engine can be read by the one in Python, and the other way round. Only one
+    thread at a time may feed a parser.
     """
 
+    cdef dict __dict__
     cdef object __weakref__
 
     def __init__(self, encoding, role, *, strict=True, default_channel=None):
@@ -46,7 +78,7 @@ The methods of StreamableParser. They stand in an extension type, which is fast.
         if type(token) is not int:
             token = as_id(token, self._position)
         self._tokens.append(token)
-        self._delta = self._delta_header = None
+        self.forget_delta()
         try:
             self._step(token_id(token), token, 1)
             if not self._strict and self._delta is None:
@@ -67,7 +99,7 @@ The methods of StreamableParser. They stand in an extension type, which is fast.
         sequence = as_sequence(tokens)
         cdef list segments = []
         self._segments = segments
-        self._delta = self._delta_header = None
+        self.forget_delta()
         try:
             self._run(sequence)
         finally:
@@ -76,9 +108,9 @@ The methods of StreamableParser. They stand in an extension type, which is fast.
             if self._header is not None:
                 delta = settle(&self._content, False)
                 if delta is not None:
+                    self.forget_delta()  # of a message that this step has ended
                     segments.append(Segment(self._channel, self._recipient, self._role, delta, None))
                     self._delta = delta
-                    self._delta_header = None
         return segments
 
     @cython.critical_section
@@ -88,7 +120,7 @@ The methods of StreamableParser. They stand in an extension type, which is fast.
         A message that has no stop ends here. In strict mode HarmonyError is raised where the input ends inside a
         header, unless that is only `<|start|>` and a role.
         """
-        self._delta = self._delta_header = None
+        self.forget_delta()
         end(self)
         return self
 
@@ -154,52 +186,44 @@ The methods of StreamableParser. They stand in an extension type, which is fast.
         return self._text
 
     @property
+    @cython.critical_section
     def current_role(self):
         """The role of the message whose content is open; None between messages.
 
         While the first header is open, it is the role that the caller gave. Where the last step ended a message and
         gave the end of its text, it is the role of that message until the next step.
         """
-        with cython.critical_section(self):
-            ended = self._delta_header
-            role = self._role if self._header is not None else self._given
-        return role if ended is None else ended.role
+        return self._given if self._role is None else self._role
 
     @property
+    @cython.critical_section
     def current_channel(self):
         """The channel of the message whose content is open; None where there is none.
 
         Where the last step ended a message and gave the end of its text, it is that of this message until the next
         step.
         """
-        with cython.critical_section(self):
-            ended = self._delta_header
-            channel = self._channel
-        return channel if ended is None else ended.channel
+        return self._channel
 
     @property
+    @cython.critical_section
     def current_recipient(self):
         """The recipient of the message whose content is open; None where there is none.
 
         Where the last step ended a message and gave the end of its text, it is that of this message until the next
         step.
         """
-        with cython.critical_section(self):
-            ended = self._delta_header
-            recipient = self._recipient
-        return recipient if ended is None else ended.recipient
+        return self._recipient
 
     @property
+    @cython.critical_section
     def current_content_type(self):
         """The content type of the message whose content is open; None where there is none.
 
         Where the last step ended a message and gave the end of its text, it is that of this message until the next
         step.
         """
-        with cython.critical_section(self):
-            ended = self._delta_header
-            content_type = self._content_type
-        return content_type if ended is None else ended.content_type
+        return self._content_type
 
     @property
     @cython.critical_section
@@ -234,46 +258,17 @@ The methods of StreamableParser. They stand in an extension type, which is fast.
         return 0
 
 
-class StreamableParser(Stream):
-    """Parses the tokens of a completion as they come, one at a time or some at a time.
-
-    `role` is the role of the first message. Pass it where the prompt ends in `<|start|>role`. Pass None where the
-    tokens themselves begin with `<|start|>`.
-
-        >>> parser = StreamableParser(encoding, Role.ASSISTANT)
-        >>> tokens = encoding.encode("<|channel|>final<|message|>Hi", allowed_special="all")
-        >>> [segment.delta for segment in parser.process_many(tokens)], parser.current_channel
-        (['Hi'], 'final')
-
-    A token that may not stand where it stands raises HarmonyError. Inside content that token is left out, and the
-    content stays open. Inside a header the whole header is given up, and the next token has to be `<|start|>`. Only a
-    stop inside a header does not raise at once. The next token raises instead, or `process_eos` where none follows.
-
-    With `strict=False` no token raises HarmonyError. Every fault is repaired, and each repair is listed in
-    `diagnostics`. Text that may still become part of a header is held back until the parser knows what it is;
-    `process_eos` releases the rest. A delta that was given is never taken back. `default_channel`, such as "final", is
-    the channel of the assistant's messages that have neither a channel nor a recipient. It is an option of
-    `strict=False`, for programs that ignore messages without a channel.
-
-    TypeError is raised for a token that is no integer, for an `encoding` that is no HarmonyEncoding, and for a `role`
-    or a `default_channel` that is no string; ValueError for an unknown role, and for a `default_channel` that is no
-    channel's name or stands beside `strict=True`.
-
-    The class may be subclassed, and a parser may have further attributes. A parser can be pickled and copied, also in
-    mid-stream; a pickle of the compiled engine can be read by the one in Python, and the other way round. Only one
-    thread at a time may feed a parser.
-    """
-
-
-cdef Stream whole_input(object role, bint strict, object default_channel):
-    cdef Stream parser = Stream.__new__(Stream)
+cdef StreamableParser whole_input(object role, bint strict, object default_channel):
+    cdef StreamableParser parser = StreamableParser.__new__(StreamableParser)
+    if default_channel is not None:
+        default_channel = checked_channel(default_channel, strict=strict)
     if role is not None or not strict or default_channel is not None:
-        parser.begin(as_role(role), strict, checked_channel(default_channel, strict=strict))
+        parser.begin(as_role(role), strict, default_channel)
     parser._spans = []
     return parser
 
 
-cdef object result(Stream parser):
+cdef object result(StreamableParser parser):
     next_role = None
     if parser._state == CONTENT:  # what `end` would do, in less time: many completions stop within content
         parser._cut = True
@@ -289,14 +284,14 @@ cdef object result(Stream parser):
 def parse(tokens, role, *, strict, default_channel=None):
     """Parses the tokens of one whole input, as `HarmonyEncoding.parse` documents."""
     sequence = as_sequence(tokens)
-    cdef Stream parser = whole_input(role, strict, default_channel)
+    cdef StreamableParser parser = whole_input(role, strict, default_channel)
     parser._run(sequence)
     return result(parser)
 
 
 def parse_text(text, role, *, strict, stripped=False, default_channel=None):
     """Parses one whole rendered text, as `HarmonyEncoding.parse_text` documents."""
-    cdef Stream parser = whole_input(role, strict, default_channel)
+    cdef StreamableParser parser = whole_input(role, strict, default_channel)
     parser._unit = "character"
     for start, stop, token in markers_in(text, stripped=stripped):
         if parser._position < start:
@@ -329,3 +324,8 @@ def decode_bytes(tokens):
         return last_bytes(&content, content.size)
     finally:
         PyMem_Free(content.data)
+
+
+# Programs may patch StreamableParser, as they may patch any class of Python. Cython makes an immutable type of it.
+(<PyTypeObject *>StreamableParser).tp_flags &= ~Py_TPFLAGS_IMMUTABLETYPE
+PyType_Modified(<PyTypeObject *>StreamableParser)

@@ -22,6 +22,8 @@ IDS = [200006, 1428, 200008, 64, 200007]
 MESSAGE = {"role": "user", "content": "a"}
 ANSWER = {"role": "assistant", "channel": "final", "content": "a"}
 
+CUT_OFF = "Unexpected EOS while waiting for message header to complete: "
+
 
 def run(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> tuple[int, list[str], str]:
     """Exit status, lines of the output, and what is said beside it."""
@@ -116,8 +118,8 @@ def test_problems_of_a_text(tmp_path: Path) -> None:
             f"{file}:4:30: missing-channel expected a channel's name right after `<|channel|>`, found `<|message|>`",
             r"    <|start|>assistant<|channel|><|message|>日本\t<|return|>",
             "                                 ^",
-            f"{file}:5:10: truncated-header expected an author: a role, or the name of a tool, found the end of the "
-            "input inside a message header",
+            f"{file}:5:10: truncated-header {CUT_OFF}expected an author: a role, or the name of a tool, found "
+            "the end of the input inside a message header",
             "    <|start|>",
             "             ^",
         ],
@@ -143,8 +145,8 @@ def test_problems_of_token_ids(tmp_path: Path) -> None:
     assert lines[:3] == [
         f"{file}:2:23: expected-start expected `<|start|>` or the end of the input, found the text `&` at token 5",
         f"{file}:3:8: invalid-token Invalid token for decoding: -3, expected an id in 0..201088 at token 7",
-        f"{file}:3:26: truncated-header expected an author: a role, or the name of a tool, found the end of the input"
-        " inside a message header at token 10",
+        f"{file}:3:26: truncated-header {CUT_OFF}expected an author: a role, or the name of a tool, found "
+        "the end of the input inside a message header at token 10",
     ]
     # No id is as long, so it is text.
     assert lines[3].startswith(f"{digits}:1:1: expected-start expected `<|start|>` or the end of the input, found `2")
@@ -170,8 +172,8 @@ def test_problems_of_records(tmp_path: Path) -> None:
             f"{file}:4:1: expected-start expected `<|start|>` or the end of the input, found `x` at 2:13 of `text`",
             "    there<|end|>x<|start|>user<|message|",
             "                ^",
-            f"{file}:4:1: truncated-header expected an author: a role, or the name of a tool, found the end of the "
-            "input inside a message header at 3:22 of `text`",
+            f"{file}:4:1: truncated-header {CUT_OFF}expected an author: a role, or the name of a tool, found "
+            "the end of the input inside a message header at 3:22 of `text`",
             "    there<|end|><|start|>",
             "                         ^",
             f"{file}:5:1: nameless-tool expected the tool's name, found none - at `messages[1].author.name`",
@@ -255,7 +257,7 @@ def test_json_has_all_that_is_known(tmp_path: Path) -> None:
             "line": 1,
             "column": 10,
             "code": "truncated-header",
-            "message": "expected `<|channel|>` or a recipient, because the tool's name has no dot, "
+            "message": f"{CUT_OFF}expected `<|channel|>` or a recipient, because the tool's name has no dot, "
             "found the end of the input inside a message header at token 2",
             "position": 2,
             "unit": "token",

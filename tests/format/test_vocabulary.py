@@ -66,6 +66,7 @@ def test_token_bytes_of_every_rank_are_those_that_tiktoken_decodes() -> None:
         (None, "No such file or directory"),
         (OFFICIAL[:-1], "it has 3,613,921 bytes, not 3,613,922"),
         (b"", "it has 0 bytes"),
+        (OFFICIAL + b"\n", "it has more bytes, not 3,613,922"),
         (OFFICIAL[:-2] + b"5\n", "its SHA-256 is"),
     ],
 )
