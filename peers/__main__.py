@@ -2,7 +2,7 @@
 
 docs/peers.md says how to get the programs. Each needs a folder of sources, and the Python of an environment that holds
 what it requires, openai-harmony 0.0.8, pytest and harmony. Exit status: 0, 1 where something differs from the
-reference, or 2 for wrong usage.
+reference or a program cannot be run, or 2 for wrong usage.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from peers.ways import LENIENT, Setting
 
 def main() -> int:
     options = _options()
-    programs = [_program(*given) for given in options.program]
+    programs = [Program(*given) for given in options.program]
     with tempfile.TemporaryDirectory() as folder:
         setting = Setting(Path(folder))
         if options.replay:
@@ -30,17 +30,7 @@ def main() -> int:
         return int(any(suite.differences for suite in suites))
 
 
-def _program(name: str, source: str, python: str) -> Program:
-    if name not in TESTS:
-        raise SystemExit(f"expected one of {', '.join(TESTS)}, found `{name}`")
-    return Program(
-        name, Path(source).resolve(), Path(python).absolute()
-    )  # not resolved: it is a link to another Python
-
-
 def _replay(programs: list[Program], setting: Setting, options: argparse.Namespace) -> int:
-    if [program.name for program in programs] != ["gpt-oss"]:
-        raise SystemExit("expected `--program gpt-oss` and no other: it is the server that gets the replies")
     cases = [*replays.of_corpus(options.replay), *replays.of_explanations(), *replays.of_chance(options.random)]
     replies = run_server(programs[0], setting, cases)
     print(report.server_text(replies))
@@ -67,7 +57,17 @@ def _options() -> argparse.Namespace:
         "and the examples of harmony's repairs",
     )
     parser.add_argument("--random", type=int, default=0, metavar="NUMBER", help="as many random replies more")
-    return parser.parse_args()
+    options = parser.parse_args()
+    names = [name for name, _, _ in options.program]
+    if unknown := sorted(set(names) - TESTS.keys()):
+        parser.error(f"expected one of {', '.join(TESTS)}, found `{unknown[0]}`")
+    if options.replay and names != ["gpt-oss"]:
+        parser.error("expected `--program gpt-oss` and no other with --replay: it is the server that gets the replies")
+    # The path of a Python is not resolved: in an environment, it is a link to a Python outside.
+    options.program = [
+        (name, Path(source).resolve(), Path(python).absolute()) for name, source, python in options.program
+    ]
+    return options
 
 
 if __name__ == "__main__":
