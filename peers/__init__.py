@@ -1,0 +1,1 @@
+"""The programs that import openai_harmony, run with it and with harmony in its place: `python -m peers --help`."""
