@@ -56,7 +56,7 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "missing-author": "expected an author after `<|start|>`, found {found}",
         "unknown-role": (
             "Unknown role: {found}, expected `system`, `developer`, `user`, `assistant` or a tool's name, which holds "
-            "a dot or is followed by a recipient"
+            "a dot or is followed by `to=assistant`"
         ),
         "missing-channel": "expected a channel's name right after `<|channel|>`, found {found}",
         "missing-recipient": "expected a recipient's name right after `to=`, found {found}",

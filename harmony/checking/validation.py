@@ -186,7 +186,7 @@ def _words(accepted: set[str]) -> Iterator[str]:
     if "_TO" in accepted and accepted.isdisjoint({"_MESSAGE", "ROLE"}):  # after the name of a tool without a dot
         if "_CHANNEL" in accepted:
             yield quote(_SPECIAL[vocabulary.CHANNEL])
-        yield "a recipient, because the tool's name has no dot"
+        yield "`to=assistant`, because the tool's name has no dot"
         return
     if "ROLE" in accepted:
         yield "an author: a role, or the name of a tool"

@@ -112,9 +112,11 @@ HEADERS: Final[dict[str, Entry]] = {
         Repaired("<|channel|>commentary json to=functions.sky<|message|>{}<|call|>"),
     ),
     "implied-author": entry(
-        "No author follows `<|start|>`. The message is taken for the assistant's.",
+        "No author follows `<|start|>`, or an unknown one that calls. The message is taken for the assistant's: tools "
+        "answer, and do not call.",
         Repaired(f"{_FIRST}<|start|>{_ANSWER}"),
         Repaired(f"{_FIRST}<|start|>final<|message|>Hi<|return|>"),
+        Repaired(f"{_FIRST}<|start|>lookup to=functions.f<|message|>{{}}<|call|>"),
     ),
     "unknown-author": entry(
         "The author is no role and has no dot. It is taken for the name of a tool. Give tools names with a dot, such "

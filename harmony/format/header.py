@@ -6,8 +6,8 @@ Reading: the automaton ensures that `<|channel|>` and `<|constrain|>` stand at m
 Headers repeat, so a header of usual length is read once and remembered.
 
 Writing: a header is written only if reading it gives the same Header. There are two exceptions, which openai-harmony
-writes too: the recipient `all` is not written, and a tool whose name has no dot may have no recipient, though its name
-is then read as an unknown role.
+writes too: the recipient `all` is not written, and a tool whose name has no dot may have any recipient, though its name
+is read as an unknown role unless the recipient is `assistant`.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
     if given is not None:
         return Header(given, None, recipient, channel, content_type)
     assert author is not None  # else `missing-author` was raised
-    found = read_author(author.word, addressed=recipient is not None)
+    found = read_author(author.word, answers=recipient == Role.ASSISTANT.value)
     if found is None:
         raise author.fault("unknown-role")
     return Header(*found, recipient, channel, content_type)
@@ -266,15 +266,15 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
 _remembered = lru_cache(REMEMBERED_HEADERS)(_read)
 
 
-def read_author(word: str, *, addressed: bool) -> tuple[Role, str | None] | None:
-    """The role and the name that an author's word stands for; None for no author. `addressed`: a recipient follows."""
+def read_author(word: str, *, answers: bool) -> tuple[Role, str | None] | None:
+    """The role and the name that an author's word stands for; None for no author. `answers`: to the assistant."""
     if word in ROLES:
         # `tool` by itself is a tool of that name, as in openai-harmony.
         return Role(word), word if word == Role.TOOL else None
     role, _, name = word.partition(":")
     if name and role in _NAMED_ROLES:
         return Role(role), name
-    return (Role.TOOL, word) if "." in word or addressed else None
+    return (Role.TOOL, word) if "." in word or answers else None
 
 
 def check_header(header: Header, style: Style) -> None:
@@ -284,7 +284,8 @@ def check_header(header: Header, style: Style) -> None:
         _check_name("author.name", header.name)
         if header.role is Role.TOOL:
             _check_word("author.name", header.name)
-            if read_author(header.name, addressed=addressed) not in ((Role.TOOL, header.name), None):
+            answers = header.recipient == Role.ASSISTANT.value
+            if read_author(header.name, answers=answers) not in ((Role.TOOL, header.name), None):
                 raise Fault("reads-as-author", field="author.name", found=quote(header.name))
     if addressed:
         _check_name("recipient", header.recipient or "")

@@ -258,7 +258,7 @@ class _Bag:
             self._read_bare(item, is_first=is_first)
 
     def _read_author(self, item: _Item) -> None:
-        self.author = read_author(item.word, addressed=False)
+        self.author = read_author(item.word, answers=False)
         if self.author is not None:
             return
         if item.word in KNOWN_CHANNELS:
@@ -268,7 +268,7 @@ class _Bag:
         elif role := _GLUED_ROLE.match(item.word):
             # `<|start|>assistantOK<|channel|>final`
             self._note("cut-name", item.place, found=quote(item.word), word=quote(role[0]))
-            self.author = read_author(role[0], addressed=False)
+            self.author = read_author(role[0], answers=False)
         else:
             self.stranger = item
 
@@ -284,7 +284,7 @@ class _Bag:
             if word != self.given:
                 # `<|end|>user<|message|>`
                 self._note("other-author", item.place, expected=self.given.value, found=quote(word))
-            self.author = read_author(word, addressed=False)
+            self.author = read_author(word, answers=False)
         elif word in ROLES and self.author is not None and word == self.author[0]:
             # `<|start|>assistant assistant<|channel|>final`
             self._note("repeated-role", item.place, found=quote(word))
@@ -305,7 +305,10 @@ class _Bag:
 
     def _settled(self) -> Header:
         author = self.author
-        if self.stranger is not None:
+        if self.stranger is not None and self.recipients and self.recipients[0].word != Role.ASSISTANT:
+            # `<|start|>lookup to=functions.f<|message|>`: a tool answers, and does not call
+            self._note("implied-author", self.stranger.place, found=quote(self.stranger.word))
+        elif self.stranger is not None:
             # `<|start|>get_weather<|channel|>commentary<|message|>`
             if not self.recipients:
                 self._note("unknown-author", self.stranger.place, found=quote(self.stranger.word))

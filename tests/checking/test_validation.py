@@ -210,7 +210,7 @@ def whole_texts() -> Iterator[tuple[str, str]]:
     """Texts, and what they are, that use every alternative of every rule."""
     spaces = ["", " "]
     authors = ["assistant", "tool", "user:al", "f.g", "lookup"]
-    recipients = ["", " to=x", " to=x\t", " f.g", " f.g\n"]
+    recipients = ["", " to=x", " to=x\t", " to=assistant", " to=assistant ", " f.g", " f.g\n"]
     channels = ["", "<|channel|>final", "<|channel|>final ", "<|channel|>a.b", "<|channel|>a.b "]
     types = ["", " json", " json ", " sh", " sh ", *(f"<|constrain|>{a}json{b}" for a in spaces for b in spaces)]
     for author, before, channel, after, kind in product(authors, recipients, channels, recipients, types):

@@ -255,7 +255,7 @@ def test_json_has_all_that_is_known(tmp_path: Path) -> None:
             "line": 1,
             "column": 10,
             "code": "truncated-header",
-            "message": f"{CUT_OFF}expected `<|channel|>` or a recipient, because the tool's name has no dot, "
+            "message": f"{CUT_OFF}expected `<|channel|>` or `to=assistant`, because the tool's name has no dot, "
             "found the end of the input inside a message header at token 2",
             "position": 2,
             "unit": "token",

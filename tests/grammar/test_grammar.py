@@ -148,8 +148,9 @@ def test_bad_headers(header: str) -> None:
 def test_which_content_types_are_known(word: str) -> None:
     assert (agreed(f"<|start|>user {word}<|message|><|end|>", "conversation") is None) != (word in KNOWN_CONTENT_TYPES)
     for before in (
-        "<|start|>x to=y ",
-        "<|start|>x y.z ",
+        "<|start|>x.y to=y ",
+        "<|start|>x.y y.z ",
+        "<|start|>x to=assistant ",
         "<|start|>user<|constrain|>",
         "<|start|>user <|constrain|>\n",
     ):
@@ -196,7 +197,7 @@ def every_sequence(pieces: list[str], longest: int) -> Iterator[str]:
 
 
 KINDS = ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|endoftext|>", "assistant"]
-ITEMS = [" to=f", " f.g", " json", " x", " assistant", "<|channel|>", "c", "<|constrain|>"]
+ITEMS = [" to=f", " to=assistant", " f.g", " json", " x", " assistant", "<|channel|>", "c", "<|constrain|>"]
 
 
 @pytest.mark.parametrize("start", STARTS)
