@@ -201,7 +201,6 @@ def test_threads_that_read_headers_for_the_first_time(scale: Scale) -> None:
         """
 encoding = load_harmony_encoding("HarmonyGptOss")
 ranks = vocabulary.load().byte_ranks
-sys.setswitchinterval(1e-6)
 begin, failed = threading.Barrier(4), []
 
 def use(thread):
@@ -224,7 +223,7 @@ for thread in threads:
 if failed:
     raise failed[0]
 """,
-        scale("100", "3000"),
+        scale("500", "20000"),
     )
 
 

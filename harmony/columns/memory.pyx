@@ -240,7 +240,7 @@ cdef class Rows:
 # Rows to be reused, the newest last. Reuse is worth it because the first write to new memory is expensive.
 cdef list SPARE = []
 cdef Py_ssize_t SPARE_BYTES = 0
-LOCK = Lock()  # no thread ever waits for it, so a forked process cannot wait forever
+cdef object LOCK = Lock()  # no thread ever waits for it, so a forked process cannot wait forever
 
 
 cdef Rows spare_rows(Py_ssize_t asked):
