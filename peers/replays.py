@@ -19,10 +19,14 @@ _SEED: Final = 1
 
 
 class Case(NamedTuple):
-    """A completion of the assistant: what the model gives, up to its first `<|call|>` or `<|return|>`."""
+    """A completion of the assistant: what the model gives, up to its first `<|call|>` or `<|return|>`.
+
+    `expected` are the messages that are right, where a file says so; None where lenient parsing says so.
+    """
 
     name: str
     tokens: list[int]
+    expected: list[Message] | None = None
 
     def is_malformed(self) -> bool:
         """Whether strict parsing refuses it."""
@@ -33,7 +37,9 @@ class Case(NamedTuple):
         return False
 
     def messages(self) -> list[Message]:
-        """The messages that lenient parsing reads, which lose no text outside headers."""
+        """The messages that are right: a server must show their text."""
+        if self.expected is not None:
+            return self.expected
         return _ENCODING.parse(self.tokens, Role.ASSISTANT, strict=False).messages
 
     def text(self) -> str:
@@ -46,7 +52,9 @@ def of_corpus(path: Path) -> Iterator[Case]:
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         if record.get("mode") != "stripped":
-            yield _case(record["id"], _encoded(record["text"]))
+            case = _case(record["id"], _encoded(record["text"]))
+            whole = case.tokens == _encoded(record["text"])  # a server reads nothing behind its stop
+            yield case._replace(expected=list(map(Message.from_dict, record["messages"]))) if whole else case
 
 
 def of_explanations() -> Iterator[Case]:
