@@ -131,7 +131,7 @@ class HarmonyEncoding(_encoding.HarmonyEncoding):
         default_channel: str | None = None,
     ) -> list[Message]:
         """The messages of a completion. In lenient parsing, `default_channel` is `final` if none is given."""
-        channel = default_channel or _default_channel(role, strict)
+        channel = _default_channel(role, strict) if default_channel is None else default_channel
         return _engine.parse(tokens, role, strict=strict, default_channel=channel).messages
 
     def _warn_of_header(self, header: Header, style: Style) -> None:

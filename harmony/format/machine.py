@@ -268,6 +268,8 @@ _WORDS: Final = {
     **{kind: quote(vocabulary.SPECIAL_TEXTS[token]) for token, kind in _MARKERS.items()},
     Kind.STOP: ", ".join(quote(vocabulary.SPECIAL_TEXTS[token]) for token in vocabulary.STOPS),
 }
+#: The state behind each marker that may stand inside a header.
+_INNER: Final = {vocabulary.CHANNEL: State.CHANNEL, vocabulary.CONSTRAIN: State.CONSTRAIN}
 
 
 def no_token(position: int, found: str) -> Fault:
@@ -298,10 +300,6 @@ def stopped(header_tokens: Sequence[int], position: int, found: str, *, at_end: 
     expected = _expected(State.HEADER if marker is None else _INNER[marker])
     key = "unexpected-in-header/at-end" if at_end else "unexpected-in-header"
     return Fault(key, position, expected=expected, found=found)
-
-
-#: The state behind each marker that may stand inside a header.
-_INNER: Final = {vocabulary.CHANNEL: State.CHANNEL, vocabulary.CONSTRAIN: State.CONSTRAIN}
 
 
 def _expected(state: int) -> str:
