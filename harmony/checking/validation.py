@@ -196,7 +196,7 @@ def _words(accepted: set[str]) -> Iterator[str]:
         yield "a recipient's name right after `to=`"
     elif "_TO" in accepted:
         yield "a recipient"
-    elif "DOTTED" in accepted and "ROLE" not in accepted:
+    elif "CHANNEL_NAME" in accepted:
         yield "a channel's name right after `<|channel|>`"
     if "UNDOTTED" in accepted and accepted.isdisjoint({"DOTTED", "ROLE"}):
         yield "a content type"

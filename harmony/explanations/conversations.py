@@ -22,8 +22,10 @@ RENDERING: Final[dict[str, Entry]] = {
     ),
     "unwritable-name": entry(
         "A name cannot be written into a header. A name is one or more characters, none of them white space, U+200B or "
-        'one of `< > { } "`. Otherwise the header would not read back as it was. Choose another name.',
+        'one of `< > { } "`. A channel has letters, digits, `_`, `-` and dots alone. Otherwise the header would not '
+        "read back as it was. Choose another name.",
         Rendered([{"role": "assistant", "channel": "final answer", "content": "Hi"}]),
+        Rendered([{"role": "assistant", "channel": "final/answer", "content": "Hi"}]),
     ),
     "reads-as-recipient": entry(
         "A name begins with `to=`, and would read as a recipient. Choose another name.",

@@ -123,8 +123,10 @@ STRICT: Final[dict[str, Entry]] = {
         "A name in a header holds a character that no name can. These are white space of any kind, U+200B and "
         '`< > { } "`. '
         "Between the words of a header stand ASCII spaces only, so a no-break space (U+00A0) is such a character too. "
-        f"Remove it, or write `<|message|>` before text that was meant as content. {_LENIENT}",
+        "Remove it, or write `<|message|>` before text that was meant as content. A channel's name is letters, digits, "
+        f"`_`, `-` and dots alone. {_LENIENT}",
         Parsed('<|start|>assistant to=functions.sky{"city": "Oslo"}<|message|><|call|>'),
+        Parsed("<|start|>assistant<|channel|>commentaryto=functions.sky<|message|>{}<|call|>"),
     ),
     "header-not-utf-8": entry(
         "The tokens of a header are not UTF-8. In content such bytes become U+FFFD, but a name must be exact. Look for "

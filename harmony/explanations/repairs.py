@@ -180,8 +180,10 @@ HEADERS: Final[dict[str, Entry]] = {
         Repaired("<|channel|>commentary\u00a0to=functions.sky<|message|>{}<|call|>"),
     ),
     "cut-name": entry(
-        "A name holds a character that no name can. It is cut before that character.",
+        "A name holds a character that no name can, or a channel's name one that is no letter, digit, `_`, `-` or dot. "
+        "It is cut before that character.",
         Repaired(f"{_CALL}{{<|message|>{{}}<|call|>"),
+        Repaired("<|channel|>final!<|message|>Hi<|return|>"),
     ),
     "replaced-bytes": entry(
         "Bytes in a header are not UTF-8. They become U+FFFD, as they do in content, where that is no fault.",

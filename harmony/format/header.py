@@ -48,6 +48,8 @@ SPACE: Final = "\u200b\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u2
 #: The other characters that no name may hold; then a pattern for any character that no name may hold.
 OUTSIDE_NAMES: Final = '<>{}"'
 NOT_IN_NAMES: Final = re.compile(f"[{OUTSIDE_NAMES}{SPACE}]")
+#: A channel's name is letters, digits, `_`, `-` and dots. This is any other character.
+NOT_IN_CHANNELS: Final = re.compile(r"[^\w.-]")
 
 # Headers repeat, so four modules remember what they found out about them:
 # - this module: the Header, by a tuple of ids and the given role;
@@ -179,6 +181,13 @@ class _Item(NamedTuple):
             raise self.fault("invalid-name", wrong.start())
         return self.word[start:]
 
+    def channel(self) -> str:
+        """The word. Raises Fault where it is no channel's name."""
+        name = self.name()
+        if wrong := NOT_IN_CHANNELS.search(name):
+            raise self.fault("invalid-name/channel", wrong.start())
+        return name
+
     def content_type(self) -> str:
         """The word. Raises Fault where it is no content type."""
         if "." in self.word:  # a word with a dot is the name of a tool
@@ -230,7 +239,7 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
         elif wanted == "missing-channel":
             if item.offset != 0:
                 raise Fault(wanted, item.header_text.start, found="white space")
-            channel, wanted = item.name(), ""
+            channel, wanted = item.channel(), ""
         elif wanted == "missing-content-type":
             content_type, wanted = CONSTRAINED + item.content_type(), ""
         elif content_type is not None:
@@ -292,6 +301,8 @@ def check_header(header: Header, style: Style) -> None:
     if header.channel is not None:
         _check_name("channel", header.channel)
         _check_word("channel", header.channel)
+        if not is_channel(header.channel):
+            raise Fault("unwritable-name/channel", field="channel", found=quote(header.channel))
     if header.content_type is not None:
         word = header.content_type.removeprefix(CONSTRAINED)
         _check_content_type(word, is_any=style == "oss" or word != header.content_type or addressed)
@@ -350,7 +361,7 @@ def _text(field: str, value: object) -> str | None:
 
 def is_channel(word: str) -> bool:
     """Whether a header can hold the word as a channel."""
-    return bool(word) and not NOT_IN_NAMES.search(word) and not word.startswith("to=")
+    return bool(word) and not NOT_IN_CHANNELS.search(word)
 
 
 def _check_name(field: str, value: str) -> None:

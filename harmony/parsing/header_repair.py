@@ -17,7 +17,15 @@ from typing import Final, NamedTuple
 
 from harmony.errors import Fault, quote
 from harmony.format import vocabulary
-from harmony.format.header import CONSTRAINED, KNOWN_CONTENT_TYPES, OUTSIDE_NAMES, SPACE, Header, read_author
+from harmony.format.header import (
+    CONSTRAINED,
+    KNOWN_CONTENT_TYPES,
+    NOT_IN_CHANNELS,
+    OUTSIDE_NAMES,
+    SPACE,
+    Header,
+    read_author,
+)
 from harmony.messages.roles import KNOWN_CHANNELS, ROLES, Role
 
 #: U+FFFD in UTF-8: it takes the place of a token that is no text.
@@ -246,7 +254,12 @@ class _Bag:
             self._note("misplaced-recipient", item.place, slot=slot, found=quote(word))
             self._add_recipient(item)
         elif slot == "channel":
-            self.channels.append(item)
+            name = NOT_IN_CHANNELS.split(word, 1)[0]
+            if name != word:
+                # `<|channel|>commentary?<|message|>`
+                self._note("cut-name/channel", item.place, found=quote(word), word=quote(name) if name else "nothing")
+            if name:
+                self.channels.append(item._replace(word=name))
         elif slot == "content type" and "." not in word:
             self.types.append((item, True))
         elif slot == "content type":

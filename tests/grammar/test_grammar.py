@@ -247,7 +247,6 @@ def test_grammar_and_parser_read_the_same(text: str) -> None:
     [
         ("<|start|>user:", "", 0xFFFF),
         ("<|start|>user to=", "", sys.maxunicode),
-        ("<|start|>user<|channel|>", "", 0xFFFF),
         ("<|start|>user<|constrain|>", ".", 0xFFFF),
     ],
 )
@@ -261,6 +260,17 @@ def test_which_characters_a_name_may_hold(before: str, also: str, last: int) -> 
     assert name in [(word or "").removeprefix("<|constrain|>") for word in found[0][0]]
     for character in outside:
         found = agreed(f"{before}a{character}b<|message|><|end|>", "conversation")
+        assert found is None or character in " \t\n\f\r"  # which part two words
+
+
+def test_which_characters_a_channel_may_hold() -> None:
+    characters = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+    name = "".join(character for character in characters if character.isalnum() or character in "_-.")
+    found = agreed(f"<|start|>user<|channel|>{name}<|message|><|end|>", "conversation")
+    assert found is not None
+    assert name in found[0][0]
+    for character in set(map(chr, range(0x2100))) - set(name):
+        found = agreed(f"<|start|>user<|channel|>a{character}b<|message|><|end|>", "conversation")
         assert found is None or character in " \t\n\f\r"  # which part two words
 
 

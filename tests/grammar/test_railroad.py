@@ -108,8 +108,7 @@ def test_special_tokens_look_different_from_words() -> None:
     assert READ.diagrams["NAMED_ROLE"][1] == ("terminal word", ":")
     assert READ.diagrams["channel"] == [
         ("non-terminal special", "_CHANNEL"),
-        ("non-terminal", "DOTTED"),
-        ("non-terminal", "UNDOTTED"),
+        ("non-terminal", "CHANNEL_NAME"),
         ("non-terminal", "_SPACE"),
     ]
 

@@ -288,8 +288,8 @@ RECIPIENTS = one_of(
 )
 CHANNELS = one_of(
     *[st.sampled_from(["analysis"] * 4 + ["final"] * 3 + ["commentary"] * 2 + [None])] * 4,
-    st.sampled_from(_STRANGE),
-    _WORDS,
+    st.sampled_from(["ünïcode", "日本", "Kanal-7", "a.b_c", "x" * 40]),
+    st.text(st.characters(categories=["L", "Nd"], include_characters="_-."), min_size=1, max_size=6),
 )
 KNOWN_TYPES = st.sampled_from(["json", "code", "text", "markdown", "yaml", "xml", "html", "csv"])
 ANY_TYPE = one_of(

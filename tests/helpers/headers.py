@@ -29,8 +29,7 @@ GOOD = [
     ("<|start|>assistant<|channel|>c <|constrain|>\r\n x \t", ("assistant", None, None, "c", "<|constrain|>x")),
     ("<|start|>assistant<|constrain|>json", ("assistant", None, None, None, "<|constrain|>json")),
     # names
-    ("<|start|>assistant to=日本.x/-_=:<|channel|>übung\x1c", ("assistant", None, "日本.x/-_=:", "übung\x1c", None)),
-    ("<|start|>assistant<|channel|>finalto=f", ("assistant", None, None, "finalto=f", None)),
+    ("<|start|>assistant to=日本.x/-_=:<|channel|>übung-7.a", ("assistant", None, "日本.x/-_=:", "übung-7.a", None)),
     # the caller gave the role
     ("", ("assistant", None, None, None, None)),
     (" ", ("assistant", None, None, None, None)),
@@ -80,6 +79,9 @@ BAD = [
     ("<|start|>assistant to=f a<b", "invalid-name", 25),
     ("<|start|>us\x0ber", "invalid-name", 11),
     ('<|start|>assistant<|channel|>fi"nal', "invalid-name", 31),
+    ("<|start|>assistant<|channel|>finalto=f", "invalid-name", 36),
+    ("<|start|>assistant<|channel|>final?", "invalid-name", 34),
+    ("<|start|>assistant<|channel|>übung\x1c", "invalid-name", 34),
     ("assistant assistant", "unexpected-word", 10),
     ("user", "unexpected-word", 0),
     ("<|channel|>final assistant", "unexpected-word", 17),

@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from harmony.format.header import is_channel
 from harmony.messages.model import (
     Author,
     ChannelConfig,
@@ -70,7 +71,7 @@ def fine_messages(draw: st.DrawFn) -> Message:
         role,
         draw(st.text(max_size=20)),
         name=draw(st.sampled_from(["functions.f", "tool", "日.本"]) if role == "tool" else st.none() | FINE),
-        channel=draw(st.none() | FINE),
+        channel=draw(st.none() | FINE.filter(is_channel)),
         recipient=recipient,
         content_type=draw(st.none() | st.sampled_from(types)),
     )

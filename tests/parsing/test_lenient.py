@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony import HarmonyError, Role, StreamState
-from harmony.errors import TABLE
+from harmony.errors import TABLE, code_of
 from harmony.format.vocabulary import (
     CALL,
     CHANNEL,
@@ -67,7 +67,7 @@ def test_the_page_of_repairs(wrote: str, codes: list[str], read: list[str], engi
 
 
 def test_every_repair_is_on_the_page() -> None:
-    assert {code for _, codes, _ in page() for code in codes} == set(TABLE["repair"])
+    assert {code for _, codes, _ in page() for code in codes} == set(map(code_of, TABLE["repair"]))
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_ids_of_no_token_and_bytes_of_no_text(engine: ModuleType) -> None:
     tokens = [CHANNEL, *plain("fi"), -5, MESSAGE, *plain("a"), 1 << 70, *plain("b"), END, START, half, MESSAGE, END]
     messages, complete, diagnostics = every_way(engine, tokens, Role.ASSISTANT, strict=False)[1:]
     assert [(one.author.name, one.channel, one.content[0].text) for one in messages] == [
-        (None, "fi\ufffd", "a\ufffdb"),
+        (None, "fi", "a\ufffdb"),
         ("\ufffd", None, ""),
     ]
-    codes = ["replaced-token", "replaced-token", "replaced-bytes", "unknown-author"]
+    codes = ["cut-name", "replaced-token", "replaced-token", "replaced-bytes", "unknown-author"]
     assert [found.code for found in diagnostics] == codes
     assert complete
-    assert diagnostics[1].message == "expected an id in 0..201088, found an integer of 71 bits; it becomes U+FFFD"
+    assert diagnostics[2].message == "expected an id in 0..201088, found an integer of 71 bits; it becomes U+FFFD"
 
 
 # --- streaming
@@ -264,7 +264,11 @@ def test_after_an_error_a_strict_parser_is_pickled(engine: ModuleType) -> None:
             "expected a header that ends in `<|message|>`, found text; it is taken for content",
         ),
         ("<|channel|>final<|end|>", "expected `<|message|>`, found a stop; the message is empty"),
-        ("<|channel|>f\x1b[1m{<|message|>Hi", f"expected {A_NAME}, found `f\\x1b[1m{{`; it is cut to `f\\x1b[1m`"),
+        (" to=f\x1b[1m{<|message|>Hi", f"expected {A_NAME}, found `to=f\\x1b[1m{{`; it is cut to `to=f\\x1b[1m`"),
+        (
+            "<|channel|>final?<|message|>Hi",
+            "expected a channel's name of letters, digits, `_`, `-` and dots, found `final?`; it is cut to `final`",
+        ),
         ("<|message|>Hi<|constrain|><|end|>", "expected no `<|constrain|>` here; it is left out"),
     ],
 )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import harmony
 from harmony import HarmonyEncoding, RenderError
+from harmony.format.header import is_channel
 from helpers.conversations import PARAMETERS, conversations
 from helpers.paths import DATA
 from helpers.sizes import examples
@@ -167,7 +168,7 @@ def test_lone_surrogates(place: str, text: str, encoding: HarmonyEncoding, opena
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_pair_of_surrogates_is_a_character(place: str, encoding: HarmonyEncoding, openai_harmony: Any) -> None:
-    mine, theirs = both_render(lambda library: PLACES[place](library, "\ud83d\ude00"), encoding, openai_harmony)
+    mine, theirs = both_render(lambda library: PLACES[place](library, "\ud835\udc00"), encoding, openai_harmony)
     assert theirs is not None
     assert mine == theirs
 
@@ -245,7 +246,8 @@ def test_style_oss(encoding: HarmonyEncoding) -> None:
             "completion": partial(encoding.render_conversation_for_completion, conversation, case["next_role"], config),
             "training": partial(encoding.render_conversation_for_training, conversation, config),
         }
-        if result(calls[case["purpose"]], refusal=RenderError) != case["tokens"]:
+        odd = any(not is_channel(message.channel or "final") for message in conversation)  # only oss-harmony takes it
+        if result(calls[case["purpose"]], refusal=RenderError) != (None if odd else case["tokens"]):
             different.append(case["conversation"])
     assert not different, f"{len(different)} of {len(cases)} differ, the shortest: {min(different, key=_length)}"
 

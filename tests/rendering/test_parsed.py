@@ -88,7 +88,7 @@ def test_what_is_rendered_can_be_parsed_and_what_is_refused_cannot(
     one: Message, style: Any, engine: ModuleType, encoding: HarmonyEncoding
 ) -> None:
     nameless = one.author.role is Role.TOOL and "." not in (one.author.name or "")
-    unknown = nameless and one.author.name != "tool" and one.recipient in (None, "all")
+    unknown = nameless and one.author.name != "tool" and one.recipient != "assistant"
     try:
         tokens = encoding.render(one, RenderOptions(style=style))
     except RenderError:
