@@ -24,6 +24,7 @@ _SHOWN_LENGTH: Final = 60  # characters of the input in a sentence
 _IN_HEADER: Final = "unexpected tokens remaining in message header: "
 _CUT_OFF: Final = "Unexpected EOS while waiting for message header to complete: "
 _A_NAME: Final = 'a name without white space, U+200B or any of `< > {{ }} "`'
+_A_PART: Final = "a part of the name"
 _A_CHANNEL: Final = "a channel's name of letters, digits, `_`, `-` and dots"
 
 #: The part of the library that finds a fault: encoding and decoding, strict parsing, `validate` alone, lenient parsing,
@@ -67,6 +68,7 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "dotted-content-type": _IN_HEADER + "expected a content type, which holds no dot, found {found}",
         "after-content-type": _IN_HEADER + "expected `<|message|>` after the content type, found {found}",
         "invalid-name": f"{_IN_HEADER}expected {_A_NAME}, found {{found}}",
+        "invalid-name/dot": f"{_IN_HEADER}expected {_A_PART} on both sides of each dot, found {{found}}",
         "invalid-name/channel": f"{_IN_HEADER}expected {_A_CHANNEL}, found {{found}}",
         "header-not-utf-8": "expected UTF-8 in a message header, found the byte {found}",
     },
@@ -121,12 +123,14 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
             "expected only spaces, tabs and line ends between words, found {found}; it is taken for a space"
         ),
         "cut-name": f"expected {_A_NAME}, found {{found}}; it is cut to {{word}}",
+        "cut-name/dot": f"expected {_A_PART} on both sides of each dot, found {{found}}; it is cut to {{word}}",
         "cut-name/channel": f"expected {_A_CHANNEL}, found {{found}}; it is cut to {{word}}",
         "replaced-bytes": "expected UTF-8 in a message header, found the byte {found}; it becomes U+FFFD",
     },
     "rendering": {
         "wrong-type": "expected `{expected}`, found `{found}`",
         "unwritable-name": f"expected {_A_NAME}, found {{found}}",
+        "unwritable-name/dot": f"expected {_A_PART} on both sides of each dot, found {{found}}",
         "unwritable-name/channel": f"expected {_A_CHANNEL}, found {{found}}",
         "reads-as-recipient": "expected a name that does not begin with `to=`, found {found}",
         "reads-as-author": "expected a tool's name, found {found}, which reads as another author",

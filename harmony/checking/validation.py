@@ -192,7 +192,7 @@ def _words(accepted: set[str]) -> Iterator[str]:
         yield "an author: a role, or the name of a tool"
     elif "ASSISTANT" in accepted:
         yield "`assistant`"
-    if "NAME" in accepted:
+    if "RECIPIENT" in accepted:
         yield "a recipient's name right after `to=`"
     elif "_TO" in accepted:
         yield "a recipient"

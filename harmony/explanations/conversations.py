@@ -26,6 +26,7 @@ RENDERING: Final[dict[str, Entry]] = {
         "read back as it was. Choose another name.",
         Rendered([{"role": "assistant", "channel": "final answer", "content": "Hi"}]),
         Rendered([{"role": "assistant", "channel": "final/answer", "content": "Hi"}]),
+        Rendered([{"role": "assistant", "recipient": "functions.", "content": "Hi"}]),
     ),
     "reads-as-recipient": entry(
         "A name begins with `to=`, and would read as a recipient. Choose another name.",

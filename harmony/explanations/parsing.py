@@ -124,9 +124,10 @@ STRICT: Final[dict[str, Entry]] = {
         '`< > { } "`. '
         "Between the words of a header stand ASCII spaces only, so a no-break space (U+00A0) is such a character too. "
         "Remove it, or write `<|message|>` before text that was meant as content. A channel's name is letters, digits, "
-        f"`_`, `-` and dots alone. {_LENIENT}",
+        f"`_`, `-` and dots alone, and a dot in the name of a tool parts two names. {_LENIENT}",
         Parsed('<|start|>assistant to=functions.sky{"city": "Oslo"}<|message|><|call|>'),
         Parsed("<|start|>assistant<|channel|>commentaryto=functions.sky<|message|>{}<|call|>"),
+        Parsed("<|start|>assistant<|channel|>commentary to=functions.<|message|>{}<|call|>"),
     ),
     "header-not-utf-8": entry(
         "The tokens of a header are not UTF-8. In content such bytes become U+FFFD, but a name must be exact. Look for "

@@ -184,6 +184,7 @@ HEADERS: Final[dict[str, Entry]] = {
         "It is cut before that character.",
         Repaired(f"{_CALL}{{<|message|>{{}}<|call|>"),
         Repaired("<|channel|>final!<|message|>Hi<|return|>"),
+        Repaired("<|channel|>commentary to=functions.<|message|>{}<|call|>"),
     ),
     "replaced-bytes": entry(
         "Bytes in a header are not UTF-8. They become U+FFFD, as they do in content, where that is no fault.",

@@ -48,6 +48,8 @@ SPACE: Final = "\u200b\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u2
 #: The other characters that no name may hold; then a pattern for any character that no name may hold.
 OUTSIDE_NAMES: Final = '<>{}"'
 NOT_IN_NAMES: Final = re.compile(f"[{OUTSIDE_NAMES}{SPACE}]")
+#: A dot that does not part two names of a tool, as in `...`, `Sure.` and `functions.`.
+LOOSE_DOT: Final = re.compile(r"\A\.|\.(?=\.|\Z)")
 #: A channel's name is letters, digits, `_`, `-` and dots. This is any other character.
 NOT_IN_CHANNELS: Final = re.compile(r"[^\w.-]")
 
@@ -181,6 +183,13 @@ class _Item(NamedTuple):
             raise self.fault("invalid-name", wrong.start())
         return self.word[start:]
 
+    def recipient(self, start: int = 0) -> str:
+        """The word from `start` on. Raises Fault where that is no recipient."""
+        name = self.name(start)
+        if wrong := LOOSE_DOT.search(name):
+            raise self.fault("invalid-name/dot", start + wrong.start())
+        return name
+
     def channel(self) -> str:
         """The word. Raises Fault where it is no channel's name."""
         name = self.name()
@@ -250,13 +259,13 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
             if item.word == "to=":
                 after = item.header_text.text[item.offset + 3 : item.offset + 4]
                 raise Fault("missing-recipient", item.place(), found="white space" if after else "nothing")
-            recipient = item.name(len("to="))
+            recipient = item.recipient(len("to="))
         elif recipient is not None:
             content_type = item.content_type()
         elif item.word in KNOWN_CONTENT_TYPES:
             content_type = item.word
         elif "." in item.word:
-            recipient = item.name()
+            recipient = item.recipient()
         elif item.word != repeated:
             raise item.fault("unexpected-word")
         repeated = None
@@ -283,7 +292,7 @@ def read_author(word: str, *, answers: bool) -> tuple[Role, str | None] | None:
     role, _, name = word.partition(":")
     if name and role in _NAMED_ROLES:
         return Role(role), name
-    return (Role.TOOL, word) if "." in word or answers else None
+    return (Role.TOOL, word) if (not LOOSE_DOT.search(word) if "." in word else answers) else None
 
 
 def check_header(header: Header, style: Style) -> None:
@@ -296,8 +305,10 @@ def check_header(header: Header, style: Style) -> None:
             answers = header.recipient == Role.ASSISTANT.value
             if read_author(header.name, answers=answers) not in ((Role.TOOL, header.name), None):
                 raise Fault("reads-as-author", field="author.name", found=quote(header.name))
-    if addressed:
-        _check_name("recipient", header.recipient or "")
+            _check_dots("author.name", header.name)
+    if header.recipient is not None and addressed:
+        _check_name("recipient", header.recipient)
+        _check_dots("recipient", header.recipient)
     if header.channel is not None:
         _check_name("channel", header.channel)
         _check_word("channel", header.channel)
@@ -367,6 +378,11 @@ def is_channel(word: str) -> bool:
 def _check_name(field: str, value: str) -> None:
     if not value or NOT_IN_NAMES.search(value):
         raise Fault("unwritable-name", field=field, found=quote(value) if value else "nothing")
+
+
+def _check_dots(field: str, value: str) -> None:
+    if LOOSE_DOT.search(value):
+        raise Fault("unwritable-name/dot", field=field, found=quote(value))
 
 
 def _check_word(field: str, value: str) -> None:

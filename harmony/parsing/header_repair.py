@@ -20,6 +20,7 @@ from harmony.format import vocabulary
 from harmony.format.header import (
     CONSTRAINED,
     KNOWN_CONTENT_TYPES,
+    LOOSE_DOT,
     NOT_IN_CHANNELS,
     OUTSIDE_NAMES,
     SPACE,
@@ -184,6 +185,13 @@ class _Bag:
         self.faults.append(Fault(code, place, field="", found=found, **facts))
 
     def _add_recipient(self, item: _Item) -> None:
+        if loose := LOOSE_DOT.search(item.word):
+            # `to=functions.`
+            name = item.word[: loose.start()]
+            self._note("cut-name/dot", item.place, found=quote(item.word), word=quote(name) if name else "nothing")
+            if not name:
+                return
+            item = item._replace(word=name)
         if self.types and not self.recipients:
             # `<|channel|>commentary json to=functions.f<|message|>`
             self._note("other-order", item.place, found=quote(item.word))
@@ -303,7 +311,9 @@ class _Bag:
             self._note("repeated-role", item.place, found=quote(word))
         elif word in KNOWN_CONTENT_TYPES:
             self.types.append((item, False))
-        elif "." in word and not self.strays and (is_first or DOTTED_NAME.fullmatch(word)):
+        elif (
+            "." in word and not LOOSE_DOT.search(word) and not self.strays and (is_first or DOTTED_NAME.fullmatch(word))
+        ):
             self.leading = is_first and self.given is not None
             self._add_recipient(item)
         elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:

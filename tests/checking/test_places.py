@@ -126,7 +126,7 @@ def test_large_headers_and_many_faults(encoding: HarmonyEncoding) -> None:
     for text, code in (
         ("<|start|>" + "x" * 4 * size, "truncated-header"),
         ("<|start|>" + "x " * 2 * size + "<|message|>", "unexpected-word"),
-        ("<|start|>" + "x." * 2 * size + "<|message|><|end|>" + "{", "expected-start"),
+        ("<|start|>" + "x.x" * size + "<|message|><|end|>" + "{", "expected-start"),
         ("<|start|>user " + " " * 4 * size + "{<|message|>", "unexpected-word"),
         ("<|start|>user to=" + "x" * 4 * size + "{<|message|>", "invalid-name"),
         ("<|start|>nobody<|message|>1<|end|>" * (size // 100), "unknown-role"),

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from hypothesis import strategies as st
 
 import harmony
+from harmony.format.header import LOOSE_DOT
 
 Data: TypeAlias = dict[str, Any]
 
@@ -274,11 +275,18 @@ def _is_word(text: str) -> bool:
 ANY_NAME = st.text(_NAME_CHARACTERS, min_size=1, max_size=6)
 _WORDS = ANY_NAME.filter(_is_word)
 _STRANGE = ["ünïcode", "日本", "a:b", "\x1cx\x1f", "|x|", "'", "=", "//", "\x00", "x" * 40]
-NAMES = one_of(st.sampled_from(["alice", "bob", "tool", "functions.f", "to=x", "user", *_STRANGE]), ANY_NAME)
+NAMES = one_of(
+    st.sampled_from(["alice", "bob", "tool", "functions.f", "to=x", "user", *_STRANGE]),
+    ANY_NAME.filter(lambda name: not LOOSE_DOT.search(name)),
+)
 #: Of a name with a role before it, only the tool's own could be another author's.
 TOOL_AUTHORS = one_of(
     st.sampled_from(["functions.f", "functions.f", "browser.search", "python", "tool", *_STRANGE]),
-    _WORDS.filter(lambda name: name.partition(":")[0] not in ("system", "developer", "user", "assistant")),
+    _WORDS.filter(
+        lambda name: (
+            name.partition(":")[0] not in ("system", "developer", "user", "assistant") and not LOOSE_DOT.search(name)
+        )
+    ),
 )
 RECIPIENTS = one_of(
     st.none(),

@@ -58,7 +58,7 @@ FULL = Conversation.from_messages(
         Message(author=Author(role=Role.USER), content=[]),
     ]
 )
-FINE = st.sampled_from(["functions.f", "assistant", "日本", "to", "a:b", "commentary", "x" * 80, "all."])
+FINE = st.sampled_from(["functions.f", "assistant", "日本", "to", "a:b", "commentary", "x" * 80, "all-"])
 
 
 @st.composite

@@ -183,10 +183,6 @@ def _both_say(words: str, theirs: Exception, ours: Callable[..., Any], *argument
         ours(*arguments, **options)
 
 
-# Strict parsing accepts what these two are about, as openai-harmony does: nothing differs there.
-UNUSED_ROWS = {"loose-dot"}
-
-
 def page() -> list[list[str]]:
     """The rows of the page of differences, each as its cells: name, input, role, what each library reads, the rule."""
     text = (ROOT / "docs" / "differences.md").read_text(encoding="utf-8")
@@ -242,14 +238,13 @@ def deltas(stream: Any, one: Input) -> list[str | None]:
 
 
 def test_every_row_is_on_the_page() -> None:
-    assert {name.strip("`") for name, *_ in page()} == set(oracle.ROWS) - UNUSED_ROWS
+    assert {name.strip("`") for name, *_ in page()} == set(oracle.ROWS)
 
 
 def test_every_difference_is_explained(engine: ModuleType, openai_harmony: Any) -> None:
     judge = oracle.Judge(engine, openai_harmony)
     found = {row for one in inputs(0, 400) for difference in judge.differences(one) for row in difference.rows}
     assert len(found) > 10
-    assert not found & UNUSED_ROWS
 
 
 @pytest.mark.parametrize(
