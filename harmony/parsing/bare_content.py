@@ -223,8 +223,13 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int =
         addressed = addressed or word.startswith("to=") or named
         if strays > _MOST_STRAYS and not addressed:
             return True
+    if not ended or not strays or addressed:
+        return False
     # `<|channel|>analysis Need weather<|channel|>final`: the second channel begins another header
-    return slot == "channel" and marker == Kind.CHANNEL and strays > 0 and not addressed
+    if slot == "channel" and marker == Kind.CHANNEL:
+        return True
+    # `some text <|reserved_200050|> more text <|channel|>final`: no header holds that token
+    return slot in _OPEN_SLOTS and any(token >= vocabulary.FIRST_SPECIAL for token in tokens[run_start:])
 
 
 _remembered = lru_cache(REMEMBERED_HEADERS)(_is_content)

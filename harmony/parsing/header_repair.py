@@ -332,8 +332,8 @@ class _Bag:
             # `<|start|>lookup to=functions.f<|message|>`: a tool answers, and does not call
             self._note("implied-author", self.stranger.place, found=quote(self.stranger.word))
         elif self.stranger is not None:
-            # `<|start|>get_weather<|channel|>commentary<|message|>`
-            if not self.recipients:
+            # `<|start|>get_weather<|channel|>commentary<|message|>`, `<|start|>Sure. to=assistant<|message|>`
+            if not self.recipients or LOOSE_DOT.search(self.stranger.word):
                 self._note("unknown-author", self.stranger.place, found=quote(self.stranger.word))
             author = (Role.TOOL, self.stranger.word)
         elif self.leading and any(item.word == Role.ASSISTANT for item in self.recipients):
