@@ -294,7 +294,7 @@ def faulty(engine: ModuleType, fault: Callable[[Message, bool], Message | None])
         lambda message, strict: changed(message, recipient=message.recipient and message.recipient.removesuffix("f")),
         lambda message, strict: changed(message, recipient=None) if message.content_type else message,
         lambda message, strict: changed(message, content_type=message.content_type and "json"),
-        lambda message, strict: changed(message, content=[]) if message.content[0].text == "\n\n" else message,
+        lambda message, strict: changed(message, content=[]) if message.content[0].text.isspace() else message,
     ],
     ids=["message lost", "channel", "end of recipient", "recipient beside type", "type", "white space"],
 )
