@@ -17,7 +17,7 @@ import harmony
 from fuzz import oracle
 from fuzz.marked import from_shown, from_tokens, shown, to_tokens
 from fuzz.oracle_inputs import Input, inputs
-from harmony import HarmonyEncoding, HarmonyError, Message, Role
+from harmony import HarmonyEncoding, HarmonyError, Message, Role, TextContent
 from harmony.format import vocabulary
 from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, RETURN, START
 from helpers.paths import ROOT
@@ -294,7 +294,7 @@ def faulty(engine: ModuleType, fault: Callable[[Message, bool], Message | None])
         lambda message, strict: changed(message, recipient=message.recipient and message.recipient.removesuffix("f")),
         lambda message, strict: changed(message, recipient=None) if message.content_type else message,
         lambda message, strict: changed(message, content_type=message.content_type and "json"),
-        lambda message, strict: changed(message, content=[]) if message.content[0].text.isspace() else message,
+        lambda message, strict: changed(message, content=[TextContent(message.content[0].text.strip())]),
     ],
     ids=["message lost", "channel", "end of recipient", "recipient beside type", "type", "white space"],
 )
