@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from types import FunctionType
 from typing import Any
+from unittest.mock import patch
 
 import openai_harmony as reference
 import pytest
@@ -242,3 +243,22 @@ def test_what_openai_harmony_does_not_render_either(encoding: compat.HarmonyEnco
         encoding.render(Message(author=Author(role=Role.TOOL)))
     with pytest.raises(harmony.RenderError, match="surrogate"):
         encoding.render(copy.copy(CALL).with_recipient("\ud800"))
+
+
+@pytest.mark.parametrize("library", [compat, harmony, reference], ids=lambda library: library.__name__)
+def test_attributes_and_patches_of_encodings_and_messages(
+    library: Any, official_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIKTOKEN_ENCODINGS_BASE", official_folder)
+    encoding = library.load_harmony_encoding("HarmonyGptOss")
+    with patch.object(encoding, "note", "kept", create=True), patch.object(encoding, "encode", return_value=[5]):
+        assert (encoding.note, encoding.encode("Hi")) == ("kept", [5])
+    with patch.object(library.HarmonyEncoding, "stop_tokens", lambda self: [self.name]):
+        assert encoding.stop_tokens() == ["HarmonyGptOss"]
+    with patch.object(library.Message, "from_dict", return_value="patched"):
+        assert library.Message.from_dict({}) == "patched"
+    message = library.Message.from_role_and_content(library.Role.USER, "Hi")
+    message.channel = "final"
+    assert message.to_dict()["channel"] == "final"
+    with pytest.raises((AttributeError, ValueError)):  # pydantic has its own error for this
+        message.note = "lost"
