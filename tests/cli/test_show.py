@@ -161,10 +161,10 @@ def test_names_of_files_in_what_is_told_of_them(tmp_path: Path) -> None:
 
 def test_a_terminal_shows_codes(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    header = "<|channel|>fi\u200enal to=functions.f\u202e\U000e0041\ufe0f<|message|>"
+    header = "<|channel|>final to=functions.\u200ef\u202e\U000e0041\ufe0f<|message|>"
     log.write_text(json.dumps({"id": NAME, "text": f"{header}a\u200eb \u2028 ❤\ufe0f<|end|>"}, ensure_ascii=False))
     lines, _, _ = on_a_terminal("parse", str(log), columns=200)
-    assert any(line.startswith(r"assistant · fi\u200enal → functions.f\u202e\U000e0041\ufe0f") for line in lines)
+    assert any(line.startswith(r"assistant · final → functions.\u200ef\u202e\U000e0041\ufe0f") for line in lines)
     assert "a\\u200eb \\u2028 ❤\ufe0f" in lines
     assert unseen("".join(lines)) <= {"\ufe0f"}
 
