@@ -15,7 +15,7 @@ def suites_text(suites: list[Suite]) -> str:
 
 
 def server_text(replies: list[Reply]) -> str:
-    """A table of what the server did with the replies, and each reply that fails in some way."""
+    """A table that counts the server's failures, and each reply that fails in some way."""
     return "\n".join(_server(replies))
 
 

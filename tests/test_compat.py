@@ -215,6 +215,9 @@ def test_a_wrong_choice_is_told(folder: str) -> None:
         match="Expected `lenient` or `strict`, got `Strict` - at the environment variable HARMONY_COMPAT",
     ):
         run("-c", "import openai_harmony", PYTHONPATH=folder, HARMONY_COMPAT="Strict")
+    assert run("-m", "harmony", "--version", HARMONY_COMPAT="Strict")
+    with pytest.raises(AssertionError, match="harmony: Expected `lenient` or `strict`, got `Strict`"):
+        run("-m", "harmony", "compat", "--path", HARMONY_COMPAT="Strict")
 
 
 @pytest.mark.parametrize("message", ODD_NAMES)

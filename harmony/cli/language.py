@@ -10,7 +10,6 @@ from typing import Annotated, Final
 
 import typer
 
-from harmony import compat
 from harmony.cli import runs
 from harmony.cli.ending import refuse, refused
 from harmony.cli.show import show_tokens
@@ -124,6 +123,9 @@ def show_compat(
     at the front of PYTHONPATH. It holds an openai_harmony that is harmony. The
     program and all processes that it starts import it.
     """
+    with refused():
+        from harmony import compat  # it reads an environment variable, which may be wrong
+
     folder = printable(str(compat.path()))
     if show_path:
         typer.echo(folder)

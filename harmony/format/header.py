@@ -292,7 +292,12 @@ def read_author(word: str, *, answers: bool) -> tuple[Role, str | None] | None:
     role, _, name = word.partition(":")
     if name and role in _NAMED_ROLES:
         return Role(role), name
-    return (Role.TOOL, word) if (not LOOSE_DOT.search(word) if "." in word else answers) else None
+    return (Role.TOOL, word) if is_dotted(word) or (answers and "." not in word) else None
+
+
+def is_dotted(word: str) -> bool:
+    """Whether a word has dots, each of which parts two names, as in the name of a tool."""
+    return "." in word and not LOOSE_DOT.search(word)
 
 
 def check_header(header: Header, style: Style) -> None:

@@ -21,12 +21,12 @@ from harmony.errors import Fault
 from harmony.format import vocabulary
 from harmony.format.header import (
     KNOWN_CONTENT_TYPES,
-    LOOSE_DOT,
     OUTSIDE_NAMES,
     REMEMBERED_HEADERS,
     REMEMBERED_LENGTH,
     SPACE,
     Header,
+    is_dotted,
 )
 from harmony.format.machine import Kind
 from harmony.messages.roles import KNOWN_CHANNELS, ROLES, Role
@@ -248,8 +248,7 @@ def _is_item(word: str, strays: int) -> bool:
 
 def _may_start(word: str, slot: Slot, *, complete: bool) -> bool:
     if complete:
-        dotted = "." in word and not LOOSE_DOT.search(word)
-        legal = slot == "given" and (dotted or word in KNOWN_CONTENT_TYPES or not word.strip("."))
+        legal = slot == "given" and (is_dotted(word) or word in KNOWN_CONTENT_TYPES or not word.strip("."))
         return legal or _STARTER.fullmatch(word) is not None
     return slot == "given" or _BECOMING.fullmatch(word) is not None  # any word may yet get a dot
 

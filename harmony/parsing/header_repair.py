@@ -25,6 +25,7 @@ from harmony.format.header import (
     OUTSIDE_NAMES,
     SPACE,
     Header,
+    is_dotted,
     read_author,
 )
 from harmony.messages.roles import KNOWN_CHANNELS, ROLES, Role
@@ -311,9 +312,7 @@ class _Bag:
             self._note("repeated-role", item.place, found=quote(word))
         elif word in KNOWN_CONTENT_TYPES:
             self.types.append((item, False))
-        elif (
-            "." in word and not LOOSE_DOT.search(word) and not self.strays and (is_first or DOTTED_NAME.fullmatch(word))
-        ):
+        elif is_dotted(word) and not self.strays and (is_first or DOTTED_NAME.fullmatch(word)):
             self.leading = is_first and self.given is not None
             self._add_recipient(item)
         elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:
