@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -138,43 +139,48 @@ def nested(columns: Columns) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([messages, *_of_conversation(columns)], schema=NESTED_SCHEMA)
 
 
-def _beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
-    """The columns of both batches, first the kept ones."""
-    schema = pa.schema([*kept.schema, *added.schema])
-    return pa.RecordBatch.from_arrays([*kept.columns, *added.columns], schema=schema)
-
-
-def repeated(kept: pa.RecordBatch, rows: pa.RecordBatch, before: int = 0) -> Iterator[pa.RecordBatch]:
+def repeated(
+    kept: pa.RecordBatch, rows: pa.RecordBatch, schema: pa.Schema | None = None, before: int = 0
+) -> Iterator[pa.RecordBatch]:
     """The rows with the kept columns of their conversations, some rows at a time, because that can be much data.
 
-    `before` is the number of conversations before these.
+    `schema` is that of both, if the caller has it. `before` is the number of conversations before these.
     """
-    if "conversation" not in rows.schema.names:  # nested: each conversation has one row
-        yield _beside(kept, rows)
-        return
-    conversation = rows.column("conversation")
-    for start, stop in _bounded(kept, conversation):
-        some = rows.slice(start, stop - start)
-        yield _numbered_from(before, _beside(kept.take(conversation.slice(start, stop - start)), some))
-
-
-def _bounded(kept: pa.RecordBatch, conversation: pa.Array) -> Iterator[tuple[int, int]]:
-    """Ranges of rows that repeat at most _MOST_REPEATED bytes each. A row that repeats more is alone."""
-    start = size = 0
-    if kept.nbytes * len(conversation) > _MOST_REPEATED:
-        sizes = [kept.slice(index, 1).nbytes for index in range(len(kept))]
-        for place, index in enumerate(conversation.to_pylist()):
-            if place > start and size + sizes[index] > _MOST_REPEATED:
-                yield start, place
-                start, size = place, 0
-            size += sizes[index]
-    yield start, len(conversation)
-
-
-def _numbered_from(before: int, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows, with `before` added to the numbers of their conversations."""
+    if schema is None:
+        schema = pa.schema([*kept.schema, *rows.schema])
     place = rows.schema.get_field_index("conversation")
-    return rows.set_column(place, "conversation", pc.add(rows.column(place), before)) if before else rows
+    if place < 0:  # nested: each conversation has one row
+        yield pa.RecordBatch.from_arrays([*kept.columns, *rows.columns], schema=schema)
+        return
+    for start, stop in _bounded(kept, rows):
+        some = rows if stop - start == len(rows) else rows.slice(start, stop - start)
+        arrays, conversation = some.columns, some.column(place)
+        # Each conversation has a row. So if there are no more rows, each has just one.
+        beside = kept.columns if len(rows) == len(kept) else [pc.take(one, conversation) for one in kept.columns]
+        if before:
+            arrays[place] = pc.add(conversation, before)
+        yield pa.RecordBatch.from_arrays([*beside, *arrays], schema=schema)
+
+
+def _bounded(kept: pa.RecordBatch, rows: pa.RecordBatch) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that repeat at most _MOST_REPEATED bytes each. A row that repeats more is alone."""
+    conversation, message = rows.column("conversation"), rows.column("message")
+    waiting = [(0, len(kept), 0, len(rows))]  # ranges of conversations, and their rows
+    while waiting:
+        first, last, start, stop = waiting.pop()
+        size = kept.slice(first, last - first).nbytes
+        most = stop - start
+        if size * most > _MOST_REPEATED and last - first > 1:  # no conversation has more messages than the longest
+            most = 1 + (pc.max(message.slice(start, stop - start)).as_py() or 0)
+        if size * most <= _MOST_REPEATED:
+            yield start, stop
+        elif last - first == 1:
+            step = max(1, _MOST_REPEATED // size)
+            yield from ((place, min(place + step, stop)) for place in range(start, stop, step))
+        else:
+            half = (first + last) // 2
+            place = bisect_left(range(start, stop), half, key=lambda row: conversation[row].as_py()) + start
+            waiting += [(half, last, place, stop), (first, half, start, place)]
 
 
 def without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
