@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harmony.columns.engine import validity
+from harmony.columns.engine import bits_of_rows, validity
 from harmony.columns.rows import CODED, END_VALUES, Columns
 
 if TYPE_CHECKING:
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 # The most bytes that are repeated at a time: an array holds at most 2 GiB, and memory is limited too.
 _MOST_REPEATED: Final = 1 << 26
 
+# The most values of a dictionary that is remembered.
+_SHORT: Final = 16
+
 _Found: TypeAlias = tuple[Mapping[int, Any], Any, pa.DataType]
 
 _CODED: Final = pa.dictionary(pa.int32(), pa.string())
 _FINDING: Final = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
+_NO_FINDINGS: Final = pa.nulls(0, _FINDING)
 
 
 def changed(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
@@ -209,12 +214,13 @@ def _of_rows(columns: Columns, conversation: pa.Array, message: pa.Array) -> lis
         is_later = pc.greater(message, 0).fill_null(False)
         return pc.if_else(is_later, pa.scalar(0, pa.int32()), of_all(places))
 
-    complete = _numbers(columns.complete, pa.uint8())
+    complete = pa.py_buffer(bits_of_rows(columns.complete, columns.conversation))
     diagnostics, errors = _found(columns)
+    count = memoryview(columns.complete).nbytes
     return [
-        of_all(complete).cast(pa.bool_()),  # taking bytes first is faster than taking single bits
-        _sparse(*diagnostics, of_first, len(complete), len(message)),
-        _sparse(*errors, of_all, len(complete), len(message)),
+        pa.Array.from_buffers(pa.bool_(), len(message), [None, complete], 0),
+        _sparse(*diagnostics, of_first, count, len(message)),
+        _sparse(*errors, of_all, count, len(message)),
     ]
 
 
@@ -249,7 +255,7 @@ def _sparse(
     if usual is None:  # faster than an array of empty lists
         return pa.nulls(length, kind)
     offsets = pa.py_buffer(bytes(4 * length + 4))
-    return pa.Array.from_buffers(kind, length, [None, offsets], children=[pa.nulls(0, kind.value_type)])
+    return pa.Array.from_buffers(kind, length, [None, offsets], 0, children=[_NO_FINDINGS])
 
 
 def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
@@ -258,11 +264,24 @@ def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
 
 
 def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
-    # `safe` would check each code, which takes as long as everything else here.
-    return pa.DictionaryArray.from_arrays(_with_nulls(codes), pa.array(values, pa.string()), safe=False)
+    """An array of the values with these codes, which need no check. Negative codes become null."""
+    dictionary = _short_dictionary(tuple(values)) if len(values) <= _SHORT else pa.array(values, pa.string())
+    data = pa.py_buffer(codes)
+    return pa.DictionaryArray.from_buffers(_CODED, data.size // 4, [_validity(codes), data], dictionary)
+
+
+@lru_cache(256)
+def _short_dictionary(values: tuple[str, ...]) -> pa.Array:
+    """The values as an array. Most batches have the same few roles and channels, and an array takes long to make."""
+    return pa.array(values, pa.string())
 
 
 def _with_nulls(numbers: Buffer) -> pa.Array:
     """An int32 array. Negative numbers become null."""
-    bits, data = validity(numbers), pa.py_buffer(numbers)
-    return pa.Array.from_buffers(pa.int32(), data.size // 4, [bits and pa.py_buffer(bits), data])
+    data = pa.py_buffer(numbers)
+    return pa.Array.from_buffers(pa.int32(), data.size // 4, [_validity(numbers), data])
+
+
+def _validity(numbers: Buffer) -> pa.Buffer | None:
+    bits = validity(numbers)
+    return bits and pa.py_buffer(bits)

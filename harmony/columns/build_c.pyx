@@ -59,7 +59,8 @@ cdef enum:
     BROKEN = 0x80  # a flag in an entry's length: the bytes of the token are not valid UTF-8
     PART = 1 << 16  # tokens that a thread reads at a time: their rows fit into the processor's cache
     BYTES_A_TOKEN = 4  # of text, to compare the lengths of tokens and texts
-    BLOCK = 256  # tokens of 64 bits that are copied at a time
+    WINDOW = 1 << 14  # tokens of 64 bits that are copied at a time
+    BLOCK = 256  # and those of them that are checked at a time
 
 cdef struct Entry:  # a cache line holds four
     char data[INLINE]
@@ -161,8 +162,9 @@ cdef class Builder:
     cdef Headers headers
     cdef TextReader texts  # None if there are no texts
     cdef uint32_t *open  # the tokens of the current header, up to and with its `<|message|>`
-    cdef uint32_t *narrow  # a copy of the current conversation, if its tokens have 64 bits
-    cdef Py_ssize_t narrow_capacity
+    cdef uint32_t *narrow  # a copy of tokens that have 64 bits
+    cdef Py_ssize_t narrow_begin, narrow_stop, narrow_capacity  # which tokens are copied, and how many can be
+    cdef Py_ssize_t stop  # of the tokens that are to be read
 
     def __cinit__(self, tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, values, elsewhere, texts,
                   bint strict, bint stripped, bint bare):
@@ -171,7 +173,7 @@ cdef class Builder:
         self.tokens, self.offsets, self.roles = &data[0], &offsets[0], &roles[0]
         self.values, self.elsewhere = values, elsewhere
         self.strict, self.stripped, self.bare = strict, stripped, bare
-        self.headers = Headers(values)
+        self.headers, self.narrow_stop = Headers(values), -1
         if texts is not None:
             self.texts = TextReader(texts, texts.data, texts.offsets, self.headers)
         resize(<void **>&self.open, (LONGEST_HEADER + 1) * sizeof(uint32_t))
@@ -186,6 +188,7 @@ cdef class Builder:
         cdef Py_ssize_t size = 0 if self.texts is None else self.texts.offsets[stop] - self.texts.offsets[first]
         cdef Rows rows = take_rows(first, stop - first, self.offsets[stop] - self.offsets[first], size)
         self.rows = rows
+        self.stop = self.offsets[stop]
         with nogil:
             for index in range(first, stop):
                 row, content_size = rows.row_count, rows.content_size
@@ -210,7 +213,7 @@ cdef class Builder:
 
     cdef bint read_tokens(self, Py_ssize_t index, int given) except -1 nogil:
         cdef Py_ssize_t place = 0, stop = self.offsets[index + 1] - self.offsets[index], begin, length
-        cdef const uint32_t *tokens = self.narrowed(index, stop)
+        cdef const uint32_t *tokens = self.narrowed(index)
         cdef int state, number = 0
         cdef uint8_t move
         cdef uint64_t key
@@ -260,25 +263,41 @@ cdef class Builder:
             state = move & 15
             given = GIVEN_NONE
 
-    cdef const uint32_t *narrowed(self, Py_ssize_t index, Py_ssize_t count) except? NULL nogil:
-        """The tokens of a conversation as uint32. NULL if one of them has more bits, for the engine must read it."""
+    cdef const uint32_t *narrowed(self, Py_ssize_t index) except? NULL nogil:
+        """The tokens of a conversation as uint32. NULL if one of them has more bits, for the engine must read it.
+
+        Tokens of 64 bits are copied for many conversations at a time, because memory is faster in long runs.
+        """
+        cdef Py_ssize_t begin = self.offsets[index], stop = self.offsets[index + 1]
+        if self.width == sizeof(uint32_t):
+            return <const uint32_t *>self.tokens + begin
+        if not self.narrow_begin <= begin <= stop <= self.narrow_stop:
+            if not self.narrow_down(begin, min(max(stop, begin + WINDOW), self.stop)):
+                return self.narrow if self.narrow_down(begin, stop) else NULL
+        return self.narrow + (begin - self.narrow_begin)
+
+    cdef bint narrow_down(self, Py_ssize_t begin, Py_ssize_t stop) except -1 nogil:
+        """Copies tokens of 64 bits as uint32. Returns False if one of them has more bits."""
         cdef uint64_t block[BLOCK]
         cdef uint64_t more = 0
-        cdef Py_ssize_t place = 0, within, length
-        cdef const uint8_t *tokens = self.tokens + self.offsets[index] * self.width
-        if self.width == sizeof(uint32_t):
-            return <const uint32_t *>tokens
-        if count >= self.narrow_capacity:
-            self.narrow_capacity = count + count // 2 + 1
+        cdef Py_ssize_t place, count
+        cdef uint32_t *out
+        if stop - begin >= self.narrow_capacity:
+            self.narrow_capacity = stop - begin + 1
             resize(<void **>&self.narrow, self.narrow_capacity * sizeof(uint32_t))
-        while place < count:
-            length = min(<Py_ssize_t>BLOCK, count - place)
-            memcpy(block, tokens + place * sizeof(uint64_t), length * sizeof(uint64_t))
-            for within in range(length):
-                more |= block[within] >> 32
-                self.narrow[place + within] = <uint32_t>block[within]
-            place += length
-        return NULL if more else self.narrow
+        out = self.narrow
+        self.narrow_begin, self.narrow_stop = begin, stop
+        while begin < stop:
+            count = min(<Py_ssize_t>BLOCK, stop - begin)
+            memcpy(block, self.tokens + begin * sizeof(uint64_t), count * sizeof(uint64_t))
+            for place in range(count):
+                more |= block[place] >> 32
+                out[place] = <uint32_t>block[place]
+            out += count
+            begin += count
+        if more:
+            self.narrow_stop = -1
+        return more == 0
 
     cdef Known *header(self, Py_ssize_t length, int given, uint64_t key) except NULL nogil:
         """The entry for the header whose `length` tokens are in `open`; it is made if it is new."""

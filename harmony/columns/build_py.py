@@ -87,10 +87,18 @@ def validity(buffer: Buffer) -> bytes | None:
     """The validity bits of Arrow for int32: 1 if a number is not negative, lowest bit first. None if all are 1."""
     numbers = memoryview(buffer).cast("B").cast("i")
     valid = [number >= 0 for number in numbers]
-    if all(valid):
-        return None
+    return None if all(valid) else _bits(valid)
+
+
+def bits_of_rows(complete: Buffer, conversation: Buffer) -> bytes:
+    """The bits of Arrow that say for each row whether its conversation is complete, lowest bit first."""
+    flags = memoryview(complete).cast("B")
+    return _bits([flags[index] != 0 for index in memoryview(conversation).cast("B").cast("q")])
+
+
+def _bits(flags: list[bool]) -> bytes:
     return bytes(
-        sum(bit << place for place, bit in enumerate(valid[start : start + 8])) for start in range(0, len(valid), 8)
+        sum(bit << place for place, bit in enumerate(flags[start : start + 8])) for start in range(0, len(flags), 8)
     )
 
 

@@ -326,6 +326,25 @@ def validity(buffer):
     return bits if any_negative else None
 
 
+def bits_of_rows(complete, conversation):
+    """The bits of Arrow that say for each row whether its conversation is complete, lowest bit first."""
+    cdef const uint8_t[::1] flags = memoryview(complete).cast("B")
+    cdef const int64_t[::1] indices = memoryview(conversation).cast("B").cast("q")
+    cdef Py_ssize_t count = indices.shape[0], place
+    cdef bytes bits = PyBytes_FromStringAndSize(NULL, (count + 7) // 8)
+    cdef uint8_t *out = <uint8_t *><char *>bits
+    cdef uint8_t eight = 0
+    with nogil:
+        for place in range(count):
+            eight |= (flags[indices[place]] != 0) << (place & 7)
+            if place & 7 == 7:
+                out[place >> 3] = eight
+                eight = 0
+        if count & 7:
+            out[count >> 3] = eight
+    return bits
+
+
 def ascending(offsets):
     """A copy of offsets as int64, and the place of the first one that is below the one before; 0 if none is."""
     cdef Py_ssize_t count = len(offsets), place

@@ -140,14 +140,16 @@ class Columns(NamedTuple):
         return self._replace(errors={**errors, **self.errors}) if errors else self
 
 
+_ROLE_CODES: Final[dict[str | None, int]] = {None: -1, **{role.value: code for code, role in enumerate(Role)}}
+
+
 class Values:
     """Gives codes to the values of header fields, in the order in which they are met."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._codes: list[dict[str | None, int]] = [{None: -1} for _ in CODED]
-        for role in Role:
-            self._codes[0][role.value] = len(self._codes[0]) - 1
+        self._codes: list[dict[str | None, int]] = [dict(_ROLE_CODES)]
+        self._codes += [{None: -1} for _ in CODED[1:]]
 
     def codes(
         self, role: Role, name: str | None, recipient: str | None, channel: str | None, content_type: str | None
@@ -156,7 +158,7 @@ class Values:
         fields = (role.value, name, recipient, channel, content_type)
         with self._lock:
             return tuple(
-                codes.setdefault(value, len(codes) - 1) for codes, value in zip(self._codes, fields, strict=True)
+                [codes.setdefault(value, len(codes) - 1) for codes, value in zip(self._codes, fields, strict=True)]
             )
 
     def of_header(self, header: Header) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ _MOST_BYTES: Final = 1 << 26
 #: The format of a number, as in `struct`.
 Item: TypeAlias = Literal["B", "I", "i", "Q", "q"]
 
+_ADDED: Final = {False: list(SCHEMA), True: list(NESTED_SCHEMA)}
 _OFFSETS: Final[dict[int, Item]] = {32: "i", 64: "q"}
 # The types of token ids that the builder reads.
 _ITEMS: Final[dict[pa.DataType, Item]] = {pa.uint32(): "I", pa.int32(): "i", pa.uint64(): "Q", pa.int64(): "q"}
@@ -123,11 +124,13 @@ class TableParser:
         if planned is not None and planned[0].equals(given, check_metadata=True):
             return planned[1]
         kept = self.kept(given)
-        before = [given.field(place) for place in kept]
-        fields = [field.with_type(changed(field.type, _without_view)) for field in before]
-        output = pa.schema([*fields, *(NESTED_SCHEMA if self._nested else SCHEMA)])
-        has_views = any(changed(kind, _without_view) != kind for kind in given.types)
-        plan = _Plan(kept, pa.schema(fields), fields != before, output, has_views)
+        fields = [given.field(place) for place in kept]
+        is_cast = any(_has_views(field.type) for field in fields)
+        if is_cast:
+            fields = [field.with_type(changed(field.type, _without_view)) for field in fields]
+        has_views = is_cast or any(_has_views(given.field(name).type) for name in self._read)
+        output = pa.schema([*fields, *_ADDED[self._nested]])
+        plan = _Plan(kept, pa.schema(fields), is_cast, output, has_views)
         self._planned = given, plan
         return plan
 
@@ -146,7 +149,7 @@ class TableParser:
 
     def kept(self, given: pa.Schema) -> list[int]:
         """The indices of the columns that are kept. (Two columns can have the same name.)"""
-        replaced = {*self._read, *(NESTED_SCHEMA if self._nested else SCHEMA).names}
+        replaced = {*self._read, *(field.name for field in _ADDED[self._nested])}
         return [place for place, name in enumerate(given.names) if name not in replaced]
 
     def kept_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -232,10 +235,9 @@ class TableParser:
             return bytes([self._given]) * len(batch), {}
         column = _in_dictionary(batch.column(self._roles))
         codes, wrong = bytearray(), {}
-        for place, name in enumerate(column.dictionary):
+        for place, found in enumerate(_texts(column.dictionary, self._roles)):
             code = self._given
             try:
-                found = _text(name, self._roles)
                 if isinstance(found, RecordError):
                     wrong[place] = found
                 else:
@@ -243,10 +245,14 @@ class TableParser:
             except ValueError as error:
                 wrong[place] = Fault("invalid-record", reason=error).record_error(f"at `{self._roles}`")
             codes.append(code)
-        places = column.indices.cast(pa.int64()).fill_null(len(codes))
+        if len(codes) == 1 and not column.null_count and not wrong:  # the usual case
+            return bytes(codes) * len(column), {}
+        places = column.indices
+        if places.null_count:
+            places = places.cast(pa.int64()).fill_null(len(codes))
         codes.append(self._given | UNLESS_START)
         values = pa.Array.from_buffers(pa.uint8(), len(codes), [None, pa.py_buffer(codes)])
-        rows = pc.indices_nonzero(pc.is_in(places, pa.array(wrong, pa.int64()))).to_pylist() if wrong else []
+        rows = pc.indices_nonzero(pc.is_in(places, pa.array(wrong, places.type))).to_pylist() if wrong else []
         return buffer_of(values.take(places), "B").tobytes(), {row: wrong[places[row].as_py()] for row in rows}
 
 
@@ -266,10 +272,7 @@ def _bytes_of(batch: pa.RecordBatch, plan: _Plan) -> int:
     """
     if not plan.has_views:
         return int(batch.nbytes)
-    return sum(
-        column.nbytes if changed(column.type, _without_view) == column.type else column.get_total_buffer_size()
-        for column in batch.columns
-    )
+    return sum(column.get_total_buffer_size() if _has_views(column.type) else column.nbytes for column in batch.columns)
 
 
 def _sizes(column: pa.Array) -> pa.Array:
@@ -333,12 +336,26 @@ def _in_dictionary(column: pa.Array) -> pa.Array:
     return (column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column).dictionary_encode()
 
 
+def _texts(column: pa.Array, name: str) -> list[str | RecordError | None]:
+    try:
+        found: list[str | RecordError | None] = column.to_pylist()
+    except UnicodeDecodeError:
+        return [_text(text, name) for text in column]
+    return found
+
+
 def _text(text: pa.Scalar, name: str) -> str | RecordError | None:
     try:
         found: str | None = text.as_py()
     except UnicodeDecodeError as error:
         return text_error(error, name)
     return found
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return True
+    return any(_has_views(kind.field(place).type) for place in range(kind.num_fields))
 
 
 def _without_view(kind: pa.DataType) -> pa.DataType:
