@@ -359,15 +359,14 @@ class HarmonyEncoding:
         Positions in the result are character offsets. No encoder is built.
 
         `stripped=True` is for text that has lost its markers, because a detokenizer left out special tokens:
-        `analysisWe need the sky.assistantfinalBlue.` Where such a text holds no marker, the parser guesses where the
-        markers stood, by the rules in docs/repairs.md. Because this is a guess, `stripped=True` raises ValueError
-        without `strict=False`. `complete` is then False: the text does not tell whether its last message was ended.
+        `analysisWe need the sky.assistantfinalBlue.` The parser guesses where the markers stood, by the rules in
+        docs/repairs.md; markers that are left count. Because this is a guess, `stripped=True` raises ValueError without
+        `strict=False`. `complete` is False unless the last stop is left: the text does not tell whether its last
+        message was ended. Without a role, a text that names none is the assistant's.
         """
         text = _as_string(text)
         if stripped and strict:
             raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
-        if stripped and role is None and next(vocabulary.special_tokens_in(text), None) is None:
-            role = Role.ASSISTANT  # a text that names no role is the assistant's
         return engine.parse_text(text, role, strict=strict, stripped=stripped, default_channel=default_channel)
 
     def parse_messages_from_completion_tokens(

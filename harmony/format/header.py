@@ -82,6 +82,16 @@ class Header(msgspec.Struct, frozen=True):
             "content_type": self.content_type,
         }
 
+    def resumed(self, before: Header) -> Header:
+        """This header, as the rest of one whose first part is `before`: `<|channel|>final<|message|><|channel|>…`."""
+        return Header(
+            before.role if self.role is Role.ASSISTANT else self.role,
+            before.name if self.role is Role.ASSISTANT else self.name,
+            before.recipient if self.recipient is None else self.recipient,
+            before.channel if self.channel is None else self.channel,
+            before.content_type if self.content_type is None else self.content_type,
+        )
+
     def message(self, text: str) -> Message:
         """A new message with this header, and `text` as its content."""
         author = unchecked(Author, self.role, self.name)
@@ -96,6 +106,7 @@ class DefaultChannel(msgspec.Struct, frozen=True):
     name: str
     every_author: bool = False
 
+    @lru_cache(REMEMBERED_HEADERS)  # noqa: B019  it keeps few small objects
     def of(self, header: Header) -> Header:
         """The header, with this channel where it is to have it."""
         if header.channel is not None or header.recipient is not None:

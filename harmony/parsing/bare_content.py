@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from harmony.errors import Fault
+from harmony.errors import Fault, quote
 from harmony.format import vocabulary
 from harmony.format.header import (
     KNOWN_CONTENT_TYPES,
@@ -53,7 +53,7 @@ Slot: TypeAlias = Literal["author", "given", "stray", "channel", "content type"]
 _OPEN_SLOTS: Final = ("given", "stray")
 
 # A text with at most this many words without a place may still be a header. With more it is content.
-_MOST_STRAYS: Final = 3
+_MOST_STRAYS: Final = 2
 #: A text needs at least this many words to become content by its words: one more than those, and the first one.
 WORDS_THAT_DECIDE: Final = _MOST_STRAYS + 2
 
@@ -94,6 +94,8 @@ _REST: Final = (
     rf"|{A_SPACE}++{DOTTED_NAME.pattern}(?:{A_SPACE}*+{A_TYPE})?(?={A_SPACE}*+[{{\[])"
     rf"|{A_SPACE}*+{A_TYPE}(?={A_SPACE}*+[{{\[]))?{A_SPACE}*+"
 )
+# Behind a channel: characters that no channel has, before a recipient, as in `commentary:to=functions.f`.
+_CUT: Final = rf"(?:[^\w.{OUTSIDE_NAMES}{SPACE}-]++(?=to=))?"
 _AUTHOR: Final = (
     rf"(?:{A_ROLE})+(?::{IN_NAMES}+)?(?!{IN_NAMES})(?:{A_SPACE}++{A_ROLE}(?!{IN_NAMES}))*"
     rf"(?:{A_SPACE}++{A_CHANNEL}(?!{IN_NAMES}))?"
@@ -107,17 +109,18 @@ _SURE: Final[dict[Slot, re.Pattern[str]]] = {
     "author": re.compile(rf"{A_SPACE}*+(?:{_AUTHOR}){_REST}"),
     "given": _OPEN,
     "stray": _OPEN,
-    "channel": re.compile(rf"{A_SPACE}*+(?:{IN_NAMES}+(?={A_SPACE}++to=)|{A_CHANNEL}|{_DOTTED}){_REST}"),
+    "channel": re.compile(rf"{A_SPACE}*+(?:{IN_NAMES}+(?={A_SPACE}++to=)|{A_CHANNEL}{_CUT}|{_DOTTED}){_REST}"),
     "content type": re.compile(rf"{A_SPACE}*+(?:{_TYPE}|{_DOTTED}){_REST}"),
 }
 
 # A word that may begin a header whose `<|start|>` is missing; and an unfinished word that may become such a word.
 _STARTER: Final = re.compile(
-    rf"{A_ROLE}(?::{IN_NAMES}*|{A_CHANNEL})?|{A_CHANNEL}(?:to=.*)?|to(?:=.*)?|{DOTTED_NAME.pattern}", re.DOTALL
+    rf"(?:{A_ROLE})+(?::{IN_NAMES}*|{A_CHANNEL})?|{A_CHANNEL}(?:to=.*)?|to(?:=.*)?|{DOTTED_NAME.pattern}", re.DOTALL
 )
 _BECOMING: Final = re.compile(rf"{A_ROLE}:.*|(?:{A_CHANNEL})?to=.*|[\w.-]*", re.DOTALL | re.ASCII)
 
 _SPACES: Final = re.compile(f"{A_SPACE}*")
+_NOTHING: Final = re.compile(rf"{A_SPACE}*+{A_ROLE}?{A_SPACE}*+{A_CHANNEL}?{A_SPACE}*+")
 _JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{.", re.DOTALL)  # a single brace may be an accident
 _OUTSIDE: Final = re.compile(f"[{OUTSIDE_NAMES}]")
 _WORD_END: Final = re.compile(f"[^{SPACE}]{A_SPACE}")
@@ -129,7 +132,8 @@ class BareContent(NamedTuple):
 
     `header` is None where there is no message. `content` has the bytes of its content; the first of them is in the
     token at the index `start`. The positions of `faults` are token indices. `nothing` is True where the text was only
-    white space between messages: the next token is then taken as if the white space were not there.
+    white space between messages, or the rest of a header behind a stop: the next token is then taken as if the text
+    were not there. `addressed` is True where the header named a recipient, but there is no message.
     """
 
     header: Header | None
@@ -137,11 +141,15 @@ class BareContent(NamedTuple):
     start: int
     faults: Sequence[Fault]
     nothing: bool = False
+    addressed: bool = False
 
 
-def is_blank(tokens: Sequence[int]) -> bool:
-    """Whether a text between messages is only white space and U+200B."""
-    return _SPACES.fullmatch(HeaderText(tokens, 0, len(tokens)).text) is not None
+def is_nothing(tokens: Sequence[int]) -> bool:
+    """Whether a text between messages is no message, if no header and no content follows it.
+
+    That is white space and U+200B, or the rest of a header, as in `<|call|>commentary`.
+    """
+    return _NOTHING.fullmatch(HeaderText(tokens, 0, len(tokens)).text) is not None
 
 
 def slot_of(tokens: Sequence[int], run_start: int, given: Role | None, *, stray: bool) -> Slot:
@@ -262,11 +270,13 @@ def content_of(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | 
 def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | None, ending: int) -> BareContent:
     """Repairs a header that ends without `<|message|>`, at a token of the kind `ending`.
 
-    Text that is not certainly a header becomes content. Where there is no such text, a stop makes an empty message if
-    the header has a channel, a recipient or a content type. Otherwise there is no message.
+    Text that is not certainly a header becomes content. Where there is no such text, there is no message: an answer or
+    a call is never invented.
     """
-    if slot == "stray" and is_blank(tokens):
-        return BareContent(None, b"", 0, [Fault("white-space-between", 0)], nothing=True)
+    if slot == "stray" and is_nothing(tokens):
+        words = " ".join(LOOSE_WORD.findall(HeaderText(tokens, 0, len(tokens)).text))
+        fault = Fault("leftover-word", 0, found=quote(words)) if words else Fault("white-space-between", 0)
+        return BareContent(None, b"", 0, [fault], nothing=True)
     if slot == "given" and not tokens and ending in (Kind.STOP, Kind.END_OF_TEXT):
         return BareContent(None, b"", 0, [Fault("extra-stop", 0, found=ENDINGS[ending])])
     interrupted = BareContent(None, b"", 0, [Fault("interrupted-header", len(tokens), found=ENDINGS[ending])])
@@ -276,17 +286,11 @@ def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | Non
         return interrupted
     if not _SPACES.fullmatch(text.text, offset):
         return _split(tokens, slot, text, offset, given)
-    header, faults = repaired_header(tokens, given, ENDINGS[ending], text, len(text.text))
+    header, _ = repaired_header(tokens, given, ENDINGS[ending], text, len(text.text))
     says_nothing = header.channel is None and header.recipient is None and header.content_type is None
     if ending == Kind.START and says_nothing and run_start == 0 and header.role is Role.ASSISTANT:
         return BareContent(None, b"", 0, [Fault("repeated-start", len(tokens))])
-    if says_nothing or ending not in (Kind.STOP, Kind.END_OF_TEXT):
-        return interrupted
-    if slot == "stray":
-        faults.insert(0, Fault("missing-start", 0))
-    return BareContent(
-        header, b"", len(tokens), [*faults, Fault("missing-content", len(tokens), found=ENDINGS[ending])]
-    )
+    return interrupted._replace(addressed=header.recipient is not None)
 
 
 def _sure(text: str, slot: Slot) -> int:

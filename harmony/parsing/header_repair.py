@@ -48,8 +48,10 @@ A_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
 
 #: A name with a dot inside, as tools have. `functions.f` matches; `Sure.`, the end of a sentence, does not.
 DOTTED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+")
-# A role with other text directly behind it, as in `assistantOK`.
-_GLUED_ROLE: Final = re.compile(rf"{A_ROLE}(?![a-z0-9_.:-])")
+# A role with other text directly behind it, as in `assistantOK` and `assistant:`.
+_GLUED_ROLE: Final = re.compile(rf"{A_ROLE}(?=[.:-]+\Z|[^a-z0-9_.:-])")
+# A recipient behind a channel, without white space: `commentary:to=functions.f`, `commentto=functions.f`.
+_GLUED_RECIPIENT: Final = re.compile(rf"[^\w.-]to=|to=(?={DOTTED_NAME.pattern}\Z)")
 #: A known word with another one directly behind it, as in `assistantfinal` or `commentaryto=f`.
 GLUED: Final = re.compile(rf"({A_ROLE})(?=(?:{A_ROLE}|{A_CHANNEL}|to=))|({A_CHANNEL})(?=to=|{A_TYPE}(?!{IN_NAMES}))")
 #: A byte that is not UTF-8, as the surrogate that stands for it in the text of a HeaderText.
@@ -133,6 +135,7 @@ class _Item(NamedTuple):
     place: int
     loose: bool  # stands behind a character that no name holds, or behind odd white space
     told: bool  # a `cut-name` says already that it is left out
+    written: bool = False  # for a recipient: written with `to=`
 
 
 class _Bag:
@@ -146,6 +149,7 @@ class _Bag:
         self.channels: list[_Item] = []
         self.recipients: list[_Item] = []
         self.types: list[tuple[_Item, bool]] = []  # with True for a type behind `<|constrain|>`
+        self.constrained = False  # whether the next type stands behind a `<|constrain|>`
         self.slot: str = "author" if given is None else ""  # what the next word is, as the marker before it says
         self.is_first = True
         self.strays = 0
@@ -176,8 +180,9 @@ class _Bag:
             if tokens[stop] == vocabulary.CHANNEL and self.types and not self.channels:
                 # `<|constrain|>json<|channel|>commentary<|message|>`
                 self._note("other-order", stop, found=marker)
-            self.slot = "channel" if tokens[stop] == vocabulary.CHANNEL else "content type"
-            self.segment += tokens[stop] == vocabulary.CHANNEL
+            self.constrained = tokens[stop] == vocabulary.CONSTRAIN
+            self.slot = "content type" if self.constrained else "channel"
+            self.segment += not self.constrained
             start = stop + 1
         self._close_slot(place, behind)
         return self._settled()
@@ -208,6 +213,7 @@ class _Bag:
         }.get(self.slot)
         if code:
             self._note(code, place, found=found)
+            self.constrained = False
         self.slot = ""
 
     def _read_text(self, header_text: HeaderText, text: str) -> None:
@@ -251,7 +257,7 @@ class _Bag:
             self._close_slot(item.place, quote(word))
             name = word[len("to=") :]
             if name:
-                self._add_recipient(item._replace(word=name))
+                self._add_recipient(item._replace(word=name, written=True))
             else:
                 self.slot = "recipient"
             return
@@ -263,10 +269,17 @@ class _Bag:
             self._note("misplaced-recipient", item.place, slot=slot, found=quote(word))
             self._add_recipient(item)
         elif slot == "channel":
+            if glued := _GLUED_RECIPIENT.search(word):
+                # `<|channel|>commentary:to=functions.f<|message|>`
+                place = glued.end() - len("to=")
+                self._add_recipient(item._replace(word=word[glued.end() :], written=True))
+                word = word[:place]
             name = NOT_IN_CHANNELS.split(word, 1)[0]
-            if name != word:
+            if name != item.word:
                 # `<|channel|>commentary?<|message|>`
-                self._note("cut-name/channel", item.place, found=quote(word), word=quote(name) if name else "nothing")
+                self._note(
+                    "cut-name/channel", item.place, found=quote(item.word), word=quote(name) if name else "nothing"
+                )
             if name:
                 self.channels.append(item._replace(word=name))
         elif slot == "content type" and "." not in word:
@@ -275,7 +288,7 @@ class _Bag:
             # `<|constrain|>json.<|message|>`
             self._note("unknown-word", item.place, found=quote(word))
         elif slot == "recipient" and word not in KNOWN_CONTENT_TYPES:
-            self._add_recipient(item)
+            self._add_recipient(item._replace(written=True))
         else:
             self._read_bare(item, is_first=is_first)
 
@@ -311,14 +324,14 @@ class _Bag:
             # `<|start|>assistant assistant<|channel|>final`
             self._note("repeated-role", item.place, found=quote(word))
         elif word in KNOWN_CONTENT_TYPES:
-            self.types.append((item, False))
+            self.types.append((item, self.constrained))
         elif is_dotted(word) and not self.strays and (is_first or DOTTED_NAME.fullmatch(word)):
             self.leading = is_first and self.given is not None
             self._add_recipient(item)
         elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:
             self._read_channel(item)
         elif self.recipients and not self.types and not item.loose and "." not in word:
-            self.types.append((item, False))
+            self.types.append((item, self.constrained))
         else:
             self.strays += 1
             if not item.told:
@@ -346,20 +359,22 @@ class _Bag:
         return Header(role, name, recipient.word if recipient else None, channel, self._content_type())
 
     def _recipient(self, role: Role) -> _Item | None:
-        """The recipient that counts: the first one that is not a stray `to=assistant`."""
-        chosen = None
+        """The recipient that counts: the first one behind `to=`, else the first word with a dot.
+
+        What the assistant writes to itself counts only if there is no other recipient, and no other channel follows.
+        """
+        to_itself = role is Role.ASSISTANT
+        real = [item for item in self.recipients if not (to_itself and item.word == Role.ASSISTANT)]
         last_channel = self.channels[-1] if self.channels else None
-        last_other = max((n for n, item in enumerate(self.recipients) if item.word != Role.ASSISTANT), default=-1)
-        for index, item in enumerate(self.recipients):
-            follows = index < last_other or self._beside(item) is not last_channel
-            if role is Role.ASSISTANT and item.word == Role.ASSISTANT and follows and chosen is None:
-                # `<|channel|>commentary to=assistant<|channel|>analysis`
-                self._note("stray-recipient", item.place, found=quote(item.word))
-            elif chosen is None:
-                chosen = item
-            else:
-                # `to=functions.sky to=functions.sea`
-                self._note("other-recipient", item.place, found=quote(item.word))
+        if not real:
+            real = [item for item in self.recipients if self._beside(item) is last_channel]
+        chosen = next((item for item in real if item.written), real[0] if real else None)
+        for item in self.recipients:
+            if item is chosen:
+                continue
+            # `<|channel|>commentary to=assistant<|channel|>analysis`, `to=functions.sky to=functions.sea`
+            stray = to_itself and item.word == Role.ASSISTANT
+            self._note("stray-recipient" if stray else "other-recipient", item.place, found=quote(item.word))
         return chosen
 
     def _beside(self, recipient: _Item) -> _Item | None:
@@ -379,17 +394,22 @@ class _Bag:
         return chosen.word if chosen else None
 
     def _content_type(self) -> str | None:
-        """The content type that counts: the last known one, else the first behind `<|constrain|>`, else the first."""
-        known = [item for item, _ in self.types if item.word in KNOWN_CONTENT_TYPES]
-        marked = [item for item, is_marked in self.types if is_marked]
+        """The content type that counts: one behind `<|constrain|>` before a bare one; then a known one, the last."""
         if not self.types:
             return None
-        chosen = (known[-1:] or marked[:1] or [self.types[0][0]])[0]
+        marked = [item for item, is_marked in self.types if is_marked]
+        items = marked or [item for item, _ in self.types]
+        known = [item for item in items if item.word in KNOWN_CONTENT_TYPES]
+        chosen = known[-1] if known else items[0]
+        if not known and not marked and self.strays >= 2:
+            # `to=functions.f please call this`: prose
+            self._note("unknown-word", chosen.place, found=quote(chosen.word))
+            return None
         for item, _ in self.types:
             if item is not chosen:
                 # `to=python <|constrain|>analysis code`
                 self._note("other-content-type", item.place, found=quote(item.word))
-        return (CONSTRAINED if vocabulary.CONSTRAIN in self.markers else "") + chosen.word
+        return (CONSTRAINED if marked else "") + chosen.word
 
 
 def _words(text: str) -> Iterator[tuple[str, int]]:

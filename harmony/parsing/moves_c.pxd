@@ -29,7 +29,7 @@ cdef class Moves:
     cdef readonly str _unit
     cdef readonly object _header, _default_channel, _delta_header
     cdef readonly list _spans
-    cdef public object _given, _delta
+    cdef public object _given, _delta, _resumed
     cdef public bint _cut, _without_header
     cdef public Py_ssize_t _position, _start, _header_start, _content_start, _run_start
     cdef public list _header_tokens, _content_tokens, _tokens, _messages, _diagnostics
@@ -46,7 +46,7 @@ cdef class Moves:
     cdef int open_content(self, object header, Py_ssize_t start) except -1
     cdef int forget_header_tokens(self) except -1
     cdef int remember_header(self, object header) except -1
-    cdef int _forget_header(self) except -1
+    cdef int forget_header(self) except -1
     cdef int show(self, object header) except -1
     cdef inline int forget_delta(self) except -1:
         """Begins a step: the delta of the one before is over."""

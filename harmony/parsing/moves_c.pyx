@@ -180,8 +180,8 @@ cdef class Moves:
         self._position = self._start = self._header_start = self._content_start = 0
         self._header_tokens = []
         self._run_start = 0
-        self._delta = self._delta_header = None
-        self._forget_header()
+        self._delta = self._delta_header = self._resumed = None
+        self.forget_header()
         clear(&self._content)
         self._content_tokens = []
         self._text = ""
@@ -339,6 +339,8 @@ cdef class Moves:
         return 0
 
     cdef int remember_header(self, object header) except -1:
+        if self._resumed is not None:
+            header = repairs.resumed(self, header)
         if self._default_channel is not None:
             header = self._default_channel.of(header)
         self._header = header
@@ -347,7 +349,7 @@ cdef class Moves:
             self.show(header)
         return 0
 
-    cdef int _forget_header(self) except -1:
+    cdef int forget_header(self) except -1:
         self._header = None
         self._without_header = False
         return self.show(self._delta_header)
@@ -364,7 +366,7 @@ cdef class Moves:
 
     cdef int close_message(self, object end) except -1:
         if self._without_header and self._content.size == 0:  # nothing followed a second `<|message|>`
-            return self._forget_header()
+            return self.forget_header()
         if self._spans is None:
             self._delta = settle(&self._content, True)
             self._delta_header = None if self._delta is None else self._header
@@ -380,7 +382,7 @@ cdef class Moves:
             header = self._header
             segment = Segment(header.channel, header.recipient, header.role, self._delta or "", message)
             self._segments.append(segment)
-        self._forget_header()
+        self.forget_header()
         clear(&self._content)
         if self._spans is None:
             self._content_tokens = []
@@ -420,6 +422,9 @@ cdef class Moves:
 
     def _remember_header(self, header):
         self.remember_header(header)
+
+    def _forget_header(self):
+        self.forget_header()
 
     def _remember_delta(self, str delta, header):
         self._delta = delta

@@ -52,6 +52,7 @@ class Moves:
         "_messages",
         "_moves",
         "_position",
+        "_resumed",
         "_run_start",
         "_segments",
         "_settled",
@@ -83,6 +84,7 @@ class Moves:
         self._header_tokens: list[int] = []
         self._run_start = 0  # the index of the first header token behind the last marker
         self._header: Header | None = None  # the header of the open content
+        self._resumed: Header | None = None  # the first part of the open header, which an early `<|message|>` ended
         self._without_header = False  # True for content that has no header of its own, behind a second `<|message|>`
         # The bytes of the open content. A delta has given those before `_settled`, which are whole characters. `_text`
         # is the text of those before `_shown`.
@@ -240,6 +242,8 @@ class Moves:
         self._state = int(state)
 
     def _remember_header(self, header: Header) -> None:
+        if self._resumed is not None:
+            header = moves.repairs().resumed(self, header)
         self._header = header if self._default_channel is None else self._default_channel.of(header)
         self._without_header = False
 

@@ -17,7 +17,7 @@ cdef extern from "Python.h":
 
 from harmony.format import machine, vocabulary
 from harmony.parsing.moves import end, repairs, restore, save
-from harmony.parsing.shared import POSITION, check_encoding, checked_channel, markers_in, new_parser, state_data
+from harmony.parsing.shared import POSITION, check_encoding, checked_channel, guessed, new_parser, state_data
 from harmony.messages.roles import as_role
 from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot
 from harmony.parsing.tokens import as_id, as_sequence
@@ -122,6 +122,8 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
         """
         self.forget_delta()
         end(self)
+        if self._diagnostics:
+            repairs().finish(self)
         return self
 
     # --- what has been read
@@ -157,7 +159,8 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
     def complete(self):
         """Whether the input could end here: it is between messages, and no text is held back.
 
-        After `process_eos`: whether that was so when the input ended.
+        After `process_eos`: whether that was so when the input ended. False in any case after a header that named a
+        recipient, and that no content followed: a call may be missing.
         """
         return self._state == EXPECT_START and not self._cut
 
@@ -277,6 +280,7 @@ cdef object result(StreamableParser parser):
     elif parser._state != EXPECT_START:
         next_role = end(parser)
     if parser._diagnostics:
+        repairs().finish(parser)
         parser._diagnostics.sort(key=POSITION)
     return ParseResult(parser._messages, parser._diagnostics, parser._spans, not parser._cut, next_role)
 
@@ -291,9 +295,15 @@ def parse(tokens, role, *, strict, default_channel=None):
 
 def parse_text(text, role, *, strict, stripped=False, default_channel=None):
     """Parses one whole rendered text, as `HarmonyEncoding.parse_text` documents."""
+    doubts = ()
+    if stripped:
+        role, markers, doubts = guessed(text, as_role(role))
+    else:
+        markers = vocabulary.special_tokens_in(text)
     cdef StreamableParser parser = whole_input(role, strict, default_channel)
     parser._unit = "character"
-    for start, stop, token in markers_in(text, stripped=stripped):
+    parser._diagnostics.extend(doubts)
+    for start, stop, token in markers:
         if parser._position < start:
             parser._take_text(text[parser._position:start])
             parser._position = start

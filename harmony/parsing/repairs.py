@@ -11,24 +11,50 @@ The functions use the fields and methods of the engine, which have the same name
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from harmony.errors import Fault
+from harmony.errors import Fault, quote
 from harmony.format import machine, vocabulary
-from harmony.format.header import NO_HEADER
+from harmony.format.header import NO_HEADER, Header
 from harmony.format.machine import Action, Kind, State
+from harmony.messages.model import TextContent
 from harmony.messages.roles import Role
 from harmony.parsing import bare_content, header_repair
-from harmony.parsing.bare_content import is_blank as is_blank
+from harmony.parsing.bare_content import is_nothing as is_nothing
 from harmony.parsing.shared import FIRST_LOOK, not_in_pair, place, placed, repaired
 from harmony.results import ENDS
 
 if TYPE_CHECKING:
     from harmony.parsing.moves_py import Moves
 
+#: Markers of other chat formats, as text: of ChatML, and of Llama.
+_OTHER_MARKERS: Final = re.compile(
+    r"<\|(?:im_start|im_end|im_sep|eot|eom|eot_id|eom_id|start_header_id|end_header_id|begin_of_text|end_of_text)\|>"
+)
+#: The recipient that other formats of tool calls give to thoughts.
+_OTHER_RECIPIENT: Final = "self"
+
 _KIND_COUNT: Final = len(Kind)
 _TABLE: Final = machine.MOVES[False]
+
+
+# --- the end of the input
+
+
+def finish(moves: Moves) -> None:
+    """After an input that was repaired: tells where the text is plainly of another chat format."""
+    if any(found.code == "other-format" for found in moves._diagnostics):
+        return
+    position = min(found.position for found in moves._diagnostics)
+    for message in moves._messages:
+        text = "".join(part.text for part in message.content if isinstance(part, TextContent))
+        marker = _OTHER_MARKERS.search(text) if "<|" in text else None
+        if marker is not None or message.recipient == _OTHER_RECIPIENT:
+            found = quote(f"to={_OTHER_RECIPIENT}" if marker is None else marker[0])
+            moves._diagnostics.append(Fault("other-format", found=found).diagnostic(position))
+            return
 
 
 # --- a token that has no move
@@ -56,6 +82,8 @@ def _act(moves: Moves, action: Action, kind: int, token: int, width: int) -> Non
             _give_up_header(moves, kind, token, width)
         case Action.REOPEN:
             _reopen(moves, token, width)
+        case Action.INTERRUPT:
+            _interrupt(moves, kind, token)
         case Action.REPLACE:
             moves._add_bytes(header_repair.REPLACEMENT)
         case Action.LEAVE_OUT:
@@ -66,7 +94,9 @@ def _act(moves: Moves, action: Action, kind: int, token: int, width: int) -> Non
 
 def begin_without_start(moves: Moves) -> None:
     """Begins a message of the assistant here, without a `<|start|>`."""
-    moves._start = moves._header_start = moves._position
+    if moves._resumed is None:
+        moves._start = moves._position
+    moves._header_start = moves._position
     moves._given = Role.ASSISTANT
 
 
@@ -88,6 +118,9 @@ def _give_up_header(moves: Moves, kind: int, token: int, width: int) -> None:
     else:
         _note_in_header(moves, found.faults)
         moves._forget_header_tokens()
+        resumed = moves._resumed
+        moves._cut = moves._cut or found.addressed or (resumed is not None and resumed.recipient is not None)
+        moves._resumed = None
         if not found.nothing:
             return
         moves._enter(State.EXPECT_START)
@@ -96,6 +129,33 @@ def _give_up_header(moves: Moves, kind: int, token: int, width: int) -> None:
         repair(moves, kind, token, width)
     elif move >> 4 == Action.CLOSE_MESSAGE:
         moves._close_message(ENDS.get(token))
+
+
+def _interrupt(moves: Moves, kind: int, token: int) -> None:
+    """Takes a `<|start|>` or `<|channel|>` inside content: the message ends, as its stop is missing.
+
+    An empty message is left out, if its header goes on with `<|channel|>`, or if it says nothing.
+    """
+    header = moves._header
+    assert header is not None
+    nothing = NO_HEADER if moves._default_channel is None else moves._default_channel.of(NO_HEADER)
+    says_nothing = header is nothing or header == NO_HEADER
+    if moves._last_bytes(1) or not (kind == Kind.CHANNEL or says_nothing):
+        moves._diagnostics.append(repaired("missing-stop", moves._position, token))
+        moves._close_message(None)
+        return
+    key = "empty-message/resumed" if kind == Kind.CHANNEL else "empty-message"
+    moves._diagnostics.append(repaired(key, moves._position, token))
+    moves._forget_header()
+    moves._resumed = header if kind == Kind.CHANNEL and not says_nothing else None
+
+
+def resumed(moves: Moves, header: Header) -> Header:
+    """A header that was just read, with the first part of it, which `_interrupt` has kept."""
+    before = moves._resumed
+    assert before is not None
+    moves._resumed = None
+    return header.resumed(before)
 
 
 def _reopen(moves: Moves, token: int, width: int) -> None:

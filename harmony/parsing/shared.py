@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
@@ -18,6 +18,7 @@ from harmony.results import STREAM_STATES, Snapshot
 from harmony.runtime.locks import forks_wait
 
 if TYPE_CHECKING:
+    from harmony.parsing.lost_markers import Guess
     from harmony.parsing.moves_py import Moves
 
 #: The sort key of the diagnostics of a whole input.
@@ -89,14 +90,12 @@ def place(moves: Moves, index: int | None) -> int:
     return moves._header_start + (len(moves._header_tokens) if index is None else index)
 
 
-def markers_in(text: str, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
-    """Each marker of a text: its start and end (characters), and its token id. With `stripped`, they may be guessed."""
-    if not stripped:
-        return vocabulary.special_tokens_in(text)
+def guessed(text: str, role: Role | None) -> Guess:
+    """A text that has lost its markers, with the markers that are guessed."""
     with forks_wait:
-        from harmony.parsing import lost_markers as guessing  # rarely needed
+        from harmony.parsing import lost_markers  # rarely needed
 
-    return guessing.markers_in(text)
+    return lost_markers.guessed(text, role)
 
 
 def not_in_pair(text: str, place: int) -> int:
@@ -153,6 +152,7 @@ class SavedParser(msgspec.Struct, frozen=True):
     header_start: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
     header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=vocabulary.NO_TOKEN)]]
     header: Header | None
+    resumed: Header | None
     without_header: bool
     content: bytes
     content_tokens: list[Annotated[int, msgspec.Meta(ge=0, lt=vocabulary.FIRST_SPECIAL)]]
@@ -175,7 +175,8 @@ class SavedParser(msgspec.Struct, frozen=True):
         stopped = saved.state == machine.State.ODD_HEADER and bool(held) and held[-1] in vocabulary.STOPS
         fits = [
             (saved.header is not None) == (saved.state in (machine.State.CONTENT, machine.State.BARE_CONTENT)),
-            saved.header is None or not held,
+            saved.header is None or (not held and saved.resumed is None),
+            saved.resumed is None or (saved.state != machine.State.EXPECT_START and not saved.strict),
             saved.header is not None or not saved.content,
             saved.settled <= len(saved.content),
             saved.state <= machine.State.CONTENT or not saved.strict or stopped,

@@ -11,7 +11,10 @@ from harmony import (
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, START
 from helpers.paths import DATA
 
-CASES = list(map(json.loads, DATA.joinpath("completions.jsonl").read_bytes().splitlines()))
+_ALL = list(map(json.loads, DATA.joinpath("completions.jsonl").read_bytes().splitlines()))
+CASES = [case for case in _ALL if "mode" not in case]
+#: Texts that have lost their markers.
+STRIPPED = [case for case in _ALL if case.get("mode") == "stripped"]
 
 
 def flat(message: Message) -> dict[str, Any]:
