@@ -284,6 +284,12 @@ class Fault(Exception):  # noqa: N818  internal: users catch HarmonyError
         self.field = field
         self.sentence = sentence(key, **facts)
 
+    def again(self) -> Fault:
+        """A new Fault that says the same, for one that is remembered must not be raised or changed."""
+        same = Fault.__new__(Fault, *self.args)
+        same.code, same.position, same.field, same.sentence = self.code, self.position, self.field, self.sentence
+        return same
+
     def error(self, *, unit: Literal["token", "character"] = "token", messages: Sequence[Message] = ()) -> HarmonyError:
         """The HarmonyError for this fault, after `position` was set to the position in the whole input."""
         return HarmonyError(self.sentence, code=self.code, position=self.position, unit=unit, messages=messages)

@@ -53,14 +53,16 @@ LOOSE_DOT: Final = re.compile(r"\A\.|\.(?=\.|\Z)")
 #: A channel's name is letters, digits, `_`, `-` and dots. This is any other character.
 NOT_IN_CHANNELS: Final = re.compile(r"[^\w.-]")
 
-# Headers repeat, so four modules remember what they found out about them:
+# Headers repeat, so some modules remember what they found out about them:
 # - this module: the Header, by a tuple of ids and the given role;
 # - `columns/build_c.pyx`: the same, by ids in its own memory, which threads read without the GIL;
 # - `checking/validation.py`: only whether a header is legal, by the bytes of a text or by the ids of a buffer;
-# - `parsing/bare_content.py`: whether an unfinished header is already content.
+# - `parsing/bare_content.py`: whether an unfinished header is already content;
+# - `parsing/header_repair.py`: what a broken header means, and the diagnostics.
 # A header has about five tokens. A longer one than this is read again each time, which limits the memory.
 REMEMBERED_LENGTH: Final = 64
 REMEMBERED_HEADERS: Final = 4096
+REMEMBERED_REPAIRS: Final = 1024  # these take more memory
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -126,9 +128,12 @@ def read_header(tokens: Sequence[int], given: Role | None) -> Header:
     `given` is the role that the caller gave for the first header of a completion. That header has no author, but may
     repeat the role. Raises Fault; its position is an index into `tokens`.
     """
-    if len(tokens) <= REMEMBERED_LENGTH:
-        return _remembered(tuple(tokens), given)
-    return _read(tokens, given)
+    if len(tokens) > REMEMBERED_LENGTH:
+        return _read(tokens, given)
+    found = _remembered(tuple(tokens), given)
+    if isinstance(found, Fault):
+        raise found.again()
+    return found
 
 
 def open_role(tokens: Sequence[int], given: Role | None) -> Role | None:
@@ -292,7 +297,12 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
     return Header(*found, recipient, channel, content_type)
 
 
-_remembered = lru_cache(REMEMBERED_HEADERS)(_read)
+@lru_cache(REMEMBERED_HEADERS)
+def _remembered(tokens: tuple[int, ...], given: Role | None) -> Header | Fault:
+    try:
+        return _read(tokens, given)
+    except Fault as fault:
+        return fault.again()  # without a traceback, which would keep frames alive
 
 
 def read_author(word: str, *, answers: bool) -> tuple[Role, str | None] | None:

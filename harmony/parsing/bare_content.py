@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from harmony.errors import Fault, quote
+from harmony.errors import Diagnostic, Fault, quote, sentence
 from harmony.format import vocabulary
 from harmony.format.header import (
     KNOWN_CONTENT_TYPES,
@@ -119,6 +119,7 @@ _STARTER: Final = re.compile(
 )
 _BECOMING: Final = re.compile(rf"{A_ROLE}:.*|(?:{A_CHANNEL})?to=.*|[\w.-]*", re.DOTALL | re.ASCII)
 
+_GLUED_TEXT: Final = re.compile(rf"{A_CHANNEL}(?!.*to=).*[^\w.-]", re.DOTALL)
 _SPACES: Final = re.compile(f"{A_SPACE}*")
 _NOTHING: Final = re.compile(rf"{A_SPACE}*+{A_ROLE}?{A_SPACE}*+{A_CHANNEL}?{A_SPACE}*+")
 _JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{.", re.DOTALL)  # a single brace may be an accident
@@ -139,7 +140,7 @@ class BareContent(NamedTuple):
     header: Header | None
     content: bytes | bytearray
     start: int
-    faults: Sequence[Fault]
+    faults: Sequence[Diagnostic]
     nothing: bool = False
     addressed: bool = False
 
@@ -217,6 +218,9 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int =
             begins = piece is not None and piece.start() == 0 and _may_start(word, slot, complete=complete)
             if not begins:
                 return True
+        # A known channel, glued to text of a language without spaces; its punctuation stands in no channel.
+        if count == 0 and slot == "channel" and len(word) > LONGEST_WORD and _GLUED_TEXT.match(word):
+            return True
         if count >= _MOST_WORDS:
             return True
         if not complete:
@@ -275,21 +279,22 @@ def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | Non
     """
     if slot == "stray" and is_nothing(tokens):
         words = " ".join(LOOSE_WORD.findall(HeaderText(tokens, 0, len(tokens)).text))
-        fault = Fault("leftover-word", 0, found=quote(words)) if words else Fault("white-space-between", 0)
-        return BareContent(None, b"", 0, [fault], nothing=True)
+        fault = Fault("leftover-word", found=quote(words)) if words else Fault("white-space-between")
+        return BareContent(None, b"", 0, [fault.diagnostic(0)], nothing=True)
     if slot == "given" and not tokens and ending in (Kind.STOP, Kind.END_OF_TEXT):
-        return BareContent(None, b"", 0, [Fault("extra-stop", 0, found=ENDINGS[ending])])
-    interrupted = BareContent(None, b"", 0, [Fault("interrupted-header", len(tokens), found=ENDINGS[ending])])
+        return BareContent(None, b"", 0, [Fault("extra-stop", found=ENDINGS[ending]).diagnostic(0)])
+    given_up = Fault("interrupted-header", found=ENDINGS[ending]).diagnostic(len(tokens))
+    interrupted = BareContent(None, b"", 0, [given_up])
     text = HeaderText(tokens, run_start, len(tokens))
     offset = _sure(text.text, slot)
     if ending == Kind.END_OF_INPUT and _is_cut_header(text.text, offset, slot):
         return interrupted
     if not _SPACES.fullmatch(text.text, offset):
         return _split(tokens, slot, text, offset, given)
-    header, _ = repaired_header(tokens, given, ENDINGS[ending], text, len(text.text))
+    header, _ = repaired_header(tokens, given, ENDINGS[ending])
     says_nothing = header.channel is None and header.recipient is None and header.content_type is None
     if ending == Kind.START and says_nothing and run_start == 0 and header.role is Role.ASSISTANT:
-        return BareContent(None, b"", 0, [Fault("repeated-start", len(tokens))])
+        return BareContent(None, b"", 0, [Fault("repeated-start").diagnostic(len(tokens))])
     return interrupted._replace(addressed=header.recipient is not None)
 
 
@@ -324,10 +329,11 @@ def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
 
 
 def _split(tokens: Sequence[int], slot: Slot, text: HeaderText, offset: int, given: Role | None) -> BareContent:
-    header, faults = repaired_header(tokens, given, "text", text, offset)
-    if slot == "stray" and offset:
-        faults.insert(0, Fault("missing-start", 0))
     start = text.place(offset)
-    faults.append(Fault("stray-text" if slot == "stray" and not offset else "missing-message", start))
+    header, found = repaired_header(tokens[: start + 1], given, "text", offset)
+    code = "stray-text" if slot == "stray" and not offset else "missing-message"
+    faults = [*found, Diagnostic(code, sentence(code), start)]
+    if slot == "stray" and offset:
+        faults.insert(0, Diagnostic("missing-start", sentence("missing-start"), 0))
     del text.data[: text.bytes_before(offset)]  # the rest is passed on without a copy, for it can be very long
     return BareContent(header, text.data, start, faults)

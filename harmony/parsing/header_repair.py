@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 
-from harmony.errors import Fault, quote
+from harmony.errors import Diagnostic, Fault, quote
 from harmony.format import vocabulary
 from harmony.format.header import (
     CONSTRAINED,
@@ -23,6 +24,8 @@ from harmony.format.header import (
     LOOSE_DOT,
     NOT_IN_CHANNELS,
     OUTSIDE_NAMES,
+    REMEMBERED_LENGTH,
+    REMEMBERED_REPAIRS,
     SPACE,
     Header,
     is_dotted,
@@ -74,20 +77,28 @@ def left_out(before: bytes | bytearray) -> bytes:
 
 
 def repaired_header(
-    tokens: Sequence[int],
-    given: Role | None,
-    behind: str = "`<|message|>`",
-    last: HeaderText | None = None,
-    offset: int = 0,
-) -> tuple[Header, list[Fault]]:
-    """The most likely meaning of a broken header, and the faults that were repaired; their positions are token indices.
+    tokens: Sequence[int], given: Role | None, behind: str = "`<|message|>`", offset: int | None = None
+) -> tuple[Header, Sequence[Diagnostic]]:
+    """The most likely meaning of a broken header, and what was repaired; the positions are token indices.
 
-    The header is all of `tokens`. Where `last` is given, the text behind the last marker, the header ends inside it, at
-    the character `offset`. `behind` is what errors say follows the header.
+    The header is all of `tokens`. Where `offset` is given, the header ends before that character of the text behind the
+    last marker. `behind` is what errors say follows the header. Headers repeat, so the results are remembered.
     """
+    if len(tokens) > REMEMBERED_LENGTH:
+        return _repaired(tokens, given, behind, offset)
+    return _remembered(tuple(tokens), given, behind, offset)
+
+
+def _repaired(
+    tokens: Sequence[int], given: Role | None, behind: str, offset: int | None
+) -> tuple[Header, Sequence[Diagnostic]]:
     bag = _Bag(given)
-    header = bag.read(tokens, behind, last, offset)
-    return header, sorted(bag.faults, key=lambda fault: fault.position or 0)
+    header = bag.read(tokens, behind, offset)
+    faults = sorted(bag.faults, key=lambda fault: fault.position or 0)
+    return header, [fault.diagnostic(fault.position or 0) for fault in faults]
+
+
+_remembered = lru_cache(REMEMBERED_REPAIRS)(_repaired)
 
 
 class HeaderText:
@@ -97,8 +108,11 @@ class HeaderText:
 
     def __init__(self, tokens: Sequence[int], start: int, stop: int) -> None:
         data = bytearray()
-        for _ in _ends(tokens, start, stop, data):
-            pass
+        for token in islice(tokens, start, stop):
+            if token < vocabulary.FIRST_SPECIAL:
+                data += vocabulary.TOKEN_BYTES[token]
+            else:
+                data += _in_place_of(token, data)
         self.start = start
         self.data = data
         self.text = self.data.decode(errors="surrogateescape")
@@ -111,20 +125,16 @@ class HeaderText:
     def place(self, offset: int) -> int:
         """The index of the token in which the character at `offset` begins."""
         before = self.bytes_before(offset)
-        ends = enumerate(_ends(self._tokens, self.start, self._stop, bytearray()), self.start)
-        return next((index for index, end in ends if end > before), self._stop)
+        data = bytearray()
+        for index, token in enumerate(islice(self._tokens, self.start, self._stop), self.start):
+            data += vocabulary.TOKEN_BYTES[token] if token < vocabulary.FIRST_SPECIAL else _in_place_of(token, data)
+            if len(data) > before:
+                return index
+        return self._stop
 
 
-def _ends(tokens: Sequence[int], start: int, stop: int, data: bytearray) -> Iterator[int]:
-    """Adds the bytes of each token to `data`, and yields the number of bytes in `data` after each."""
-    token_bytes = vocabulary.load().token_bytes
-    for index in range(start, stop):
-        token = tokens[index]
-        if token < vocabulary.FIRST_SPECIAL:
-            data += token_bytes(token)
-        else:
-            data += REPLACEMENT if token == vocabulary.NO_TOKEN else left_out(data)
-        yield len(data)
+def _in_place_of(token: int, before: bytearray) -> bytes:
+    return REPLACEMENT if token == vocabulary.NO_TOKEN else left_out(before)
 
 
 class _Item(NamedTuple):
@@ -157,22 +167,21 @@ class _Bag:
         self.segment = 0
         self.markers: list[int] = []
 
-    def read(self, tokens: Sequence[int], behind: str, last: HeaderText | None, offset: int) -> Header:
+    def read(self, tokens: Sequence[int], behind: str, offset: int | None) -> Header:
         """Reads the tokens, with the arguments of `repaired_header`."""
         end = place = len(tokens)
         start = 0
-        self.markers = [token for token in islice(tokens, None if last is None else last.start) if token in _MARKERS]
+        self.markers = [token for token in tokens if token in _MARKERS]
         while start <= end:
             stop = start
             while stop < end and tokens[stop] not in _MARKERS:
                 stop += 1
             if stop > start:
-                if last is not None and start == last.start:
-                    place = last.place(offset)
-                    self._read_text(last, last.text[:offset])
-                else:
-                    text = HeaderText(tokens, start, stop)
-                    self._read_text(text, text.text)
+                text = HeaderText(tokens, start, stop)
+                if stop == end and offset is not None:
+                    place = text.place(offset)
+                    text.text = text.text[:offset]
+                self._read_text(text)
             if stop == end:
                 break
             marker = quote(vocabulary.SPECIAL_TEXTS[tokens[stop]])
@@ -216,7 +225,8 @@ class _Bag:
             self.constrained = False
         self.slot = ""
 
-    def _read_text(self, header_text: HeaderText, text: str) -> None:
+    def _read_text(self, header_text: HeaderText) -> None:
+        text = header_text.text
         if wrong := ESCAPED.search(text):  # only the first one, as finding a place takes long in a long text
             self._note("replaced-bytes", header_text.place(wrong.start()), found=f"0x{ord(wrong[0]) - 0xDC00:02x}")
         if odd := _ODD_SPACE.search(text):

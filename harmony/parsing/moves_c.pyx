@@ -25,7 +25,7 @@ from harmony.errors import Fault
 from harmony.format import machine, vocabulary
 from harmony.format.header import read_header
 from harmony.parsing import moves
-from harmony.parsing.shared import FIRST_LOOK as _FIRST_LOOK
+from harmony.parsing.shared import FIRST_CHARACTERS as _FIRST_CHARACTERS, FIRST_LOOK as _FIRST_LOOK
 from harmony.parsing.tokens import as_id
 from harmony.results import ENDS, Segment, Span
 from harmony.runtime.locks import Once
@@ -58,6 +58,7 @@ cdef int LONGEST_WORD = 0
 cdef int WORDS_THAT_DECIDE = 0
 cdef Py_ssize_t REMEMBERED_LENGTH = 0
 cdef Py_ssize_t FIRST_LOOK = _FIRST_LOOK
+cdef Py_ssize_t FIRST_CHARACTERS = _FIRST_CHARACTERS
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
@@ -313,7 +314,7 @@ cdef class Moves:
 
     cdef int _take_text(self, str text) except -1:
         """Takes a piece of ordinary text: adds it to the content or to the header."""
-        cdef bint is_long = self._header is None and not self._strict and len(text) > FIRST_LOOK
+        cdef bint is_long = self._header is None and not self._strict and len(text) > FIRST_CHARACTERS
         if is_long or self._moves[self._state * KIND_COUNT + TEXT] == ILLEGAL:
             moves.take_text(self, text)
             return 0

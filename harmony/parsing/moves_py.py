@@ -18,7 +18,7 @@ from harmony.format.header import DefaultChannel, Header, read_header
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
 from harmony.parsing import moves
-from harmony.parsing.shared import FIRST_LOOK
+from harmony.parsing.shared import FIRST_CHARACTERS, FIRST_LOOK
 from harmony.parsing.tokens import as_id
 from harmony.results import ENDS, Segment, Span
 
@@ -179,7 +179,7 @@ class Moves:
     def _take_text(self, text: str) -> None:
         """Takes a piece of ordinary text: adds it to the content or to the header."""
         move = self._moves[self._state * _KIND_COUNT + _TEXT]
-        long = self._header is None and not self._strict and len(text) > FIRST_LOOK
+        long = self._header is None and not self._strict and len(text) > FIRST_CHARACTERS
         if long or move == machine.ILLEGAL:
             moves.take_text(self, text)
         else:

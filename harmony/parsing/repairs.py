@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from harmony.errors import Fault, quote
+from harmony.errors import Diagnostic, Fault, quote
 from harmony.format import machine, vocabulary
 from harmony.format.header import NO_HEADER, Header
 from harmony.format.machine import Action, Kind, State
@@ -23,7 +23,7 @@ from harmony.messages.model import TextContent
 from harmony.messages.roles import Role
 from harmony.parsing import bare_content, header_repair
 from harmony.parsing.bare_content import is_nothing as is_nothing
-from harmony.parsing.shared import FIRST_LOOK, not_in_pair, place, placed, repaired
+from harmony.parsing.shared import FIRST_CHARACTERS, not_in_pair, place, placed, repaired
 from harmony.results import ENDS
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _OTHER_RECIPIENT: Final = "self"
 
 _KIND_COUNT: Final = len(Kind)
 _TABLE: Final = machine.MOVES[False]
+# By the state and the kind as integers, which are faster to look up than members of an enumeration.
+_REPAIRS: Final = [machine.REPAIRS.get((state, kind)) for state in State for kind in Kind]
 
 
 # --- the end of the input
@@ -45,13 +47,13 @@ _TABLE: Final = machine.MOVES[False]
 
 def finish(moves: Moves) -> None:
     """After an input that was repaired: tells where the text is plainly of another chat format."""
-    if any(found.code == "other-format" for found in moves._diagnostics):
-        return
-    position = min(found.position for found in moves._diagnostics)
     for message in moves._messages:
         text = "".join(part.text for part in message.content if isinstance(part, TextContent))
         marker = _OTHER_MARKERS.search(text) if "<|" in text else None
         if marker is not None or message.recipient == _OTHER_RECIPIENT:
+            if any(told.code == "other-format" for told in moves._diagnostics):
+                return
+            position = min(told.position for told in moves._diagnostics)
             found = quote(f"to={_OTHER_RECIPIENT}" if marker is None else marker[0])
             moves._diagnostics.append(Fault("other-format", found=found).diagnostic(position))
             return
@@ -62,7 +64,8 @@ def finish(moves: Moves) -> None:
 
 def repair(moves: Moves, kind: int, token: int, width: int) -> None:
     """Takes a token that may not stand here. The end of the input counts as a token too."""
-    found = machine.REPAIRS[State(moves._state), Kind(kind)]
+    found = _REPAIRS[moves._state * _KIND_COUNT + kind]
+    assert found is not None
     if found.code is not None:
         position = moves._header_start if found.at_header else moves._position
         moves._diagnostics.append(repaired(found.code, position, token))
@@ -214,7 +217,7 @@ def take_header_text(moves: Moves, text: str) -> str:
 
     After each piece the text is looked at, because it takes less memory once it is known to be content.
     """
-    size = FIRST_LOOK
+    size = FIRST_CHARACTERS
     start = 0
     while moves._header is None and size < len(text) - start:
         stop = not_in_pair(text, start + size)
@@ -237,6 +240,6 @@ def _open_bare_content(moves: Moves, found: bare_content.BareContent) -> None:
     moves._add_bytes(found.content)
 
 
-def _note_in_header(moves: Moves, faults: Sequence[Fault]) -> None:
+def _note_in_header(moves: Moves, found: Sequence[Diagnostic]) -> None:
     """Adds the diagnostics of what was repaired in the open header."""
-    moves._diagnostics.extend(placed(faults, moves._header_tokens, moves._header_start, moves._unit))
+    moves._diagnostics.extend(placed(found, moves._header_tokens, moves._header_start, moves._unit))

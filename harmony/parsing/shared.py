@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 import msgspec
 
-from harmony.errors import Diagnostic, Fault, quote
+from harmony.errors import Diagnostic, code_of, quote, sentence
 from harmony.format import machine, vocabulary
 from harmony.format.header import DefaultChannel, Header, is_channel
 from harmony.messages.model import Message
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 POSITION: Final = attrgetter("position")
 
 #: A header text is looked at when it has this many tokens, and again each time their number has doubled. If it is
-#: content, it takes less memory from then on.
-FIRST_LOOK: Final = 1 << 12
+#: content, the rest of it is read faster, and takes less memory.
+FIRST_LOOK: Final = 1 << 4
+#: The same for header text that comes in one piece, in characters.
+FIRST_CHARACTERS: Final = 1 << 6
 
 
 class Encoding(Protocol):
@@ -72,15 +75,19 @@ def characters(tokens: Iterable[int]) -> int:
     )
 
 
-def placed(faults: Sequence[Fault], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
-    """The diagnostics of the faults in a header. The header has these tokens, and begins at the position `start`."""
-    places = {fault.position or 0: fault.position or 0 for fault in faults}
-    if unit == "character":
-        rest, before, taken = iter(tokens), 0, 0
-        for index in sorted(places):
-            before += characters(islice(rest, index - taken))
-            places[index], taken = before, index
-    return [fault.diagnostic(start + places[fault.position or 0]) for fault in faults]
+def placed(found: Sequence[Diagnostic], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
+    """The diagnostics of a header, whose positions are indices of its tokens, with their positions in the input.
+
+    The header begins at the position `start`.
+    """
+    if unit == "token":
+        return [Diagnostic(each.code, each.message, start + each.position) for each in found]
+    places = {}
+    rest, before, taken = iter(tokens), 0, 0
+    for index in sorted({each.position for each in found}):
+        before += characters(islice(rest, index - taken))
+        places[index], taken = before, index
+    return [Diagnostic(each.code, each.message, start + places[each.position]) for each in found]
 
 
 def place(moves: Moves, index: int | None) -> int:
@@ -103,10 +110,17 @@ def not_in_pair(text: str, place: int) -> int:
     return place + ("\ud800" <= text[place - 1] <= "\udbff")
 
 
-def repaired(code: str, position: int, token: int) -> Diagnostic:
+def repaired(key: str, position: int, token: int) -> Diagnostic:
     """The diagnostic of a token that lenient parsing found where it may not stand."""
-    found = vocabulary.load().describe(token)
-    return Fault(code, position, found=found, last=vocabulary.LAST_TOKEN).diagnostic(position)
+    is_known = vocabulary.FIRST_SPECIAL <= token <= vocabulary.LAST_TOKEN
+    return Diagnostic(code_of(key), _remembered(key, token) if is_known else _sentence(key, token), position)
+
+
+def _sentence(key: str, token: int) -> str:
+    return sentence(key, found=vocabulary.load().describe(token), last=vocabulary.LAST_TOKEN)
+
+
+_remembered = lru_cache(1 << 8)(_sentence)
 
 
 def state_data(
