@@ -36,11 +36,16 @@ cdef inline int append_rank(Content *content, const Ranks *ranks, int64_t rank) 
     cdef uint32_t length = ranks.offsets[rank + 1] - start
     if content.capacity - content.size < ROOM:
         grow(content, ROOM)
-    memcpy(content.data + content.size, ranks.data + start, MOVE)
-    if length > MOVE:
-        memcpy(content.data + content.size + MOVE, ranks.data + start + MOVE, length - MOVE)
+    copy_rank(content.data + content.size, ranks.data + start, length)
     content.size += length
     return 0
+
+
+cdef inline void copy_rank(char *target, const uint8_t *source, uint32_t length) noexcept:
+    """Copies the bytes of a rank. `target` has room for ROOM bytes."""
+    memcpy(target, source, MOVE)
+    if length > MOVE:
+        memcpy(target + MOVE, source + MOVE, length - MOVE)
 
 
 cdef inline int append(Content *content, bytes data) except -1:

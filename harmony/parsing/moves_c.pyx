@@ -14,7 +14,7 @@ from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from harmony.parsing.content cimport append, append_rank, clear, last_bytes, settle, text_between
+from harmony.parsing.content cimport ROOM, append, append_rank, clear, copy_rank, grow, last_bytes, settle, text_between
 from harmony.runtime.memory cimport is_set, read_once, set
 
 cdef extern from "Python.h":
@@ -116,32 +116,6 @@ def _take_repairs():
 load_repairs = Once(_take_repairs)
 
 
-cdef bint is_short(list tokens, Py_ssize_t start, int marker) except -1:
-    """Whether the tokens from `start` on are certainly still a header: few short words of characters of names."""
-    cdef Py_ssize_t index
-    cdef int64_t token
-    cdef uint32_t place
-    cdef uint8_t byte
-    cdef int words = 0
-    cdef int length = 0
-    cdef bint in_word = False
-    for index in range(start, len(tokens)):
-        token = tokens[index]
-        if not 0 <= token < FIRST_SPECIAL:
-            return False
-        for place in range(RANKS.offsets[token], RANKS.offsets[token + 1]):
-            byte = BYTES[RANKS.data[place]]
-            if byte == 2:
-                return False
-            words += in_word and byte == 1
-            in_word = byte == 0
-            length = length + 1 if in_word else 0
-            if length > LONGEST_WORD:
-                return False
-    words += in_word and marker != TEXT
-    return words < (2 if marker == CHANNEL else WORDS_THAT_DECIDE)
-
-
 cdef object rank_text(int64_t rank):
     """The text of one rank, or False where its bytes are no whole characters."""
     text = TEXTS[rank]
@@ -179,7 +153,7 @@ cdef class Moves:
         self._given = given
         self._position = self._start = self._header_start = self._content_start = 0
         self._header_tokens = []
-        self._run_start = 0
+        self._run_start = self._counted = 0
         self._delta = self._delta_header = None
         self._forget_header()
         clear(&self._content)
@@ -203,51 +177,141 @@ cdef class Moves:
         cdef Py_ssize_t place = 0
         cdef int64_t token
         cdef bint streaming = self._spans is None
-        cdef bint adding = is_adding(self)
+        cdef int action = action_of_text(self)
         while place < len(tokens):  # the length is asked each time: an item's `__index__` may change the list
+            if action == ADD_TO_CONTENT:
+                place = self._add_items(tokens, place, streaming)
+                if place >= len(tokens):
+                    break
             integer = tokens[place]
             place += 1
             if type(integer) is not int:
                 integer = as_id(integer, self._position)
-                adding = is_adding(self)  # an `__index__` may also have used this parser
+                action = action_of_text(self)  # an `__index__` may also have used this parser
             if streaming:
                 self._tokens.append(integer)
             token = token_id(integer)
-            if adding and 0 <= token < FIRST_SPECIAL:
-                append_rank(&self._content, &RANKS, token)
-                if streaming:
-                    self._content_tokens.append(integer)
-                self._position += 1
+            if 0 <= token < FIRST_SPECIAL and self._add_text_token(token, integer, action):
                 continue
             try:
                 self._step(token, integer, 1)
             finally:
                 self._position += 1
-            adding = is_adding(self)
+            action = action_of_text(self)
         return 0
 
-    cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1:
-        cdef Py_ssize_t place, count = tokens.shape[0]
-        cdef const uint32_t *begin = &tokens[0] if count else NULL
+    cdef Py_ssize_t _add_items(self, list tokens, Py_ssize_t place, bint streaming) except -1:
+        """Adds the ranks that stand at `place` to the content. Returns the place of the first item that is none.
+
+        Nothing here runs code of others, so nobody uses the content meanwhile.
+        """
+        cdef const uint32_t *offsets = RANKS.offsets
+        cdef const uint8_t *ranks = RANKS.data
+        cdef char *data = self._content.data
+        cdef Py_ssize_t size = self._content.size, capacity = self._content.capacity, begin = place
         cdef int64_t token
-        cdef bint streaming = self._spans is None
-        cdef bint adding = is_adding(self)
-        for place in range(count):
-            token = read_once(begin + place)
-            if streaming:
-                self._tokens.append(token)
-            if adding and token < FIRST_SPECIAL:
-                append_rank(&self._content, &RANKS, token)
+        cdef uint32_t start, length
+        try:
+            while place < len(tokens):
+                integer = tokens[place]
+                if type(integer) is not int:
+                    break
+                token = token_id(integer)
+                if not 0 <= token < FIRST_SPECIAL:
+                    break
                 if streaming:
-                    self._content_tokens.append(token)
-                self._position += 1
+                    self._tokens.append(integer)
+                    self._content_tokens.append(integer)
+                if capacity - size < ROOM:
+                    self._content.size = size
+                    grow(&self._content, ROOM)
+                    data, capacity = self._content.data, self._content.capacity
+                start = offsets[token]
+                length = offsets[token + 1] - start
+                copy_rank(data + size, ranks + start, length)
+                size += length
+                place += 1
+        finally:
+            self._content.size = size
+            self._position += place - begin
+        return place
+
+    cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1:
+        cdef Py_ssize_t place = 0, count = tokens.shape[0]
+        cdef const uint32_t *begin = &tokens[0] if count else NULL
+        cdef uint32_t token
+        cdef bint streaming = self._spans is None
+        cdef int action = action_of_text(self)
+        while place < count:
+            if action == ADD_TO_CONTENT:
+                place = self._add_numbers(begin, place, count, streaming)
+                if place == count:
+                    break
+            token = read_once(begin + place)
+            place += 1
+            integer = token
+            if streaming:
+                self._tokens.append(integer)
+            if token < FIRST_SPECIAL and self._add_text_token(token, integer, action):
                 continue
             try:
-                self._step(token if token <= LAST_TOKEN else NO_ID, token, 1)
+                self._step(token if token <= LAST_TOKEN else NO_ID, integer, 1)
             finally:
                 self._position += 1
-            adding = is_adding(self)
+            action = action_of_text(self)
         return 0
+
+    cdef Py_ssize_t _add_numbers(
+        self, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t count, bint streaming
+    ) except -1:
+        """The same as `_add_items`, for a buffer."""
+        cdef const uint32_t *offsets = RANKS.offsets
+        cdef const uint8_t *ranks = RANKS.data
+        cdef char *data = self._content.data
+        cdef Py_ssize_t size = self._content.size, capacity = self._content.capacity, begin = place
+        cdef uint32_t token, start, length
+        try:
+            while place < count:
+                token = read_once(tokens + place)
+                if token >= FIRST_SPECIAL:
+                    break
+                if streaming:
+                    integer = token
+                    self._tokens.append(integer)
+                    self._content_tokens.append(integer)
+                if capacity - size < ROOM:
+                    self._content.size = size
+                    grow(&self._content, ROOM)
+                    data, capacity = self._content.data, self._content.capacity
+                start = offsets[token]
+                length = offsets[token + 1] - start
+                copy_rank(data + size, ranks + start, length)
+                size += length
+                place += 1
+        finally:
+            self._content.size = size
+            self._position += place - begin
+        return place
+
+    cdef bint _add_text_token(self, int64_t rank, object integer, int action) except -1:
+        """Takes one rank where that changes no state. Returns False where `_step` must take it.
+
+        `action` is that of text here. `_step` takes a token after which a header text is looked at.
+        """
+        cdef Py_ssize_t size
+        if action == ADD_TO_HEADER:
+            size = len(self._header_tokens) + 1 - self._run_start
+            if size >= FIRST_LOOK and size & (size - 1) == 0:
+                return False
+            self._header_tokens.append(integer)
+        elif action == ADD_TO_CONTENT:
+            append_rank(&self._content, &RANKS, rank)
+            if self._spans is None:
+                self._content_tokens.append(integer)
+        else:
+            return False
+        self._position += 1
+        return True
 
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes one token, which is `width` positions wide. `integer` is the token as it was given, for errors."""
@@ -287,7 +351,38 @@ cdef class Moves:
             return True
         if (self._given is not None and self._run_start == 0) or size > REMEMBERED_LENGTH:
             return False
-        return is_short(self._header_tokens, self._run_start, marker)
+        self._count_words()
+        if self._odd_words:
+            return False
+        return self._words + (self._word_length > 0 and marker != TEXT) < (2 if marker == CHANNEL else WORDS_THAT_DECIDE)
+
+    cdef int _count_words(self) except -1:
+        """Counts the words of the last header text, from where the last call stopped.
+
+        `_odd_words` is set for a special token, a character of no name, and a long word.
+        """
+        cdef Py_ssize_t index
+        cdef int64_t token
+        cdef uint32_t place
+        cdef uint8_t byte
+        if self._counted <= self._run_start:
+            self._counted = self._run_start
+            self._words = self._word_length = 0
+            self._odd_words = False
+        for index in range(self._counted, len(self._header_tokens)):
+            token = self._header_tokens[index]
+            if not 0 <= token < FIRST_SPECIAL:
+                self._odd_words = True
+            if self._odd_words:
+                break
+            for place in range(RANKS.offsets[token], RANKS.offsets[token + 1]):
+                byte = BYTES[RANKS.data[place]]
+                self._words += self._word_length > 0 and byte == 1
+                self._word_length = self._word_length + 1 if byte == 0 else 0
+                if byte == 2 or self._word_length > LONGEST_WORD:
+                    self._odd_words = True
+        self._counted = len(self._header_tokens)
+        return 0
 
     cdef int act(self, int action, int kind, object token, Py_ssize_t width) except -1:
         """What a move does, other than to add to the content."""
@@ -321,7 +416,7 @@ cdef class Moves:
 
     cdef int add_text(self, str text) except -1:
         data = vocabulary.encode_utf_8(text)
-        if is_adding(self):
+        if action_of_text(self) == ADD_TO_CONTENT:
             append(&self._content, data)
         else:
             self._header_tokens.extend(data.translate(vocabulary.load().byte_ranks))
@@ -335,7 +430,7 @@ cdef class Moves:
     cdef int forget_header_tokens(self) except -1:
         self._given = None
         self._header_tokens = []
-        self._run_start = 0
+        self._run_start = self._counted = 0
         return 0
 
     cdef int remember_header(self, object header) except -1:
@@ -454,5 +549,6 @@ cdef class Moves:
         self._content.settled = min(max(settled, 0), self._content.size)
 
 
-cdef inline bint is_adding(Moves each):
-    return each._moves[each._state * KIND_COUNT + TEXT] >> 4 == ADD_TO_CONTENT
+cdef inline int action_of_text(Moves each) noexcept:
+    """The action for ordinary text in this state. Where it is ADD_TO_HEADER or ADD_TO_CONTENT, the state stays."""
+    return each._moves[each._state * KIND_COUNT + TEXT] >> 4
