@@ -19,7 +19,15 @@ extensions = [
         f"harmony.{name}",
         [f"harmony/{name.replace('.', '/')}.pyx"],
         depends=[
-            f"harmony/{name}.pxd" for name in ("columns/memory", "parsing/content", "parsing/moves_c", "runtime/memory")
+            f"harmony/{name}.pxd"
+            for name in (
+                "columns/memory",
+                "parsing/characters",
+                "parsing/content",
+                "parsing/moves_c",
+                "parsing/words",
+                "runtime/memory",
+            )
         ],
         extra_compile_args=flags,
         optional=choice != "yes",
