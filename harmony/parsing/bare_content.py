@@ -120,12 +120,21 @@ _STARTER: Final = re.compile(
 _BECOMING: Final = re.compile(rf"{A_ROLE}:.*|(?:{A_CHANNEL})?to=.*|[\w.-]*", re.DOTALL | re.ASCII)
 
 _GLUED_TEXT: Final = re.compile(rf"{A_CHANNEL}(?!.*to=).*[^\w.-]", re.DOTALL)
+_ITEMS: Final = ("to=", *ROLES, *KNOWN_CHANNELS)
+_ITEM: Final = re.compile(rf"to=|(?:{A_ROLE}|{A_CHANNEL})\Z|{GLUED.pattern}")
 _SPACES: Final = re.compile(f"{A_SPACE}*")
 _NOTHING: Final = re.compile(rf"{A_SPACE}*+{A_ROLE}?{A_SPACE}*+{A_CHANNEL}?{A_SPACE}*+")
 _JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{.", re.DOTALL)  # a single brace may be an accident
 _OUTSIDE: Final = re.compile(f"[{OUTSIDE_NAMES}]")
 _WORD_END: Final = re.compile(f"[^{SPACE}]{A_SPACE}")
 _UNFINISHED: Final = re.compile(rf"{ESCAPED.pattern}{{1,3}}\Z")  # perhaps the beginning of a character
+
+
+# Sentences without facts, which are ready for use.
+_MISSING_MESSAGE: Final = sentence("missing-message")
+_MISSING_START: Final = sentence("missing-start")
+_STRAY_TEXT: Final = sentence("stray-text")
+_REPEATED_START: Final = sentence("repeated-start")
 
 
 class BareContent(NamedTuple):
@@ -200,24 +209,22 @@ def is_content(tokens: Sequence[int], run_start: int, slot: Slot, marker: int) -
 def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int = 0) -> bool:
     text = HeaderText(tokens, run_start, len(tokens)).text
     ended = marker != Kind.TEXT
-    if not ended:
+    if not ended and text and "\udc80" <= text[-1] <= "\udcff":
         text = _UNFINISHED.sub("", text)
-    if _JSON.search(text):
-        return True
     outside = _OUTSIDE.search(text)
-    if outside and len(text) - outside.start() > _MOST_BEHIND_NAME:
+    if outside and (len(text) - outside.start() > _MOST_BEHIND_NAME or _JSON.search(text)):
         return True
     strays = 0
     addressed = False  # after a recipient the decision waits: to make two calls of one is worse than to be late
     placed = slot not in _OPEN_SLOTS  # the first word is what the slot says
     for count, match in enumerate(LOOSE_WORD.finditer(text)):
         complete = ended or match.end() < len(text)
-        piece = PIECE.search(match[0])
-        word = piece[0] if piece else ""
-        if count == 0 and slot in _OPEN_SLOTS:
-            begins = piece is not None and piece.start() == 0 and _may_start(word, slot, complete=complete)
-            if not begins:
-                return True
+        word, start = match[0], 0
+        if outside:
+            piece = PIECE.search(word)
+            word, start = (piece[0], piece.start()) if piece else ("", 0)
+        if count == 0 and slot in _OPEN_SLOTS and (not word or start or not _may_start(word, slot, complete=complete)):
+            return True
         # A known channel, glued to text of a language without spaces; its punctuation stands in no channel.
         if count == 0 and slot == "channel" and len(word) > LONGEST_WORD and _GLUED_TEXT.match(word):
             return True
@@ -225,14 +232,14 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int =
             return True
         if not complete:
             break
-        if not (placed or _is_item(word, strays)):
+        named = not strays and "." in word and DOTTED_NAME.fullmatch(word) is not None
+        if not (placed or named or _is_item(word)):
             strays += 1
             # While the text may go on, a long word may be a correct content type; with a dot, a correct recipient.
             if ended and len(word) > LONGEST_WORD and "." not in word:
                 return True
         placed = word == "to="  # the next word is the name
-        named = not strays and DOTTED_NAME.fullmatch(word) is not None
-        addressed = addressed or word.startswith("to=") or named
+        addressed = addressed or named or word.startswith("to=")
         if strays > _MOST_STRAYS and not addressed:
             return True
     if not ended or not strays or addressed:
@@ -247,15 +254,9 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int =
 _remembered = lru_cache(REMEMBERED_HEADERS)(_is_content)
 
 
-def _is_item(word: str, strays: int) -> bool:
-    return (
-        word.startswith("to=")
-        or word in KNOWN_CONTENT_TYPES
-        or word in KNOWN_CHANNELS
-        or word in ROLES
-        or GLUED.match(word) is not None
-        or (not strays and DOTTED_NAME.fullmatch(word) is not None)
-    )
+def _is_item(word: str) -> bool:
+    """Whether a word has a place in a header, other than a name with a dot."""
+    return word in KNOWN_CONTENT_TYPES or (word.startswith(_ITEMS) and _ITEM.match(word) is not None)
 
 
 def _may_start(word: str, slot: Slot, *, complete: bool) -> bool:
@@ -283,6 +284,9 @@ def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | Non
         return BareContent(None, b"", 0, [fault.diagnostic(0)], nothing=True)
     if slot == "given" and not tokens and ending in (Kind.STOP, Kind.END_OF_TEXT):
         return BareContent(None, b"", 0, [Fault("extra-stop", found=ENDINGS[ending]).diagnostic(0)])
+    repeated = BareContent(None, b"", 0, [Diagnostic("repeated-start", _REPEATED_START, len(tokens))])
+    if not tokens and ending == Kind.START and given in (None, Role.ASSISTANT):
+        return repeated
     given_up = Fault("interrupted-header", found=ENDINGS[ending]).diagnostic(len(tokens))
     interrupted = BareContent(None, b"", 0, [given_up])
     text = HeaderText(tokens, run_start, len(tokens))
@@ -294,7 +298,7 @@ def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | Non
     header, _ = repaired_header(tokens, given, ENDINGS[ending])
     says_nothing = header.channel is None and header.recipient is None and header.content_type is None
     if ending == Kind.START and says_nothing and run_start == 0 and header.role is Role.ASSISTANT:
-        return BareContent(None, b"", 0, [Fault("repeated-start").diagnostic(len(tokens))])
+        return repeated
     return interrupted._replace(addressed=header.recipient is not None)
 
 
@@ -331,9 +335,12 @@ def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
 def _split(tokens: Sequence[int], slot: Slot, text: HeaderText, offset: int, given: Role | None) -> BareContent:
     start = text.place(offset)
     header, found = repaired_header(tokens[: start + 1], given, "text", offset)
-    code = "stray-text" if slot == "stray" and not offset else "missing-message"
-    faults = [*found, Diagnostic(code, sentence(code), start)]
-    if slot == "stray" and offset:
-        faults.insert(0, Diagnostic("missing-start", sentence("missing-start"), 0))
+    if slot != "stray":
+        faults = [*found, Diagnostic("missing-message", _MISSING_MESSAGE, start)]
+    elif offset:
+        missing_start = Diagnostic("missing-start", _MISSING_START, 0)
+        faults = [missing_start, *found, Diagnostic("missing-message", _MISSING_MESSAGE, start)]
+    else:
+        faults = [*found, Diagnostic("stray-text", _STRAY_TEXT, start)]
     del text.data[: text.bytes_before(offset)]  # the rest is passed on without a copy, for it can be very long
     return BareContent(header, text.data, start, faults)

@@ -107,12 +107,15 @@ class HeaderText:
     __slots__ = ("_stop", "_tokens", "data", "start", "text")
 
     def __init__(self, tokens: Sequence[int], start: int, stop: int) -> None:
-        data = bytearray()
-        for token in islice(tokens, start, stop):
-            if token < vocabulary.FIRST_SPECIAL:
-                data += vocabulary.TOKEN_BYTES[token]
-            else:
-                data += _in_place_of(token, data)
+        token_bytes = vocabulary.TOKEN_BYTES
+        # A long run is not copied, for its list takes more memory than its text.
+        run = tokens[start:stop] if stop - start <= REMEMBERED_LENGTH else None
+        if run and max(run) < vocabulary.FIRST_SPECIAL:
+            data = bytearray().join([token_bytes[token] for token in run])
+        else:
+            data = bytearray()
+            for token in islice(tokens, start, stop):
+                data += token_bytes[token] if token < vocabulary.FIRST_SPECIAL else _in_place_of(token, data)
         self.start = start
         self.data = data
         self.text = self.data.decode(errors="surrogateescape")

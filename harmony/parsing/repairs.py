@@ -48,8 +48,9 @@ _REPAIRS: Final = [machine.REPAIRS.get((state, kind)) for state in State for kin
 def finish(moves: Moves) -> None:
     """After an input that was repaired: tells where the text is plainly of another chat format."""
     for message in moves._messages:
-        text = "".join(part.text for part in message.content if isinstance(part, TextContent))
-        marker = _OTHER_MARKERS.search(text) if "<|" in text else None
+        (part,) = message.content
+        assert isinstance(part, TextContent)  # as each message that is parsed
+        marker = _OTHER_MARKERS.search(part.text) if "<" in part.text else None
         if marker is not None or message.recipient == _OTHER_RECIPIENT:
             if any(told.code == "other-format" for told in moves._diagnostics):
                 return
