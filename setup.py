@@ -21,7 +21,9 @@ extensions = [
         depends=[
             f"harmony/{name}.pxd"
             for name in (
+                "columns/headers",
                 "columns/memory",
+                "columns/texts",
                 "parsing/characters",
                 "parsing/content",
                 "parsing/moves_c",
@@ -38,6 +40,8 @@ extensions = [
         "parsing.parser_c",
         "parsing.scan_c",
         "columns.memory",
+        "columns.headers",
+        "columns.texts",
         "columns.build_c",
         "logs.json_c",
     )

@@ -365,8 +365,8 @@ class HarmonyEncoding:
         message was ended. Without a role, a text that names none is the assistant's.
         """
         text = _as_string(text)
-        if stripped and strict:
-            raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
+        if stripped:
+            check_stripped(strict=strict)
         return engine.parse_text(text, role, strict=strict, stripped=stripped, default_channel=default_channel)
 
     def parse_messages_from_completion_tokens(
@@ -393,6 +393,12 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
     if str(name) != vocabulary.ENCODING_NAME:
         raise ValueError(f"Invalid HarmonyEncodingName: expected `{vocabulary.ENCODING_NAME}`, got {quote(str(name))}")
     return _the_one()
+
+
+def check_stripped(*, strict: bool) -> None:
+    """Raises ValueError if a text that has lost its markers is to be parsed strictly."""
+    if strict:
+        raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
 
 
 _OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # unchecked, which keeps the import fast

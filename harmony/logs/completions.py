@@ -95,8 +95,10 @@ class Unparsed(NamedTuple):
 
     def parse(self, *, strict: bool, bare: bool, threads: int = 1) -> Completions:
         """Parses all records. The arguments are those of `build`. A record with an error keeps all of its fields."""
-        tokens, offsets, roles, elsewhere = self.sources
-        columns = build(tokens, offsets, roles, strict=strict, bare=bare, threads=threads, elsewhere=elsewhere)
+        tokens, offsets, roles, elsewhere, texts = self.sources
+        columns = build(
+            tokens, offsets, roles, strict=strict, bare=bare, threads=threads, elsewhere=elsewhere, texts=texts
+        )
         columns = columns.with_errors(self.errors)
         fields = self.fields
         if self.batch is not None and columns.errors:
