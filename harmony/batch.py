@@ -21,6 +21,7 @@ from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, flat
 from harmony.columns.engine import build
 from harmony.columns.rows import ELSEWHERE, GIVEN, Source
 from harmony.columns.tables import TableParser, buffer_of, checked_offsets
+from harmony.encoding import check_stripped
 from harmony.format import vocabulary
 from harmony.messages.roles import Role, as_role
 from harmony.parsing.engine import as_buffer
@@ -42,6 +43,7 @@ def parse_batch(
     *,
     role: Role | str | None = Role.ASSISTANT,
     strict: bool = False,
+    stripped: bool = False,
     threads: int = 1,
 ) -> pa.RecordBatch:
     """Parses many completions, and returns their messages with the columns of SCHEMA.
@@ -58,9 +60,15 @@ def parse_batch(
     Each completion is read as in `HarmonyEncoding.parse`. Faults are repaired, and listed in `diagnostics`. With
     `strict`, a fault gives an `error`, and only the messages before it.
 
+    `stripped` is for completions that have lost their markers, because a detokenizer left out special tokens. They are
+    decoded, and read as in `HarmonyEncoding.parse_text` with `stripped`. Then `content_tokens` is null, and positions
+    count characters. Lost markers are guessed, so it needs `strict=False`.
+
     `threads` threads share the completions. The GIL is released, except while a fault is handled. Raises TypeError and
     ValueError for wrong arguments, such as offsets that descend or end behind the tokens.
     """
+    if stripped:
+        check_stripped(strict=strict)
     _set_up()
     ids, originals = _ids(tokens)
     bounds = _bounds(offsets, len(ids))
@@ -74,7 +82,15 @@ def parse_batch(
             if 0 <= index < len(roles) and index not in elsewhere:
                 elsewhere[index] = list(originals[bounds[index] : bounds[index + 1]])
                 roles[index] = given | ELSEWHERE
-    columns = build(ids, bounds, bytes(roles), strict=strict, threads=_checked_threads(threads), elsewhere=elsewhere)
+    columns = build(
+        ids,
+        bounds,
+        bytes(roles),
+        strict=strict,
+        stripped=stripped,
+        threads=_checked_threads(threads),
+        elsewhere=elsewhere,
+    )
     return flat(columns)
 
 
@@ -86,6 +102,7 @@ def parse_table(
     role: Role | str | None = Role.ASSISTANT,
     roles: str | None = None,
     strict: bool = False,
+    stripped: bool = False,
     nested: bool = False,
     threads: int = 1,
 ) -> pa.Table | pa.RecordBatchReader:
@@ -95,7 +112,8 @@ def parse_table(
     If neither is given, the column is "tokens". If both are given, `text` is used in rows without tokens.
 
     `role` is the role of the first message, as in `parse_batch`. If `roles` names a column, the role is read from
-    there; if that is null, the role is `role`, unless the completion begins with `<|start|>`.
+    there; if that is null, the role is `role`, unless the completion begins with `<|start|>`. `strict` and `stripped`
+    are those of `parse_batch`.
 
     By default each message is a row, with the columns of SCHEMA. `conversation` is the number of its row in `table`.
     With `nested`, each completion is a row, with the columns of NESTED_SCHEMA. The other columns of `table` are kept,
@@ -111,11 +129,20 @@ def parse_table(
     If the tokens of a row are null, or contain a null, the row gets an `error`. Raises TypeError for columns of a wrong
     type, and ValueError for names that the table does not have.
     """
+    if stripped:
+        check_stripped(strict=strict)
     _set_up()
     if tokens is None and text is None:
         tokens = "tokens"
     parser = TableParser(
-        tokens, text, as_role(role), roles, strict=strict, nested=nested, threads=_checked_threads(threads)
+        tokens,
+        text,
+        as_role(role),
+        roles,
+        strict=strict,
+        stripped=stripped,
+        nested=nested,
+        threads=_checked_threads(threads),
     )
     if not isinstance(table, pa.Table | pa.RecordBatchReader):
         if not hasattr(table, "__arrow_c_stream__"):

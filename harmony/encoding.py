@@ -364,10 +364,9 @@ class HarmonyEncoding:
         without `strict=False`. `complete` is then False: the text does not tell whether its last message was ended.
         """
         text = _as_string(text)
-        if stripped and strict:
-            raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
-        if stripped and role is None and next(vocabulary.special_tokens_in(text), None) is None:
-            role = Role.ASSISTANT  # a text that names no role is the assistant's
+        if stripped:
+            check_stripped(strict=strict)
+            role = role_of_stripped(text, role)
         return engine.parse_text(text, role, strict=strict, stripped=stripped, default_channel=default_channel)
 
     def parse_messages_from_completion_tokens(
@@ -394,6 +393,19 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
     if str(name) != vocabulary.ENCODING_NAME:
         raise ValueError(f"Invalid HarmonyEncodingName: expected `{vocabulary.ENCODING_NAME}`, got {quote(str(name))}")
     return _the_one()
+
+
+def check_stripped(*, strict: bool) -> None:
+    """Raises ValueError if a text that has lost its markers is to be parsed strictly."""
+    if strict:
+        raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
+
+
+def role_of_stripped(text: str, role: Role | str | None) -> Role | str | None:
+    """The role of the first message of a text that has lost its markers, if the caller gave `role`."""
+    if role is None and next(vocabulary.special_tokens_in(text), None) is None:
+        return Role.ASSISTANT  # a text that names no role is the assistant's
+    return role
 
 
 _OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # unchecked, which keeps the import fast

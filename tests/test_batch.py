@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 import random
+import re
 import subprocess
 import sys
 from array import array
@@ -20,11 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony import Role
-from harmony.batch import parse_batch
+from harmony.batch import SCHEMA, parse_batch, parse_table
 from harmony.format.vocabulary import CHANNEL, END, MESSAGE, RETURN, START
-from helpers.rows import checked, conversation, in_rows
+from helpers.rows import checked, conversation, finding, in_rows
 from helpers.sizes import Scale, examples
-from helpers.streams import ANYTHING, AUTHORS, LONG_TOKENS, ids, joined, mutated, stream
+from helpers.streams import ANYTHING, AUTHORS, ENCODING, LONG_TOKENS, ids, joined, mutated, stream
 
 CODED = ["role", "name", "recipient", "channel", "content_type"]
 
@@ -101,6 +102,95 @@ def test_headers_of_about_the_length_that_is_remembered(length: int) -> None:
     tokens = [*[CHANNEL] + [letters] * (length - 1), MESSAGE, *ids("Hi"), END]
     rows = checked(parse_batch(tokens * 2, [0, len(tokens), 2 * len(tokens)]))
     assert [(row["channel"], row["content"], row["complete"]) for row in rows] == [("x" * (length - 1), "Hi", True)] * 2
+
+
+# --- texts that have lost their markers
+
+
+STRIPPED = [
+    "analysisWe need the sky.assistantfinalBlue.",
+    "commentary to=functions.sky json{}",
+    "Just words 🌤",
+    "<|start|>user<|message|>Hi<|end|>finalHo",
+    "",
+]
+
+
+def stripped_rows(texts: list[str], role: Role | None) -> list[dict[str, Any]]:
+    """What `parse_text` gives for the texts, as rows of SCHEMA."""
+    read = []
+    for text in texts:
+        result = ENCODING.parse_text(text, role, strict=False, stripped=True)
+        messages = [
+            {
+                "role": message.author.role.value,
+                "name": message.author.name,
+                "recipient": message.recipient,
+                "channel": message.channel,
+                "content_type": message.content_type,
+                "content": "".join(part.text for part in message.content),
+                "content_tokens": None,
+                "end": span.end,
+            }
+            for message, span in zip(result.messages, result.spans, strict=True)
+        ]
+        diagnostics = [finding(found) for found in result.diagnostics]
+        read.append({"messages": messages, "complete": result.complete, "diagnostics": diagnostics, "error": None})
+    return in_rows(read)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("role", [None, *Role])
+def test_stripped_tokens_are_read_as_their_text(role: Role | None, threads: int) -> None:
+    expected = stripped_rows(STRIPPED, role)
+    tokens, offsets = joined([ids(text) for text in STRIPPED])
+    for given_tokens in (tokens, array("I", tokens)):
+        found = checked(parse_batch(given_tokens, offsets, role=role, stripped=True, threads=threads))
+        assert found == expected
+    if role in (None, Role.ASSISTANT):
+        assert [row["content"] for row in expected[:2]] == ["We need the sky.", "Blue."]
+        assert [row["role"] for row in expected[:3]] == ["assistant"] * 3
+
+
+@pytest.mark.parametrize("roles", [None, "who"])
+def test_stripped_texts_of_a_table(roles: str | None) -> None:
+    table = pa.table(
+        {
+            "tokens": pa.array([ids(text) if place % 2 else None for place, text in enumerate(STRIPPED)]),
+            "text": [None if place % 2 else text for place, text in enumerate(STRIPPED)],
+            "who": pa.nulls(len(STRIPPED), pa.string()),
+        }
+    )
+    result = parse_table(table, tokens="tokens", text="text", roles=roles, role=None, stripped=True)
+    assert result.select(SCHEMA.names).to_pylist() == stripped_rows(STRIPPED, None)
+    nested = parse_table(table, tokens="tokens", text="text", role=None, stripped=True, nested=True)
+    contents = [[message["content"] for message in row["messages"]] for row in nested.to_pylist()]
+    assert contents[:3] == [["We need the sky.", "Blue."], ["{}"], ["Just words 🌤"]]
+
+
+def test_stripped_tokens_that_are_none_and_bytes_that_are_no_text() -> None:
+    tokens = [*ids("finalA"), -1, *ids("b🌤")[:-1], 1 << 70, 300_000, *ids("finalHi")]
+    cut = len(tokens) - len(ids("finalHi"))
+    rows = checked(parse_batch(tokens, [0, cut, len(tokens)], stripped=True))
+    assert [row["content"] for row in rows] == ["A\ufffdb\ufffd\ufffd\ufffd", "Hi"]
+    replaced = [found["position"] for found in rows[0]["diagnostics"] if found["code"] == "replaced-token"]
+    assert replaced == [6, 9, 10]
+    fitting = [token for token in tokens if 0 <= token < 1 << 32]
+    buffered = checked(
+        parse_batch(array("I", fitting), [0, len(fitting) - len(ids("finalHi")), len(fitting)], stripped=True)
+    )
+    assert [row["content"] for row in buffered] == ["Ab\ufffd\ufffd", "Hi"]
+
+
+def test_stripped_is_a_guess() -> None:
+    expected = "Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess"
+    for parse in (
+        lambda: parse_batch([], [0], strict=True, stripped=True),
+        lambda: parse_table(pa.table({"tokens": [[64]]}), strict=True, stripped=True),
+        lambda: ENCODING.parse_text("", strict=True, stripped=True),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse()
 
 
 # --- arguments
@@ -259,7 +349,7 @@ def test_memory_that_is_used_again_is_nobodys_any_more(threads: int) -> None:
 GROWN = """
 import os, sys
 from array import array
-from harmony.batch import parse_batch
+from harmony.batch import SCHEMA, parse_batch, parse_table
 from harmony.format.vocabulary import END, MESSAGE
 
 def used():

@@ -148,7 +148,7 @@ cdef class Builder:
     cdef const uint32_t *tokens  # these three belong to the caller of `build`
     cdef const int64_t *offsets
     cdef const uint8_t *roles
-    cdef bint strict, bare
+    cdef bint strict, stripped, bare
     cdef Rows rows
     cdef Known *known
     cdef uint32_t *open  # the tokens of the current header, up to and with its `<|message|>`
@@ -157,10 +157,10 @@ cdef class Builder:
     cdef Py_ssize_t known_count, kept_count
 
     def __cinit__(self, const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles,
-                  values, elsewhere, bint strict, bint bare):
+                  values, elsewhere, bint strict, bint stripped, bint bare):
         self.tokens, self.offsets, self.roles = &tokens[0], &offsets[0], &roles[0]
         self.values, self.elsewhere = values, elsewhere
-        self.strict, self.bare = strict, bare
+        self.strict, self.stripped, self.bare = strict, stripped, bare
         resize(<void **>&self.open, (LONGEST_HEADER + 1) * sizeof(uint32_t))
         resize(<void **>&self.known, MOST_HEADERS * sizeof(Known))
         resize(<void **>&self.kept, MOST_HEADERS * LONGEST_HEADER * sizeof(uint32_t))
@@ -199,7 +199,7 @@ cdef class Builder:
         cdef uint64_t key
         cdef Known *header
         cdef uint32_t token = 0
-        if given & ELSEWHERE:
+        if given & ELSEWHERE or self.stripped:
             return False
         while True:
             length = 0
@@ -301,7 +301,7 @@ cdef class Builder:
             # A copy, so that parsing and error messages see the same tokens even if the caller's memory changes.
             copied = PyBytes_FromStringAndSize(<const char *>(self.tokens + start), (stop - start) * sizeof(uint32_t))
             source = memoryview(copied).cast("I")
-        found = parse_source(source, given, self.values, strict=self.strict)
+        found = parse_source(source, given, self.values, strict=self.strict, stripped=self.stripped)
         for number, row in enumerate(found.rows):
             for field in range(FIELDS):
                 codes[field] = row.codes[field]
@@ -373,13 +373,13 @@ cdef class Whole:
 
 
 def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
-          strict, bare=True, Py_ssize_t threads=1, elsewhere=None):
+          strict, stripped=False, bare=True, Py_ssize_t threads=1, elsewhere=None):
     """The columns of many conversations.
 
     `tokens` (uint32) holds the tokens of all conversations. Conversation `i` is `tokens[offsets[i]:offsets[i + 1]]`;
     the caller must have checked the offsets (int64). `roles[i]` is the index of its given role in GIVEN. If the flag
     ELSEWHERE is set there, the conversation is `elsewhere[i]` instead. With `bare`, a conversation without a message
-    also gets a row.
+    also gets a row. With `stripped`, all conversations have lost their markers, as in `parse_source`.
     """
     cdef Builder builder
     cdef Whole whole
@@ -387,7 +387,7 @@ def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[
     cdef Py_ssize_t size = min(<Py_ssize_t>PART, total // threads + 1)
     load_entries()
     values = Values()
-    builders = [Builder(tokens, offsets, roles, values, elsewhere, strict, bare) for _ in range(threads)]
+    builders = [Builder(tokens, offsets, roles, values, elsewhere, strict, stripped, bare) for _ in range(threads)]
     if threads == 1:
         builder = builders[0]
         builder.run(0, count)

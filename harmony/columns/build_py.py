@@ -19,6 +19,7 @@ def build(
     roles: bytes,
     *,
     strict: bool,
+    stripped: bool = False,
     bare: bool = True,
     threads: int = 1,
     elsewhere: Mapping[int, Source] | None = None,
@@ -28,7 +29,7 @@ def build(
     `tokens` (uint32) holds the tokens of all conversations. Conversation `i` is `tokens[offsets[i]:offsets[i + 1]]`;
     the caller must have checked the offsets (int64). `roles[i]` is the index of its given role in GIVEN. If the flag
     ELSEWHERE is set there, the conversation is `elsewhere[i]` instead. With `bare`, a conversation without a message
-    also gets a row.
+    also gets a row. With `stripped`, all conversations have lost their markers, as in `parse_source`.
     """
     vocabulary.load()  # here, because an error of the vocabulary is not an error of a record
     values = Values()
@@ -42,7 +43,7 @@ def build(
         source: Source = tokens[offsets[index] : offsets[index + 1]]
         if roles[index] & ELSEWHERE and elsewhere is not None:
             source = elsewhere[index]
-        read = parse_source(source, GIVEN[roles[index] & ~ELSEWHERE], values, strict=strict)
+        read = parse_source(source, GIVEN[roles[index] & ~ELSEWHERE], values, strict=strict, stripped=stripped)
         for number, row in enumerate(read.rows):
             conversation.append(index)
             numbers.append(number)

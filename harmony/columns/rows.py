@@ -6,16 +6,20 @@ A column is a buffer of integers or of UTF-8. -1 means null. The builders know n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count, groupby
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from harmony.encoding import role_of_stripped
 from harmony.errors import Diagnostic, HarmonyError, RecordError
 from harmony.format import vocabulary
 from harmony.format.header import Header
 from harmony.messages.model import Message, TextContent
 from harmony.messages.roles import Role
-from harmony.parsing.engine import parse, parse_text
-from harmony.results import ENDS
+from harmony.parsing.engine import decode_bytes, parse, parse_text
+from harmony.parsing.shared import repaired
+from harmony.parsing.tokens import as_id
+from harmony.results import ENDS, ParseResult
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -129,10 +133,15 @@ class Parsed(NamedTuple):
     error: RecordError | None
 
 
-def parse_source(source: Source, given: Role | None, values: Values, *, strict: bool) -> Parsed:
-    """Parses one source. A HarmonyError becomes the `error` of the result."""
+def parse_source(source: Source, given: Role | None, values: Values, *, strict: bool, stripped: bool = False) -> Parsed:
+    """Parses one source. A HarmonyError becomes the `error` of the result.
+
+    With `stripped`, the source has lost its markers: it is read as a text, and tokens are decoded before that.
+    """
     if isinstance(source, RecordError):
         return Parsed([], False, [], source)
+    if stripped:
+        return _parse_stripped(source, given, values)
     try:
         if isinstance(source, str):
             result = parse_text(source, given, strict=strict)
@@ -141,14 +150,50 @@ def parse_source(source: Source, given: Role | None, values: Values, *, strict: 
     except HarmonyError as error:
         found = RecordError(error.code, str(error), error.position)
         return Parsed(_rows(error.messages, _ended(source), values), False, [], found)
+    rows = _rows_of(result, values, count_tokens=not isinstance(source, str))
+    return Parsed(rows, result.complete, result.diagnostics, None)
+
+
+def _parse_stripped(source: memoryview | list[int] | str, given: Role | None, values: Values) -> Parsed:
+    text, replaced = (source, []) if isinstance(source, str) else _decoded(source)
+    result = parse_text(text, role_of_stripped(text, given), strict=False, stripped=True)
+    diagnostics = result.diagnostics
+    if replaced:
+        diagnostics = sorted([*replaced, *diagnostics], key=lambda found: found.position)
+    return Parsed(_rows_of(result, values, count_tokens=False), result.complete, diagnostics, None)
+
+
+def _decoded(tokens: memoryview | list[int]) -> tuple[str, list[Diagnostic]]:
+    """The text of tokens, special ones in their written form. Each integer that is no token id becomes U+FFFD.
+
+    There is a diagnostic for each of these integers.
+    """
+    try:
+        return decode_bytes(tokens).decode(errors="replace"), []
+    except HarmonyError:
+        pass
+    pieces, size, diagnostics = [], 0, []
+    for is_token, run in groupby(map(as_id, tokens, count()), lambda token: 0 <= token <= vocabulary.LAST_TOKEN):
+        if is_token:
+            pieces.append(decode_bytes(list(run)).decode(errors="replace"))
+            size += len(pieces[-1])
+            continue
+        for token in run:
+            diagnostics.append(repaired("replaced-token", size, token))
+            pieces.append("\ufffd")
+            size += 1
+    return "".join(pieces), diagnostics
+
+
+def _rows_of(result: ParseResult, values: Values, *, count_tokens: bool) -> list[MessageRow]:
     ended = [
         (
-            -1 if isinstance(source, str) else span.stop - span.content_start,
+            span.stop - span.content_start if count_tokens else -1,
             -1 if span.end is None else END_VALUES.index(span.end),
         )
         for span in result.spans
     ]
-    return Parsed(_rows(result.messages, ended, values), result.complete, result.diagnostics, None)
+    return _rows(result.messages, ended, values)
 
 
 def _ended(source: memoryview | list[int] | str) -> list[tuple[int, int]]:

@@ -65,6 +65,7 @@ class TableParser:
         roles: str | None,
         *,
         strict: bool,
+        stripped: bool = False,
         nested: bool,
         threads: int,
         most: int = sys.maxsize,
@@ -74,6 +75,7 @@ class TableParser:
         self._given = GIVEN.index(role)
         self._roles = roles
         self._strict = strict
+        self._stripped = stripped
         self._nested = nested
         self._threads = threads
         self._most = most  # bytes of one completion
@@ -125,7 +127,16 @@ class TableParser:
     def columns(self, batch: pa.RecordBatch, *, bare: bool) -> Columns:
         """Parses the completions of a batch. Conversation `i` is that of row `i`."""
         ids, bounds, codes, elsewhere = self.read(batch)
-        return build(ids, bounds, codes, strict=self._strict, bare=bare, threads=self._threads, elsewhere=elsewhere)
+        return build(
+            ids,
+            bounds,
+            codes,
+            strict=self._strict,
+            stripped=self._stripped,
+            bare=bare,
+            threads=self._threads,
+            elsewhere=elsewhere,
+        )
 
     def read(self, batch: pa.RecordBatch) -> Sources:
         """The sources of the completions of a batch. Conversation `i` is that of row `i`."""
