@@ -218,7 +218,7 @@ class Harmony(Subject):
         return super().render(conversation)
 
     def render_longer(self, conversation: str) -> Run:
-        self.encoding.resize_cache(self.library.rendering.CACHE_BYTES)
+        self.encoding.resize_cache(importlib.import_module("harmony.rendering.renderer").CACHE_BYTES)
         return super().render_longer(conversation)
 
     def render_text(self, text: str) -> Run:
