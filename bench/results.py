@@ -142,14 +142,14 @@ def judge_worst(worst: Worst, measures: list[Measure]) -> Verdict | None:
     found = [verdict for verdict in verdicts if verdict is not None]
     if not found or len(found) < len(verdicts):
         return None
-    last = max(found, key=used)
+    last = max(found, key=lambda verdict: part_of_bound(verdict, verdict.ratio))
     last.title = f"{worst.title}: {last.title}"
     return last
 
 
-def used(verdict: Verdict) -> float:
-    """The part of its bound that a verdict's figure uses up: the target is met if that is at most 1."""
-    return verdict.least / verdict.ratio if verdict.least is not None else verdict.ratio / (verdict.most or math.nan)
+def part_of_bound(verdict: Verdict, figure: float) -> float:
+    """How much of its bound a figure of a verdict uses up. The target is met if that is at most 1."""
+    return verdict.least / figure if verdict.least is not None else figure / (verdict.most or math.nan)
 
 
 def judge_growth(curve: Curve, subject: str, most: float) -> Verdict | None:
