@@ -329,6 +329,12 @@ def test_a_dataset_is_parsed(table: Path, strict: bool, stripped: bool) -> None:
     assert rows.schema.field("role").type == pa.string()
 
 
+def test_a_dataset_without_markers_is_not_read_strictly(table: Path) -> None:
+    dataset = library.data.read_parquet(str(table))
+    with pytest.raises(ValueError, match="^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
+        ray.parse(dataset, strict=True, stripped=True)
+
+
 def test_a_dataset_is_parsed_row_by_row(table: Path) -> None:
     dataset = library.data.read_parquet(str(table), override_num_blocks=3)
     parsed = ray.parse(dataset, tokens="tokens", text="text", nested=True).sort("id")

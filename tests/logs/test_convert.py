@@ -403,6 +403,11 @@ def test_a_run_is_gone_on_with_from_every_piece(same_logs: dict[str, Path], tmp_
         output.unlink()
 
 
+def test_lost_markers_are_not_read_strictly() -> None:
+    with pytest.raises(ValueError, match="^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
+        Task(strict=True, stripped=True)
+
+
 def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path) -> None:
     inputs, output = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"], tmp_path / "out.jsonl"
     data = same_logs["jsonl"].read_bytes()
