@@ -331,7 +331,7 @@ def test_a_dataset_is_parsed(table: Path, strict: bool, stripped: bool) -> None:
 
 def test_a_dataset_without_markers_is_not_read_strictly(table: Path) -> None:
     dataset = library.data.read_parquet(str(table))
-    with pytest.raises(ValueError, match="^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
+    with pytest.raises(ValueError, match=r"^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
         ray.parse(dataset, strict=True, stripped=True)
 
 

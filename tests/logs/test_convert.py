@@ -404,7 +404,7 @@ def test_a_run_is_gone_on_with_from_every_piece(same_logs: dict[str, Path], tmp_
 
 
 def test_lost_markers_are_not_read_strictly() -> None:
-    with pytest.raises(ValueError, match="^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
+    with pytest.raises(ValueError, match=r"^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
         Task(strict=True, stripped=True)
 
 
