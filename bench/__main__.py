@@ -64,7 +64,9 @@ def main() -> None:
     verdicts = _verdicts(measures, curves)
     facts.seconds = time.perf_counter() - began
     print(f"\n{report.verdicts_text(verdicts)}\n")
-    not_judged = [target.title for target in TARGETS if _judged(target, measures) is None]
+    names = {found.name for found in measures}
+    tried = [target for target in TARGETS if not options.only or not names.isdisjoint(measures_of(target))]
+    not_judged = [target.title for target in tried if _judged(target, measures) is None]
     if not_judged:
         print(f"not judged, for one side was not measured: {'; '.join(not_judged)}")
     print(f"{sum(found.met for found in verdicts)} of {len(verdicts)} targets met, in {facts.seconds:.0f} s")
