@@ -11,10 +11,9 @@ from harmony import (
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, START
 from helpers.paths import DATA
 
-_ALL = list(map(json.loads, DATA.joinpath("completions.jsonl").read_bytes().splitlines()))
-CASES = [case for case in _ALL if "mode" not in case]
+CASES = list(map(json.loads, DATA.joinpath("completions.jsonl").read_bytes().splitlines()))
 #: Texts that have lost their markers.
-STRIPPED = [case for case in _ALL if case.get("mode") == "stripped"]
+STRIPPED = list(map(json.loads, DATA.joinpath("stripped.jsonl").read_bytes().splitlines()))
 
 
 def flat(message: Message) -> dict[str, Any]:
