@@ -113,14 +113,15 @@ def not_in_pair(text: str, place: int) -> int:
 def repaired(key: str, position: int, token: int) -> Diagnostic:
     """The diagnostic of a token that lenient parsing found where it may not stand."""
     is_known = vocabulary.FIRST_SPECIAL <= token <= vocabulary.LAST_TOKEN
-    return Diagnostic(code_of(key), _remembered(key, token) if is_known else _sentence(key, token), position)
+    return Diagnostic(*(_remembered if is_known else _told)(key, token), position)
 
 
-def _sentence(key: str, token: int) -> str:
-    return sentence(key, found=vocabulary.load().describe(token), last=vocabulary.LAST_TOKEN)
+def _told(key: str, token: int) -> tuple[str, str]:
+    """The code and the sentence."""
+    return code_of(key), sentence(key, found=vocabulary.load().describe(token), last=vocabulary.LAST_TOKEN)
 
 
-_remembered = lru_cache(1 << 8)(_sentence)
+_remembered = lru_cache(1 << 8)(_told)
 
 
 def state_data(

@@ -268,6 +268,20 @@ def test_text_is_held_back_no_longer_than_it_must(
         assert parser.process(token).last_content_delta == delta, piece
 
 
+def test_languages_without_spaces_are_not_held_back_to_the_end(engine: ModuleType) -> None:
+    text = "\u4eca\u5929\u5929\u6c14\u5f88\u597d\uff0c\u6211\u4eec\u53ef\u4ee5\u53bb\u516c\u56ed\u6563\u6b65\u3002" * 10
+    tokens = [CHANNEL, *plain("final" + text)]
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    deltas = [parser.process(token).last_content_delta for token in tokens]
+    first = next(place for place, delta in enumerate(deltas) if delta)
+    assert first <= 65
+    assert all(deltas[first:])
+    assert "".join(filter(None, deltas)) == text
+    # The same letters may be a channel, however long it is.
+    legal = [CHANNEL, *plain("final" + text.replace("\uff0c", "").replace("\u3002", "")), MESSAGE, *plain("x"), END]
+    assert every_way(engine, legal, Role.ASSISTANT, strict=False)[3] == []
+
+
 PROSE = st.sampled_from(["Sunny all day, I think.", '{"city": "Oslo"}', "Hm.", "héé 🤷 ja", "\n\n", "x"])
 
 
