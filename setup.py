@@ -24,8 +24,10 @@ extensions = [
                 "columns/headers",
                 "columns/memory",
                 "columns/texts",
+                "parsing/characters",
                 "parsing/content",
                 "parsing/moves_c",
+                "parsing/words",
                 "runtime/memory",
             )
         ],

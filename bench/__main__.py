@@ -15,6 +15,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,19 @@ import msgspec
 from bench import commands, report, timing
 from bench.cases import MOST_EXPONENT, TARGETS, cases, growths
 from bench.processes import Setting, Workers
-from bench.results import Curve, Facts, Measure, Result, Verdict, judge, judge_growth
+from bench.results import (
+    Curve,
+    Facts,
+    Measure,
+    Result,
+    Target,
+    Verdict,
+    Worst,
+    judge,
+    judge_growth,
+    judge_worst,
+    measures_of,
+)
 from bench.subjects import OURS, PYTHON
 
 #: What both of ours stand on, whose versions matter too.
@@ -51,8 +64,9 @@ def main() -> None:
     verdicts = _verdicts(measures, curves)
     facts.seconds = time.perf_counter() - began
     print(f"\n{report.verdicts_text(verdicts)}\n")
-    judged = {found.title for found in verdicts}
-    not_judged = [target.title for target in TARGETS if target.title not in judged]
+    names = {found.name for found in measures}
+    tried = [target for target in TARGETS if not options.only or not names.isdisjoint(measures_of(target))]
+    not_judged = [target.title for target in tried if _judged(target, measures) is None]
     if not_judged:
         print(f"not judged, for one side was not measured: {'; '.join(not_judged)}")
     print(f"{sum(found.met for found in verdicts)} of {len(verdicts)} targets met, in {facts.seconds:.0f} s")
@@ -65,7 +79,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="harmony against other libraries.")
     parser.add_argument("--json", metavar="FILE", type=_new_file, help="write all figures to a file")
     parser.add_argument(
-        "--only", metavar="PATTERN", type=_pattern, default="", help="measure what has a title with this in it"
+        "--only",
+        metavar="PATTERN",
+        type=_pattern,
+        default="",
+        help="measure what has a title or a target with this in it",
     )
     parser.add_argument("--quick", action="store_true", help="fewer repeats and smaller inputs: to see that all runs")
     parser.add_argument("--oss-harmony", metavar="FOLDER", help="where pip install --target has put oss-harmony")
@@ -88,19 +106,25 @@ def _pattern(written: str) -> re.Pattern[str]:
 
 def _measured(workers: Workers, setting: Setting, options: argparse.Namespace) -> Iterator[Measure | Curve]:
     """All that was asked for, one by one, in the order of the targets."""
-    quick, wanted = options.quick, re.compile(options.only).search
+    quick, wanted = options.quick, partial(_is_wanted, re.compile(options.only))
     effort = timing.QUICK if quick else timing.WHOLE
     sizes = commands.QUICK if quick else commands.WHOLE
     names = list(workers)
     for case in cases(quick=quick):
-        if wanted(case.title) or wanted(case.name):
+        if wanted(case.title, case.name):
             if case.name == "threads":
                 yield commands.cores(effort.repeats)
             yield timing.time_case(case, workers, setting, effort)
-    if wanted("fresh process"):
+    if wanted("fresh process", "fresh", "fresh_memory"):
         yield from commands.fresh(names, setting, effort.repeats)
-    if wanted("log command"):
+    if wanted("log command", "log"):
         yield from commands.logs(names, setting, sizes)
+    if wanted("long log", "long_log"):
+        yield commands.long_log(setting, sizes)
+    if wanted("short commands", "commands"):
+        yield commands.short(setting, effort.repeats)
+    if wanted("import", "import"):
+        yield commands.imported(setting, effort.repeats)
     if wanted("memory"):
         yield from commands.memory(names, setting, sizes)
     for growth in growths(quick=quick):
@@ -108,10 +132,20 @@ def _measured(workers: Workers, setting: Setting, options: argparse.Namespace) -
             yield timing.time_growth(growth, workers)
 
 
+def _is_wanted(pattern: re.Pattern[str], title: str, *names: str) -> bool:
+    """Whether a pattern is in the title or a name of measures, or in the title of a target that needs one of them."""
+    targets = [target.title for target in TARGETS if not measures_of(target).isdisjoint(names)]
+    return any(map(pattern.search, (title, *names, *targets)))
+
+
 def _verdicts(measures: list[Measure], curves: list[Curve]) -> list[Verdict]:
-    found = [judge(target, measures) for target in TARGETS]
+    found = [_judged(target, measures) for target in TARGETS]
     found += [judge_growth(curve, subject, MOST_EXPONENT) for curve in curves for subject in (OURS, PYTHON)]
     return [verdict for verdict in found if verdict is not None]
+
+
+def _judged(target: Target | Worst, measures: list[Measure]) -> Verdict | None:
+    return judge_worst(target, measures) if isinstance(target, Worst) else judge(target, measures)
 
 
 def _facts(workers: Workers, *, quick: bool) -> Facts:

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from bench.faults import FAULTS, WELL_FORMED
 from bench.processes import Input
-from bench.results import Target
+from bench.results import Target, Worst
 from bench.subjects import FORK, OURS, PEER, PYTHON, SUBJECTS
 
 SCRIPT: Final = "plain script"
 TWO_THREADS: Final = "harmony, two threads"
 TWO_WORKERS: Final = "harmony, two workers"
+PATTERN: Final = "a regular expression"
+BATCH: Final = "parse_batch"
+TABLE: Final = "parse_table"
+CLEAN: Final = "no completion broken"
+BROKEN: Final = "1.5 of 100 broken"
+LONG_LOG: Final = "harmony parse, one worker"
+#: Short commands: their words behind `harmony`.
+COMMANDS: Final = {"harmony --version": ["--version"], "harmony --help": ["--help"]}
+STATS: Final = "harmony stats, five records"
+IMPORT: Final = "import harmony"
 TOKEN: Final = "ns a token"
 BYTE: Final = "ns a byte"
 MILLISECOND: Final = "ms"
+SECOND: Final = "s"
 
 
 class Entry(NamedTuple):
@@ -48,6 +60,7 @@ class Growth(NamedTuple):
 
 # More headers than the engines remember, so each one is parsed.
 _OTHER_HEADERS: Final = Input("other_headers", 5000)
+_SOME_TEXTS: Final = Input("texts", 50)
 
 
 def cases(*, quick: bool = False) -> list[Case]:
@@ -78,6 +91,9 @@ def cases(*, quick: bool = False) -> list[Case]:
         Case("render_longer", "the same, one message longer", MILLISECOND, _all("render_longer", talk)),
         Case("letters", "render one letter 10,000 times", MILLISECOND, _all("render_text", Input("letters", 10_000))),
         Case("json", "JSON round trip of 20 messages", MILLISECOND, _all("json", talk)),
+        *_texts(many.size),
+        *_tables(many),
+        *_repairs(many.size, 50 if quick else 200),
         _validation("validation", "validate 1,000 messages of 500 characters", "rendered", BYTE),
         _validation("validation_tokens", "the same as token ids", "rendered_tokens", TOKEN),
     ]
@@ -98,8 +114,25 @@ def growths(*, quick: bool = False) -> list[Growth]:
 #: The most that the exponent of ours may be: 1 is linear, 2 quadratic, and much memory is slower than little.
 MOST_EXPONENT: Final = 1.2
 
+_UNSPACED: Final = {
+    "Chinese": "chinese_without_message",
+    "Japanese": "japanese_without_message",
+    "Thai": "thai_without_message",
+}
+
+
+def _worst_fault(title: str, measure: str) -> Worst:
+    """Every kind of fault is to cost at most three times what well-formed input costs."""
+    sides = [((measure, fault.title), (measure, WELL_FORMED[fault.well_formed]), fault.title) for fault in FAULTS]
+    return Worst(title, tuple(Target(name, ours, theirs, most=3, unit="times") for ours, theirs, name in sides))
+
+
+def _worst_cost(title: str, measure: str, subjects: list[str], most: float) -> Worst:
+    return Worst(title, tuple(Target(name, (measure, name), None, most=most, unit=TOKEN) for name in subjects))
+
+
 #: What is to hold, in the order in which it is shown.
-TARGETS: Final = [
+TARGETS: Final[list[Target | Worst]] = [
     Target("parse lists of 550 tokens", ("parse", OURS), ("parse", PEER), 100),
     Target("columns, one thread, uint32 to Arrow", ("columns", OURS), ("columns", PEER), 400),
     Target("columns, two threads against one", ("threads", TWO_THREADS), ("threads", OURS), 1.7),
@@ -117,7 +150,75 @@ TARGETS: Final = [
     Target("fresh process, memory", ("fresh_memory", OURS), ("fresh_memory", PEER), 2),
     Target("is_valid against validate", ("validation", "harmony, is_valid"), ("validation", "harmony, validate"), 50),
     Target("validate", ("validation", "harmony, validate"), None, 5, "MB/s"),
+    Target("text columns, one thread", ("table_texts", OURS), None, 500, "MB/s"),
+    Target("text columns, two threads against one", ("table_texts", TWO_THREADS), ("table_texts", OURS), 1.7),
+    Target("text columns against a regular expression", ("table_texts", OURS), ("table_texts", PATTERN), 50),
+    Target("parse_text of one completion", ("parse_text", OURS), None, 150, "MB/s"),
+    Target("parse_text, strict=False", ("parse_text_lenient", OURS), None, 150, "MB/s"),
+    Target("parse_table of tokens", ("tables", TABLE), ("tables", BATCH), most=1.2, unit="times"),
+    _worst_fault("repaired input, parse", "repaired"),
+    _worst_fault("repaired input, stream", "repaired_stream"),
+    _worst_cost("repaired input, columns", "repaired_columns", [fault.title for fault in FAULTS], 40),
+    Target(f"columns, {BROKEN}", ("some_broken", BROKEN), ("some_broken", CLEAN), most=1.5, unit="times"),
+    _worst_cost("stream without spaces", "unspaced", list(_UNSPACED), 300),
+    Target("a long log, processor time", ("long_log", LONG_LOG), None, 150, "MB/s"),
+    *(Target(command, ("commands", command), None, most=0.1, unit=SECOND) for command in COMMANDS),
+    Target(STATS, ("commands", STATS), None, most=0.5, unit=SECOND),
+    Target("import harmony, processor time", ("import", IMPORT), None, most=0.08, unit=SECOND),
 ]
+
+
+def _ours(methods: dict[str, str], given: Input) -> list[Entry]:
+    """What several methods of ours do with one input, by the names of their figures."""
+    return [Entry(label, OURS, method, given) for label, method in methods.items()]
+
+
+def _texts(size: int) -> list[Case]:
+    """Texts with markers written out: as a column, and one by one."""
+    column = {OURS: "table_texts", TWO_THREADS: "table_texts_two", PATTERN: "match_texts"}
+    return [
+        Case("table_texts", f"columns of {size:,} texts", BYTE, _ours(column, Input("texts", size))),
+        Case("parse_text", "parse_text of one completion", BYTE, _engines("parse_texts", _SOME_TEXTS)),
+        Case(
+            "parse_text_lenient",
+            "parse_text of one completion, strict=False",
+            BYTE,
+            _engines("parse_texts_lenient", _SOME_TEXTS),
+        ),
+    ]
+
+
+def _engines(method: str, given: Input) -> list[Entry]:
+    return [Entry(subject, subject, method, given) for subject in (OURS, PYTHON)]
+
+
+def _tables(completions: Input) -> list[Case]:
+    methods = {BATCH: "columns", TABLE: "table_tokens"}
+    return [Case("tables", f"a table of {completions.size:,} completions", TOKEN, _ours(methods, completions))]
+
+
+def _repairs(many: int, some: int) -> list[Case]:
+    """Input that needs repairs. The cost of a batch itself counts less in the columns of more completions."""
+    columns = f"columns of {many:,} completions, some of them broken"
+    unspaced = "stream languages without spaces, without `<|message|>`"
+    return [
+        _repaired("repaired", "parse repaired input, strict=False", "parse_lenient", 50),
+        _repaired("repaired_stream", "stream repaired input, three reads a token", "stream_to_end", 10),
+        _repaired("repaired_columns", f"columns of {some} completions, all of them broken", "columns", some),
+        Case("some_broken", columns, TOKEN, _inputs({CLEAN: "completions", BROKEN: "some_broken"}, "columns", many)),
+        Case("unspaced", unspaced, TOKEN, _inputs(_UNSPACED, "stream_to_end", 10)),
+    ]
+
+
+def _repaired(name: str, title: str, method: str, size: int) -> Case:
+    """Every kind of fault, and the well-formed inputs beside them."""
+    makers = {label: maker for maker, label in WELL_FORMED.items()} | {fault.title: fault.maker for fault in FAULTS}
+    return Case(name, title, TOKEN, _inputs(makers, method, size))
+
+
+def _inputs(makers: dict[str, str], method: str, size: int) -> list[Entry]:
+    """What one method of ours does with several inputs, by the names of their figures."""
+    return [Entry(label, OURS, method, Input(maker, size)) for label, maker in makers.items()]
 
 
 def _all(method: str, given: Input) -> list[Entry]:

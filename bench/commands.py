@@ -1,4 +1,4 @@
-"""Measures whole processes: the log command, a fresh process, memory, and what two cores give."""
+"""Measures whole processes: commands of harmony, a fresh process, memory, and what two cores give."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from bench import corpus
-from bench.cases import SCRIPT, TWO_WORKERS
-from bench.processes import Input, Setting, SubjectError, timed, worker_command
+from bench.cases import BYTE, COMMANDS, IMPORT, LONG_LOG, SCRIPT, SECOND, STATS, TWO_WORKERS
+from bench.processes import Input, Setting, SubjectError, Usage, timed, worker_command
 from bench.results import Measure
 from bench.subjects import OURS, PEER, SUBJECTS
 
@@ -23,22 +23,24 @@ encoding = library.load_harmony_encoding("HarmonyGptOss")
 encoding.parse_messages_from_completion_tokens([200005, 17196, 200008, 12194, 200002], library.Role.ASSISTANT)
 """
 
-Run: TypeAlias = Callable[[], tuple[float, float]]
+Run: TypeAlias = Callable[[], Usage]
 
 # Work that needs only a processor core.
 _COUNT: Final = "for number in range(5_000_000): pass"
 
 
 class Sizes(NamedTuple):
-    """How long the log is, and how often each command is run; and the tokens of the message that memory is for."""
+    """Records of the log and of the long one, how often they are parsed, and the tokens of the longest message."""
 
     records: int
+    long: int
     repeats: int
     tokens: int
 
 
-WHOLE: Final = Sizes(20_000, 3, 1_000_000)
-QUICK: Final = Sizes(600, 2, 100_000)
+WHOLE: Final = Sizes(20_000, 100_000, 3, 1_000_000)
+QUICK: Final = Sizes(600, 2000, 2, 100_000)
+_LONG_REPEATS: Final = 2  # of the long log, because each takes long
 
 
 def cores(repeats: int) -> Measure:
@@ -55,24 +57,28 @@ def cores(repeats: int) -> Measure:
     return Measure("cores", "the machine: counting in Python, for each process", "ms", figures)
 
 
-def start(name: str, setting: Setting) -> tuple[float, float]:
-    """Seconds and MB of a process that imports a library, loads the vocabulary and parses one completion."""
+def start(name: str, setting: Setting) -> Usage:
+    """What a process takes that imports a library, loads the vocabulary and parses one completion."""
     words = [sys.executable, "-P", "-c", _FRESH.format(module=SUBJECTS[name].module)]
     return timed(words, setting.environment(name))
 
 
-def parse_log(name: str, setting: Setting, log: Path, output: Path, workers: int) -> tuple[float, float]:
-    """Seconds and MB of `harmony parse` on a log, JSON Lines in and out."""
-    words = [sys.executable, "-P", "-m", "harmony", "parse", str(log), "--output", str(output)]
-    return timed([*words, "--workers", str(workers)], setting.environment(name))
+def command(name: str, setting: Setting, *words: str) -> Usage:
+    """What the command `harmony` takes."""
+    return timed([sys.executable, "-P", "-m", "harmony", *words], setting.environment(name))
+
+
+def parse_log(name: str, setting: Setting, log: Path, output: Path, workers: int) -> Usage:
+    """What `harmony parse` takes on a log, JSON Lines in and out."""
+    return command(name, setting, "parse", str(log), "--output", str(output), "--workers", str(workers))
 
 
 def fresh(names: list[str], setting: Setting, repeats: int) -> list[Measure]:
     """The cost of a fresh process, for each library."""
-    seconds, peaks, failed = _in_turn({name: partial(start, name, setting) for name in names}, repeats)
+    found, failed = _in_turn({name: partial(start, name, setting) for name in names}, repeats)
     return [
-        Measure("fresh", "fresh process, one completion", "ms", _scaled(seconds, 1e3), failed),
-        Measure("fresh_memory", "fresh process, peak of memory", "MB", peaks, failed),
+        Measure("fresh", "fresh process, one completion", "ms", _seconds(found, 1e3), failed),
+        Measure("fresh_memory", "fresh process, peak of memory", "MB", _peaks(found), failed),
     ]
 
 
@@ -87,12 +93,45 @@ def logs(names: list[str], setting: Setting, sizes: Sizes) -> list[Measure]:
     if PEER in names:
         script = [sys.executable, "-P", str(_SCRIPT_FILE), str(log), str(output)]
         runs[SCRIPT] = partial(timed, script, setting.environment(PEER))
-    seconds, peaks, failed = _in_turn(runs, sizes.repeats)
+    found, failed = _in_turn(runs, sizes.repeats)
     title = f"log of {sizes.records:,} records"
     return [
-        Measure("log", title, "s", seconds, failed),
-        Measure("log_memory", f"{title}, peak of memory", "MB", peaks, failed),
+        Measure("log", title, SECOND, _seconds(found), failed),
+        Measure("log_memory", f"{title}, peak of memory", "MB", _peaks(found), failed),
     ]
+
+
+def long_log(setting: Setting, sizes: Sizes) -> Measure:
+    """The processor time of the whole command for a byte of a log, which is so long that the start does not count."""
+    log, output = setting.folder / "long.jsonl", setting.folder / "output.jsonl"
+    corpus.log(log, sizes.long)
+    size = log.stat().st_size
+    found, failed = _in_turn({LONG_LOG: partial(parse_log, OURS, setting, log, output, 1)}, _LONG_REPEATS)
+    log.unlink()
+    output.unlink(missing_ok=True)
+    title = f"long log of {sizes.long:,} records, {size / 1e6:,.0f} MB, processor time"
+    return Measure("long_log", title, BYTE, _processor(found, 1e9 / size), failed)
+
+
+def short(setting: Setting, repeats: int) -> Measure:
+    """Commands that have little to do."""
+    log = setting.folder / "five.jsonl"
+    corpus.log(log, 5)
+    words = {**COMMANDS, STATS: ["stats", str(log)]}
+    runs = {label: partial(command, OURS, setting, *each) for label, each in words.items()}
+    found, failed = _in_turn(runs, repeats)
+    return Measure("commands", "short commands", SECOND, _seconds(found), failed)
+
+
+def imported(setting: Setting, repeats: int) -> Measure:
+    """The processor time of a process that imports harmony, and of one that imports nothing."""
+    environment = setting.environment(OURS)
+    runs = {
+        label: partial(timed, [sys.executable, "-P", "-c", code], environment)
+        for label, code in ((IMPORT, "import harmony"), ("Python alone", "pass"))
+    }
+    found, failed = _in_turn(runs, repeats)
+    return Measure("import", "import, processor time of the process", SECOND, _processor(found), failed)
 
 
 def memory(names: list[str], setting: Setting, sizes: Sizes) -> list[Measure]:
@@ -103,32 +142,34 @@ def memory(names: list[str], setting: Setting, sizes: Sizes) -> list[Measure]:
         commands = {
             name: partial(timed, worker_command(name, "parse", path, runs), setting.environment(name)) for name in names
         }
-        _, peaks, failed = _in_turn(commands, 1)
+        found, failed = _in_turn(commands, 1)
         title = f"a message of {sizes.tokens:,} tokens, {title}, peak of memory"
-        measures.append(Measure(f"memory_{runs}", title, "MB", peaks, failed))
+        measures.append(Measure(f"memory_{runs}", title, "MB", _peaks(found), failed))
     return measures
 
 
-def _in_turn(
-    runs: Mapping[str, Run], repeats: int
-) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, str]]:
-    """Seconds and MB by name, one figure for each repeat, and why some commands could not be run."""
-    seconds: dict[str, list[float]] = {}
-    peaks: dict[str, list[float]] = {}
+def _in_turn(runs: Mapping[str, Run], repeats: int) -> tuple[dict[str, list[Usage]], dict[str, str]]:
+    """What each command took by its name, once for each repeat, and why some commands could not be run."""
+    found: dict[str, list[Usage]] = {}
     failed: dict[str, str] = {}
     for _ in range(repeats):
         for name, run in runs.items():
             if name in failed:
                 continue
             try:
-                second, peak = run()
+                found.setdefault(name, []).append(run())
             except SubjectError as error:
                 failed[name] = str(error)
-                continue
-            seconds.setdefault(name, []).append(second)
-            peaks.setdefault(name, []).append(peak)
-    return seconds, peaks, failed
+    return {name: usages for name, usages in found.items() if usages}, failed
 
 
-def _scaled(figures: dict[str, list[float]], scale: float) -> dict[str, list[float]]:
-    return {name: [figure * scale for figure in found] for name, found in figures.items()}
+def _seconds(found: dict[str, list[Usage]], scale: float = 1) -> dict[str, list[float]]:
+    return {name: [usage.seconds * scale for usage in usages] for name, usages in found.items()}
+
+
+def _processor(found: dict[str, list[Usage]], scale: float = 1) -> dict[str, list[float]]:
+    return {name: [usage.processor * scale for usage in usages] for name, usages in found.items()}
+
+
+def _peaks(found: dict[str, list[Usage]]) -> dict[str, list[float]]:
+    return {name: [usage.peak for usage in usages] for name, usages in found.items()}

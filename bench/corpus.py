@@ -36,13 +36,19 @@ _COMMENTARY: Final = 12606
 _TO_FUNCTIONS: Final = [815, 316, 28, 44580, 775]  # ` to=functions.get`
 _WEATHER: Final = 170154  # `_weather`
 _JSON: Final = 4108
-_LENGTH: Final = 550  # tokens of a completion, at the least
+#: Tokens of a completion, at the least.
+LENGTH: Final = 550
 _BODY: Final = "The train to Bergen leaves at 8:25 and takes seven hours; book a seat on the left, for the view. "
 
 
 def completions(size: int) -> list[list[int]]:
     """This many completions of about 550 tokens and several messages each, with prose and calls."""
-    return list(islice(_completions(_LENGTH), size))
+    return list(islice(_completions(LENGTH), size))
+
+
+def texts(size: int) -> list[str]:
+    """Completions as texts with the markers written out. Left out is one whose content spells a marker itself."""
+    return list(islice(_texts(), size))
 
 
 def one_message(size: int) -> list[list[int]]:
@@ -111,11 +117,12 @@ def conversation(size: int) -> str:
 
 def log(path: Path, records: int) -> None:
     """Writes a log of completions with this many records, as a server keeps it."""
-    samples = completions(200)
+    samples = [json.dumps(tokens) for tokens in completions(200)]
     with path.open("w") as lines:
         for number in range(records):
             record = {"id": f"request-{number:08}", "model": "gpt-oss-20b", "created": 1_757_320_098 + number}
-            lines.write(json.dumps({**record, "tokens": samples[number % 200], "finish_reason": "stop"}) + "\n")
+            before = json.dumps(record).removesuffix("}")
+            lines.write(f'{before}, "tokens": {samples[number % 200]}, "finish_reason": "stop"}}\n')
 
 
 #: What can be asked for by name.
@@ -123,6 +130,7 @@ MAKERS: Final[dict[str, Callable[[int], Any]]] = {
     maker.__name__: maker
     for maker in (
         completions,
+        texts,
         one_message,
         messages,
         same_header,
@@ -156,10 +164,18 @@ def _completions(length: int) -> Iterator[list[int]]:
         yield tokens
 
 
+def _texts() -> Iterator[str]:
+    token_bytes = vocabulary.load().token_bytes
+    for tokens in _completions(LENGTH):
+        text = b"".join(map(token_bytes, tokens)).decode(errors="replace")
+        if len(list(vocabulary.special_tokens_in(text))) == sum(token >= FIRST_SPECIAL for token in tokens):
+            yield text
+
+
 def _messages() -> Iterator[list[int]]:
     """The messages of all completions, the first without the `<|start|>assistant` that the prompt has."""
     start = 2
-    for tokens in _completions(_LENGTH):
+    for tokens in _completions(LENGTH):
         whole = [START, _ASSISTANT, *tokens]
         for place, token in enumerate(whole, 1):
             if token in STOPS:

@@ -1,7 +1,8 @@
-"""`python -m bench.plots RESULT.json`: draws docs/ratios.svg and docs/growth.svg from what one run has written.
+"""`python -m bench.plots RESULT.json`: draws docs/ratios.svg, limits.svg and growth.svg from what one run has written.
 
-Decides what is drawn: every target that is a ratio, beside what it asks for; every curve, one panel each, both scales
-logarithmic. Measures nothing. With a folder behind the file, the pictures go there.
+Decides what is drawn: every target that is a ratio, beside what it asks for; every other target, beside its limit;
+every curve, one panel each, both scales logarithmic. Measures nothing. With a folder behind the file, the pictures go
+there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any, Final, TypeAlias
 import altair as alt
 import msgspec
 
-from bench.results import Curve, Facts, Result
+from bench.report import bound_text, judged_text
+from bench.results import Curve, Facts, Result, Verdict, part_of_bound
 from bench.subjects import FORK, OURS, PEER, PYTHON
 
 _Row: TypeAlias = dict[str, Any]
@@ -29,6 +31,7 @@ _TARGET: Final = "#D55E00"
 _TEXT: Final = "#333333"
 _WIDTH: Final = 520  # of the bars, in pixels
 _NAMES: Final = 260  # of the names beside them
+_LONG_NAMES: Final = 400  # of those that name an input too
 _STEP: Final = 27  # from bar to bar
 _PANEL: Final = 250  # of a curve's panel, both ways
 _NUMBERS: Final = 56  # of the numbers beside it
@@ -43,7 +46,7 @@ _SHORT_NUMBER: Final = "format(datum.value, '~s')"
 
 def main(source: str, folder: str = str(_DOCS)) -> None:
     result = msgspec.json.decode(Path(source).read_bytes(), type=Result)
-    for name, picture in (("ratios", ratios(result)), ("growth", growth(result))):
+    for name, picture in (("ratios", ratios(result)), ("limits", limits(result)), ("growth", growth(result))):
         picture.save(str(Path(folder) / f"{name}.svg"), format="svg")
 
 
@@ -53,40 +56,73 @@ def ratios(result: Result) -> _Picture:
         {
             "name": found.title,
             "start": _LEAST,
-            "ratio": max(found.ratio, _LEAST),
+            "value": max(found.ratio, _LEAST),
             "low": max(found.low, _LEAST),
             "high": max(found.high, _LEAST),
-            "least": found.least,
+            "mark": found.least,
             "text": f"{found.ratio:,.0f}×" if found.ratio >= 20 else f"{found.ratio:.1f}×",
             "colour": _MET if found.met else _UNMET,
         }
         for found in result.verdicts
         if found.unit == "×"
     ]
-    most = max((max(row["high"], row["least"]) for row in rows), default=10)
-    ticks = [tick for power in range(6) for tick in (10**power, 3 * 10**power) if tick <= most * 1.6]
+    most = max((max(row["high"], row["mark"]) for row in rows), default=10) * 1.6
+    axis = alt.Axis(values=_ticks(_LEAST, most), labelExpr="format(datum.value, ',') + '×'")
+    x = alt.X("value:Q", title="times less time or memory, on a logarithmic scale", axis=axis)
+    subtitle = "bar: medians, grey where the target is not met; black: lowest to highest repeat; orange: the target"
+    title = alt.TitleParams("harmony against what it is compared with", subtitle=[subtitle, _facts(result.facts)])
+    return _styled(_bars(rows, x, _logarithmic(_LEAST, most), _NAMES).properties(title=title))
+
+
+def limits(result: Result) -> _Picture:
+    """A bar for each other target, from the target: to the left where the figure is better than it."""
+    rows = [_limit(found) for found in result.verdicts if found.unit not in ("×", "exponent")]
+    least = min([0.3, *(min(row["value"], row["low"]) for row in rows)]) / 1.6
+    most = max([3.0, *(max(row["value"], row["high"]) for row in rows)]) * 1.6
+    label = "datum.value < 1 ? '1/' + format(1 / datum.value, ',.0f') : format(datum.value, ',') + '×'"
+    axis = alt.Axis(values=_ticks(least, most), labelExpr=label)
+    x = alt.X("value:Q", title="the cost against what the target allows, on a logarithmic scale", axis=axis)
+    subtitle = "bar: medians, grey and to the right where the target is not met; black: lowest to highest repeat"
+    title = alt.TitleParams("harmony against limits of its own", subtitle=[subtitle, _facts(result.facts)])
+    return _styled(_bars(rows, x, _logarithmic(least, most), _LONG_NAMES).properties(title=title))
+
+
+def _limit(found: Verdict) -> _Row:
+    low, high = sorted(part_of_bound(found, figure) for figure in (found.low, found.high))
+    return {
+        "name": found.title.replace("`", ""),
+        "start": 1.0,
+        "value": part_of_bound(found, found.ratio),
+        "low": low,
+        "high": high,
+        "mark": 1.0,
+        "text": f"{judged_text(found)}; target {bound_text(found)}",
+        "colour": _MET if found.met else _UNMET,
+    }
+
+
+def _bars(rows: list[_Row], x: alt.X, scale: alt.Scale, names: int) -> _Picture:
+    """A bar from `start` to `value`, a line from `low` to `high`, a tick at `mark`, and the text behind all of them."""
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        y=alt.Y("name:N", title=None, sort=[row["name"] for row in rows], axis=alt.Axis(labelLimit=_NAMES))
+        y=alt.Y("name:N", title=None, sort=[row["name"] for row in rows], axis=alt.Axis(labelLimit=names))
     )
-    scale = _logarithmic(_LEAST, most * 1.6)
-    axis = alt.Axis(values=ticks, labelExpr="format(datum.value, ',') + '×'")
-    x = alt.X("ratio:Q", title="times less time or memory, on a logarithmic scale", scale=scale, axis=axis)
-    bars = base.mark_bar(height=15).encode(x=x, x2="start:Q", color=alt.Color("colour:N", scale=None))
+    bars = base.mark_bar(height=15).encode(x=x.scale(scale), x2="start:Q", color=alt.Color("colour:N", scale=None))
     spread = base.mark_rule(strokeWidth=1.5, color="#111111").encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
-    marks = base.mark_tick(color=_TARGET, thickness=3, size=23, opacity=1).encode(x=alt.X("least:Q", scale=scale))
-    end = alt.expr.max(alt.datum.high, alt.datum.least)
+    marks = base.mark_tick(color=_TARGET, thickness=3, size=23, opacity=1).encode(x=alt.X("mark:Q", scale=scale))
+    end = alt.expr.max(alt.datum.high, alt.datum.mark)
     texts = (
         base.transform_calculate(end=end)
         .mark_text(align="left", dx=7, fontSize=12, color=_TEXT)
         .encode(x=alt.X("end:Q", scale=scale), text="text:N")
     )
-    subtitle = [
-        "bar: medians, grey where the target is not met; black: lowest to highest repeat; orange: the target",
-        _facts(result.facts),
-    ]
-    title = alt.TitleParams("harmony against what it is compared with", subtitle=subtitle)
-    picture = alt.layer(bars, spread, marks, texts).properties(title=title, width=_WIDTH, height=alt.Step(_STEP))
-    return _styled(picture)
+    picture: _Picture = alt.layer(bars, spread, marks, texts).properties(width=_WIDTH, height=alt.Step(_STEP))
+    return picture
+
+
+def _ticks(first: float, last: float) -> list[float]:
+    """Two ticks a decade, such as 1, 3 and 10; below 1 the inverse of these."""
+    whole = [factor * 10**power for power in range(6) for factor in (1, 3)]
+    return [tick for tick in (*whole, *(1 / tick for tick in whole[1:])) if first <= tick <= last]
 
 
 def growth(result: Result) -> _Picture:

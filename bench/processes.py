@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from bench import corpus
+from bench import corpus, faults
 from bench.subjects import FORK, SUBJECTS
 from harmony.format import vocabulary
 
@@ -27,10 +27,21 @@ class SubjectError(Exception):
 
 
 class Input(NamedTuple):
-    """A function of `corpus.py`, and the size that it is called with."""
+    """A function of `corpus.py` or `faults.py`, and the size that it is called with."""
 
     maker: str
     size: int
+
+
+def made(given: Input) -> Any:
+    """What the function gives for this size."""
+    return (corpus.MAKERS | faults.MAKERS)[given.maker](given.size)
+
+
+def _count(found: Any) -> int:
+    if isinstance(found, str):
+        return len(found.encode())
+    return sum(map(_count, found)) if found and not isinstance(found[0], int) else len(found)
 
 
 class Setting:
@@ -57,14 +68,13 @@ class Setting:
         """The file that holds an input, which is made when it is first asked for."""
         path = self.folder / f"{given.maker}-{given.size}.json"
         if given not in self._counts:
-            made = corpus.MAKERS[given.maker](given.size)
-            path.write_text(json.dumps(made))
-            nested = isinstance(made, list) and isinstance(made[0], list)
-            self._counts[given] = sum(map(len, made)) if nested else len(made)
+            found = made(given)
+            path.write_text(json.dumps(found))
+            self._counts[given] = _count(found)
         return path
 
     def count(self, given: Input) -> int:
-        """How many tokens an input has, or characters where it is a text."""
+        """How many tokens an input has, or bytes of UTF-8 where it is text."""
         self.path(given)
         return self._counts[given]
 
@@ -151,21 +161,30 @@ def worker_command(subject: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "bench.worker", subject, *more]
 
 
+class Usage(NamedTuple):
+    """What a command took: seconds on the clock, MB of memory at the most, and seconds of all its processors."""
+
+    seconds: float
+    peak: float
+    processor: float
+
+
 # On Linux, the peak of a process starts with the peak of its parent. So a small process starts it.
 _TIMED: Final = """
 import resource, subprocess, sys, time
 start = time.perf_counter()
 done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.perf_counter() - start, used.ru_maxrss, used.ru_utime + used.ru_stime, done.returncode)
 """
 
 
-def timed(words: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds that a command takes, and the most memory that one of its processes had, in MB. Raises SubjectError."""
+def timed(words: list[str], environment: dict[str, str]) -> Usage:
+    """What a command takes. The memory is that of its largest process. Raises SubjectError."""
     command = [sys.executable, "-c", _TIMED, *words]
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    seconds, peak, status = done.stdout.split()
+    seconds, peak, processor, status = done.stdout.split()
     if int(status) != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise SubjectError(f"status {int(status)}: {said[-1] if said else 'it said nothing'}")
-    return float(seconds), float(peak) / _UNIT_BYTES
+    return Usage(float(seconds), float(peak) / _UNIT_BYTES, float(processor))

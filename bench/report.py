@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from statistics import median
+from typing import Final
 
 from bench.results import Curve, Facts, Measure, Verdict, exponents
+
+_NAMES: Final = 28  # the width of the column of names, at the least
 
 
 def facts_text(facts: Facts) -> str:
@@ -17,10 +20,11 @@ def facts_text(facts: Facts) -> str:
 def measure_text(measure: Measure) -> str:
     """The median of each subject, and the least and the most of its repeats."""
     lines = [f"{measure.title}, {measure.unit}"]
+    width = max([_NAMES, *map(len, measure.figures), *map(len, measure.failed)])
     for name, figures in measure.figures.items():
         spread = f"({_short(min(figures))} to {_short(max(figures))})" if len(figures) > 1 else ""
-        lines.append(f"    {name:28} {_short(median(figures)):>10}  {spread}")
-    return "\n".join(lines + [f"    {name:28}  failed: {reason}" for name, reason in measure.failed.items()])
+        lines.append(f"    {name:{width}} {_short(median(figures)):>10}  {spread}")
+    return "\n".join(lines + [f"    {name:{width}}  failed: {reason}" for name, reason in measure.failed.items()])
 
 
 def curve_text(curve: Curve) -> str:
@@ -41,16 +45,15 @@ def verdicts_text(verdicts: list[Verdict]) -> str:
     rows = [("target", "ours", "theirs", "unit", "ratio", "lowest to highest", "target", "")]
     for found in verdicts:
         growth = found.unit == "exponent"
-        unit = "" if growth else found.unit
         rows.append(
             (
                 found.title,
                 "" if found.ours is None else _short(found.ours),
                 "" if found.theirs is None else _short(found.theirs),
                 "exponent" if growth else found.cost_unit,
-                f"{_short(found.ratio)}{unit}",
+                judged_text(found),
                 f"{_short(found.low)} to {_short(found.high)}",
-                f"{'≤' if growth else '≥'} {found.least:g}{unit}",
+                bound_text(found),
                 "met" if found.met else "NOT MET",
             )
         )
@@ -63,6 +66,28 @@ def verdicts_text(verdicts: list[Verdict]) -> str:
         for row in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def judged_text(verdict: Verdict) -> str:
+    """The figure that is judged, with its unit, such as `143×`, `520 MB/s` or `35.1 ns a token`."""
+    return _short(verdict.ratio) + _unit(verdict)
+
+
+def bound_text(verdict: Verdict) -> str:
+    """What the figure may not exceed, or not be below, with its unit."""
+    if verdict.least is not None:
+        return f"≥ {verdict.least:g}{_unit(verdict)}"
+    return f"≤ {verdict.most:g}{_unit(verdict)}"
+
+
+def _unit(verdict: Verdict) -> str:
+    match verdict.unit:
+        case "exponent":
+            return ""
+        case "×":
+            return "×"
+        case unit:
+            return f" {unit}"
 
 
 def _short(figure: float) -> str:

@@ -31,23 +31,33 @@ class Curve(msgspec.Struct):
     stopped: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class Target(msgspec.Struct):
-    """What is to hold: ours costs so many times less than theirs.
+class Target(msgspec.Struct, frozen=True):
+    """What is to hold. `ours` and `theirs` are the name of a measure and of a subject.
 
-    Both are the name of a measure and of a subject. Without theirs, `least` is a rate, in 1000 of ours' unit.
+    With `least`, ours costs at least that many times less than theirs. Without theirs, `least` is a rate, in 1000 of
+    ours' unit. With `most`, ours costs at most that many times as much as theirs. Without theirs, `most` is a cost.
     """
 
     title: str
     ours: tuple[str, str]
     theirs: tuple[str, str] | None
-    least: float
+    least: float | None = None
     unit: str = "×"
+    most: float | None = None
+
+
+class Worst(msgspec.Struct, frozen=True):
+    """What is to hold of several targets with one bound. The verdict is that on the worst of them, and names it."""
+
+    title: str
+    targets: tuple[Target, ...]
 
 
 class Verdict(msgspec.Struct):
-    """What came of a target: medians, their ratio, and the range of the ratios of single repeats.
+    """What came of a target: medians, the figure that is judged, and the range of that figure in single repeats.
 
-    Of a curve's target, the ratio is the exponent of its growth, and `least` the most that it may be.
+    The judged figure is `ratio`: a ratio, a rate or a cost, as `unit` says. Of a curve's target, it is the exponent of
+    its growth. It may not be below `least`, or not above `most`.
     """
 
     title: str
@@ -59,9 +69,10 @@ class Verdict(msgspec.Struct):
     ratio: float
     low: float
     high: float
-    least: float
+    least: float | None
     unit: str
     met: bool
+    most: float | None = None
 
 
 class Facts(msgspec.Struct):
@@ -85,6 +96,13 @@ class Result(msgspec.Struct):
     curves: list[Curve]
 
 
+def measures_of(target: Target | Worst) -> set[str]:
+    """The names of the measures that a target needs."""
+    if isinstance(target, Worst):
+        return set().union(*map(measures_of, target.targets))
+    return {side[0] for side in (target.ours, target.theirs) if side is not None}
+
+
 def judge(target: Target, measures: list[Measure]) -> Verdict | None:
     """The verdict on a target; None where one of its sides was not measured."""
     named = {measure.name: measure for measure in measures}
@@ -92,12 +110,15 @@ def judge(target: Target, measures: list[Measure]) -> Verdict | None:
     if name not in named or not (ours := named[name].figures.get(subject)):
         return None
     if against is None:
-        rates = [1000 / figure for figure in ours]
-        ratio, theirs = 1000 / median(ours), None
+        theirs = None
+        figures = ours if target.least is None else [1000 / figure for figure in ours]
+        ratio = median(figures)
     elif against[0] not in named or not (theirs := named[against[0]].figures.get(against[1])):
         return None
+    elif target.least is None:
+        figures, ratio = _ratios(theirs, ours), median(ours) / median(theirs)
     else:
-        rates, ratio = _ratios(ours, theirs), median(theirs) / median(ours)
+        figures, ratio = _ratios(ours, theirs), median(theirs) / median(ours)
     return Verdict(
         title=target.title,
         subject=subject,
@@ -106,12 +127,29 @@ def judge(target: Target, measures: list[Measure]) -> Verdict | None:
         theirs=median(theirs) if theirs else None,
         cost_unit=named[name].unit,
         ratio=ratio,
-        low=min(rates),
-        high=max(rates),
+        low=min(figures),
+        high=max(figures),
         least=target.least,
         unit=target.unit,
-        met=ratio >= target.least,
+        met=(target.least is None or ratio >= target.least) and (target.most is None or ratio <= target.most),
+        most=target.most,
     )
+
+
+def judge_worst(worst: Worst, measures: list[Measure]) -> Verdict | None:
+    """The verdict on the target that is furthest from its bound; None where one of them was not measured."""
+    verdicts = [judge(target, measures) for target in worst.targets]
+    found = [verdict for verdict in verdicts if verdict is not None]
+    if not found or len(found) < len(verdicts):
+        return None
+    last = max(found, key=lambda verdict: part_of_bound(verdict, verdict.ratio))
+    last.title = f"{worst.title}: {last.title}"
+    return last
+
+
+def part_of_bound(verdict: Verdict, figure: float) -> float:
+    """How much of its bound a figure of a verdict uses up. The target is met if that is at most 1."""
+    return verdict.least / figure if verdict.least is not None else figure / (verdict.most or math.nan)
 
 
 def judge_growth(curve: Curve, subject: str, most: float) -> Verdict | None:
@@ -131,9 +169,10 @@ def judge_growth(curve: Curve, subject: str, most: float) -> Verdict | None:
         ratio=ratio,
         low=min(slopes),
         high=max(slopes),
-        least=most,
+        least=None,
         unit="exponent",
         met=ratio <= most,
+        most=most,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,14 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 Run: TypeAlias = Callable[[], object]
 Completions: TypeAlias = list[list[int]]
+
+
+# A message in a text, as programs without a library find it.
+_MESSAGE: Final = re.compile(
+    r"(?:<\|start\|>(?P<author>.*?))?(?:<\|channel\|>(?P<channel>\w+))?(?: to=(?P<recipient>\S+?))?\s*"
+    r"(?:<\|constrain\|>(?P<type>\w+)|(?P<word>\w+))?<\|message\|>(?P<content>.*?)<\|(?P<end>end|call|return)\|>",
+    re.DOTALL,
+)
 
 
 class Subject:
@@ -152,6 +161,49 @@ class Harmony(Subject):
     def columns_two(self, completions: Completions) -> Run:
         return self.columns(completions, threads=2)
 
+    def table_tokens(self, completions: Completions) -> Run:
+        """As `columns`, of a table with a column of lists."""
+        arrow, batch = _arrow_and_batch()
+        table = arrow.table({"tokens": arrow.array(completions, arrow.list_(arrow.uint32()))})
+        return lambda: batch.parse_table(table)
+
+    def table_texts(self, texts: list[str], threads: int = 1) -> Run:
+        arrow, batch = _arrow_and_batch()
+        table = arrow.table({"text": texts})
+        return lambda: batch.parse_table(table, text="text", threads=threads)
+
+    def table_texts_two(self, texts: list[str]) -> Run:
+        return self.table_texts(texts, threads=2)
+
+    def match_texts(self, texts: list[str]) -> Run:
+        """What the messages of texts are without any library, by a regular expression."""
+        return lambda: [[match.groupdict() for match in _MESSAGE.finditer(text)] for text in texts]
+
+    def parse_texts(self, texts: list[str], *, strict: bool = True) -> Run:
+        def run() -> None:
+            for text in texts:
+                self.encoding.parse_text(text, self.role, strict=strict)
+
+        return run
+
+    def parse_texts_lenient(self, texts: list[str]) -> Run:
+        return self.parse_texts(texts, strict=False)
+
+    def stream_to_end(self, completions: Completions) -> Run:
+        """As `stream_lenient`; the end gives what was held back."""
+
+        def run() -> None:
+            for tokens in completions:
+                parser = self.library.StreamableParser(self.encoding, self.role, strict=False)
+                for token in tokens:
+                    parser.process(token)
+                    parser.last_content_delta  # noqa: B018
+                    parser.current_channel  # noqa: B018
+                    parser.current_recipient  # noqa: B018
+                parser.process_eos()
+
+        return run
+
     def stream_steps(self, completions: Completions) -> Run:  # type: ignore[override]  # strict alone
         def run() -> None:
             for tokens in completions:
@@ -166,7 +218,7 @@ class Harmony(Subject):
         return super().render(conversation)
 
     def render_longer(self, conversation: str) -> Run:
-        self.encoding.resize_cache(self.library.rendering.CACHE_BYTES)
+        self.encoding.resize_cache(importlib.import_module("harmony.rendering.renderer").CACHE_BYTES)
         return super().render_longer(conversation)
 
     def render_text(self, text: str) -> Run:
@@ -178,6 +230,10 @@ class Harmony(Subject):
 
     def is_valid(self, rendered: str | list[int]) -> Run:
         return lambda: self.library.is_valid(rendered)
+
+
+def _arrow_and_batch() -> tuple[Any, Any]:
+    return importlib.import_module("pyarrow"), importlib.import_module("harmony.batch")
 
 
 class HarmonyPython(Harmony):

@@ -12,8 +12,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench import commands, corpus
-from bench.cases import Case, Entry, cases, growths
-from bench.processes import Input, Setting
+from bench.cases import COMMANDS, Case, Entry, cases, growths
+from bench.processes import Input, Setting, made
 from bench.subjects import OURS, PYTHON, Harmony, HarmonyPython
 from harmony.runtime.compiled import COMPILED
 
@@ -35,8 +35,11 @@ def _entries() -> list[tuple[str, Entry]]:
 
 def _name(case: Case, entry: Entry) -> str:
     """The case's name, and where it has several entries of one subject, which of them it is."""
-    several = [other.subject for other in case.entries].count(entry.subject) > 1
-    return f"{case.name}-{entry.method}" if several else case.name
+    others = [other for other in case.entries if other.subject == entry.subject]
+    if len(others) == 1:
+        return case.name
+    one_method = len({other.method for other in others}) == 1
+    return f"{case.name}-{entry.given.maker if one_method else entry.method}"
 
 
 @cache
@@ -50,7 +53,7 @@ _ENTRIES = dict(_entries())
 @pytest.mark.parametrize("name", _ENTRIES)
 def test_case(name: str, benchmark: BenchmarkFixture) -> None:
     entry = _ENTRIES[name]
-    run = getattr(_subject(), entry.method)(corpus.MAKERS[entry.given.maker](entry.given.size))
+    run = getattr(_subject(), entry.method)(made(entry.given))
     benchmark.group = name
     benchmark(run)
 
@@ -62,6 +65,17 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 
 def test_fresh_process(setting: Setting, benchmark: BenchmarkFixture) -> None:
     benchmark.pedantic(commands.start, args=(_ENGINE, setting), rounds=7, warmup_rounds=1)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=" ".join)
+def test_short_command(setting: Setting, words: list[str], benchmark: BenchmarkFixture) -> None:
+    benchmark.pedantic(commands.command, args=(_ENGINE, setting, *words), rounds=7, warmup_rounds=1)  # type: ignore[no-untyped-call]
+
+
+def test_stats_command(setting: Setting, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+    log = tmp_path / "log.jsonl"
+    corpus.log(log, 5)
+    benchmark.pedantic(commands.command, args=(_ENGINE, setting, "stats", str(log)), rounds=7, warmup_rounds=1)  # type: ignore[no-untyped-call]
 
 
 def test_log_command(setting: Setting, tmp_path: Path, benchmark: BenchmarkFixture) -> None:

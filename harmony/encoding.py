@@ -359,14 +359,14 @@ class HarmonyEncoding:
         Positions in the result are character offsets. No encoder is built.
 
         `stripped=True` is for text that has lost its markers, because a detokenizer left out special tokens:
-        `analysisWe need the sky.assistantfinalBlue.` Where such a text holds no marker, the parser guesses where the
-        markers stood, by the rules in docs/repairs.md. Because this is a guess, `stripped=True` raises ValueError
-        without `strict=False`. `complete` is then False: the text does not tell whether its last message was ended.
+        `analysisWe need the sky.assistantfinalBlue.` The parser guesses where the markers stood, by the rules in
+        docs/repairs.md; markers that are left count. Because this is a guess, `stripped=True` raises ValueError without
+        `strict=False`. `complete` is False unless the last stop is left: the text does not tell whether its last
+        message was ended. Without a role, a text that names none is the assistant's.
         """
         text = _as_string(text)
         if stripped:
             check_stripped(strict=strict)
-            role = role_of_stripped(text, role)
         return engine.parse_text(text, role, strict=strict, stripped=stripped, default_channel=default_channel)
 
     def parse_messages_from_completion_tokens(
@@ -399,13 +399,6 @@ def check_stripped(*, strict: bool) -> None:
     """Raises ValueError if a text that has lost its markers is to be parsed strictly."""
     if strict:
         raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
-
-
-def role_of_stripped(text: str, role: Role | str | None) -> Role | str | None:
-    """The role of the first message of a text that has lost its markers, if the caller gave `role`."""
-    if role is None and next(vocabulary.special_tokens_in(text), None) is None:
-        return Role.ASSISTANT  # a text that names no role is the assistant's
-    return role
 
 
 _OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # unchecked, which keeps the import fast

@@ -85,6 +85,8 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "replaced-token": "expected an id in 0..{last}, found {found}; it becomes U+FFFD",
         "missing-start": "expected `<|start|>`, found a header without it; a message begins here",
         "missing-stop": "expected a stop, found {found} inside content; the message ends before it",
+        "empty-message": "expected content, found {found}; the empty message is left out",
+        "empty-message/resumed": "expected content, found {found}; the header goes on",
         "second-message": "expected a stop, found {found} inside content; what follows is a message without a header",
         "repeated-message": "expected content, found {found} again; it is left out",
         "late-message": (
@@ -94,10 +96,14 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "extra-stop": "expected `<|start|>`, found {found} after the end of a message; it is left out",
         "misplaced-token": "expected no {found} here; it is left out",
         "white-space-between": "expected `<|start|>`, found white space between messages; it is left out",
+        "leftover-word": "expected `<|start|>`, found {found} after the end of a message; it is left out",
         "stray-text": "expected `<|start|>`, found text; it is taken for a message of the assistant",
+        "doubtful-channel": "expected a channel without its marker, found {found}; {word} may be a word of the text",
+        "other-format": (
+            "expected the markers of Harmony, found {found}, which belongs to another chat format; it stays as it is"
+        ),
         # in a header
         "missing-message": "expected a header that ends in `<|message|>`, found text; it is taken for content",
-        "missing-content": "expected `<|message|>`, found {found}; the message is empty",
         "interrupted-header": "expected `<|message|>`, found {found}; the header is given up",
         "repeated-start": "expected one `<|start|>`, found another; what stood between them is left out",
         "repeated-role": "expected the role once, found {found} again; it is left out",
@@ -277,6 +283,12 @@ class Fault(Exception):  # noqa: N818  internal: users catch HarmonyError
         self.position = position
         self.field = field
         self.sentence = sentence(key, **facts)
+
+    def again(self) -> Fault:
+        """A new Fault that says the same, for one that is remembered must not be raised or changed."""
+        same = Fault.__new__(Fault, *self.args)
+        same.code, same.position, same.field, same.sentence = self.code, self.position, self.field, self.sentence
+        return same
 
     def error(self, *, unit: Literal["token", "character"] = "token", messages: Sequence[Message] = ()) -> HarmonyError:
         """The HarmonyError for this fault, after `position` was set to the position in the whole input."""

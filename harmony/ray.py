@@ -33,6 +33,7 @@ from ray.data.expressions import monotonically_increasing_id
 
 from harmony.columns.arrow import without_dictionaries
 from harmony.columns.tables import TableParser
+from harmony.encoding import check_stripped
 from harmony.errors import printable
 from harmony.logs import convert
 from harmony.logs.completions import Tally
@@ -86,6 +87,7 @@ def parse(
     role: Role | str | None = Role.ASSISTANT,
     roles: str | None = None,
     strict: bool = False,
+    stripped: bool = False,
     nested: bool = False,
 ) -> ray.data.Dataset:
     """Parses a dataset in which each row has a completion, and returns a lazy dataset of messages.
@@ -104,7 +106,9 @@ def parse(
     """
     if tokens is None and text is None:
         tokens = "tokens"
-    parser = TableParser(tokens, text, as_role(role), roles, strict=strict, nested=nested, threads=1)
+    if stripped:
+        check_stripped(strict=strict)
+    parser = TableParser(tokens, text, as_role(role), roles, strict=strict, stripped=stripped, nested=nested, threads=1)
     known = dataset.schema(fetch_if_missing=False)
     if known is not None and isinstance(known.base_schema, pa.Schema):
         parser.schema(known.base_schema)
@@ -149,7 +153,6 @@ def run(
     or empty. It gets the files part-00000.jsonl and so on (.parquet if `task.to` is "rows"), in the order of the input,
     and `_SUCCESS` when all are complete. Until then they are in `.partial` inside it. Any other output is a local file,
     with the lines or rows that `convert.convert` writes. Two runs at the same time must not have the same output.
-
     Inputs, and an output folder, are local or URIs. `filesystem` is one of pyarrow or fsspec, used for all of them.
 
     Raises Unreadable for the first input that cannot be read to its end; TypeError and ValueError for tables without

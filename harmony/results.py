@@ -153,7 +153,8 @@ class ParseResult(msgspec.Struct, frozen=True):
     parsing by position, and is empty for well-formed input.
 
     `complete` is False where the input ends inside a message. Inside content, the message so far is the last of
-    `messages`. Inside a header, there is no message for it. `next_role` is the role where the input ends in an open
+    `messages`. Inside a header, there is no message for it. `complete` is also False where lenient parsing gave up a
+    header that named a recipient: a call may be missing. `next_role` is the role where the input ends in an open
     `<|start|>role`, else None.
     """
 

@@ -105,10 +105,9 @@ def parts_of(output: Path) -> list[Path]:
     return parts
 
 
-@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("task", [convert.Task(), convert.Task(strict=True), convert.Task(stripped=True)])
 @pytest.mark.parametrize("name", ["out.jsonl", "out"])
-def test_lines_become_the_same_lines(folder: Path, tmp_path: Path, name: str, strict: bool) -> None:
-    task = convert.Task(strict=strict)
+def test_lines_become_the_same_lines(folder: Path, tmp_path: Path, name: str, task: convert.Task) -> None:
     expected = alone(task, [str(folder)], tmp_path / "alone.jsonl")
     assert expected.errors["invalid-json"] == 3
     assert ray.run(task, [str(folder)], str(tmp_path / name)) == expected
@@ -318,15 +317,22 @@ def groups_of(rows: pa.Table) -> dict[int, list[dict[str, Any]]]:
     return groups
 
 
-@pytest.mark.parametrize("strict", [False, True])
-def test_a_dataset_is_parsed(table: Path, strict: bool) -> None:
+@pytest.mark.parametrize(("strict", "stripped"), [(False, False), (True, False), (False, True)])
+def test_a_dataset_is_parsed(table: Path, strict: bool, stripped: bool) -> None:
     dataset = library.data.read_parquet(str(table), override_num_blocks=3)
-    parsed = ray.parse(dataset, tokens="tokens", text="text", strict=strict)
+    parsed = ray.parse(dataset, tokens="tokens", text="text", strict=strict, stripped=stripped)
     rows = pa.concat_tables(library.get(parsed.to_arrow_refs()))
-    expected = batch.parse_table(pq.read_table(table), tokens="tokens", text="text", strict=strict)
+    whole = pq.read_table(table)
+    expected = batch.parse_table(whole, tokens="tokens", text="text", strict=strict, stripped=stripped)
     assert groups_of(rows) == groups_of(expected)
     assert rows.schema.names == expected.schema.names
     assert rows.schema.field("role").type == pa.string()
+
+
+def test_a_dataset_without_markers_is_not_read_strictly(table: Path) -> None:
+    dataset = library.data.read_parquet(str(table))
+    with pytest.raises(ValueError, match=r"^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
+        ray.parse(dataset, strict=True, stripped=True)
 
 
 def test_a_dataset_is_parsed_row_by_row(table: Path) -> None:

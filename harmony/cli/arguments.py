@@ -28,6 +28,14 @@ RoleOption: TypeAlias = Annotated[
 StrictOption: TypeAlias = Annotated[
     bool, typer.Option("--strict", help="Do not repair: a completion that breaks the format becomes an error.")
 ]
+StrippedOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--stripped",
+        help="For completions that have lost their markers, because a detokenizer left out special tokens. Where the "
+        "markers stood is guessed.",
+    ),
+]
 WorkersOption: TypeAlias = Annotated[
     int | None, typer.Option("--workers", min=1, help="The number of processes. The default is the number of cores.")
 ]

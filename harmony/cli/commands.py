@@ -21,6 +21,7 @@ from harmony.cli.arguments import (
     RoleOption,
     SizeOption,
     StrictOption,
+    StrippedOption,
     TextOption,
     TokensOption,
     WorkersOption,
@@ -77,6 +78,11 @@ def run() -> None:
         refuse(f"{error.filename}: {reason}" if error.filename else reason)
 
 
+def _check_guessing(*, strict: bool, stripped: bool) -> None:
+    if strict and stripped:
+        refuse("--strict cannot be used with --stripped: where lost markers stood is a guess")
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"harmony {VERSION}")
@@ -105,6 +111,7 @@ def parse(
         ),
     ] = None,
     strict: StrictOption = False,
+    stripped: StrippedOption = False,
     tokens: TokensOption = "tokens",
     text: TextOption = "text",
     role: RoleOption = "role",
@@ -138,7 +145,9 @@ def parse(
 
     Completions that break the format are repaired, for example if they have
     a second channel or no <|message|>. The field `diagnostics` lists the
-    code, message and position of each repair.
+    code, message and position of each repair. With --stripped, a completion
+    without any marker is read too, such as
+    `analysisWe need the sky.assistantfinalIt is blue.`
 
     Until the output is complete, it is named OUTPUT.partial. If the command
     was interrupted, run it again with --resume: it continues, and gives the
@@ -151,12 +160,13 @@ def parse(
         refuse(f"{'--resume' if resume else '--engine ray'} needs --output with the name of a file")
     if engine == "ray" and (resume or workers is not None):
         refuse(f"{'--resume' if resume else '--workers'} cannot be used with --engine ray")
+    _check_guessing(strict=strict, stripped=stripped)
     with refused():
         if output is None and sys.stdout.isatty():
-            bad = show_logs(files, names, max_record_size, strict=strict)
+            bad = show_logs(files, names, max_record_size, strict=strict, stripped=stripped)
             print_bad_count(bad)
             return
-        task = Task(names=names, strict=strict, nested=nested, max_record_size=max_record_size)
+        task = Task(names=names, strict=strict, stripped=stripped, nested=nested, max_record_size=max_record_size)
         tally: Tally | None
         if engine == "ray":
             tally = runs.parse_on_cluster(task, files, output or "-")
@@ -178,6 +188,7 @@ def stats(
     text: TextOption = "text",
     role: RoleOption = "role",
     strict: StrictOption = False,
+    stripped: StrippedOption = False,
     workers: WorkersOption = None,
     max_record_size: SizeOption = SIZE,
 ) -> None:
@@ -187,12 +198,14 @@ def stats(
     by channel, lengths, and how many completions were cut off, repaired or
     bad. Logs and their fields are the same as for `harmony parse`.
     """
+    _check_guessing(strict=strict, stripped=stripped)
     with refused():
         if plot is not None:
             from harmony.stats import picture  # raises an error if a library is missing
 
             picture.check(plot)  # raises an error before the work begins
-        task = Task(names=Names(tokens, text, role), strict=strict, max_record_size=max_record_size)
+        names = Names(tokens, text, role)
+        task = Task(names=names, strict=strict, stripped=stripped, max_record_size=max_record_size)
         outputs = ["-", *([plot] if plot else [])]
         found, tally = runs.count(task, files, outputs, workers=workers)
         summed = found.summary()

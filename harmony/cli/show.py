@@ -18,6 +18,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from harmony.columns.rows import Source, Values, message_of, parse_source
 from harmony.encoding import load_harmony_encoding
 from harmony.errors import UNSEEN, HarmonyError, RecordError, printable
 from harmony.format import vocabulary
@@ -25,6 +26,7 @@ from harmony.logs.completions import RecordReader, Unparsed
 from harmony.logs.inputs import Reader, expand
 from harmony.logs.records import Names, Outcome, Rendered, record_error
 from harmony.messages.model import Message, TextContent
+from harmony.messages.roles import Role
 from harmony.results import ParseResult
 
 _CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
@@ -45,7 +47,7 @@ def console() -> Console:
     return console if console.width > 0 else Console(highlight=False, width=80)
 
 
-def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) -> int:
+def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool, stripped: bool = False) -> int:
     """Parses records and prints their messages one by one. Returns how many records are bad."""
     screen, bad = console(), 0
     code = None
@@ -58,7 +60,8 @@ def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool) ->
             raise ValueError(f"{inputs[piece.after.file]}: {error}") from error
         unit: Literal["line", "row"] = "line" if isinstance(piece.data, bytes) else "row"
         for index, number in enumerate(read.numbers):
-            outcome = Outcome(number, read.fields[index], _parsed(read, index, strict=strict), unit)
+            result = _parsed(read, index, strict=strict, stripped=stripped)
+            outcome = Outcome(number, read.fields[index], result, unit)
             show(screen, outcome)
             bad += isinstance(outcome.result, RecordError)
             code = code or _first_code(outcome.result)
@@ -80,7 +83,7 @@ def hint(code: str | None) -> None:
         typer.echo(f"harmony: `harmony explain {printable(code)}` says more", err=True)
 
 
-def _parsed(read: Unparsed, index: int, *, strict: bool) -> ParseResult | RecordError:
+def _parsed(read: Unparsed, index: int, *, strict: bool, stripped: bool) -> ParseResult | RecordError:
     """Parses one record. Columns would be faster, but only a ParseResult has `next_role`."""
     source = read.sources.of(index)
     if isinstance(source, RecordError):
@@ -88,12 +91,22 @@ def _parsed(read: Unparsed, index: int, *, strict: bool) -> ParseResult | Record
     encoding, role = load_harmony_encoding(vocabulary.ENCODING_NAME), read.sources.role_of(index)
     try:
         if isinstance(source, str):
-            result = encoding.parse_text(source, role, strict=strict)
+            result = encoding.parse_text(source, role, strict=strict, stripped=stripped)
+        elif stripped:
+            result = _parsed_stripped(source, role)
         else:
             result = encoding.parse(source, role, strict=strict)
     except HarmonyError as error:
         return record_error(error)
     return read.errors.get(index, result)
+
+
+def _parsed_stripped(tokens: Source, role: Role | None) -> ParseResult:
+    """Parses tokens that have lost their markers. Their text is read, so there is nothing to say of their places."""
+    values = Values()
+    found = parse_source(tokens, role, values, strict=False, stripped=True)
+    messages = [message_of(values.lists(), row.codes, row.content.decode()) for row in found.rows]
+    return ParseResult(messages, found.diagnostics, [], found.complete, None)
 
 
 def show(console: Console, outcome: Outcome) -> None:

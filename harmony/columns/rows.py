@@ -10,7 +10,6 @@ from itertools import count, groupby
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from harmony.encoding import role_of_stripped
 from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError
 from harmony.format import vocabulary
 from harmony.format.header import Header
@@ -211,7 +210,7 @@ def parse_source(source: Source, given: Role | None, values: Values, *, strict: 
 
 def _parse_stripped(source: memoryview | list[int] | str, given: Role | None, values: Values) -> Parsed:
     text, replaced = (source, []) if isinstance(source, str) else _written(source)
-    result = parse_text(text, role_of_stripped(text, given), strict=False, stripped=True)
+    result = parse_text(text, given, strict=False, stripped=True)
     diagnostics = result.diagnostics
     if replaced:
         diagnostics = sorted([*replaced, *diagnostics], key=lambda found: found.position)

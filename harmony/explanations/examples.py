@@ -136,6 +136,18 @@ class RepairedIds(NamedTuple):
         return _repaired(_encoding().parse(self.tokens, Role.ASSISTANT, strict=False))
 
 
+class StrippedText(NamedTuple):
+    """A completion of the assistant as a text that has lost its markers."""
+
+    text: str
+
+    def shown(self) -> str:
+        return self.text
+
+    def run(self) -> Outcome:
+        return _repaired(_encoding().parse_text(self.text, Role.ASSISTANT, strict=False, stripped=True))
+
+
 class Rendered(NamedTuple):
     """The messages of a conversation to be rendered, as in JSON."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harmony.explanations.entry import Entry, entry
-from harmony.explanations.examples import Repaired, RepairedIds
+from harmony.explanations.examples import Repaired, RepairedIds, StrippedText
 from harmony.format.vocabulary import CHANNEL, MESSAGE, RETURN
 
 _FINAL: Final = 17196
@@ -34,6 +34,13 @@ STREAM: Final[dict[str, Entry]] = {
         Repaired("<|channel|>analysis Sunny today<|channel|>final<|message|>Hi<|return|>"),
         Repaired(f"<|channel|>analysis<|message|>Hm.<|start|>assistant{_ANSWER}"),
         Repaired(f"<|channel|>analysis<|message|>Hm.{_ANSWER}"),
+    ),
+    "empty-message": entry(
+        "`<|message|>` opens content, but a marker follows at once. Where `<|channel|>` follows, the header goes on. "
+        "Where `<|start|>` follows a header without words, there was no message. An empty message is never invented.",
+        Repaired("<|message|><|channel|>final<|message|>Hi<|return|>"),
+        Repaired(f"{_CALL}<|message|><|channel|>commentary json<|message|>{{}}<|call|>"),
+        Repaired(f"<|message|><|start|>assistant{_ANSWER}"),
     ),
     "second-message": entry(
         "A second `<|message|>` stands inside content. What follows it becomes a message of the assistant without a "
@@ -66,10 +73,25 @@ STREAM: Final[dict[str, Entry]] = {
         "White space stands between two messages. It is left out. Often a template put a newline behind each stop.",
         Repaired(f"{_FIRST} <|start|>assistant{_ANSWER}"),
     ),
+    "leftover-word": entry(
+        "The word of a role or of a channel stands alone behind a stop. It is the rest of a header, and is left out. "
+        "Models write it when they are stopped behind a call.",
+        Repaired(f"{_CALL}<|message|>{{}}<|call|>commentary"),
+    ),
     "stray-text": entry(
         "Text that reads as no header stands between messages. It becomes a message of the assistant without a "
         "channel, so that it is not lost. Decide by the code whether your users should see it.",
         Repaired(f"{_FIRST}Sunny.<|end|>"),
+    ),
+    "doubtful-channel": entry(
+        "With `stripped=True`, a text begins with the name of a channel, and goes on like prose. It is read as the "
+        "channel, but it may be a word of the text.",
+        StrippedText("analysis of the sky"),
+    ),
+    "other-format": entry(
+        "The text was repaired, and it holds the markers of another chat format, such as ChatML, as ordinary text; or "
+        "a message to `self`. This is told once, at the first fault. Check the chat template and the model.",
+        Repaired("<|im_start|>assistant Hi<|im_end|><|return|>"),
     ),
 }
 
@@ -81,16 +103,12 @@ HEADERS: Final[dict[str, Entry]] = {
         Repaired(f'{_CALL}{{"city": "Oslo"}}<|call|>'),
         Repaired("Sunny all day.<|return|>"),
     ),
-    "missing-content": entry(
-        "A stop follows the header, without `<|message|>` and without content. The message is empty. Do not run a call "
-        "like this one before you have looked at it: its arguments are missing.",
-        Repaired(f"{_CALL}<|call|>"),
-    ),
     "interrupted-header": entry(
         "The input, or the message, ends inside a header, and there is nothing that could be content. The header is "
-        "given up, and no message comes of it. If the input ended there, the model was stopped early: `complete` is "
-        "false.",
+        "given up, and no message comes of it: a call without arguments is never invented. `complete` is false if the "
+        "input ended there, or if the header names a recipient.",
         Repaired(_CALL),
+        Repaired(f"{_CALL} <|constrain|>json<|return|>"),
     ),
     "repeated-start": entry(
         "A header begins again with another `<|start|>`. What stood between the two is left out.",
@@ -158,17 +176,19 @@ HEADERS: Final[dict[str, Entry]] = {
         Repaired("<|channel|>commentary to=assistant<|channel|>analysis<|message|>Hm.<|end|>"),
     ),
     "other-recipient": entry(
-        "A header names two recipients. The first counts, and the other is left out. Look at the call before you run "
-        "it: the model may have meant two.",
+        "A header names two recipients. One that is written with `to=` counts before a word with a dot; then the first "
+        "counts. The other is left out. Look at the call before you run it: the model may have meant two.",
         Repaired(f"{_CALL} to=functions.sea<|message|>{{}}<|call|>"),
+        Repaired("<|channel|>commentary main.py to=functions.sky<|message|>{}<|call|>"),
     ),
     "no-content-type": entry(
         "No content type follows `<|constrain|>`. The marker is left out.",
         Repaired(f"{_CALL} <|constrain|><|message|>{{}}<|call|>"),
     ),
     "other-content-type": entry(
-        "A header names two content types. The last one that is known counts, such as `json` or `code`. "
-        "The other is left out.",
+        "A header names two content types. One behind `<|constrain|>` counts before a bare word; then the last one "
+        "that is known counts, such as `json` or `code`. The other is left out. No type is made of two.",
+        Repaired("<|channel|>final code<|constrain|>json<|message|>{}<|return|>"),
         Repaired("<|channel|>commentary to=python <|constrain|>analysis code<|message|>6 * 7<|call|>"),
     ),
     "unknown-word": entry(
@@ -185,6 +205,7 @@ HEADERS: Final[dict[str, Entry]] = {
         Repaired(f"{_CALL}{{<|message|>{{}}<|call|>"),
         Repaired("<|channel|>final!<|message|>Hi<|return|>"),
         Repaired("<|channel|>commentary to=functions.<|message|>{}<|call|>"),
+        Repaired("<|channel|>commentary:to=functions.sky json<|message|>{}<|call|>"),
     ),
     "replaced-bytes": entry(
         "Bytes in a header are not UTF-8. They become U+FFFD, as they do in content, where that is no fault.",

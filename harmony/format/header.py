@@ -53,14 +53,16 @@ LOOSE_DOT: Final = re.compile(r"\A\.|\.(?=\.|\Z)")
 #: A channel's name is letters, digits, `_`, `-` and dots. This is any other character.
 NOT_IN_CHANNELS: Final = re.compile(r"[^\w.-]")
 
-# Headers repeat, so four modules remember what they found out about them:
+# Headers repeat, so some modules remember what they found out about them:
 # - this module: the Header, by a tuple of ids and the given role;
 # - `columns/build_c.pyx`: the same, by ids in its own memory, which threads read without the GIL;
 # - `checking/validation.py`: only whether a header is legal, by the bytes of a text or by the ids of a buffer;
-# - `parsing/bare_content.py`: whether an unfinished header is already content.
+# - `parsing/bare_content.py`: whether an unfinished header is already content;
+# - `parsing/header_repair.py`: what a broken header means, and the diagnostics.
 # A header has about five tokens. A longer one than this is read again each time, which limits the memory.
 REMEMBERED_LENGTH: Final = 64
 REMEMBERED_HEADERS: Final = 4096
+REMEMBERED_REPAIRS: Final = 1024  # these take more memory
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -82,6 +84,16 @@ class Header(msgspec.Struct, frozen=True):
             "content_type": self.content_type,
         }
 
+    def resumed(self, before: Header) -> Header:
+        """This header, as the rest of one whose first part is `before`: `<|channel|>final<|message|><|channel|>…`."""
+        return Header(
+            before.role if self.role is Role.ASSISTANT else self.role,
+            before.name if self.role is Role.ASSISTANT else self.name,
+            before.recipient if self.recipient is None else self.recipient,
+            before.channel if self.channel is None else self.channel,
+            before.content_type if self.content_type is None else self.content_type,
+        )
+
     def message(self, text: str) -> Message:
         """A new message with this header, and `text` as its content."""
         author = unchecked(Author, self.role, self.name)
@@ -96,6 +108,7 @@ class DefaultChannel(msgspec.Struct, frozen=True):
     name: str
     every_author: bool = False
 
+    @lru_cache(REMEMBERED_HEADERS)  # noqa: B019  it keeps few small objects
     def of(self, header: Header) -> Header:
         """The header, with this channel where it is to have it."""
         if header.channel is not None or header.recipient is not None:
@@ -115,9 +128,12 @@ def read_header(tokens: Sequence[int], given: Role | None) -> Header:
     `given` is the role that the caller gave for the first header of a completion. That header has no author, but may
     repeat the role. Raises Fault; its position is an index into `tokens`.
     """
-    if len(tokens) <= REMEMBERED_LENGTH:
-        return _remembered(tuple(tokens), given)
-    return _read(tokens, given)
+    if len(tokens) > REMEMBERED_LENGTH:
+        return _read(tokens, given)
+    found = _remembered(tuple(tokens), given)
+    if isinstance(found, Fault):
+        raise found.again()
+    return found
 
 
 def open_role(tokens: Sequence[int], given: Role | None) -> Role | None:
@@ -281,7 +297,12 @@ def _read(tokens: Sequence[int], given: Role | None) -> Header:
     return Header(*found, recipient, channel, content_type)
 
 
-_remembered = lru_cache(REMEMBERED_HEADERS)(_read)
+@lru_cache(REMEMBERED_HEADERS)
+def _remembered(tokens: tuple[int, ...], given: Role | None) -> Header | Fault:
+    try:
+        return _read(tokens, given)
+    except Fault as fault:
+        return fault.again()  # without a traceback, which would keep frames alive
 
 
 def read_author(word: str, *, answers: bool) -> tuple[Role, str | None] | None:

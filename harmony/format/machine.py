@@ -104,6 +104,7 @@ class Action(IntEnum):
     REPLACE = 10  # add U+FFFD to the content
     LEAVE_OUT = 11  # leave out a token inside content
     REOPEN = 12  # `<|message|>` in content: end the message, and begin one with the same header or none
+    INTERRUPT = 13  # `<|start|>` or `<|channel|>` in content: end the message; an empty one may be left out
 
 
 Table = Mapping[tuple[State, Kind], tuple[Action, State]]
@@ -211,14 +212,9 @@ REPAIRS: Final[Mapping[tuple[State, Kind], Repair]] = {
         for state in (State.STRAY_TEXT, *_HEADERS)
     },
     # Content. `<|message|>a<|start|>assistant`, `<|message|>a<|channel|>final`: its stop is missing.
+    **{(state, Kind.START): Repair(None, (Action.INTERRUPT, Action.OPEN_HEADER), State.HEADER) for state in _CONTENTS},
     **{
-        (state, Kind.START): Repair("missing-stop", (Action.CLOSE_MESSAGE, Action.OPEN_HEADER), State.HEADER)
-        for state in _CONTENTS
-    },
-    **{
-        (state, Kind.CHANNEL): Repair(
-            "missing-stop", (Action.CLOSE_MESSAGE, Action.IMPLY_START, Action.ADD_TO_HEADER), State.CHANNEL
-        )
+        (state, Kind.CHANNEL): Repair(None, (Action.INTERRUPT, Action.IMPLY_START, Action.ADD_TO_HEADER), State.CHANNEL)
         for state in _CONTENTS
     },
     **{

@@ -93,11 +93,19 @@ class Unparsed(NamedTuple):
     errors: Mapping[int, RecordError] = {}  # for values of a table that cannot be written
     batch: pa.RecordBatch | None = None  # the rows, if the piece is of a table
 
-    def parse(self, *, strict: bool, bare: bool, threads: int = 1) -> Completions:
+    def parse(self, *, strict: bool, stripped: bool = False, bare: bool, threads: int = 1) -> Completions:
         """Parses all records. The arguments are those of `build`. A record with an error keeps all of its fields."""
         tokens, offsets, roles, elsewhere, texts = self.sources
         columns = build(
-            tokens, offsets, roles, strict=strict, bare=bare, threads=threads, elsewhere=elsewhere, texts=texts
+            tokens,
+            offsets,
+            roles,
+            strict=strict,
+            stripped=stripped,
+            bare=bare,
+            threads=threads,
+            elsewhere=elsewhere,
+            texts=texts,
         )
         columns = columns.with_errors(self.errors)
         fields = self.fields
@@ -184,7 +192,13 @@ class RecordReader(msgspec.Struct, frozen=True):
         return read
 
     def table_parser(
-        self, schema: pa.Schema, *, strict: bool = False, nested: bool = False, threads: int = 1
+        self,
+        schema: pa.Schema,
+        *,
+        strict: bool = False,
+        stripped: bool = False,
+        nested: bool = False,
+        threads: int = 1,
     ) -> TableParser:
         """The parser for tables of this schema. It uses those of the named columns that exist.
 
@@ -200,6 +214,7 @@ class RecordReader(msgspec.Struct, frozen=True):
             Role.ASSISTANT,
             role if self.roles else None,
             strict=strict,
+            stripped=stripped,
             nested=nested,
             threads=threads,
             most=self.most,
@@ -288,6 +303,8 @@ class Completions(NamedTuple):
         return as_columns(list(self.passed()), types, taken)
 
 
-def parse_lines(data: bytes, first: int, names: Names, *, strict: bool, bare: bool, too_long: int = 0) -> Completions:
+def parse_lines(
+    data: bytes, first: int, names: Names, *, strict: bool, stripped: bool = False, bare: bool, too_long: int = 0
+) -> Completions:
     """Parses lines of JSON. The arguments are those of `read_records` and `build`."""
-    return RecordReader(names).lines(data, first, too_long).parse(strict=strict, bare=bare)
+    return RecordReader(names).lines(data, first, too_long).parse(strict=strict, stripped=stripped, bare=bare)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from harmony.encoding import check_stripped
 from harmony.logs.completions import RecordReader, Tally, parse_lines, tally_of
 from harmony.logs.formats import format_of, is_table
 from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
@@ -37,14 +38,22 @@ _SECONDS_KEPT: Final = 0.2
 
 
 class Task(msgspec.Struct, frozen=True):
-    """What to do with each piece of a log."""
+    """What to do with each piece of a log.
+
+    `strict` and `stripped` are those of `harmony.batch.parse_batch`. ValueError for both together.
+    """
 
     names: Names = Names()
     strict: bool = False
+    stripped: bool = False
     to: Literal["lines", "rows", "stats"] = "lines"
     nested: bool = False
     threads: int = 1  # for tables, which one process parses
     max_record_size: int = MAX_LINE  # bytes
+
+    def __post_init__(self) -> None:
+        if self.stripped:
+            check_stripped(strict=self.strict)
 
     def do(self, data: bytes | pa.RecordBatch, first: int, types: FieldTypes, too_long: int = 0) -> tuple[Any, Tally]:
         """Parses a piece, and returns its result and its tally. `data`, `first` and `too_long` are those of the piece.
@@ -56,7 +65,8 @@ class Task(msgspec.Struct, frozen=True):
         if not isinstance(data, bytes) and self.to != "lines":
             return self._rows_of_table(data, reader, bare=bare)
         read = reader.lines(data, first, too_long) if isinstance(data, bytes) else reader.rows(data, first)
-        parsed = read.parse(strict=self.strict, bare=bare, threads=1 if isinstance(data, bytes) else self.threads)
+        threads = 1 if isinstance(data, bytes) else self.threads
+        parsed = read.parse(strict=self.strict, stripped=self.stripped, bare=bare, threads=threads)
         if self.to == "lines":
             return parsed.to_json(), parsed.tally()
         if self.to == "stats":
@@ -71,7 +81,9 @@ class Task(msgspec.Struct, frozen=True):
         from harmony.columns.arrow import without_dictionaries  # lines of JSON need no Arrow
         from harmony.columns.passed import checked
 
-        parser = reader.table_parser(data.schema, strict=self.strict, nested=self.nested, threads=self.threads)
+        parser = reader.table_parser(
+            data.schema, strict=self.strict, stripped=self.stripped, nested=self.nested, threads=self.threads
+        )
         columns, lengths = parser.columns(data, bare=bare), parser.lengths(data)
         if self.to == "stats":
             return _stats(columns, lengths), tally_of(columns, lengths)
@@ -240,7 +252,15 @@ def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
     """The types of the columns for the fields of a piece of lines; all later pieces get the same columns."""
     from harmony.logs.fields import types_of
 
-    parsed = parse_lines(piece.data, piece.first, task.names, strict=task.strict, bare=False, too_long=piece.too_long)
+    parsed = parse_lines(
+        piece.data,
+        piece.first,
+        task.names,
+        strict=task.strict,
+        stripped=task.stripped,
+        bare=False,
+        too_long=piece.too_long,
+    )
     types = types_of(parsed.passed())
     # A bad record keeps its completion too. Whether the first piece has a bad record must not decide the columns.
     return {name: found for name, found in types.items() if name not in (task.names.tokens, task.names.text)}

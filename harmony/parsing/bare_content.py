@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from harmony.errors import Fault
+from harmony.errors import Diagnostic, Fault, quote, sentence
 from harmony.format import vocabulary
 from harmony.format.header import (
     KNOWN_CONTENT_TYPES,
@@ -53,7 +53,7 @@ Slot: TypeAlias = Literal["author", "given", "stray", "channel", "content type"]
 _OPEN_SLOTS: Final = ("given", "stray")
 
 # A text with at most this many words without a place may still be a header. With more it is content.
-_MOST_STRAYS: Final = 3
+_MOST_STRAYS: Final = 2
 #: A text needs at least this many words to become content by its words: one more than those, and the first one.
 WORDS_THAT_DECIDE: Final = _MOST_STRAYS + 2
 
@@ -94,6 +94,8 @@ _REST: Final = (
     rf"|{A_SPACE}++{DOTTED_NAME.pattern}(?:{A_SPACE}*+{A_TYPE})?(?={A_SPACE}*+[{{\[])"
     rf"|{A_SPACE}*+{A_TYPE}(?={A_SPACE}*+[{{\[]))?{A_SPACE}*+"
 )
+# Behind a channel: characters that no channel has, before a recipient, as in `commentary:to=functions.f`.
+_CUT: Final = rf"(?:[^\w.{OUTSIDE_NAMES}{SPACE}-]++(?=to=))?"
 _AUTHOR: Final = (
     rf"(?:{A_ROLE})+(?::{IN_NAMES}+)?(?!{IN_NAMES})(?:{A_SPACE}++{A_ROLE}(?!{IN_NAMES}))*"
     rf"(?:{A_SPACE}++{A_CHANNEL}(?!{IN_NAMES}))?"
@@ -107,21 +109,32 @@ _SURE: Final[dict[Slot, re.Pattern[str]]] = {
     "author": re.compile(rf"{A_SPACE}*+(?:{_AUTHOR}){_REST}"),
     "given": _OPEN,
     "stray": _OPEN,
-    "channel": re.compile(rf"{A_SPACE}*+(?:{IN_NAMES}+(?={A_SPACE}++to=)|{A_CHANNEL}|{_DOTTED}){_REST}"),
+    "channel": re.compile(rf"{A_SPACE}*+(?:{IN_NAMES}+(?={A_SPACE}++to=)|{A_CHANNEL}{_CUT}|{_DOTTED}){_REST}"),
     "content type": re.compile(rf"{A_SPACE}*+(?:{_TYPE}|{_DOTTED}){_REST}"),
 }
 
 # A word that may begin a header whose `<|start|>` is missing; and an unfinished word that may become such a word.
 _STARTER: Final = re.compile(
-    rf"{A_ROLE}(?::{IN_NAMES}*|{A_CHANNEL})?|{A_CHANNEL}(?:to=.*)?|to(?:=.*)?|{DOTTED_NAME.pattern}", re.DOTALL
+    rf"(?:{A_ROLE})+(?::{IN_NAMES}*|{A_CHANNEL})?|{A_CHANNEL}(?:to=.*)?|to(?:=.*)?|{DOTTED_NAME.pattern}", re.DOTALL
 )
 _BECOMING: Final = re.compile(rf"{A_ROLE}:.*|(?:{A_CHANNEL})?to=.*|[\w.-]*", re.DOTALL | re.ASCII)
 
+_GLUED_TEXT: Final = re.compile(rf"{A_CHANNEL}(?!.*to=).*[^\w.-]", re.DOTALL)
+_ITEMS: Final = ("to=", *ROLES, *KNOWN_CHANNELS)
+_ITEM: Final = re.compile(rf"to=|(?:{A_ROLE}|{A_CHANNEL})\Z|{GLUED.pattern}")
 _SPACES: Final = re.compile(f"{A_SPACE}*")
+_NOTHING: Final = re.compile(rf"{A_SPACE}*+{A_ROLE}?{A_SPACE}*+{A_CHANNEL}?{A_SPACE}*+")
 _JSON: Final = re.compile(rf"(?:^|{A_SPACE})\{{.", re.DOTALL)  # a single brace may be an accident
 _OUTSIDE: Final = re.compile(f"[{OUTSIDE_NAMES}]")
 _WORD_END: Final = re.compile(f"[^{SPACE}]{A_SPACE}")
 _UNFINISHED: Final = re.compile(rf"{ESCAPED.pattern}{{1,3}}\Z")  # perhaps the beginning of a character
+
+
+# Sentences without facts, which are ready for use.
+_MISSING_MESSAGE: Final = sentence("missing-message")
+_MISSING_START: Final = sentence("missing-start")
+_STRAY_TEXT: Final = sentence("stray-text")
+_REPEATED_START: Final = sentence("repeated-start")
 
 
 class BareContent(NamedTuple):
@@ -129,19 +142,24 @@ class BareContent(NamedTuple):
 
     `header` is None where there is no message. `content` has the bytes of its content; the first of them is in the
     token at the index `start`. The positions of `faults` are token indices. `nothing` is True where the text was only
-    white space between messages: the next token is then taken as if the white space were not there.
+    white space between messages, or the rest of a header behind a stop: the next token is then taken as if the text
+    were not there. `addressed` is True where the header named a recipient, but there is no message.
     """
 
     header: Header | None
     content: bytes | bytearray
     start: int
-    faults: Sequence[Fault]
+    faults: Sequence[Diagnostic]
     nothing: bool = False
+    addressed: bool = False
 
 
-def is_blank(tokens: Sequence[int]) -> bool:
-    """Whether a text between messages is only white space and U+200B."""
-    return _SPACES.fullmatch(HeaderText(tokens, 0, len(tokens)).text) is not None
+def is_nothing(tokens: Sequence[int]) -> bool:
+    """Whether a text between messages is no message, if no header and no content follows it.
+
+    That is white space and U+200B, or the rest of a header, as in `<|call|>commentary`.
+    """
+    return _NOTHING.fullmatch(HeaderText(tokens, 0, len(tokens)).text) is not None
 
 
 def slot_of(tokens: Sequence[int], run_start: int, given: Role | None, *, stray: bool) -> Slot:
@@ -191,36 +209,37 @@ def is_content(tokens: Sequence[int], run_start: int, slot: Slot, marker: int) -
 def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int = 0) -> bool:
     text = HeaderText(tokens, run_start, len(tokens)).text
     ended = marker != Kind.TEXT
-    if not ended:
+    if not ended and text and "\udc80" <= text[-1] <= "\udcff":
         text = _UNFINISHED.sub("", text)
-    if _JSON.search(text):
-        return True
     outside = _OUTSIDE.search(text)
-    if outside and len(text) - outside.start() > _MOST_BEHIND_NAME:
+    if outside and (len(text) - outside.start() > _MOST_BEHIND_NAME or _JSON.search(text)):
         return True
     strays = 0
     addressed = False  # after a recipient the decision waits: to make two calls of one is worse than to be late
     placed = slot not in _OPEN_SLOTS  # the first word is what the slot says
     for count, match in enumerate(LOOSE_WORD.finditer(text)):
         complete = ended or match.end() < len(text)
-        piece = PIECE.search(match[0])
-        word = piece[0] if piece else ""
-        if count == 0 and slot in _OPEN_SLOTS:
-            begins = piece is not None and piece.start() == 0 and _may_start(word, slot, complete=complete)
-            if not begins:
-                return True
+        word, start = match[0], 0
+        if outside:
+            piece = PIECE.search(word)
+            word, start = (piece[0], piece.start()) if piece else ("", 0)
+        if count == 0 and slot in _OPEN_SLOTS and (not word or start or not _may_start(word, slot, complete=complete)):
+            return True
+        # A known channel, glued to text of a language without spaces; its punctuation stands in no channel.
+        if count == 0 and slot == "channel" and len(word) > LONGEST_WORD and _GLUED_TEXT.match(word):
+            return True
         if count >= _MOST_WORDS:
             return True
         if not complete:
             break
-        if not (placed or _is_item(word, strays)):
+        named = not strays and "." in word and DOTTED_NAME.fullmatch(word) is not None
+        if not (placed or named or _is_item(word)):
             strays += 1
             # While the text may go on, a long word may be a correct content type; with a dot, a correct recipient.
             if ended and len(word) > LONGEST_WORD and "." not in word:
                 return True
         placed = word == "to="  # the next word is the name
-        named = not strays and DOTTED_NAME.fullmatch(word) is not None
-        addressed = addressed or word.startswith("to=") or named
+        addressed = addressed or named or word.startswith("to=")
         if strays > _MOST_STRAYS and not addressed:
             return True
     if not ended or not strays or addressed:
@@ -235,15 +254,9 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int =
 _remembered = lru_cache(REMEMBERED_HEADERS)(_is_content)
 
 
-def _is_item(word: str, strays: int) -> bool:
-    return (
-        word.startswith("to=")
-        or word in KNOWN_CONTENT_TYPES
-        or word in KNOWN_CHANNELS
-        or word in ROLES
-        or GLUED.match(word) is not None
-        or (not strays and DOTTED_NAME.fullmatch(word) is not None)
-    )
+def _is_item(word: str) -> bool:
+    """Whether a word has a place in a header, other than a name with a dot."""
+    return word in KNOWN_CONTENT_TYPES or (word.startswith(_ITEMS) and _ITEM.match(word) is not None)
 
 
 def _may_start(word: str, slot: Slot, *, complete: bool) -> bool:
@@ -262,31 +275,31 @@ def content_of(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | 
 def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | None, ending: int) -> BareContent:
     """Repairs a header that ends without `<|message|>`, at a token of the kind `ending`.
 
-    Text that is not certainly a header becomes content. Where there is no such text, a stop makes an empty message if
-    the header has a channel, a recipient or a content type. Otherwise there is no message.
+    Text that is not certainly a header becomes content. Where there is no such text, there is no message: an answer or
+    a call is never invented.
     """
-    if slot == "stray" and is_blank(tokens):
-        return BareContent(None, b"", 0, [Fault("white-space-between", 0)], nothing=True)
+    if slot == "stray" and is_nothing(tokens):
+        words = " ".join(LOOSE_WORD.findall(HeaderText(tokens, 0, len(tokens)).text))
+        fault = Fault("leftover-word", found=quote(words)) if words else Fault("white-space-between")
+        return BareContent(None, b"", 0, [fault.diagnostic(0)], nothing=True)
     if slot == "given" and not tokens and ending in (Kind.STOP, Kind.END_OF_TEXT):
-        return BareContent(None, b"", 0, [Fault("extra-stop", 0, found=ENDINGS[ending])])
-    interrupted = BareContent(None, b"", 0, [Fault("interrupted-header", len(tokens), found=ENDINGS[ending])])
+        return BareContent(None, b"", 0, [Fault("extra-stop", found=ENDINGS[ending]).diagnostic(0)])
+    repeated = BareContent(None, b"", 0, [Diagnostic("repeated-start", _REPEATED_START, len(tokens))])
+    if not tokens and ending == Kind.START and given in (None, Role.ASSISTANT):
+        return repeated
+    given_up = Fault("interrupted-header", found=ENDINGS[ending]).diagnostic(len(tokens))
+    interrupted = BareContent(None, b"", 0, [given_up])
     text = HeaderText(tokens, run_start, len(tokens))
     offset = _sure(text.text, slot)
     if ending == Kind.END_OF_INPUT and _is_cut_header(text.text, offset, slot):
         return interrupted
     if not _SPACES.fullmatch(text.text, offset):
         return _split(tokens, slot, text, offset, given)
-    header, faults = repaired_header(tokens, given, ENDINGS[ending], text, len(text.text))
+    header, _ = repaired_header(tokens, given, ENDINGS[ending])
     says_nothing = header.channel is None and header.recipient is None and header.content_type is None
     if ending == Kind.START and says_nothing and run_start == 0 and header.role is Role.ASSISTANT:
-        return BareContent(None, b"", 0, [Fault("repeated-start", len(tokens))])
-    if says_nothing or ending not in (Kind.STOP, Kind.END_OF_TEXT):
-        return interrupted
-    if slot == "stray":
-        faults.insert(0, Fault("missing-start", 0))
-    return BareContent(
-        header, b"", len(tokens), [*faults, Fault("missing-content", len(tokens), found=ENDINGS[ending])]
-    )
+        return repeated
+    return interrupted._replace(addressed=header.recipient is not None)
 
 
 def _sure(text: str, slot: Slot) -> int:
@@ -320,10 +333,14 @@ def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
 
 
 def _split(tokens: Sequence[int], slot: Slot, text: HeaderText, offset: int, given: Role | None) -> BareContent:
-    header, faults = repaired_header(tokens, given, "text", text, offset)
-    if slot == "stray" and offset:
-        faults.insert(0, Fault("missing-start", 0))
     start = text.place(offset)
-    faults.append(Fault("stray-text" if slot == "stray" and not offset else "missing-message", start))
+    header, found = repaired_header(tokens[: start + 1], given, "text", offset)
+    if slot != "stray":
+        faults = [*found, Diagnostic("missing-message", _MISSING_MESSAGE, start)]
+    elif offset:
+        missing_start = Diagnostic("missing-start", _MISSING_START, 0)
+        faults = [missing_start, *found, Diagnostic("missing-message", _MISSING_MESSAGE, start)]
+    else:
+        faults = [*found, Diagnostic("stray-text", _STRAY_TEXT, start)]
     del text.data[: text.bytes_before(offset)]  # the rest is passed on without a copy, for it can be very long
     return BareContent(header, text.data, start, faults)

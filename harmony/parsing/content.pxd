@@ -8,6 +8,24 @@ from cpython.mem cimport PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_DecodeUTF8Stateful
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
+from harmony.runtime.memory cimport read_once
+
+cdef extern from *:
+    """
+    /* The value of an int of at most one digit; -1 for any other int, or where the layout of ints is not known. */
+    static inline int64_t small_value(PyObject *integer) {
+    #if defined(PYPY_VERSION) || defined(GRAALVM_PYTHON) || defined(Py_LIMITED_API)
+        return -1;
+    #elif PY_VERSION_HEX >= 0x030C0000
+        return PyUnstable_Long_IsCompact((PyLongObject *)integer)
+            ? (int64_t)PyUnstable_Long_CompactValue((PyLongObject *)integer) : -1;
+    #else
+        Py_ssize_t size = Py_SIZE(integer);
+        return size == 1 ? (int64_t)((PyLongObject *)integer)->ob_digit[0] : size == 0 ? 0 : -1;
+    #endif
+    }
+    """
+    int64_t small_value(object integer) noexcept
 
 cdef enum:
     MOVE = 16  # bytes copied at once; the vocabulary ends with this many zeros
@@ -36,11 +54,84 @@ cdef inline int append_rank(Content *content, const Ranks *ranks, int64_t rank) 
     cdef uint32_t length = ranks.offsets[rank + 1] - start
     if content.capacity - content.size < ROOM:
         grow(content, ROOM)
-    memcpy(content.data + content.size, ranks.data + start, MOVE)
-    if length > MOVE:
-        memcpy(content.data + content.size + MOVE, ranks.data + start + MOVE, length - MOVE)
+    copy_rank(content.data + content.size, ranks.data + start, length)
     content.size += length
     return 0
+
+
+cdef inline void copy_rank(char *target, const uint8_t *source, uint32_t length) noexcept:
+    """Copies the bytes of a rank. `target` has room for ROOM bytes."""
+    memcpy(target, source, MOVE)
+    if length > MOVE:
+        memcpy(target + MOVE, source + MOVE, length - MOVE)
+
+
+cdef inline Py_ssize_t append_items(
+    Content *content, const Ranks *ranks, int64_t last_rank, list tokens, Py_ssize_t place, list kept, list kept_too
+) except -1:
+    """Appends the ranks that stand at `place` in a list, and returns the place of the first item that is none.
+
+    It may stop earlier, at a rank. `kept` and `kept_too` get the same items; both may be None. No code of others runs
+    here, so nobody else uses the content meanwhile.
+    """
+    cdef char *data = content.data
+    cdef Py_ssize_t size = content.size, capacity = content.capacity
+    cdef int64_t rank
+    cdef uint32_t start, length
+    try:
+        while place < len(tokens):
+            item = tokens[place]
+            if type(item) is not int:
+                break
+            rank = small_value(item)
+            if not 0 <= rank <= last_rank:
+                break
+            if capacity - size < ROOM:
+                content.size = size
+                grow(content, ROOM)
+                data, capacity = content.data, content.capacity
+            if kept is not None:
+                kept.append(item)
+                kept_too.append(item)
+            start = ranks.offsets[rank]
+            length = ranks.offsets[rank + 1] - start
+            copy_rank(data + size, ranks.data + start, length)
+            size += length
+            place += 1
+    finally:
+        content.size = size
+    return place
+
+
+cdef inline Py_ssize_t append_numbers(
+    Content *content, const Ranks *ranks, int64_t last_rank, const uint32_t *tokens, Py_ssize_t place,
+    Py_ssize_t count, list kept, list kept_too
+) except -1:
+    """The same as `append_items`, for `count` numbers in memory that others may change at any time."""
+    cdef char *data = content.data
+    cdef Py_ssize_t size = content.size, capacity = content.capacity
+    cdef uint32_t rank, start, length
+    try:
+        while place < count:
+            rank = read_once(tokens + place)
+            if rank > last_rank:
+                break
+            if capacity - size < ROOM:
+                content.size = size
+                grow(content, ROOM)
+                data, capacity = content.data, content.capacity
+            if kept is not None:
+                item = rank
+                kept.append(item)
+                kept_too.append(item)
+            start = ranks.offsets[rank]
+            length = ranks.offsets[rank + 1] - start
+            copy_rank(data + size, ranks.data + start, length)
+            size += length
+            place += 1
+    finally:
+        content.size = size
+    return place
 
 
 cdef inline int append(Content *content, bytes data) except -1:

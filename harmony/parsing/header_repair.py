@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 
-from harmony.errors import Fault, quote
+from harmony.errors import Diagnostic, Fault, quote
 from harmony.format import vocabulary
 from harmony.format.header import (
     CONSTRAINED,
@@ -23,6 +24,8 @@ from harmony.format.header import (
     LOOSE_DOT,
     NOT_IN_CHANNELS,
     OUTSIDE_NAMES,
+    REMEMBERED_LENGTH,
+    REMEMBERED_REPAIRS,
     SPACE,
     Header,
     is_dotted,
@@ -48,8 +51,10 @@ A_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
 
 #: A name with a dot inside, as tools have. `functions.f` matches; `Sure.`, the end of a sentence, does not.
 DOTTED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+")
-# A role with other text directly behind it, as in `assistantOK`.
-_GLUED_ROLE: Final = re.compile(rf"{A_ROLE}(?![a-z0-9_.:-])")
+# A role with other text directly behind it, as in `assistantOK` and `assistant:`.
+_GLUED_ROLE: Final = re.compile(rf"{A_ROLE}(?=[.:-]+\Z|[^a-z0-9_.:-])")
+# A recipient behind a channel, without white space: `commentary:to=functions.f`, `commentto=functions.f`.
+_GLUED_RECIPIENT: Final = re.compile(rf"[^\w.-]to=|to=(?={DOTTED_NAME.pattern}\Z)")
 #: A known word with another one directly behind it, as in `assistantfinal` or `commentaryto=f`.
 GLUED: Final = re.compile(rf"({A_ROLE})(?=(?:{A_ROLE}|{A_CHANNEL}|to=))|({A_CHANNEL})(?=to=|{A_TYPE}(?!{IN_NAMES}))")
 #: A byte that is not UTF-8, as the surrogate that stands for it in the text of a HeaderText.
@@ -72,20 +77,28 @@ def left_out(before: bytes | bytearray) -> bytes:
 
 
 def repaired_header(
-    tokens: Sequence[int],
-    given: Role | None,
-    behind: str = "`<|message|>`",
-    last: HeaderText | None = None,
-    offset: int = 0,
-) -> tuple[Header, list[Fault]]:
-    """The most likely meaning of a broken header, and the faults that were repaired; their positions are token indices.
+    tokens: Sequence[int], given: Role | None, behind: str = "`<|message|>`", offset: int | None = None
+) -> tuple[Header, Sequence[Diagnostic]]:
+    """The most likely meaning of a broken header, and what was repaired; the positions are token indices.
 
-    The header is all of `tokens`. Where `last` is given, the text behind the last marker, the header ends inside it, at
-    the character `offset`. `behind` is what errors say follows the header.
+    The header is all of `tokens`. Where `offset` is given, the header ends before that character of the text behind the
+    last marker. `behind` is what errors say follows the header. Headers repeat, so the results are remembered.
     """
+    if len(tokens) > REMEMBERED_LENGTH:
+        return _repaired(tokens, given, behind, offset)
+    return _remembered(tuple(tokens), given, behind, offset)
+
+
+def _repaired(
+    tokens: Sequence[int], given: Role | None, behind: str, offset: int | None
+) -> tuple[Header, Sequence[Diagnostic]]:
     bag = _Bag(given)
-    header = bag.read(tokens, behind, last, offset)
-    return header, sorted(bag.faults, key=lambda fault: fault.position or 0)
+    header = bag.read(tokens, behind, offset)
+    faults = sorted(bag.faults, key=lambda fault: fault.position or 0)
+    return header, [fault.diagnostic(fault.position or 0) for fault in faults]
+
+
+_remembered = lru_cache(REMEMBERED_REPAIRS)(_repaired)
 
 
 class HeaderText:
@@ -94,9 +107,15 @@ class HeaderText:
     __slots__ = ("_stop", "_tokens", "data", "start", "text")
 
     def __init__(self, tokens: Sequence[int], start: int, stop: int) -> None:
-        data = bytearray()
-        for _ in _ends(tokens, start, stop, data):
-            pass
+        token_bytes = vocabulary.TOKEN_BYTES
+        # A long run is not copied, for its list takes more memory than its text.
+        run = tokens[start:stop] if stop - start <= REMEMBERED_LENGTH else None
+        if run and max(run) < vocabulary.FIRST_SPECIAL:
+            data = bytearray().join([token_bytes[token] for token in run])
+        else:
+            data = bytearray()
+            for token in islice(tokens, start, stop):
+                data += token_bytes[token] if token < vocabulary.FIRST_SPECIAL else _in_place_of(token, data)
         self.start = start
         self.data = data
         self.text = self.data.decode(errors="surrogateescape")
@@ -109,20 +128,16 @@ class HeaderText:
     def place(self, offset: int) -> int:
         """The index of the token in which the character at `offset` begins."""
         before = self.bytes_before(offset)
-        ends = enumerate(_ends(self._tokens, self.start, self._stop, bytearray()), self.start)
-        return next((index for index, end in ends if end > before), self._stop)
+        data = bytearray()
+        for index, token in enumerate(islice(self._tokens, self.start, self._stop), self.start):
+            data += vocabulary.TOKEN_BYTES[token] if token < vocabulary.FIRST_SPECIAL else _in_place_of(token, data)
+            if len(data) > before:
+                return index
+        return self._stop
 
 
-def _ends(tokens: Sequence[int], start: int, stop: int, data: bytearray) -> Iterator[int]:
-    """Adds the bytes of each token to `data`, and yields the number of bytes in `data` after each."""
-    token_bytes = vocabulary.load().token_bytes
-    for index in range(start, stop):
-        token = tokens[index]
-        if token < vocabulary.FIRST_SPECIAL:
-            data += token_bytes(token)
-        else:
-            data += REPLACEMENT if token == vocabulary.NO_TOKEN else left_out(data)
-        yield len(data)
+def _in_place_of(token: int, before: bytearray) -> bytes:
+    return REPLACEMENT if token == vocabulary.NO_TOKEN else left_out(before)
 
 
 class _Item(NamedTuple):
@@ -133,6 +148,7 @@ class _Item(NamedTuple):
     place: int
     loose: bool  # stands behind a character that no name holds, or behind odd white space
     told: bool  # a `cut-name` says already that it is left out
+    written: bool = False  # for a recipient: written with `to=`
 
 
 class _Bag:
@@ -146,6 +162,7 @@ class _Bag:
         self.channels: list[_Item] = []
         self.recipients: list[_Item] = []
         self.types: list[tuple[_Item, bool]] = []  # with True for a type behind `<|constrain|>`
+        self.constrained = False  # whether the next type stands behind a `<|constrain|>`
         self.slot: str = "author" if given is None else ""  # what the next word is, as the marker before it says
         self.is_first = True
         self.strays = 0
@@ -153,22 +170,21 @@ class _Bag:
         self.segment = 0
         self.markers: list[int] = []
 
-    def read(self, tokens: Sequence[int], behind: str, last: HeaderText | None, offset: int) -> Header:
+    def read(self, tokens: Sequence[int], behind: str, offset: int | None) -> Header:
         """Reads the tokens, with the arguments of `repaired_header`."""
         end = place = len(tokens)
         start = 0
-        self.markers = [token for token in islice(tokens, None if last is None else last.start) if token in _MARKERS]
+        self.markers = [token for token in tokens if token in _MARKERS]
         while start <= end:
             stop = start
             while stop < end and tokens[stop] not in _MARKERS:
                 stop += 1
             if stop > start:
-                if last is not None and start == last.start:
-                    place = last.place(offset)
-                    self._read_text(last, last.text[:offset])
-                else:
-                    text = HeaderText(tokens, start, stop)
-                    self._read_text(text, text.text)
+                text = HeaderText(tokens, start, stop)
+                if stop == end and offset is not None:
+                    place = text.place(offset)
+                    text.text = text.text[:offset]
+                self._read_text(text)
             if stop == end:
                 break
             marker = quote(vocabulary.SPECIAL_TEXTS[tokens[stop]])
@@ -176,8 +192,9 @@ class _Bag:
             if tokens[stop] == vocabulary.CHANNEL and self.types and not self.channels:
                 # `<|constrain|>json<|channel|>commentary<|message|>`
                 self._note("other-order", stop, found=marker)
-            self.slot = "channel" if tokens[stop] == vocabulary.CHANNEL else "content type"
-            self.segment += tokens[stop] == vocabulary.CHANNEL
+            self.constrained = tokens[stop] == vocabulary.CONSTRAIN
+            self.slot = "content type" if self.constrained else "channel"
+            self.segment += not self.constrained
             start = stop + 1
         self._close_slot(place, behind)
         return self._settled()
@@ -208,9 +225,11 @@ class _Bag:
         }.get(self.slot)
         if code:
             self._note(code, place, found=found)
+            self.constrained = False
         self.slot = ""
 
-    def _read_text(self, header_text: HeaderText, text: str) -> None:
+    def _read_text(self, header_text: HeaderText) -> None:
+        text = header_text.text
         if wrong := ESCAPED.search(text):  # only the first one, as finding a place takes long in a long text
             self._note("replaced-bytes", header_text.place(wrong.start()), found=f"0x{ord(wrong[0]) - 0xDC00:02x}")
         if odd := _ODD_SPACE.search(text):
@@ -251,7 +270,7 @@ class _Bag:
             self._close_slot(item.place, quote(word))
             name = word[len("to=") :]
             if name:
-                self._add_recipient(item._replace(word=name))
+                self._add_recipient(item._replace(word=name, written=True))
             else:
                 self.slot = "recipient"
             return
@@ -263,10 +282,17 @@ class _Bag:
             self._note("misplaced-recipient", item.place, slot=slot, found=quote(word))
             self._add_recipient(item)
         elif slot == "channel":
+            if glued := _GLUED_RECIPIENT.search(word):
+                # `<|channel|>commentary:to=functions.f<|message|>`
+                place = glued.end() - len("to=")
+                self._add_recipient(item._replace(word=word[glued.end() :], written=True))
+                word = word[:place]
             name = NOT_IN_CHANNELS.split(word, 1)[0]
-            if name != word:
+            if name != item.word:
                 # `<|channel|>commentary?<|message|>`
-                self._note("cut-name/channel", item.place, found=quote(word), word=quote(name) if name else "nothing")
+                self._note(
+                    "cut-name/channel", item.place, found=quote(item.word), word=quote(name) if name else "nothing"
+                )
             if name:
                 self.channels.append(item._replace(word=name))
         elif slot == "content type" and "." not in word:
@@ -275,7 +301,7 @@ class _Bag:
             # `<|constrain|>json.<|message|>`
             self._note("unknown-word", item.place, found=quote(word))
         elif slot == "recipient" and word not in KNOWN_CONTENT_TYPES:
-            self._add_recipient(item)
+            self._add_recipient(item._replace(written=True))
         else:
             self._read_bare(item, is_first=is_first)
 
@@ -311,14 +337,14 @@ class _Bag:
             # `<|start|>assistant assistant<|channel|>final`
             self._note("repeated-role", item.place, found=quote(word))
         elif word in KNOWN_CONTENT_TYPES:
-            self.types.append((item, False))
+            self.types.append((item, self.constrained))
         elif is_dotted(word) and not self.strays and (is_first or DOTTED_NAME.fullmatch(word)):
             self.leading = is_first and self.given is not None
             self._add_recipient(item)
         elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:
             self._read_channel(item)
         elif self.recipients and not self.types and not item.loose and "." not in word:
-            self.types.append((item, False))
+            self.types.append((item, self.constrained))
         else:
             self.strays += 1
             if not item.told:
@@ -346,20 +372,22 @@ class _Bag:
         return Header(role, name, recipient.word if recipient else None, channel, self._content_type())
 
     def _recipient(self, role: Role) -> _Item | None:
-        """The recipient that counts: the first one that is not a stray `to=assistant`."""
-        chosen = None
+        """The recipient that counts: the first one behind `to=`, else the first word with a dot.
+
+        What the assistant writes to itself counts only if there is no other recipient, and no other channel follows.
+        """
+        to_itself = role is Role.ASSISTANT
+        real = [item for item in self.recipients if not (to_itself and item.word == Role.ASSISTANT)]
         last_channel = self.channels[-1] if self.channels else None
-        last_other = max((n for n, item in enumerate(self.recipients) if item.word != Role.ASSISTANT), default=-1)
-        for index, item in enumerate(self.recipients):
-            follows = index < last_other or self._beside(item) is not last_channel
-            if role is Role.ASSISTANT and item.word == Role.ASSISTANT and follows and chosen is None:
-                # `<|channel|>commentary to=assistant<|channel|>analysis`
-                self._note("stray-recipient", item.place, found=quote(item.word))
-            elif chosen is None:
-                chosen = item
-            else:
-                # `to=functions.sky to=functions.sea`
-                self._note("other-recipient", item.place, found=quote(item.word))
+        if not real:
+            real = [item for item in self.recipients if self._beside(item) is last_channel]
+        chosen = next((item for item in real if item.written), real[0] if real else None)
+        for item in self.recipients:
+            if item is chosen:
+                continue
+            # `<|channel|>commentary to=assistant<|channel|>analysis`, `to=functions.sky to=functions.sea`
+            stray = to_itself and item.word == Role.ASSISTANT
+            self._note("stray-recipient" if stray else "other-recipient", item.place, found=quote(item.word))
         return chosen
 
     def _beside(self, recipient: _Item) -> _Item | None:
@@ -379,17 +407,22 @@ class _Bag:
         return chosen.word if chosen else None
 
     def _content_type(self) -> str | None:
-        """The content type that counts: the last known one, else the first behind `<|constrain|>`, else the first."""
-        known = [item for item, _ in self.types if item.word in KNOWN_CONTENT_TYPES]
-        marked = [item for item, is_marked in self.types if is_marked]
+        """The content type that counts: one behind `<|constrain|>` before a bare one; then a known one, the last."""
         if not self.types:
             return None
-        chosen = (known[-1:] or marked[:1] or [self.types[0][0]])[0]
+        marked = [item for item, is_marked in self.types if is_marked]
+        items = marked or [item for item, _ in self.types]
+        known = [item for item in items if item.word in KNOWN_CONTENT_TYPES]
+        chosen = known[-1] if known else items[0]
+        if not known and not marked and self.strays >= 2:
+            # `to=functions.f please call this`: prose
+            self._note("unknown-word", chosen.place, found=quote(chosen.word))
+            return None
         for item, _ in self.types:
             if item is not chosen:
                 # `to=python <|constrain|>analysis code`
                 self._note("other-content-type", item.place, found=quote(item.word))
-        return (CONSTRAINED if vocabulary.CONSTRAIN in self.markers else "") + chosen.word
+        return (CONSTRAINED if marked else "") + chosen.word
 
 
 def _words(text: str) -> Iterator[tuple[str, int]]:

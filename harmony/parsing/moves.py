@@ -107,7 +107,7 @@ def end(moves: Moves) -> Role | None:
     state = moves._state
     if state == _EXPECT_START:
         return None
-    moves._cut = moves._cut or state != _STRAY_TEXT or not repairs().is_blank(moves._header_tokens)
+    moves._cut = moves._cut or state != _STRAY_TEXT or not repairs().is_nothing(moves._header_tokens)
     move = machine.MOVES[moves._strict][state * _KIND_COUNT + _END_OF_INPUT]
     if move != machine.ILLEGAL:
         if move >> 4 == _CLOSE_MESSAGE:

@@ -14,18 +14,30 @@ from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from harmony.parsing.content cimport append, append_rank, clear, last_bytes, settle, text_between
+from harmony.parsing.content cimport (
+    append, append_items, append_numbers, append_rank, clear, last_bytes, settle, text_between
+)
+from harmony.parsing.words cimport Classes, count_words, ends_no_word, fill
 from harmony.runtime.memory cimport is_set, read_once, set
 
 cdef extern from "Python.h":
     # The declaration in cpython.ref takes an object, so the count would include a reference of the call itself.
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
+    ctypedef object (*ternaryfunc)(object, object, PyObject *)
+    ctypedef struct PyTypeObject:
+        ternaryfunc tp_call
+
+import re
+from itertools import chain
+
+from msgspec import StructMeta
 
 from harmony.errors import Fault
 from harmony.format import machine, vocabulary
-from harmony.format.header import read_header
+from harmony.format.header import OUTSIDE_NAMES, SPACE, read_header
+from harmony.messages.model import Author, Message, TextContent
 from harmony.parsing import moves
-from harmony.parsing.shared import FIRST_LOOK as _FIRST_LOOK
+from harmony.parsing.shared import FIRST_CHARACTERS as _FIRST_CHARACTERS, FIRST_LOOK as _FIRST_LOOK
 from harmony.parsing.tokens import as_id
 from harmony.results import ENDS, Segment, Span
 from harmony.runtime.locks import Once
@@ -56,8 +68,10 @@ cdef int KIND_COUNT = len(machine.Kind)
 cdef int STATE_COUNT = len(machine.State)
 cdef int LONGEST_WORD = 0
 cdef int WORDS_THAT_DECIDE = 0
+cdef Py_ssize_t FIRST_TOKENS = 0
 cdef Py_ssize_t REMEMBERED_LENGTH = 0
 cdef Py_ssize_t FIRST_LOOK = _FIRST_LOOK
+cdef Py_ssize_t FIRST_CHARACTERS = _FIRST_CHARACTERS
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
@@ -91,7 +105,7 @@ def _take_ranks():
 load_ranks = Once(_take_ranks)
 
 cdef object repairs = None
-cdef const uint8_t[::1] BYTES  # of `bare_content.py`
+cdef Classes CLASSES
 cdef int repairs_are_loaded = 0
 
 cdef int need_repairs() except -1:
@@ -101,10 +115,13 @@ cdef int need_repairs() except -1:
 
 
 def _take_repairs():
-    global repairs, BYTES, REMEMBERED_LENGTH, LONGEST_WORD, WORDS_THAT_DECIDE
+    global repairs, REMEMBERED_LENGTH, LONGEST_WORD, WORDS_THAT_DECIDE, FIRST_TOKENS
     loaded = moves.repairs()
     if not is_set(&repairs_are_loaded):
-        BYTES = loaded.bare_content.BYTES
+        # Each is a character, or a range of characters such as `\t-\r`.
+        pieces = re.findall("(.)(?:-(.))?", OUTSIDE_NAMES + SPACE, re.DOTALL)
+        fill(&CLASSES, loaded.bare_content.BYTES, chain(*(range(ord(a), ord(b or a) + 1) for a, b in pieces)))
+        FIRST_TOKENS = loaded.bare_content._FIRST_TOKENS
         REMEMBERED_LENGTH = loaded.bare_content.REMEMBERED_LENGTH
         LONGEST_WORD = loaded.bare_content.LONGEST_WORD
         WORDS_THAT_DECIDE = loaded.bare_content.WORDS_THAT_DECIDE
@@ -116,30 +133,16 @@ def _take_repairs():
 load_repairs = Once(_take_repairs)
 
 
-cdef bint is_short(list tokens, Py_ssize_t start, int marker) except -1:
-    """Whether the tokens from `start` on are certainly still a header: few short words of characters of names."""
-    cdef Py_ssize_t index
-    cdef int64_t token
-    cdef uint32_t place
-    cdef uint8_t byte
-    cdef int words = 0
-    cdef int length = 0
-    cdef bint in_word = False
-    for index in range(start, len(tokens)):
-        token = tokens[index]
-        if not 0 <= token < FIRST_SPECIAL:
-            return False
-        for place in range(RANKS.offsets[token], RANKS.offsets[token + 1]):
-            byte = BYTES[RANKS.data[place]]
-            if byte == 2:
-                return False
-            words += in_word and byte == 1
-            in_word = byte == 0
-            length = length + 1 if in_word else 0
-            if length > LONGEST_WORD:
-                return False
-    words += in_word and marker != TEXT
-    return words < (2 if marker == CHANNEL else WORDS_THAT_DECIDE)
+# `unchecked` of `record.py`, as the function in C that Python calls for it.
+cdef ternaryfunc unchecked = (<PyTypeObject *>StructMeta).tp_call
+
+
+cdef object new_message(object header, str text):
+    """The same as `Header.message`, in less time: many inputs are mostly short messages."""
+    author = unchecked(Author, (header.role, header.name), NULL)
+    content = [unchecked(TextContent, (text,), NULL)]
+    fields = (author, content, header.channel, header.recipient, header.content_type)
+    return unchecked(Message, fields, NULL)
 
 
 cdef object rank_text(int64_t rank):
@@ -167,27 +170,32 @@ cdef class Moves:
     def __dealloc__(self):
         PyMem_Free(self._content.data)
 
-    cdef int begin(self, object given, bint strict, object default_channel) except -1:
-        load_vocabulary()
+    cdef int set_up(self, object given, bint strict, object default_channel) except -1:
+        """Sets what a caller chooses. All else is as `begin` has left it."""
         if not strict:
             need_repairs()
         self._strict = strict
         self._default_channel = default_channel
         self._moves = &STRICT_MOVES[0] if strict else &LENIENT_MOVES[0]
-        self._unit = "token"
         self._state = EXPECT_START if given is None else HEADER
         self._given = given
+        return 0
+
+    cdef int begin(self, object given, bint strict, object default_channel) except -1:
+        load_vocabulary()
+        self.set_up(given, strict, default_channel)
+        self._unit = "token"
         self._position = self._start = self._header_start = self._content_start = 0
         self._header_tokens = []
-        self._run_start = 0
-        self._delta = self._delta_header = None
-        self._forget_header()
+        self._run_start = self._words.counted = 0
+        self._delta = self._delta_header = self._resumed = None
+        self._spans = None
+        self.forget_header()
         clear(&self._content)
         self._content_tokens = []
         self._text = ""
         self._tokens = []
         self._messages = []
-        self._spans = None
         self._segments = None
         self._cut = False
         self._diagnostics = []
@@ -200,54 +208,86 @@ cdef class Moves:
         return self._run_list(tokens if type(tokens) is list else list(tokens))
 
     cdef int _run_list(self, list tokens) except -1:
-        cdef Py_ssize_t place = 0
+        cdef Py_ssize_t place = 0, begin
         cdef int64_t token
         cdef bint streaming = self._spans is None
-        cdef bint adding = is_adding(self)
+        cdef int action = action_of_text(self)
         while place < len(tokens):  # the length is asked each time: an item's `__index__` may change the list
+            if action == ADD_TO_CONTENT:
+                begin = place
+                kept = self._tokens if streaming else None
+                place = append_items(
+                    &self._content, &RANKS, FIRST_SPECIAL - 1, tokens, place, kept, self._content_tokens
+                )
+                self._position += place - begin
+                if place >= len(tokens):
+                    break
             integer = tokens[place]
             place += 1
             if type(integer) is not int:
                 integer = as_id(integer, self._position)
-                adding = is_adding(self)  # an `__index__` may also have used this parser
+                action = action_of_text(self)  # an `__index__` may also have used this parser
             if streaming:
                 self._tokens.append(integer)
             token = token_id(integer)
-            if adding and 0 <= token < FIRST_SPECIAL:
-                append_rank(&self._content, &RANKS, token)
-                if streaming:
-                    self._content_tokens.append(integer)
-                self._position += 1
+            if 0 <= token < FIRST_SPECIAL and self._add_text_token(token, integer, action):
                 continue
             try:
                 self._step(token, integer, 1)
             finally:
                 self._position += 1
-            adding = is_adding(self)
+            action = action_of_text(self)
         return 0
 
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1:
-        cdef Py_ssize_t place, count = tokens.shape[0]
+        cdef Py_ssize_t place = 0, start, count = tokens.shape[0]
         cdef const uint32_t *begin = &tokens[0] if count else NULL
-        cdef int64_t token
+        cdef uint32_t token
         cdef bint streaming = self._spans is None
-        cdef bint adding = is_adding(self)
-        for place in range(count):
+        cdef int action = action_of_text(self)
+        while place < count:
+            if action == ADD_TO_CONTENT:
+                start = place
+                kept = self._tokens if streaming else None
+                place = append_numbers(
+                    &self._content, &RANKS, FIRST_SPECIAL - 1, begin, place, count, kept, self._content_tokens
+                )
+                self._position += place - start
+                if place == count:
+                    break
             token = read_once(begin + place)
+            place += 1
+            integer = token
             if streaming:
-                self._tokens.append(token)
-            if adding and token < FIRST_SPECIAL:
-                append_rank(&self._content, &RANKS, token)
-                if streaming:
-                    self._content_tokens.append(token)
-                self._position += 1
+                self._tokens.append(integer)
+            if token < FIRST_SPECIAL and self._add_text_token(token, integer, action):
                 continue
             try:
-                self._step(token if token <= LAST_TOKEN else NO_ID, token, 1)
+                self._step(token if token <= LAST_TOKEN else NO_ID, integer, 1)
             finally:
                 self._position += 1
-            adding = is_adding(self)
+            action = action_of_text(self)
         return 0
+
+    cdef bint _add_text_token(self, int64_t rank, object integer, int action) except -1:
+        """Takes one rank where that changes no state. Returns False where `_step` must take it.
+
+        `action` is that of text here. `_step` takes a token after which a header text is looked at.
+        """
+        cdef Py_ssize_t size
+        if action == ADD_TO_HEADER:
+            size = len(self._header_tokens) + 1 - self._run_start
+            if size >= FIRST_LOOK and size & (size - 1) == 0:
+                return False
+            self._header_tokens.append(integer)
+        elif action == ADD_TO_CONTENT:
+            append_rank(&self._content, &RANKS, rank)
+            if self._spans is None:
+                self._content_tokens.append(integer)
+        else:
+            return False
+        self._position += 1
+        return True
 
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes one token, which is `width` positions wide. `integer` is the token as it was given, for errors."""
@@ -281,13 +321,30 @@ cdef class Moves:
     cdef bint _is_still_header(self, int marker) except -1:
         """Whether the last header text is certainly not taken for content. This quick test saves most slower ones."""
         cdef Py_ssize_t size = len(self._header_tokens) - self._run_start
+        cdef int words
         if self._state == STRAY_TEXT:
             return False
         if marker == MESSAGE:  # nearly every header ends here, and `look_before` leaves it to be read first
             return True
         if (self._given is not None and self._run_start == 0) or size > REMEMBERED_LENGTH:
             return False
-        return is_short(self._header_tokens, self._run_start, marker)
+        count_words(
+            &self._words, &CLASSES, &RANKS, FIRST_SPECIAL - 1, LONGEST_WORD, self._header_tokens, self._run_start
+        )
+        words = self._words.count + (self._words.length > 0 and marker != TEXT)
+        return not self._words.odd and words < (2 if marker == CHANNEL else WORDS_THAT_DECIDE)
+
+    cdef bint may_decide(self) except -1:
+        """Whether the last token may have shown that the last header text is content, in lenient parsing.
+
+        This saves nearly all calls of `bare_content.may_decide`, which then has the last word.
+        """
+        cdef Py_ssize_t size = len(self._header_tokens)
+        if self._state == STRAY_TEXT and size <= FIRST_TOKENS:
+            return True
+        if ends_no_word(&CLASSES, &RANKS, FIRST_SPECIAL - 1, self._header_tokens, self._run_start):
+            return False
+        return not self._is_still_header(TEXT)
 
     cdef int act(self, int action, int kind, object token, Py_ssize_t width) except -1:
         """What a move does, other than to add to the content."""
@@ -313,7 +370,7 @@ cdef class Moves:
 
     cdef int _take_text(self, str text) except -1:
         """Takes a piece of ordinary text: adds it to the content or to the header."""
-        cdef bint is_long = self._header is None and not self._strict and len(text) > FIRST_LOOK
+        cdef bint is_long = self._header is None and not self._strict and len(text) > FIRST_CHARACTERS
         if is_long or self._moves[self._state * KIND_COUNT + TEXT] == ILLEGAL:
             moves.take_text(self, text)
             return 0
@@ -321,7 +378,7 @@ cdef class Moves:
 
     cdef int add_text(self, str text) except -1:
         data = vocabulary.encode_utf_8(text)
-        if is_adding(self):
+        if action_of_text(self) == ADD_TO_CONTENT:
             append(&self._content, data)
         else:
             self._header_tokens.extend(data.translate(vocabulary.load().byte_ranks))
@@ -335,22 +392,24 @@ cdef class Moves:
     cdef int forget_header_tokens(self) except -1:
         self._given = None
         self._header_tokens = []
-        self._run_start = 0
+        self._run_start = self._words.counted = 0
         return 0
 
     cdef int remember_header(self, object header) except -1:
+        if self._resumed is not None:
+            header = repairs.resumed(self, header)
         if self._default_channel is not None:
             header = self._default_channel.of(header)
         self._header = header
         self._without_header = False
-        if self._delta_header is None:
+        if self._spans is None and self._delta_header is None:
             self.show(header)
         return 0
 
-    cdef int _forget_header(self) except -1:
+    cdef int forget_header(self) except -1:
         self._header = None
         self._without_header = False
-        return self.show(self._delta_header)
+        return self.show(self._delta_header) if self._spans is None else 0
 
     cdef int show(self, object header) except -1:
         if header is None:
@@ -364,27 +423,33 @@ cdef class Moves:
 
     cdef int close_message(self, object end) except -1:
         if self._without_header and self._content.size == 0:  # nothing followed a second `<|message|>`
-            return self._forget_header()
+            return self.forget_header()
         if self._spans is None:
             self._delta = settle(&self._content, True)
             self._delta_header = None if self._delta is None else self._header
         rest = text_between(&self._content, self._content.shown, self._content.size)
-        message = self._header.message(self._text + rest if self._text else rest)
-        if reference_count(<PyObject *>self._messages) > 1:  # the user holds this list, so it stays as it is
-            self._messages = self._messages[:]
-        self._messages.append(message)
-        if self._spans is not None:
-            self._spans.append(Span(self._start, self._content_start, self._position, end))
+        message = new_message(self._header, self._text + rest if self._text else rest)
+        self.add_message(message, self._start, self._content_start, self._position, end)
         if self._segments is not None:
             # The Segment is made first: while it is made, another thread may set `_segments` to None.
             header = self._header
             segment = Segment(header.channel, header.recipient, header.role, self._delta or "", message)
             self._segments.append(segment)
-        self._forget_header()
+        self.forget_header()
         clear(&self._content)
         if self._spans is None:
             self._content_tokens = []
         self._text = ""
+        return 0
+
+    cdef int add_message(
+        self, object message, Py_ssize_t start, Py_ssize_t content_start, Py_ssize_t stop, object end
+    ) except -1:
+        if reference_count(<PyObject *>self._messages) > 1:  # the user holds this list, so it stays as it is
+            self._messages = self._messages[:]
+        self._messages.append(message)
+        if self._spans is not None:
+            self._spans.append(Span(start, content_start, stop, end))
         return 0
 
     cdef int _add_to_content(self, int64_t rank) except -1:
@@ -421,6 +486,9 @@ cdef class Moves:
     def _remember_header(self, header):
         self.remember_header(header)
 
+    def _forget_header(self):
+        self.forget_header()
+
     def _remember_delta(self, str delta, header):
         self._delta = delta
         self._delta_header = header
@@ -454,5 +522,6 @@ cdef class Moves:
         self._content.settled = min(max(settled, 0), self._content.size)
 
 
-cdef inline bint is_adding(Moves each):
-    return each._moves[each._state * KIND_COUNT + TEXT] >> 4 == ADD_TO_CONTENT
+cdef inline int action_of_text(Moves each) noexcept:
+    """The action for ordinary text in this state. Where it is ADD_TO_HEADER or ADD_TO_CONTENT, the state stays."""
+    return each._moves[each._state * KIND_COUNT + TEXT] >> 4

@@ -18,7 +18,7 @@ from harmony.format.header import DefaultChannel, Header, read_header
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
 from harmony.parsing import moves
-from harmony.parsing.shared import FIRST_LOOK
+from harmony.parsing.shared import FIRST_CHARACTERS, FIRST_LOOK
 from harmony.parsing.tokens import as_id
 from harmony.results import ENDS, Segment, Span
 
@@ -52,6 +52,7 @@ class Moves:
         "_messages",
         "_moves",
         "_position",
+        "_resumed",
         "_run_start",
         "_segments",
         "_settled",
@@ -83,6 +84,7 @@ class Moves:
         self._header_tokens: list[int] = []
         self._run_start = 0  # the index of the first header token behind the last marker
         self._header: Header | None = None  # the header of the open content
+        self._resumed: Header | None = None  # the first part of the open header, which an early `<|message|>` ended
         self._without_header = False  # True for content that has no header of its own, behind a second `<|message|>`
         # The bytes of the open content. A delta has given those before `_settled`, which are whole characters. `_text`
         # is the text of those before `_shown`.
@@ -177,7 +179,7 @@ class Moves:
     def _take_text(self, text: str) -> None:
         """Takes a piece of ordinary text: adds it to the content or to the header."""
         move = self._moves[self._state * _KIND_COUNT + _TEXT]
-        long = self._header is None and not self._strict and len(text) > FIRST_LOOK
+        long = self._header is None and not self._strict and len(text) > FIRST_CHARACTERS
         if long or move == machine.ILLEGAL:
             moves.take_text(self, text)
         else:
@@ -240,6 +242,8 @@ class Moves:
         self._state = int(state)
 
     def _remember_header(self, header: Header) -> None:
+        if self._resumed is not None:
+            header = moves.repairs().resumed(self, header)
         self._header = header if self._default_channel is None else self._default_channel.of(header)
         self._without_header = False
 

@@ -7,7 +7,10 @@ from libc.stdint cimport int64_t
 from cpython.mem cimport PyMem_Free
 from libc.string cimport memset
 from harmony.parsing.content cimport Content, append, append_rank, last_bytes, settle, text_between
-from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, load_vocabulary, token_id
+from harmony.parsing.characters cimport (
+    Characters, character_at, characters_of, has_surrogates, pair_from, stands_at
+)
+from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, load_vocabulary, new_message, token_id
 
 cdef extern from "Python.h":
     const unsigned long Py_TPFLAGS_IMMUTABLETYPE
@@ -15,16 +18,31 @@ cdef extern from "Python.h":
         unsigned long tp_flags
     void PyType_Modified(PyTypeObject *)
 
+from harmony.errors import HarmonyError
 from harmony.format import machine, vocabulary
+from harmony.format.header import REMEMBERED_HEADERS, REMEMBERED_LENGTH
 from harmony.parsing.moves import end, repairs, restore, save
-from harmony.parsing.shared import POSITION, check_encoding, checked_channel, markers_in, new_parser, state_data
-from harmony.messages.roles import as_role
-from harmony.results import STREAM_STATES, ParseResult, Segment, Snapshot
+from harmony.parsing.shared import POSITION, check_encoding, checked_channel, guessed, new_parser, state_data
+from harmony.messages.roles import Role, as_role
+from harmony.results import ENDS, STREAM_STATES, ParseResult, Segment, Snapshot
 from harmony.parsing.tokens import as_id, as_sequence
 
 cdef int EXPECT_START = machine.State.EXPECT_START
 cdef int CONTENT = machine.State.CONTENT
 cdef int TEXT = machine.Kind.TEXT
+
+cdef dict ENDS_OF = ENDS
+cdef dict SPECIAL_TOKENS = vocabulary.SPECIAL_TOKENS
+cdef Py_ssize_t LONGEST_MARKER = max(map(len, vocabulary.SPECIAL_TOKENS))
+cdef bytes START_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.START].encode()
+cdef bytes MESSAGE_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE].encode()
+
+# The roles by their words. A Role is not found here: its hash is that of its name.
+cdef dict ROLES = {role.value: role for role in Role}
+# For each given role, the headers by their texts; a refused one is None. A longer text than this is not remembered.
+cdef list GIVEN = [None, *Role]
+cdef list HEADERS = [{} for _ in GIVEN]
+cdef Py_ssize_t LONGEST_HEADER = 4 * REMEMBERED_LENGTH  # characters
 
 
 cdef class StreamableParser(Moves):
@@ -122,6 +140,8 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
         """
         self.forget_delta()
         end(self)
+        if self._diagnostics:
+            repairs().finish(self)
         return self
 
     # --- what has been read
@@ -157,7 +177,8 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
     def complete(self):
         """Whether the input could end here: it is between messages, and no text is held back.
 
-        After `process_eos`: whether that was so when the input ended.
+        After `process_eos`: whether that was so when the input ended. False in any case after a header that named a
+        recipient, and that no content followed: a call may be missing.
         """
         return self._state == EXPECT_START and not self._cut
 
@@ -253,7 +274,7 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
 
     cdef int _look_again(self) except -1:
         """Opens content whose `<|message|>` is missing, where the last token has decided that the text is content."""
-        if self._header is None and not self._strict and self._header_tokens and not self._is_still_header(TEXT):
+        if self._header is None and not self._strict and self._header_tokens and self.may_decide():
             repairs().look_again(self)
         return 0
 
@@ -262,8 +283,9 @@ cdef StreamableParser whole_input(object role, bint strict, object default_chann
     cdef StreamableParser parser = StreamableParser.__new__(StreamableParser)
     if default_channel is not None:
         default_channel = checked_channel(default_channel, strict=strict)
-    if role is not None or not strict or default_channel is not None:
-        parser.begin(as_role(role), strict, default_channel)
+    if role is not None or not strict:
+        role = (ROLES.get(role) if type(role) is str else None) or as_role(role)
+        parser.set_up(role, strict, default_channel)
     parser._spans = []
     return parser
 
@@ -277,6 +299,7 @@ cdef object result(StreamableParser parser):
     elif parser._state != EXPECT_START:
         next_role = end(parser)
     if parser._diagnostics:
+        repairs().finish(parser)
         parser._diagnostics.sort(key=POSITION)
     return ParseResult(parser._messages, parser._diagnostics, parser._spans, not parser._cut, next_role)
 
@@ -291,18 +314,141 @@ def parse(tokens, role, *, strict, default_channel=None):
 
 def parse_text(text, role, *, strict, stripped=False, default_channel=None):
     """Parses one whole rendered text, as `HarmonyEncoding.parse_text` documents."""
+    markers = doubts = ()
+    if stripped:
+        role, markers, doubts = guessed(text, as_role(role))
     cdef StreamableParser parser = whole_input(role, strict, default_channel)
     parser._unit = "character"
-    for start, stop, token in markers_in(text, stripped=stripped):
-        if parser._position < start:
-            parser._take_text(text[parser._position:start])
-            parser._position = start
-        parser._step(token, token, stop - start)
-        parser._position = stop
+    parser._diagnostics.extend(doubts)
+    text = str.__str__(text)
+    if stripped:
+        for start, stop, token in markers:
+            take_marker(parser, text, start, stop, token)
+    else:
+        take_markers(parser, text, True)
     if parser._position < len(text):
         parser._take_text(text[parser._position:])
         parser._position = len(text)
     return result(parser)
+
+
+cdef int take_marker(StreamableParser parser, str text, Py_ssize_t start, Py_ssize_t stop, object token) except -1:
+    """Takes the text before a marker, and the marker."""
+    if parser._position < start:
+        parser._take_text(text[parser._position:start])
+        parser._position = start
+    parser._step(token, token, stop - start)
+    parser._position = stop
+    return 0
+
+
+cdef int take_markers(StreamableParser parser, str text, bint quick) except -1:
+    """Takes a text up to its last marker. With `quick`, whole messages are taken at once where that is possible."""
+    cdef Characters all = characters_of(text)
+    cdef Marker marker
+    quick = quick and not has_surrogates(&all)  # a surrogate is changed where text becomes UTF-8
+    while True:
+        if quick and (parser._state == EXPECT_START or (parser._position == 0 and parser._given is not None)):
+            take_messages(parser, text, &all)
+        if not next_marker(text, &all, parser._position, &marker):
+            return 0
+        take_marker(parser, text, marker.start, marker.stop, marker.token)
+
+
+cdef int take_messages(StreamableParser parser, str text, const Characters *all) except -1:
+    """Takes the messages that stand next, up to one that may be faulty. Their content is never made UTF-8.
+
+    A message is taken if its header is known to be legal, and the next marker behind the header is a stop or there is
+    none. That is all that the automaton asks of it.
+    """
+    cdef Py_ssize_t start, content_start
+    cdef Marker marker
+    while parser._given is not None or stands_at(all, parser._position, START_TEXT, len(START_TEXT)):
+        start = parser._position
+        content_start = end_of_header(all, start)
+        if content_start == 0:
+            break
+        header = header_of(text[start:content_start], parser._given)
+        if header is None:
+            break
+        ending = None
+        if next_marker(text, all, content_start, &marker):
+            ending = ENDS_OF.get(marker.token)
+            if ending is None:
+                break
+        else:
+            marker.start = marker.stop = all.size
+            parser._cut = True
+        if parser._default_channel is not None:
+            header = parser._default_channel.of(header)
+        message = new_message(header, text[content_start:marker.start])
+        parser.add_message(message, start, content_start, marker.start, ending)
+        parser._given = None
+        parser._state = EXPECT_START
+        parser._position = marker.stop
+    return 0
+
+
+cdef struct Marker:
+    Py_ssize_t start
+    Py_ssize_t stop
+    int64_t token
+
+
+cdef bint next_marker(str text, const Characters *all, Py_ssize_t at, Marker *found) except -1:
+    """Finds the next special token that a text spells, as `vocabulary.special_tokens_in` does."""
+    while True:
+        found.start = pair_from(all, at, all.size)
+        if found.start == all.size:
+            return False
+        found.stop = end_of_marker(all, found.start)
+        if found.stop > 0:
+            token = SPECIAL_TOKENS.get(text[found.start:found.stop])
+            if token is not None:
+                found.token = token
+                return True
+        at = found.start + 2
+
+
+cdef Py_ssize_t end_of_marker(const Characters *all, Py_ssize_t start) noexcept:
+    """The end of `<|name|>` or `<|name_1|>`; 0 where none stands at `start`, or where it is too long."""
+    cdef Py_ssize_t limit = min(all.size, start + LONGEST_MARKER), at = start + 2, begin = start + 2
+    while at < limit and c"a" <= character_at(all, at) <= c"z":
+        at += 1
+    if begin < at < limit and character_at(all, at) == c"_":
+        at += 1
+        begin = at
+        while at < limit and c"0" <= character_at(all, at) <= c"9":
+            at += 1
+    return at + 2 if begin < at <= limit - 2 and stands_at(all, at, b"|>", 2) else 0
+
+
+cdef Py_ssize_t end_of_header(const Characters *all, Py_ssize_t start) noexcept:
+    """The place behind the first `<|message|>` at `start` or behind; 0 where there is none, or where it is far."""
+    cdef Py_ssize_t limit = min(all.size, start + LONGEST_HEADER), at = pair_from(all, start, limit)
+    while at < limit and not stands_at(all, at, MESSAGE_TEXT, len(MESSAGE_TEXT)):
+        at = pair_from(all, at + 2, limit)
+    return at + len(MESSAGE_TEXT) if at < limit else 0
+
+
+cdef object header_of(str written, object given):
+    """The header that is written up to its `<|message|>`, with a `<|start|>` unless its role is given.
+
+    It is None for a header that strict parsing refuses. A header is read once, and then remembered by its text.
+    """
+    cdef dict known = HEADERS[GIVEN.index(given)]
+    cdef StreamableParser parser
+    if written in known:
+        return known[written]
+    parser = whole_input(given, True, None)
+    try:
+        take_markers(parser, written, False)
+    except HarmonyError:
+        pass  # its `_header` is None
+    if len(known) >= REMEMBERED_HEADERS:
+        known.clear()
+    known[written] = parser._header
+    return parser._header
 
 
 def decode_bytes(tokens):

@@ -7,6 +7,7 @@ has the same docstrings; type checkers read this module for both.
 from __future__ import annotations
 
 from codecs import utf_8_decode
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from harmony.errors import Diagnostic
@@ -22,7 +23,7 @@ from harmony.parsing.shared import (
     SavedParser,
     check_encoding,
     checked_channel,
-    markers_in,
+    guessed,
     new_parser,
     state_data,
 )
@@ -123,6 +124,8 @@ class StreamableParser(Moves):
         """
         self._delta = self._delta_header = None
         end(self)
+        if self._diagnostics:
+            repairs().finish(self)
         return self
 
     # --- what has been read
@@ -154,7 +157,8 @@ class StreamableParser(Moves):
     def complete(self) -> bool:
         """Whether the input could end here: it is between messages, and no text is held back.
 
-        After `process_eos`: whether that was so when the input ended.
+        After `process_eos`: whether that was so when the input ended. False in any case after a header that named a
+        recipient, and that no content followed: a call may be missing.
         """
         return self._state == machine.State.EXPECT_START and not self._cut
 
@@ -255,7 +259,9 @@ def _whole_input(
 
 def _result(parser: StreamableParser) -> ParseResult:
     next_role = end(parser)
-    parser._diagnostics.sort(key=POSITION)
+    if parser._diagnostics:
+        repairs().finish(parser)
+        parser._diagnostics.sort(key=POSITION)
     return ParseResult(parser._messages, parser._diagnostics, parser._spans or [], not parser._cut, next_role)
 
 
@@ -278,9 +284,14 @@ def parse_text(
     default_channel: str | DefaultChannel | None = None,
 ) -> ParseResult:
     """Parses one whole rendered text, as `HarmonyEncoding.parse_text` documents."""
+    markers: Iterable[tuple[int, int, int]] = vocabulary.special_tokens_in(text)
+    doubts: list[Diagnostic] = []
+    if stripped:
+        role, markers, doubts = guessed(text, as_role(role))
     parser = _whole_input(role, strict, default_channel)
     parser._unit = "character"
-    for start, stop, token in markers_in(text, stripped=stripped):
+    parser._diagnostics.extend(doubts)
+    for start, stop, token in markers:
         if parser._position < start:
             parser._take_text(text[parser._position : start])
             parser._position = start

@@ -11,24 +11,53 @@ The functions use the fields and methods of the engine, which have the same name
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from harmony.errors import Fault
+from harmony.errors import Diagnostic, Fault, quote
 from harmony.format import machine, vocabulary
-from harmony.format.header import NO_HEADER
+from harmony.format.header import NO_HEADER, Header
 from harmony.format.machine import Action, Kind, State
+from harmony.messages.model import TextContent
 from harmony.messages.roles import Role
 from harmony.parsing import bare_content, header_repair
-from harmony.parsing.bare_content import is_blank as is_blank
-from harmony.parsing.shared import FIRST_LOOK, not_in_pair, place, placed, repaired
+from harmony.parsing.bare_content import is_nothing as is_nothing
+from harmony.parsing.shared import FIRST_CHARACTERS, not_in_pair, place, placed, repaired
 from harmony.results import ENDS
 
 if TYPE_CHECKING:
     from harmony.parsing.moves_py import Moves
 
+#: Markers of other chat formats, as text: of ChatML, and of Llama.
+_OTHER_MARKERS: Final = re.compile(
+    r"<\|(?:im_start|im_end|im_sep|eot|eom|eot_id|eom_id|start_header_id|end_header_id|begin_of_text|end_of_text)\|>"
+)
+#: The recipient that other formats of tool calls give to thoughts.
+_OTHER_RECIPIENT: Final = "self"
+
 _KIND_COUNT: Final = len(Kind)
 _TABLE: Final = machine.MOVES[False]
+# By the state and the kind as integers, which are faster to look up than members of an enumeration.
+_REPAIRS: Final = [machine.REPAIRS.get((state, kind)) for state in State for kind in Kind]
+
+
+# --- the end of the input
+
+
+def finish(moves: Moves) -> None:
+    """After an input that was repaired: tells where the text is plainly of another chat format."""
+    for message in moves._messages:
+        (part,) = message.content
+        assert isinstance(part, TextContent)  # as each message that is parsed
+        marker = _OTHER_MARKERS.search(part.text) if "<" in part.text else None
+        if marker is not None or message.recipient == _OTHER_RECIPIENT:
+            if any(told.code == "other-format" for told in moves._diagnostics):
+                return
+            position = min(told.position for told in moves._diagnostics)
+            found = quote(f"to={_OTHER_RECIPIENT}" if marker is None else marker[0])
+            moves._diagnostics.append(Fault("other-format", found=found).diagnostic(position))
+            return
 
 
 # --- a token that has no move
@@ -36,7 +65,8 @@ _TABLE: Final = machine.MOVES[False]
 
 def repair(moves: Moves, kind: int, token: int, width: int) -> None:
     """Takes a token that may not stand here. The end of the input counts as a token too."""
-    found = machine.REPAIRS[State(moves._state), Kind(kind)]
+    found = _REPAIRS[moves._state * _KIND_COUNT + kind]
+    assert found is not None
     if found.code is not None:
         position = moves._header_start if found.at_header else moves._position
         moves._diagnostics.append(repaired(found.code, position, token))
@@ -56,6 +86,8 @@ def _act(moves: Moves, action: Action, kind: int, token: int, width: int) -> Non
             _give_up_header(moves, kind, token, width)
         case Action.REOPEN:
             _reopen(moves, token, width)
+        case Action.INTERRUPT:
+            _interrupt(moves, kind, token)
         case Action.REPLACE:
             moves._add_bytes(header_repair.REPLACEMENT)
         case Action.LEAVE_OUT:
@@ -66,7 +98,9 @@ def _act(moves: Moves, action: Action, kind: int, token: int, width: int) -> Non
 
 def begin_without_start(moves: Moves) -> None:
     """Begins a message of the assistant here, without a `<|start|>`."""
-    moves._start = moves._header_start = moves._position
+    if moves._resumed is None:
+        moves._start = moves._position
+    moves._header_start = moves._position
     moves._given = Role.ASSISTANT
 
 
@@ -88,6 +122,9 @@ def _give_up_header(moves: Moves, kind: int, token: int, width: int) -> None:
     else:
         _note_in_header(moves, found.faults)
         moves._forget_header_tokens()
+        resumed = moves._resumed
+        moves._cut = moves._cut or found.addressed or (resumed is not None and resumed.recipient is not None)
+        moves._resumed = None
         if not found.nothing:
             return
         moves._enter(State.EXPECT_START)
@@ -96,6 +133,33 @@ def _give_up_header(moves: Moves, kind: int, token: int, width: int) -> None:
         repair(moves, kind, token, width)
     elif move >> 4 == Action.CLOSE_MESSAGE:
         moves._close_message(ENDS.get(token))
+
+
+def _interrupt(moves: Moves, kind: int, token: int) -> None:
+    """Takes a `<|start|>` or `<|channel|>` inside content: the message ends, as its stop is missing.
+
+    An empty message is left out, if its header goes on with `<|channel|>`, or if it says nothing.
+    """
+    header = moves._header
+    assert header is not None
+    nothing = NO_HEADER if moves._default_channel is None else moves._default_channel.of(NO_HEADER)
+    says_nothing = header is nothing or header == NO_HEADER
+    if moves._last_bytes(1) or not (kind == Kind.CHANNEL or says_nothing):
+        moves._diagnostics.append(repaired("missing-stop", moves._position, token))
+        moves._close_message(None)
+        return
+    key = "empty-message/resumed" if kind == Kind.CHANNEL else "empty-message"
+    moves._diagnostics.append(repaired(key, moves._position, token))
+    moves._forget_header()
+    moves._resumed = header if kind == Kind.CHANNEL and not says_nothing else None
+
+
+def resumed(moves: Moves, header: Header) -> Header:
+    """A header that was just read, with the first part of it, which `_interrupt` has kept."""
+    before = moves._resumed
+    assert before is not None
+    moves._resumed = None
+    return header.resumed(before)
 
 
 def _reopen(moves: Moves, token: int, width: int) -> None:
@@ -154,7 +218,7 @@ def take_header_text(moves: Moves, text: str) -> str:
 
     After each piece the text is looked at, because it takes less memory once it is known to be content.
     """
-    size = FIRST_LOOK
+    size = FIRST_CHARACTERS
     start = 0
     while moves._header is None and size < len(text) - start:
         stop = not_in_pair(text, start + size)
@@ -177,6 +241,6 @@ def _open_bare_content(moves: Moves, found: bare_content.BareContent) -> None:
     moves._add_bytes(found.content)
 
 
-def _note_in_header(moves: Moves, faults: Sequence[Fault]) -> None:
+def _note_in_header(moves: Moves, found: Sequence[Diagnostic]) -> None:
     """Adds the diagnostics of what was repaired in the open header."""
-    moves._diagnostics.extend(placed(faults, moves._header_tokens, moves._header_start, moves._unit))
+    moves._diagnostics.extend(placed(found, moves._header_tokens, moves._header_start, moves._unit))

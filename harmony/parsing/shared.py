@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 import msgspec
 
-from harmony.errors import Diagnostic, Fault, quote
+from harmony.errors import Diagnostic, code_of, quote, sentence
 from harmony.format import machine, vocabulary
 from harmony.format.header import DefaultChannel, Header, is_channel
 from harmony.messages.model import Message
@@ -18,14 +19,17 @@ from harmony.results import STREAM_STATES, Snapshot
 from harmony.runtime.locks import forks_wait
 
 if TYPE_CHECKING:
+    from harmony.parsing.lost_markers import Guess
     from harmony.parsing.moves_py import Moves
 
 #: The sort key of the diagnostics of a whole input.
 POSITION: Final = attrgetter("position")
 
 #: A header text is looked at when it has this many tokens, and again each time their number has doubled. If it is
-#: content, it takes less memory from then on.
-FIRST_LOOK: Final = 1 << 12
+#: content, the rest of it is read faster, and takes less memory.
+FIRST_LOOK: Final = 1 << 4
+#: The same for header text that comes in one piece, in characters.
+FIRST_CHARACTERS: Final = 1 << 6
 
 
 class Encoding(Protocol):
@@ -71,15 +75,19 @@ def characters(tokens: Iterable[int]) -> int:
     )
 
 
-def placed(faults: Sequence[Fault], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
-    """The diagnostics of the faults in a header. The header has these tokens, and begins at the position `start`."""
-    places = {fault.position or 0: fault.position or 0 for fault in faults}
-    if unit == "character":
-        rest, before, taken = iter(tokens), 0, 0
-        for index in sorted(places):
-            before += characters(islice(rest, index - taken))
-            places[index], taken = before, index
-    return [fault.diagnostic(start + places[fault.position or 0]) for fault in faults]
+def placed(found: Sequence[Diagnostic], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
+    """The diagnostics of a header, whose positions are indices of its tokens, with their positions in the input.
+
+    The header begins at the position `start`.
+    """
+    if unit == "token":
+        return [Diagnostic(each.code, each.message, start + each.position) for each in found]
+    places = {}
+    rest, before, taken = iter(tokens), 0, 0
+    for index in sorted({each.position for each in found}):
+        before += characters(islice(rest, index - taken))
+        places[index], taken = before, index
+    return [Diagnostic(each.code, each.message, start + places[each.position]) for each in found]
 
 
 def place(moves: Moves, index: int | None) -> int:
@@ -89,14 +97,12 @@ def place(moves: Moves, index: int | None) -> int:
     return moves._header_start + (len(moves._header_tokens) if index is None else index)
 
 
-def markers_in(text: str, *, stripped: bool) -> Iterator[tuple[int, int, int]]:
-    """Each marker of a text: its start and end (characters), and its token id. With `stripped`, they may be guessed."""
-    if not stripped:
-        return vocabulary.special_tokens_in(text)
+def guessed(text: str, role: Role | None) -> Guess:
+    """A text that has lost its markers, with the markers that are guessed."""
     with forks_wait:
-        from harmony.parsing import lost_markers as guessing  # rarely needed
+        from harmony.parsing import lost_markers  # rarely needed
 
-    return guessing.markers_in(text)
+    return lost_markers.guessed(text, role)
 
 
 def not_in_pair(text: str, place: int) -> int:
@@ -104,10 +110,18 @@ def not_in_pair(text: str, place: int) -> int:
     return place + ("\ud800" <= text[place - 1] <= "\udbff")
 
 
-def repaired(code: str, position: int, token: int) -> Diagnostic:
+def repaired(key: str, position: int, token: int) -> Diagnostic:
     """The diagnostic of a token that lenient parsing found where it may not stand."""
-    found = vocabulary.load().describe(token)
-    return Fault(code, position, found=found, last=vocabulary.LAST_TOKEN).diagnostic(position)
+    is_known = vocabulary.FIRST_SPECIAL <= token <= vocabulary.LAST_TOKEN
+    return Diagnostic(*(_remembered if is_known else _told)(key, token), position)
+
+
+def _told(key: str, token: int) -> tuple[str, str]:
+    """The code and the sentence."""
+    return code_of(key), sentence(key, found=vocabulary.load().describe(token), last=vocabulary.LAST_TOKEN)
+
+
+_remembered = lru_cache(1 << 8)(_told)
 
 
 def state_data(
@@ -153,6 +167,7 @@ class SavedParser(msgspec.Struct, frozen=True):
     header_start: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
     header_tokens: list[Annotated[int, msgspec.Meta(ge=0, le=vocabulary.NO_TOKEN)]]
     header: Header | None
+    resumed: Header | None
     without_header: bool
     content: bytes
     content_tokens: list[Annotated[int, msgspec.Meta(ge=0, lt=vocabulary.FIRST_SPECIAL)]]
@@ -175,7 +190,8 @@ class SavedParser(msgspec.Struct, frozen=True):
         stopped = saved.state == machine.State.ODD_HEADER and bool(held) and held[-1] in vocabulary.STOPS
         fits = [
             (saved.header is not None) == (saved.state in (machine.State.CONTENT, machine.State.BARE_CONTENT)),
-            saved.header is None or not held,
+            saved.header is None or (not held and saved.resumed is None),
+            saved.resumed is None or (saved.state != machine.State.EXPECT_START and not saved.strict),
             saved.header is not None or not saved.content,
             saved.settled <= len(saved.content),
             saved.state <= machine.State.CONTENT or not saved.strict or stopped,

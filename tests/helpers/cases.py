@@ -12,6 +12,8 @@ from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESS
 from helpers.paths import DATA
 
 CASES = list(map(json.loads, DATA.joinpath("completions.jsonl").read_bytes().splitlines()))
+#: Texts that have lost their markers.
+STRIPPED = list(map(json.loads, DATA.joinpath("stripped.jsonl").read_bytes().splitlines()))
 
 
 def flat(message: Message) -> dict[str, Any]:

@@ -43,11 +43,17 @@ def command(*arguments: str) -> list[str]:
 
 
 def converted(
-    inputs: Sequence[Path], output: Path, *, nested: bool = False, strict: bool = False, resume: bool = False
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    nested: bool = False,
+    strict: bool = False,
+    stripped: bool = False,
+    resume: bool = False,
 ) -> Tally:
     """What one process makes of logs."""
     to: Any = "rows" if output.suffix in (".parquet", ".arrow") else "lines"
-    task = Task(names=Names(), strict=strict, to=to, nested=nested)
+    task = Task(names=Names(), strict=strict, stripped=stripped, to=to, nested=nested)
     names = [str(name) for name in inputs]
     return convert(task, names, str(output), workers=1, resume=resume, watch=lambda taken, size, tally: None)
 
@@ -397,6 +403,11 @@ def test_a_run_is_gone_on_with_from_every_piece(same_logs: dict[str, Path], tmp_
         output.unlink()
 
 
+def test_lost_markers_are_not_read_strictly() -> None:
+    with pytest.raises(ValueError, match=r"^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
+        Task(strict=True, stripped=True)
+
+
 def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path) -> None:
     inputs, output = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"], tmp_path / "out.jsonl"
     data = same_logs["jsonl"].read_bytes()
@@ -405,6 +416,8 @@ def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path)
     stopped(inputs, output, 2)
     with pytest.raises(CannotResume, match=r"`task\.strict` was `false`, and is `true`; remove .*partial to begin"):
         converted(inputs, output, resume=True, strict=True)
+    with pytest.raises(CannotResume, match=r"`task\.stripped` was `false`, and is `true`; remove .*partial to begin"):
+        converted(inputs, output, resume=True, stripped=True)
     with pytest.raises(CannotResume, match=r"`task\.nested` was `false`, and is `true`; remove .*partial to begin"):
         converted(inputs, output, resume=True, nested=True)
     with pytest.raises(CannotResume, match=r"`inputs\[1\]` was"):

@@ -61,7 +61,7 @@ def test_the_page_of_repairs(wrote: str, codes: list[str], read: list[str], engi
     if wrote.startswith("["):  # token ids
         result = engine.parse(json.loads(wrote), "assistant", strict=False)
     else:
-        result = engine.parse_text(wrote, "assistant", strict=False)
+        result = engine.parse_text(wrote, "assistant", strict=False, stripped=codes == ["doubtful-channel"])
     assert [ENCODING.decode(ENCODING.render(message)) for message in result.messages] == read
     assert [found.code for found in result.diagnostics] == codes
 
@@ -84,7 +84,7 @@ def test_every_repair_is_on_the_page() -> None:
         ),
         (
             "<|channel|>commentary to=functions.f \u00a0\u200b\u200b\u00a0\n\n\n<|call|>",
-            [("commentary", "functions.f", None, "")],
+            [],  # a call without arguments is never invented
         ),
         (
             '<|start|>assistantcommentary to=functions.f {"path":" src"}<|call|>',
@@ -109,7 +109,7 @@ def test_every_repair_is_on_the_page() -> None:
             [("final", None, None, "a"), (None, None, None, " 364 "), (None, None, None, "b")],
         ),
         ("<|channel|>commentary to=functions.sky js", []),
-        ("<|channel|>final <|return|>", [("final", None, None, "")]),
+        ("<|channel|>final <|return|>", []),
         ("<|start|>assistant<|end|>", []),
         ("<|return|>", []),
         ('{"answer": 1}', [(None, None, None, '{"answer": 1}')]),
@@ -118,6 +118,50 @@ def test_every_repair_is_on_the_page() -> None:
             [(None, None, None, "<assistant"), ("final", None, None, "Hi")],
         ),
         ("<|channel|>final Hel", [("final", None, None, "Hel")]),
+        # authors that are the assistant all the same
+        (
+            "<|start|>assistant. to=functions.f<|channel|>commentary json<|message|>{}<|call|>",
+            [("commentary", "functions.f", "json", "{}")],
+        ),
+        ("<|message|>x<|end|><|start|>assistant:<|message|>Hi", [(None, None, None, "x"), (None, None, None, "Hi")]),
+        # a channel before its recipient, with something between
+        (
+            "<|channel|>commentary:to=functions.f json<|message|>{}<|call|>",
+            [("commentary", "functions.f", "json", "{}")],
+        ),
+        ("<|channel|>commentary,to=functions.f {}<|call|>", [("commentary", "functions.f", None, "{}")]),
+        ("<|channel|>commentto=functions.f<|message|>{}<|call|>", [("comment", "functions.f", None, "{}")]),
+        # `to=` counts before other names with a dot
+        (
+            "<|channel|>main.py<|channel|>final to=functions.f<|message|>x<|call|>",
+            [("final", "functions.f", None, "x")],
+        ),
+        ("<|channel|>final functions.f to=assistant<|message|>x<|call|>", [("final", "functions.f", None, "x")]),
+        # no type is made of two
+        ("<|channel|>final json<|constrain|>response<|message|>x", [("final", None, "<|constrain|>response", "x")]),
+        ("<|channel|>final code<|constrain|><|message|>x", [("final", None, "code", "x")]),
+        ("<|channel|>final to=functions.f please call it<|message|>x", [("final", "functions.f", None, "x")]),
+        # the rest of a header behind a stop
+        ("<|message|>x<|call|>assistantcommentary", [(None, None, None, "x")]),
+        ("<|message|>x<|call|> final \n<|return|>", [(None, None, None, "x")]),
+        ("<|message|>x<|end|>final<|message|>Hi", [(None, None, None, "x"), ("final", None, None, "Hi")]),
+        ("<|message|>x<|end|>finally", [(None, None, None, "x"), (None, None, None, "finally")]),
+        # no message, and no call, is invented
+        ("<|channel|>commentary to=functions.f <|constrain|>json<|return|>", []),
+        ("<|channel|>commentary to=functions.f<|start|>assistant<|message|>x", [(None, None, None, "x")]),
+        (
+            "<|channel|>commentary to=functions.f<|message|><|channel|>commentary json<|message|>{}<|call|>",
+            [("commentary", "functions.f", "json", "{}")],
+        ),
+        ("<|message|><|channel|>final<|return|>", []),
+        ("<|message|><|start|>user<|message|>x", [(None, None, None, "x")]),
+        # prose of more than two words
+        (
+            "<|channel|>analysis We need data<|message|>x",
+            [("analysis", None, None, "We need data"), ("analysis", None, None, "x")],
+        ),
+        # another chat format
+        ("<|im_start|>assistant\nHi<|im_end|>", [(None, None, None, "<|im_start|>assistant\nHi<|im_end|>")]),
         # a token without a place in content is left out
         ("<|message|>a <|reserved_200001|><|constrain|> b<|end|>", [(None, None, None, "a  b")]),
         # what is left out does not join two halves to a marker
@@ -133,6 +177,39 @@ def test_more_of_the_same_families(text: str, messages: list[tuple[str | None, .
         found = [(one.channel, one.recipient, one.content_type, one.content[0].text) for one in result.messages]
         assert found == messages
         assert result.diagnostics
+
+
+@pytest.mark.parametrize(
+    ("text", "complete"),
+    [
+        ("<|channel|>commentary to=functions.f <|constrain|>json<|return|>", False),
+        ("<|channel|>commentary to=functions.f<|start|>assistant<|message|>x<|end|>", False),
+        ("<|channel|>commentary to=functions.f<|message|><|channel|>final<|return|>", False),
+        ("<|channel|>final <|constrain|>json<|return|>", True),
+        ("<|message|>x<|call|>commentary", True),
+        ("<|message|>x<|call|>commentary of mine", False),
+    ],
+)
+def test_a_call_that_was_given_up_is_not_complete(text: str, complete: bool, engine: ModuleType) -> None:
+    assert every_way(engine, ids(text), Role.ASSISTANT, strict=False)[2] == complete
+    assert engine.parse_text(text, "assistant", strict=False).complete == complete
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("<|im_start|>assistant\nHi<|im_end|>", "<|im_start|>"),
+        ("Hi<|eot|><|eot|><|end|>x<|eom|><|end|>", "<|eot|>"),
+        ("<|channel|>final to=self to=self<|message|>Hm.", "to=self"),
+        ("<|channel|>final<|message|>Hi<|eot|>", None),  # correct, so it is a text about markers
+        ("Hi<|end|>", None),
+    ],
+)
+def test_another_format_is_told_once(text: str, found: str | None, engine: ModuleType) -> None:
+    diagnostics = every_way(engine, ids(text), Role.ASSISTANT, strict=False)[3]
+    told = [each for each in diagnostics if each.code == "other-format"]
+    assert [f"`{found}`" in each.message for each in told] == [True] * (found is not None)
+    assert all(each.position == min(each.position for each in diagnostics) for each in told)
 
 
 def test_a_marker_spelled_in_ordinary_text_cuts_a_name(engine: ModuleType) -> None:
@@ -164,22 +241,19 @@ def test_ids_of_no_token_and_bytes_of_no_text(engine: ModuleType) -> None:
     [
         # JSON begins no word of a header: it is content at once.
         (["<|channel|>", "final", ' {"', "answer", '":', ' "', "hi"], [None, None, '{"', "answer", '":', ' "', "hi"]),
-        # Some words too many may be an accident; four are none, once the last has ended.
-        (["<|channel|>", "final", " Sunny", " all", " day", " long", "."], [None] * 7),
-        (
-            ["<|channel|>", "final", " Sunny", " all", " day", " long", " there"],
-            [None] * 6 + ["Sunny all day long there"],
-        ),
+        # Two words too many may be an accident; three are none, once the last has ended.
+        (["<|channel|>", "final", " Sunny", " all", " day", "."], [None] * 6),
+        (["<|channel|>", "final", " Sunny", " all", " day", " long"], [None] * 5 + ["Sunny all day long"]),
         # The name of a known channel may go on, until it has ended.
-        (["<|channel|>", "final", "Sunny", " all", " day", " long", " and"], [None] * 7),
+        (["<|channel|>", "final", "Sunny", " all", " day", " long"], [None] * 6),
         # Where there is no header, the first word tells, or a letter that none begins with.
         (["S", "unny", " all"], [None, None, "Sunny all"]),
         (["<|message|>", "a", "<|end|>", "S", "unny", " all"], [None, "a", None, None, None, "Sunny all"]),
         (["<|message|>", "a", "<|end|>", "comm", "unity", " is"], [None, "a", None, None, None, "community is"]),
         (["<|message|>", "a", "<|end|>", "好", "的"], [None, "a", None, "好", "的"]),
         (
-            ["<|message|>", "a", "<|end|>", "final", " words", " of", " mine", " to", " you"],
-            [None, "a"] + [None] * 6 + ["final words of mine to you"],
+            ["<|message|>", "a", "<|end|>", "final", " words", " of", " mine", " to"],
+            [None, "a"] + [None] * 5 + ["final words of mine to"],
         ),
         # Content that has begun goes on as it comes.
         (["Sunny", " all", " day", "<|end|>"], [None, "Sunny all", " day", None]),
@@ -192,6 +266,20 @@ def test_text_is_held_back_no_longer_than_it_must(
     for piece, delta in zip(pieces, deltas, strict=True):
         (token,) = ids(piece)
         assert parser.process(token).last_content_delta == delta, piece
+
+
+def test_languages_without_spaces_are_not_held_back_to_the_end(engine: ModuleType) -> None:
+    text = "\u4eca\u5929\u5929\u6c14\u5f88\u597d\uff0c\u6211\u4eec\u53ef\u4ee5\u53bb\u516c\u56ed\u6563\u6b65\u3002" * 10
+    tokens = [CHANNEL, *plain("final" + text)]
+    parser = engine.StreamableParser(ENCODING, Role.ASSISTANT, strict=False)
+    deltas = [parser.process(token).last_content_delta for token in tokens]
+    first = next(place for place, delta in enumerate(deltas) if delta)
+    assert first <= 65
+    assert all(deltas[first:])
+    assert "".join(filter(None, deltas)) == text
+    # The same letters may be a channel, however long it is.
+    legal = [CHANNEL, *plain("final" + text.replace("\uff0c", "").replace("\u3002", "")), MESSAGE, *plain("x"), END]
+    assert every_way(engine, legal, Role.ASSISTANT, strict=False)[3] == []
 
 
 PROSE = st.sampled_from(["Sunny all day, I think.", '{"city": "Oslo"}', "Hm.", "héé 🤷 ja", "\n\n", "x"])
@@ -263,7 +351,16 @@ def test_after_an_error_a_strict_parser_is_pickled(engine: ModuleType) -> None:
             "<|channel|>final {}<|end|>",
             "expected a header that ends in `<|message|>`, found text; it is taken for content",
         ),
-        ("<|channel|>final<|end|>", "expected `<|message|>`, found a stop; the message is empty"),
+        ("<|channel|>final<|end|>", "expected `<|message|>`, found a stop; the header is given up"),
+        ("<|message|><|channel|>final<|message|>Hi", "expected content, found `<|channel|>`; the header goes on"),
+        (
+            "<|message|><|start|>assistant<|message|>Hi",
+            "expected content, found `<|start|>`; the empty message is left out",
+        ),
+        (
+            "<|message|>Hi<|end|>final\n",
+            "expected `<|start|>`, found `final` after the end of a message; it is left out",
+        ),
         (" to=f\x1b[1m{<|message|>Hi", f"expected {A_NAME}, found `to=f\\x1b[1m{{`; it is cut to `to=f\\x1b[1m`"),
         (
             "<|channel|>final?<|message|>Hi",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from harmony import HarmonyEncoding, Message, Role, load_harmony_encoding
 from harmony.format import vocabulary
+from helpers.cases import STRIPPED, flat
 from helpers.sizes import examples
 
 Read = tuple[str | None, str | None, str | None, str]
@@ -49,7 +51,7 @@ def one(message: Message) -> Read:
         ("analysis to=python code\nprint(1)", [("analysis", "python", "code", "\nprint(1)")]),
         ("assistantfinalHi", [("final", None, None, "Hi")]),
         ('commentary to=functions.skyjson["a"]', [("commentary", "functions.sky", "<|constrain|>json", '["a"]')]),
-        ("final", [("final", None, None, "")]),
+        ("final", []),  # nothing tells that a message was begun
         ("Sunny all day.", [(None, None, None, "Sunny all day.")]),
         (
             "So.assistantfinalBlue.",
@@ -59,17 +61,117 @@ def one(message: Message) -> Read:
         ("finalWrite `assistantfinal` there.", [("final", None, None, "Write `"), ("final", None, None, "` there.")]),
         ("analysis of the sky", [("analysis", None, None, " of the sky")]),
         # A name does not reach into the message behind it.
-        ("commentary to=fassistantfinalHi", [("commentary", "f", None, ""), ("final", None, None, "Hi")]),
-        # Text that has markers has not lost them.
-        ("<|channel|>final<|message|>analysisassistantfinal<|end|>", [("final", None, None, "analysisassistantfinal")]),
+        ("commentary to=fassistantfinalHi", [("final", None, None, "Hi")]),
+        # Other forms of a recipient, a channel and a content type.
+        (
+            'commentary to=functions.sky json"Oslo"assistantfinalHi',
+            [("commentary", "functions.sky", "json", '"Oslo"'), ("final", None, None, "Hi")],
+        ),
+        ("commentary to=functions.sky json42", [("commentary", "functions.sky", "json", "42")]),
+        ('to=functions.skycommentary{"a": 1}', [("commentary", "functions.sky", None, '{"a": 1}')]),
+        ('to=functions.skycommentary json{"a": 1}', [("commentary", "functions.sky", "json", '{"a": 1}')]),
+        (
+            'assistantcommentaryto=functions.skyjson{"a": 1}',
+            [("commentary", "functions.sky", "<|constrain|>json", '{"a": 1}')],
+        ),
+        ("assistantassistantanalysis to=python code1 + 1", [("analysis", "python", "code", "1 + 1")]),
+        ("commentary to=assistantanalysisHm.", [("analysis", None, None, "Hm.")]),
+        # Some markers are left: each part between them is read in the same way.
+        (
+            "<|channel|>analysisHm.assistantfinalHi<|end|>",
+            [("analysis", None, None, "Hm."), ("final", None, None, "Hi")],
+        ),
+        (
+            "analysis<|message|>Hm.assistantfinal<|message|>Hi",
+            [("analysis", None, None, "Hm."), ("final", None, None, "Hi")],
+        ),
+        (
+            "analysisHm.<|end|><|start|>assistantfinalHi<|return|>",
+            [("analysis", None, None, "Hm."), ("final", None, None, "Hi")],
+        ),
+        (
+            "analysisHm.<|end|>assistantfinalHi<|return|>",
+            [("analysis", None, None, "Hm."), ("final", None, None, "Hi")],
+        ),
+        ("analysisHm.<|end|>finalHi<|return|>", [("analysis", None, None, "Hm."), ("final", None, None, "Hi")]),
+        (
+            'commentary to=functions.sky <|constrain|>json{"a": 1}<|call|>commentary',
+            [("commentary", "functions.sky", "<|constrain|>json", '{"a": 1}')],
+        ),
     ],
 )
 def test_what_is_read(text: str, messages: list[Read], engine: ModuleType) -> None:
     assert read(engine, text) == messages
     nameless = load_harmony_encoding("HarmonyGptOss").parse_text(text, strict=False, stripped=True)
-    if not text.startswith("<|"):
-        assert [one(message) for message in nameless.messages] == messages
-        assert {found.code for found in nameless.diagnostics} <= {"missing-message"}
+    assert [one(message) for message in nameless.messages] == messages
+
+
+def test_a_word_that_may_be_prose_is_told(engine: ModuleType) -> None:
+    for text, told in [
+        ("analysis of the sky", True),
+        ("final answers follow.assistantfinalHi", True),
+        ("Hm.assistantanalysis of the sky", False),  # `assistant` before it makes it sure
+        ("analysisOf the sky", False),
+        ("analysis to=python code\n1", False),
+    ]:
+        found = engine.parse_text(text, "assistant", strict=False, stripped=True).diagnostics
+        assert ([each.position for each in found if each.code == "doubtful-channel"] == [0]) == told
+
+
+def authors(text: str, role: str | None, engine: ModuleType) -> list[tuple[str, str | None, str | None, str]]:
+    """The role, the tool's name, the channel and the text of each message."""
+    messages = engine.parse_text(text, role, strict=False, stripped=True).messages
+    return [(each.author.role.value, each.author.name, each.channel, each.content[0].text) for each in messages]
+
+
+def test_a_whole_conversation(engine: ModuleType) -> None:
+    text = (
+        "systemYou are ChatGPT, a large language model trained by OpenAI.\n\n"
+        "# Valid channels: analysis, commentary, final. Channel must be included for every message."
+        "developer# Instructions\n\nNever write user.id in prose."
+        "userwhat is the weather in Oslo?"
+        'assistantanalysisI look.assistantcommentary to=functions.sky json{"city":"Oslo"}'
+        'functions.sky to=assistantcommentary{"sky":"blue"}assistantfinalIt is blue. I asked obj.userName.'
+        "userThanks!assistantfinalYou are welcome."
+    )
+    expected = [
+        ("system", None, None, text[len("system") : text.index("developer")]),
+        ("developer", None, None, "# Instructions\n\nNever write user.id in prose."),
+        ("user", None, None, "what is the weather in Oslo?"),
+        ("assistant", None, "analysis", "I look."),
+        ("assistant", None, "commentary", '{"city":"Oslo"}'),
+        ("tool", "functions.sky", "commentary", '{"sky":"blue"}'),
+        ("assistant", None, "final", "It is blue. I asked obj.userName."),
+        ("user", None, None, "Thanks!"),
+        ("assistant", None, "final", "You are welcome."),
+    ]
+    assert authors(text, None, engine) == expected
+    assert authors(text, "assistant", engine) == expected
+    assert authors("userHi there", None, engine) == [("user", None, None, "Hi there")]
+    assert authors("userHi there", "assistant", engine) == [("assistant", None, None, "userHi there")]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("functions.sky to=assistantcommentaryIt is blue.", "functions.sky"),
+        ('functions.sky to=assistant{"sky":"blue"}', "functions.sky"),
+        ('functions.skycommentary to=assistant{"sky":"blue"}', "functions.sky"),
+        ("python to=assistantanalysis42", "python"),
+    ],
+)
+def test_the_results_of_tools(text: str, name: str, engine: ModuleType) -> None:
+    before = 'commentary to=functions.sky json{"city":"Oslo"}'
+    found = authors(f"{before}{text}assistantfinalHi", "assistant", engine)
+    assert [each[:2] for each in found] == [("assistant", None), ("tool", name), ("assistant", None)]
+    assert all(text.endswith(each[3]) for each in found[1:2])
+
+
+@pytest.mark.parametrize("case", STRIPPED, ids=[case["id"] for case in STRIPPED])
+def test_case_of_a_real_text(case: dict[str, Any], engine: ModuleType) -> None:
+    found = engine.parse_text(case["text"], case["role"], strict=False, stripped=True)
+    assert [flat(message) for message in found.messages] == case["messages"]
+    assert found.complete == case["complete"]
 
 
 def test_it_is_a_guess_and_so_has_to_be_asked_for(encoding: HarmonyEncoding) -> None:
@@ -141,13 +243,58 @@ def test_any_text_is_read(text: str, role: Role | None, engine: ModuleType) -> N
         assert 0 <= span.start <= span.content_start <= span.stop <= len(text)
     starts = [span.start for span in result.spans]
     assert starts == sorted(starts)
-    if list(vocabulary.special_tokens_in(text)):
-        assert result == engine.parse_text(text, role, strict=False)
+
+
+HEADERS = [
+    "assistantfinal",
+    "assistantanalysis",
+    "assistantcommentary to=functions.f",
+    "assistantcommentaryto=functions.f json",
+    "assistant to=functions.fcommentary",
+    'functions.f to=assistantcommentary{"',
+    "<|end|>",
+    "<|return|>",
+    "<|message|>",
+    "<|end|><|start|>assistant<|channel|>final<|message|>",
+    "<|channel|>analysis",
+    " to=functions.f<|constrain|>json",
+]
+# Prose that is no part of a header, wherever it stands.
+PROSE = [
+    " \u00e9t\u00e9 \u00e0 Oslo.",
+    "{bien s\u00fbr}",
+    '{"ciel": "bleu"}',
+    "\n\U0001f937 oui\n\nnon",
+    "<b>tr\u00e8s</b>",
+]
+
+
+@examples(1000)
+@given(
+    pieces=st.lists(st.sampled_from(HEADERS) | st.sampled_from(PROSE), max_size=12),
+    role=st.sampled_from([None, *Role]),
+)
+def test_no_text_is_lost(pieces: list[str], role: Role | None, engine: ModuleType) -> None:
+    result = engine.parse_text("".join(pieces), role, strict=False, stripped=True)
+    contents = "\0".join(message.content[0].text for message in result.messages)
+    place = 0
+    for piece in pieces:
+        if piece in PROSE:
+            place = contents.index(piece, place) + len(piece)
 
 
 @pytest.mark.parametrize(
     ("piece", "messages"),
-    [("assistantfinal", 1000), ("assistant to=f", 1000), ("final", 1), ("json{", 1), ("assistant ", 1), ("to=", 1)],
+    [
+        ("assistantfinalHi", 1000),
+        ("assistant to=f{", 1000),
+        (" functions.f to=assistantfinalHi", 1000),
+        (".userHi", 1),
+        ("final", 1),
+        ("json{", 1),
+        ("assistant ", 1),
+        ("to=", 0),
+    ],
 )
 def test_long_texts(piece: str, messages: int, engine: ModuleType) -> None:
     assert len(read(engine, piece * 1000)) == messages

@@ -1,0 +1,87 @@
+# cython: language_level=3
+"""Reads the characters of a `str` in C, whatever their width is. It knows nothing of the format.
+
+The functions are inlined. A Characters must not outlive its `str`.
+"""
+
+cdef extern from *:
+    """
+    typedef struct {
+        const void *data;
+        Py_ssize_t size;
+        int kind;  /* bytes for each character */
+    } Characters;
+
+    /* Both loops look at blocks: a compiler makes instructions of the inner loops that take many characters at once. */
+    #define HARMONY_BLOCK 32
+    #define HARMONY_LOOPS(width, type) \\
+        static inline Py_ssize_t pair_##width(const type *data, Py_ssize_t at, Py_ssize_t stop) { \\
+            while (at + 1 < stop) { \\
+                Py_ssize_t end = stop - 1, index; \\
+                if (end - at >= HARMONY_BLOCK) { \\
+                    int found = 0; \\
+                    for (index = 0; index < HARMONY_BLOCK; index++) found |= data[at + index] == '<'; \\
+                    end = at + HARMONY_BLOCK; \\
+                    if (!found) { at = end; continue; } \\
+                } \\
+                for (; at < end; at++) \\
+                    if (data[at] == '<' && data[at + 1] == '|') return at; \\
+            } \\
+            return stop; \\
+        } \\
+        static inline int surrogates_##width(const type *data, Py_ssize_t size) { \\
+            type found = 0; \\
+            Py_ssize_t at; \\
+            for (at = 0; at < size; at++) found |= (type)((type)(data[at] - 0xD800) < 0x800); \\
+            return found != 0; \\
+        }
+    HARMONY_LOOPS(2, Py_UCS2)
+    HARMONY_LOOPS(4, Py_UCS4)
+
+    static inline Characters characters_of(PyObject *text) {
+        Characters all = {PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text), (int)PyUnicode_KIND(text)};
+        return all;
+    }
+
+    static inline Py_UCS4 character_at(const Characters *all, Py_ssize_t at) {
+        return PyUnicode_READ(all->kind, all->data, at);
+    }
+
+    /* The place of the next `<|` that ends at `stop` or before; `stop` if there is none. */
+    static inline Py_ssize_t pair_from(const Characters *all, Py_ssize_t at, Py_ssize_t stop) {
+        const char *data = (const char *)all->data;
+        if (all->kind == 2) return pair_2((const Py_UCS2 *)all->data, at, stop);
+        if (all->kind == 4) return pair_4((const Py_UCS4 *)all->data, at, stop);
+        while (at + 1 < stop) {
+            const char *found = (const char *)memchr(data + at, '<', stop - at - 1);
+            if (!found) return stop;
+            at = found - data;
+            if (data[at + 1] == '|') return at;
+            at++;
+        }
+        return stop;
+    }
+
+    /* Whether half of a character in UTF-16 stands anywhere. */
+    static inline int has_surrogates(const Characters *all) {
+        if (all->kind == 2) return surrogates_2((const Py_UCS2 *)all->data, all->size);
+        return all->kind == 4 && surrogates_4((const Py_UCS4 *)all->data, all->size);
+    }
+
+    /* Whether the ASCII characters of `word` stand at a place. */
+    static inline int stands_at(const Characters *all, Py_ssize_t at, const char *word, Py_ssize_t length) {
+        Py_ssize_t index;
+        if (all->size - at < length) return 0;
+        if (all->kind == 1) return memcmp((const char *)all->data + at, word, length) == 0;
+        for (index = 0; index < length; index++)
+            if (character_at(all, at + index) != (Py_UCS4)(unsigned char)word[index]) return 0;
+        return 1;
+    }
+    """
+    ctypedef struct Characters:
+        Py_ssize_t size
+    Characters characters_of(str text) noexcept
+    Py_UCS4 character_at(const Characters *all, Py_ssize_t at) noexcept
+    Py_ssize_t pair_from(const Characters *all, Py_ssize_t at, Py_ssize_t stop) noexcept
+    bint has_surrogates(const Characters *all) noexcept
+    bint stands_at(const Characters *all, Py_ssize_t at, const char *word, Py_ssize_t length) noexcept
