@@ -126,7 +126,7 @@ NESTED_SCHEMA: Final = pa.schema(
 
 
 def flat(columns: Columns) -> pa.RecordBatch:
-    """One row for each message, with the columns of SCHEMA."""
+    """One row for each message, with the columns of SCHEMA. `columns` must have bare rows."""
     conversation = _numbers(columns.conversation, pa.int64())
     message = _with_nulls(columns.message)
     arrays = [conversation, message, *_of_message(columns, message), *_of_rows(columns, conversation)]
