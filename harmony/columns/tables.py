@@ -25,6 +25,9 @@ _MOST_BYTES: Final = 1 << 26
 #: The format of a number, as in `struct`.
 Item: TypeAlias = Literal["B", "I", "i", "Q", "q"]
 
+# Each code, with the flag IN_TEXTS.
+_WITH_TEXTS: Final = bytes(code | IN_TEXTS for code in range(256))
+
 _ADDED: Final = {False: list(SCHEMA), True: list(NESTED_SCHEMA)}
 _OFFSETS: Final[dict[int, Item]] = {32: "i", 64: "q"}
 # The types of token ids that the builder reads.
@@ -184,11 +187,9 @@ class TableParser:
             ids, bounds, elsewhere = _read_lists(lists, self._tokens)
             missing = lists.is_null() if lists.null_count else None
         if self._text is not None and (self._tokens is None or missing is not None):
-            column = batch.column(self._text)
-            texts = _read_texts(column, self._text)
-            codes = _flagged(codes, IN_TEXTS, missing)
-            is_null = column.is_null()
-            missing = is_null if missing is None else pc.and_(missing, is_null)
+            texts, nulls = _read_texts(batch.column(self._text), self._text)
+            codes = _in_texts(codes, missing)
+            missing = None if nulls is None else nulls if missing is None else pc.and_(missing, nulls)
         if missing is not None:
             names = " or ".join(f"`{name}`" for name in (self._tokens, self._text) if name is not None)
             error = Fault("invalid-record/null", expected=names).record_error()
@@ -256,12 +257,12 @@ class TableParser:
         return buffer_of(values.take(places), "B").tobytes(), {row: wrong[places[row].as_py()] for row in rows}
 
 
-def _flagged(codes: bytes, flag: int, mask: pa.Array | None) -> bytes:
-    """The codes with a flag beside those for which the mask is true; beside all if it is None."""
+def _in_texts(codes: bytes, mask: pa.Array | None) -> bytes:
+    """The codes with the flag IN_TEXTS for the rows where the mask is true; for all rows if it is None."""
     if mask is None:
-        return codes.translate(bytes(code | flag for code in range(256)))
+        return codes.translate(_WITH_TEXTS)
     given = pa.Array.from_buffers(pa.uint8(), len(codes), [None, pa.py_buffer(codes)])
-    flags = pc.multiply(mask.cast(pa.uint8()), pa.scalar(flag, pa.uint8()))
+    flags = pc.multiply(mask.cast(pa.uint8()), pa.scalar(IN_TEXTS, pa.uint8()))
     return buffer_of(pc.bit_wise_or(given, flags), "B").tobytes()
 
 
@@ -315,8 +316,8 @@ def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, di
     return buffer_of_ids(values), bounds, elsewhere
 
 
-def _read_texts(column: pa.Array, name: str) -> Texts:
-    """The texts of a column. Where it is null, the text is any other one."""
+def _read_texts(column: pa.Array, name: str) -> tuple[Texts, pa.Array | None]:
+    """The texts of a column, and a mask of those that are null, if any are. These are any other text."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary.cast(pa.large_string()).take(column.indices)
     elif pa.types.is_string_view(column.type):
@@ -324,10 +325,11 @@ def _read_texts(column: pa.Array, name: str) -> Texts:
     _, offsets, data = column.buffers()
     view = memoryview(data or b"").cast("B")
     if not len(column):
-        return Texts(view, memoryview(array("q", [0])), name)
+        return Texts(view, memoryview(array("q", [0])), name), None
     kind = pa.int32() if pa.types.is_string(column.type) else pa.int64()
     bounds = pa.Array.from_buffers(kind, len(column) + 1, [None, offsets], offset=column.offset)
-    return Texts(view, checked_offsets(buffer_of(bounds, _OFFSETS[kind.bit_width]), len(view)), name)
+    texts = Texts(view, checked_offsets(buffer_of(bounds, _OFFSETS[kind.bit_width]), len(view)), name)
+    return texts, column.is_null() if column.null_count else None
 
 
 def _in_dictionary(column: pa.Array) -> pa.Array:

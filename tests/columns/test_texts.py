@@ -160,6 +160,14 @@ def test_bytes_that_are_no_utf_8_are_an_error_of_their_row(broken: bytes, before
     assert [row["error"] is None for row in in_rows(expected)] == [True, False, True, False, True]
 
 
+def test_nulls_of_a_dictionary() -> None:
+    for values in (["<|message|>a", None], [None, "<|message|>a"]):
+        indices = pa.array([0, 1, None, 0, 1], pa.int8())
+        texts = [None if place is None else values[place] for place in indices.to_pylist()]
+        column = pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))
+        assert rows_of(pa.table({"text": column})) == told(texts, Role.ASSISTANT, strict=False)
+
+
 def test_roles_by_row() -> None:
     texts = [
         "<|message|>a<|end|>",
