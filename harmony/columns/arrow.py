@@ -127,10 +127,13 @@ NESTED_SCHEMA: Final = pa.schema(
 
 def flat(columns: Columns) -> pa.RecordBatch:
     """One row for each message, with the columns of SCHEMA. `columns` must have bare rows."""
+    return pa.RecordBatch.from_arrays(_flat(columns), schema=SCHEMA)
+
+
+def _flat(columns: Columns) -> list[pa.Array]:
     conversation = _numbers(columns.conversation, pa.int64())
     message = _with_nulls(columns.message)
-    arrays = [conversation, message, *_of_message(columns, message), *_of_rows(columns, conversation)]
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    return [conversation, message, *_of_message(columns, message), *_of_rows(columns, conversation)]
 
 
 def nested(columns: Columns) -> pa.RecordBatch:
@@ -143,33 +146,38 @@ def nested(columns: Columns) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([messages, *_of_conversation(columns)], schema=NESTED_SCHEMA)
 
 
-def repeated(
-    kept: pa.RecordBatch, rows: pa.RecordBatch, schema: pa.Schema | None = None, before: int = 0
-) -> Iterator[pa.RecordBatch]:
+def flat_beside(kept: pa.RecordBatch, columns: Columns, schema: pa.Schema, before: int) -> Iterator[pa.RecordBatch]:
+    """`repeated(kept, flat(columns), before)`, with the schema of both. It makes fewer objects on the way."""
+    return _repeated(kept, _flat(columns), schema, before)
+
+
+def repeated(kept: pa.RecordBatch, rows: pa.RecordBatch, before: int = 0) -> Iterator[pa.RecordBatch]:
     """The rows with the kept columns of their conversations, some rows at a time, because that can be much data.
 
-    `schema` is that of both, if the caller has it. `before` is the number of conversations before these.
+    `rows` have the columns of SCHEMA or of NESTED_SCHEMA, or the same ones without dictionaries. `before` is the number
+    of conversations before these.
     """
-    if schema is None:
-        schema = pa.schema([*kept.schema, *rows.schema])
-    place = rows.schema.get_field_index("conversation")
-    if place < 0:  # nested: each conversation has one row
-        yield pa.RecordBatch.from_arrays([*kept.columns, *rows.columns], schema=schema)
-        return
-    for start, stop in _bounded(kept, rows):
-        some = rows if stop - start == len(rows) else rows.slice(start, stop - start)
-        arrays, conversation = some.columns, some.column(place)
+    schema = pa.schema([*kept.schema, *rows.schema])
+    if "conversation" not in rows.schema.names:  # nested: each conversation has one row
+        return iter([pa.RecordBatch.from_arrays([*kept.columns, *rows.columns], schema=schema)])
+    return _repeated(kept, rows.columns, schema, before)
+
+
+def _repeated(kept: pa.RecordBatch, rows: list[pa.Array], schema: pa.Schema, before: int) -> Iterator[pa.RecordBatch]:
+    """`rows` are the columns of SCHEMA, of which the first two are `conversation` and `message`."""
+    count = len(rows[0])
+    for start, stop in _bounded(kept, *rows[:2]):
+        some = rows if stop - start == count else [column.slice(start, stop - start) for column in rows]
+        conversation = some[0]
         # Each conversation has a row. So if there are no more rows, each has just one.
-        beside = kept.columns if len(rows) == len(kept) else [pc.take(one, conversation) for one in kept.columns]
-        if before:
-            arrays[place] = pc.add(conversation, before)
-        yield pa.RecordBatch.from_arrays([*beside, *arrays], schema=schema)
+        beside = kept.columns if count == len(kept) else [pc.take(column, conversation) for column in kept.columns]
+        numbers = pc.add(conversation, before) if before else conversation
+        yield pa.RecordBatch.from_arrays([*beside, numbers, *some[1:]], schema=schema)
 
 
-def _bounded(kept: pa.RecordBatch, rows: pa.RecordBatch) -> Iterator[tuple[int, int]]:
+def _bounded(kept: pa.RecordBatch, conversation: pa.Array, message: pa.Array) -> Iterator[tuple[int, int]]:
     """Ranges of rows that repeat at most _MOST_REPEATED bytes each. A row that repeats more is alone."""
-    conversation, message = rows.column("conversation"), rows.column("message")
-    waiting = [(0, len(kept), 0, len(rows))]  # ranges of conversations, and their rows
+    waiting = [(0, len(kept), 0, len(message))]  # ranges of conversations, and their rows
     while waiting:
         first, last, start, stop = waiting.pop()
         size = kept.slice(first, last - first).nbytes

@@ -279,7 +279,7 @@ cdef class Builder:
     cdef bint narrow_down(self, Py_ssize_t begin, Py_ssize_t stop) except -1 nogil:
         """Copies tokens of 64 bits as uint32. Returns False if one of them has more bits."""
         cdef uint64_t block[BLOCK]
-        cdef uint64_t more = 0
+        cdef uint64_t any_bits = 0
         cdef Py_ssize_t place, count
         cdef uint32_t *out
         if stop - begin >= self.narrow_capacity:
@@ -291,13 +291,14 @@ cdef class Builder:
             count = min(<Py_ssize_t>BLOCK, stop - begin)
             memcpy(block, self.tokens + begin * sizeof(uint64_t), count * sizeof(uint64_t))
             for place in range(count):
-                more |= block[place] >> 32
+                any_bits |= block[place]
                 out[place] = <uint32_t>block[place]
             out += count
             begin += count
-        if more:
+        if any_bits >> 32:
             self.narrow_stop = -1
-        return more == 0
+            return False
+        return True
 
     cdef Known *header(self, Py_ssize_t length, int given, uint64_t key) except NULL nogil:
         """The entry for the header whose `length` tokens are in `open`; it is made if it is new."""

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, changed, flat, nested, repeated
+from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, changed, flat_beside, nested
 from harmony.columns.engine import ascending, build
 from harmony.columns.rows import ELSEWHERE, GIVEN, IN_TEXTS, UNLESS_START, Columns, Source, Sources, Texts, text_error
 from harmony.errors import Fault, RecordError
@@ -146,8 +146,11 @@ class TableParser:
             for start in range(0, len(batch), size):
                 piece = batch if size >= len(batch) else batch.slice(start, size)
                 kept, columns = self.kept_of(piece), self.columns(piece, bare=not self._nested)
-                added = nested(columns) if self._nested else flat(columns)
-                yield from repeated(kept, added, plan.output, before)
+                if self._nested:
+                    arrays = [*kept.columns, *nested(columns).columns]
+                    yield pa.RecordBatch.from_arrays(arrays, schema=plan.output)
+                else:
+                    yield from flat_beside(kept, columns, plan.output, before)
                 before += len(piece)
 
     def kept(self, given: pa.Schema) -> list[int]:
