@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 try:
     import pyarrow as pa
@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 __all__ = ["NESTED_SCHEMA", "SCHEMA", "parse_batch", "parse_table"]
 
 _MOST_THREADS: Final = 256  # more threads find no work, and each has its own table of headers
+# The formats of integers of 32 and 64 bits, and the ones that do not depend on the system. uint32 is not here.
+_KINDS: Final[dict[tuple[str, int], Literal["i", "q", "Q"]]] = {
+    ("i", 4): "i",
+    ("l", 4): "i",
+    ("l", 8): "q",
+    ("q", 8): "q",
+    ("L", 8): "Q",
+    ("Q", 8): "Q",
+}
 _NO_ID: Final = (1 << 32) - 1  # `as_buffer` writes this for integers that are not ids
 
 
@@ -50,7 +59,7 @@ def parse_batch(
 
     Each message is a row. A completion without a message has one row, in which the columns of messages are null.
 
-    `tokens` are the token ids of all completions, one completion after another; a buffer of uint32 is not copied.
+    `tokens` are the token ids of all completions, one completion after another; a buffer of uint32 or int64 is not copied.
     Completion `i` is `tokens[offsets[i]:offsets[i + 1]]`, so there is one offset more than completions. `role` is the
     role of the first message of each completion. It is None if the completions begin with `<|start|>` and a role.
 
@@ -175,8 +184,21 @@ def _ids(tokens: Tokens | pa.Array) -> tuple[memoryview, Sequence[int] | None]:
         if not pa.types.is_integer(tokens.type) or tokens.null_count:
             raise TypeError(f"Expected integers without a null, got `{tokens.type}` - at `tokens`")
         return buffer_of_ids(tokens), None
+    view = _integers_of(tokens)
+    if view is not None:
+        return view, None
     sequence = as_sequence(tokens)
     return as_buffer(sequence), None if isinstance(sequence, memoryview) else sequence
+
+
+def _integers_of(tokens: Tokens) -> memoryview | None:
+    """A buffer of native integers, such as a numpy array of int64, as the builder reads it; None for anything else."""
+    try:
+        view = memoryview(tokens)  # type: ignore[arg-type]  # TypeError says that it is no buffer
+    except TypeError:
+        return None
+    kind = _KINDS.get((view.format, view.itemsize))
+    return None if kind is None or view.ndim != 1 or not view.contiguous else view.cast("B").cast(kind)
 
 
 def _bounds(offsets: Sequence[int] | Buffer | pa.Array, size: int) -> memoryview:

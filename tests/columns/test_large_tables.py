@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 
+import numpy
 import pyarrow as pa
 import pytest
 
-from harmony.batch import parse_table
+from harmony.batch import parse_batch, parse_table
 from harmony.format.vocabulary import END, MESSAGE, START
-from helpers.rows import conversation, in_rows
-from helpers.streams import ids
+from helpers.rows import checked, conversation, in_rows
+from helpers.streams import ids, joined
 
 TWO = [START, *ids("assistant"), MESSAGE, 64, END]
 
@@ -30,6 +31,17 @@ def test_large_columns_are_repeated_some_rows_at_a_time(limit: int, monkeypatch:
         repeated = batch.column("prompt").nbytes
         assert repeated <= limit or batch.num_rows == 1
     assert (result.column("prompt").num_chunks == 1) == (limit == 1 << 26)
+
+
+@pytest.mark.parametrize("kind", ["i4", "i8", "u8"])
+def test_buffers_of_other_integers(kind: str) -> None:
+    least, most = numpy.iinfo(kind).min, numpy.iinfo(kind).max
+    streams = [TWO, [*TWO, least], [most], TWO * 3, [MESSAGE, 64, most, END], []]
+    tokens, offsets = joined(streams)
+    for role in (None, "tool"):
+        expected = in_rows([conversation(one, role, strict=False) for one in streams])
+        for threads in (1, 2):
+            assert checked(parse_batch(numpy.array(tokens, kind), offsets, role=role, threads=threads)) == expected
 
 
 def test_wide_ids_of_many_short_and_some_long_conversations() -> None:
