@@ -59,9 +59,10 @@ def parse_batch(
 
     Each message is a row. A completion without a message has one row, in which the columns of messages are null.
 
-    `tokens` are the token ids of all completions, one completion after another; a buffer of uint32 or int64 is not copied.
-    Completion `i` is `tokens[offsets[i]:offsets[i + 1]]`, so there is one offset more than completions. `role` is the
-    role of the first message of each completion. It is None if the completions begin with `<|start|>` and a role.
+    `tokens` are the token ids of all completions, one completion after another; a buffer of integers of 32 or 64 bits
+    is not copied. Completion `i` is `tokens[offsets[i]:offsets[i + 1]]`, so there is one offset more than completions.
+    `role` is the role of the first message of each completion. It is None if the completions begin with `<|start|>` and
+    a role.
 
         rows = parse_batch([200008, 12194, 200002, 200008, 12194, 200002], [0, 3, 6])
         rows.column("content").to_pylist()  # ["Hi", "Hi"]
