@@ -17,9 +17,11 @@ from itertools import chain, cycle
 from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import pyarrow
+
 from fuzz.streams import ENCODING, smallest, stream
 from harmony import Diagnostic, HarmonyError, Message, Role, TextContent
-from harmony.batch import SCHEMA, parse_batch
+from harmony.batch import SCHEMA, parse_batch, parse_table
 from harmony.columns.arrow import flat
 from harmony.columns.rows import ELSEWHERE, GIVEN
 from harmony.errors import TABLE
@@ -206,17 +208,26 @@ def first_checks(case: Case, expected: Seen, *, strict: bool) -> Iterator[Check]
 
 def _as_text(case: Case, mode: str, *, strict: bool) -> Iterator[Check]:
     """The stream as text gives the same result as its tokens. Both engines read it, and changed texts, alike."""
-    text = ENCODING.decode([token for token in case.tokens if 0 <= token <= LAST_TOKEN])
-    chance = random.Random(case.number)
-    place = chance.randint(0, len(text))
-    insertion = chance.choice(["", "<|", "|>", "\ud800", "\x00", " "])
-    damaged = text[:place] + insertion + text[place + chance.randrange(3) :]
+    text = written(case)
+    damaged = _changed(text, random.Random(case.number), "\ud800")
     yield from text_checks(text, case.role, strict=strict)
     forms = [("damaged text", damaged, False)]
     if not strict:
         forms.append(("text without its markers", "".join(_between_markers(text)), True))
     for name, form, stripped in forms:
         yield from _alike(f"{mode}: {name}", form, case.role, strict=strict, stripped=stripped)
+
+
+def written(case: Case) -> str:
+    """The text of a case, without the integers that are no token ids."""
+    return ENCODING.decode([token for token in case.tokens if 0 <= token <= LAST_TOKEN])
+
+
+def _changed(text: str, chance: random.Random, other: str) -> str:
+    """The text with up to two characters left out somewhere, and a few others in their place; `other` may be one."""
+    place = chance.randint(0, len(text))
+    insertion = chance.choice(["", "<|", "|>", other, "\x00", " "])
+    return text[:place] + insertion + text[place + chance.randrange(3) :]
 
 
 def text_checks(text: str, role: Role | None, *, strict: bool) -> Iterator[Check]:
@@ -294,18 +305,21 @@ def _contents(tokens: list[int]) -> Iterator[str]:
 # --- columns
 
 
-def rows_of(engine: ModuleType, index: int, case: Case, *, strict: bool) -> list[dict[str, Any]]:
-    """The rows of one case, which is conversation `index`, as an engine reads it."""
-    kind, found = whole(engine, case.tokens, case.role, strict=strict)
+def rows_of(
+    engine: ModuleType, index: int, case: Case, *, strict: bool, text: str | None = None
+) -> list[dict[str, Any]]:
+    """The rows of one case, which is conversation `index`, as an engine reads its tokens, or the text instead."""
+    source = case.tokens if text is None else text
+    kind, found = whole(engine, source, case.role, strict=strict)
     shared: dict[str, Any] = {"complete": False, "diagnostics": [], "error": None}
     diagnostics: list[Diagnostic] = []
     if kind == "read":
         messages, shared["complete"], diagnostics, _, spans = found
     else:
-        code, position, text, messages = found
-        shared["error"] = {"code": code, "message": text, "position": position}
+        code, position, message, messages = found
+        shared["error"] = {"code": code, "message": message, "position": position}
         # Everything before the fault is well-formed, so lenient parsing gives its places.
-        spans = whole(engine, case.tokens, case.role, strict=False)[1][4]
+        spans = whole(engine, source, case.role, strict=False)[1][4]
     rows: list[dict[str, Any]] = [
         {
             "conversation": index,
@@ -316,7 +330,7 @@ def rows_of(engine: ModuleType, index: int, case: Case, *, strict: bool) -> list
             "channel": message.channel,
             "content_type": message.content_type,
             "content": text_of(message),
-            "content_tokens": span.stop - span.content_start,
+            "content_tokens": span.stop - span.content_start if text is None else None,
             "end": span.end,
             **shared,
         }
@@ -329,7 +343,7 @@ def rows_of(engine: ModuleType, index: int, case: Case, *, strict: bool) -> list
 
 
 def column_checks(cases: list[Case], *, strict: bool) -> Iterator[Check]:
-    """The cases as columns: all of them from a list, those that fit from a buffer, and by each builder."""
+    """The cases as columns: all from a list, those that fit from a buffer, by each builder, and as texts."""
     role = cases[0].role
     mode = "strict" if strict else "lenient"
     fitting = [case for case in cases if in_buffer(case.tokens)]
@@ -345,6 +359,19 @@ def column_checks(cases: list[Case], *, strict: bool) -> Iterator[Check]:
             for builder in BUILDERS:
                 found = seen(_built, builder, cases, strict=strict)
                 yield Check(f"{mode}: columns by {builder.__name__}", expected, found)
+    yield from text_column_checks(cases, strict=strict)
+
+
+def text_column_checks(cases: list[Case], *, strict: bool) -> Iterator[Check]:
+    """The cases as a column of texts, some of which are cut or changed."""
+    role, mode = cases[0].role, "strict" if strict else "lenient"
+    texts = [_changed(written(case), random.Random(case.number), "") for case in cases]
+    rows = [rows_of(ENGINES[0], index, case, strict=strict, text=texts[index]) for index, case in enumerate(cases)]
+    expected = "read", list(chain.from_iterable(rows))
+    table = pyarrow.table({"text": texts})
+    for threads, count in ((1, "one thread"), (2, "two threads")):
+        found = seen(_parsed_texts, table, role=role, strict=strict, threads=threads)
+        yield Check(f"{mode}: a column of texts, {count}", expected, found)
 
 
 def _joined(cases: list[Case]) -> tuple[list[int], list[int]]:
@@ -356,6 +383,10 @@ def _joined(cases: list[Case]) -> tuple[list[int], list[int]]:
 
 def _parsed(*arguments: Any, **options: Any) -> Any:
     return parse_batch(*arguments, **options).to_pylist()
+
+
+def _parsed_texts(table: pyarrow.Table, **options: Any) -> Any:
+    return parse_table(table, text="text", **options).to_pylist()
 
 
 def _built(builder: ModuleType, cases: list[Case], *, strict: bool) -> Any:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harmony.columns.engine import bits_of_rows, validity
 from harmony.columns.rows import CODED, END_VALUES, Columns
+from harmony.errors import Diagnostic, RecordError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -24,10 +24,9 @@ _MOST_REPEATED: Final = 1 << 26
 # The most values of a dictionary that is remembered.
 _SHORT: Final = 16
 
-_Found: TypeAlias = tuple[Mapping[int, Any], Any, pa.DataType]
-
 _CODED: Final = pa.dictionary(pa.int32(), pa.string())
 _FINDING: Final = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
+_FINDINGS: Final = pa.list_(_FINDING)
 _NO_FINDINGS: Final = pa.nulls(0, _FINDING)
 
 
@@ -105,7 +104,7 @@ OF_MESSAGE: Final = (
 )
 OF_CONVERSATION: Final = (
     OutputColumn("complete", pa.bool_(), "whether the completion ended between messages"),
-    OutputColumn("diagnostics", pa.list_(_FINDING), "what was repaired: a code, a sentence and a position each"),
+    OutputColumn("diagnostics", _FINDINGS, "what was repaired: a code, a sentence and a position each"),
     OutputColumn("error", _FINDING, "why the completion could not be parsed; null where it could"),
 )
 
@@ -127,10 +126,10 @@ NESTED_SCHEMA: Final = pa.schema(
 
 
 def flat(columns: Columns) -> pa.RecordBatch:
-    """One row for each message, with the columns of SCHEMA."""
+    """One row for each message, with the columns of SCHEMA. `columns` must have bare rows."""
     conversation = _numbers(columns.conversation, pa.int64())
     message = _with_nulls(columns.message)
-    arrays = [conversation, message, *_of_message(columns, message), *_of_rows(columns, conversation, message)]
+    arrays = [conversation, message, *_of_message(columns, message), *_of_rows(columns, conversation)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
@@ -201,61 +200,52 @@ def _of_message(columns: Columns, message: pa.Array) -> list[pa.Array]:
 def _of_conversation(columns: Columns) -> list[pa.Array]:
     """The columns of OF_CONVERSATION, one value for each conversation."""
     complete = _numbers(columns.complete, pa.uint8()).cast(pa.bool_())
-    return [complete, *(_sparse(*found, _as_they_are, len(complete)) for found in _found(columns))]
+    count = len(complete)
+    return [complete, _diagnostics(columns, range(count), count), _errors(columns, count)]
 
 
-def _of_rows(columns: Columns, conversation: pa.Array, message: pa.Array) -> list[pa.Array]:
+def _of_rows(columns: Columns, conversation: pa.Array) -> list[pa.Array]:
     """The columns of OF_CONVERSATION for all rows. `diagnostics` can be large, so only the first row has them."""
-
-    def of_all(places: pa.Array) -> pa.Array:
-        return pc.take(places, conversation, boundscheck=False)
-
-    def of_first(places: pa.Array) -> pa.Array:
-        is_later = pc.greater(message, 0).fill_null(False)
-        return pc.if_else(is_later, pa.scalar(0, pa.int32()), of_all(places))
-
     complete = pa.py_buffer(bits_of_rows(columns.complete, columns.conversation))
-    diagnostics, errors = _found(columns)
-    count = memoryview(columns.complete).nbytes
+    first_rows = memoryview(columns.rows).cast("B").cast("q")
     return [
-        pa.Array.from_buffers(pa.bool_(), len(message), [None, complete], 0),
-        _sparse(*diagnostics, of_first, count, len(message)),
-        _sparse(*errors, of_all, count, len(message)),
+        pa.Array.from_buffers(pa.bool_(), len(conversation), [None, complete], 0),
+        _diagnostics(columns, first_rows, len(conversation)),
+        _errors(columns, len(conversation), conversation),
     ]
 
 
-def _found(columns: Columns) -> tuple[_Found, _Found]:
-    """For diagnostics and errors: the values by conversation, the value of all others, and the type."""
-    return (
-        (columns.diagnostics, [], SCHEMA.field("diagnostics").type),
-        (columns.errors, None, SCHEMA.field("error").type),
-    )
+def _diagnostics(columns: Columns, rows: Sequence[int], count: int) -> pa.Array:
+    """The diagnostics of each conversation in its row, among `count` rows; the others have none."""
+    offsets = array("i", bytes(4 * count + 4))
+    found: list[Diagnostic] = []
+    for index, some in sorted(columns.diagnostics.items()):
+        offsets[rows[index] + 1] = len(some)
+        found += some
+    if not found:
+        return pa.Array.from_buffers(_FINDINGS, count, [None, pa.py_buffer(offsets)], 0, children=[_NO_FINDINGS])
+    return pa.ListArray.from_arrays(pc.cumulative_sum(_numbers(offsets, pa.int32())), _findings(found))
 
 
-def _as_they_are(places: pa.Array) -> pa.Array:
-    return places
+def _errors(columns: Columns, count: int, conversation: pa.Array | None = None) -> pa.Array:
+    """The error of each conversation, or of the conversation of each of `count` rows."""
+    if not columns.errors:
+        return pa.nulls(count, _FINDING)
+    places = array("i", bytes(4 * memoryview(columns.complete).nbytes))  # 0: no error
+    for place, index in enumerate(columns.errors, 1):
+        places[index] = place
+    taken = _numbers(places, pa.int32())
+    if conversation is not None:
+        taken = pc.take(taken, conversation, boundscheck=False)
+    return _findings([None, *columns.errors.values()]).take(taken)
 
 
-def _sparse(
-    values: Mapping[int, Any],
-    usual: Any,
-    kind: pa.DataType,
-    spread: Callable[[pa.Array], pa.Array],
-    conversations: int,
-    rows: int | None = None,
-) -> pa.Array:
-    """An array in which most rows have the `usual` value. `spread` maps values of conversations to their rows."""
-    length = conversations if rows is None else rows
-    if values:
-        places = array("i", bytes(4 * conversations))  # 0 is the usual value
-        for place, index in enumerate(values, 1):
-            places[index] = place
-        listed = pa.array([usual, *map(msgspec.to_builtins, values.values())], kind)
-        return listed.take(spread(_numbers(places, pa.int32())))
-    if usual is None:  # faster than an array of empty lists
-        return pa.nulls(length, kind)
-    offsets = pa.py_buffer(bytes(4 * length + 4))
-    return pa.Array.from_buffers(kind, length, [None, offsets], 0, children=[_NO_FINDINGS])
+def _findings(found: Sequence[Diagnostic | RecordError | None]) -> pa.Array:
+    """An array of faults, as structs."""
+    arrays = [
+        pa.array([None if one is None else getattr(one, field.name) for one in found], field.type) for field in _FINDING
+    ]
+    return pa.StructArray.from_arrays(arrays, fields=list(_FINDING), mask=pa.array([one is None for one in found]))
 
 
 def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:

@@ -307,8 +307,11 @@ cdef class Builder:
         if known is not NULL:
             return known
         with gil:
-            tokens = [self.open[place] for place in range(min(length, LONGEST_HEADER))]
-            return self.headers.learn(key, given, self.open, length * sizeof(uint32_t), tokens)
+            return self.learn(length, given, key)
+
+    cdef Known *learn(self, Py_ssize_t length, int given, uint64_t key) except NULL:
+        tokens = [self.open[place] for place in range(min(length, LONGEST_HEADER))]
+        return self.headers.learn(key, given, self.open, length * sizeof(uint32_t), tokens)
 
     cdef int read_odd(self, Py_ssize_t index) except -1:
         """Reads one conversation with the engine: it is repaired, or gets an error."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError
 from harmony.format import vocabulary
-from harmony.format.header import Header
+from harmony.format.header import REMEMBERED_HEADERS, Header
 from harmony.messages.model import Message, TextContent
 from harmony.messages.roles import Role
 from harmony.parsing.engine import decode_bytes, parse, parse_text
@@ -29,6 +29,7 @@ GIVEN: Final = (*Role, None)
 END_VALUES: Final = tuple(ENDS.values())
 #: The code for each stop token.
 END_CODES: Final = {token: END_VALUES.index(end) for token, end in ENDS.items()}
+_CODE_OF_END: Final[dict[str | None, int]] = {None: -1, **{end: code for code, end in enumerate(END_VALUES)}}
 #: The columns that hold indices into `values`, in their order in Columns. Each is a field of a header.
 CODED: Final = ("role", "name", "recipient", "channel", "content_type")
 #: The bits of a role's code. Flags may stand beside them.
@@ -139,6 +140,8 @@ class Columns(NamedTuple):
         return self._replace(errors={**errors, **self.errors}) if errors else self
 
 
+#: The string of each role. Looking it up is faster than `role.value`.
+_ROLE_VALUES: Final[dict[Role, str]] = {role: role.value for role in Role}
 _ROLE_CODES: Final[dict[str | None, int]] = {None: -1, **{role.value: code for code, role in enumerate(Role)}}
 
 
@@ -149,16 +152,22 @@ class Values:
         self._lock = Lock()
         self._codes: list[dict[str | None, int]] = [dict(_ROLE_CODES)]
         self._codes += [{None: -1} for _ in CODED[1:]]
+        self._remembered: dict[tuple[str | None, ...], tuple[int, ...]] = {}
 
     def codes(
         self, role: Role, name: str | None, recipient: str | None, channel: str | None, content_type: str | None
     ) -> tuple[int, ...]:
         """The codes of role, name, recipient, channel and content type."""
-        fields = (role.value, name, recipient, channel, content_type)
-        with self._lock:
-            return tuple(
-                [codes.setdefault(value, len(codes) - 1) for codes, value in zip(self._codes, fields, strict=True)]
-            )
+        fields = (_ROLE_VALUES[role], name, recipient, channel, content_type)
+        found = self._remembered.get(fields)
+        if found is None:
+            with self._lock:
+                found = tuple(
+                    [codes.setdefault(value, len(codes) - 1) for codes, value in zip(self._codes, fields, strict=True)]
+                )
+            if len(self._remembered) < REMEMBERED_HEADERS:
+                self._remembered[fields] = found
+        return found
 
     def of_header(self, header: Header) -> tuple[int, ...]:
         """The codes of a header's fields."""
@@ -203,7 +212,8 @@ def parse_source(source: Source, given: Role | None, values: Values, *, strict: 
             result = parse(source, given, strict=strict)
     except HarmonyError as error:
         found = RecordError(error.code, str(error), error.position)
-        return Parsed(_rows(error.messages, _ended(source), values), False, [], found)
+        rows = [_row(message, *ended, values) for message, ended in zip(error.messages, _ended(source), strict=False)]
+        return Parsed(rows, False, [], found)
     rows = _rows_of(result, values, count_tokens=not isinstance(source, str))
     return Parsed(rows, result.complete, result.diagnostics, None)
 
@@ -240,14 +250,10 @@ def _written(tokens: memoryview | list[int]) -> tuple[str, list[Diagnostic]]:
 
 
 def _rows_of(result: ParseResult, values: Values, *, count_tokens: bool) -> list[MessageRow]:
-    ended = [
-        (
-            span.stop - span.content_start if count_tokens else -1,
-            -1 if span.end is None else END_VALUES.index(span.end),
-        )
-        for span in result.spans
+    return [
+        _row(message, span.stop - span.content_start if count_tokens else -1, _CODE_OF_END[span.end], values)
+        for message, span in zip(result.messages, result.spans, strict=False)
     ]
-    return _rows(result.messages, ended, values)
 
 
 def _ended(source: memoryview | list[int] | str) -> list[tuple[int, int]]:
@@ -259,14 +265,11 @@ def _ended(source: memoryview | list[int] | str) -> list[tuple[int, int]]:
     return [(stop - start - 1, end) for start, (stop, end) in zip(starts, stops, strict=False)]
 
 
-def _rows(messages: list[Message], ended: list[tuple[int, int]], values: Values) -> list[MessageRow]:
-    rows = []
-    for message, (length, end) in zip(messages, ended, strict=False):
-        author = message.author
-        codes = values.codes(author.role, author.name, message.recipient, message.channel, message.content_type)
-        text = "".join(part.text for part in message.content if isinstance(part, TextContent))
-        rows.append(MessageRow(codes, text.encode(), length, end))
-    return rows
+def _row(message: Message, content_tokens: int, end: int, values: Values) -> MessageRow:
+    author, parts = message.author, message.content
+    codes = values.codes(author.role, author.name, message.recipient, message.channel, message.content_type)
+    text = "".join([part.text for part in parts if isinstance(part, TextContent)])
+    return MessageRow(codes, text.encode(), content_tokens, end)
 
 
 def message_of(values: Sequence[Sequence[str]], codes: Sequence[int], text: str) -> Message:

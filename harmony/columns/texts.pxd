@@ -14,6 +14,7 @@ cdef class TextReader:
     cdef Headers headers
     cdef char *text  # a copy of the current text
     cdef Py_ssize_t size, capacity
+    cdef bint is_ascii
 
     cdef int take(self, Py_ssize_t index) except -1 nogil
     cdef bint read(self, Rows rows, Py_ssize_t index, int given) except -1 nogil

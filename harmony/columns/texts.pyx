@@ -11,7 +11,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memcmp, memcpy
 from harmony.columns.headers cimport AT_END, Known, Headers, find
 from harmony.columns.memory cimport Rows
 from harmony.runtime.memory cimport is_utf_8, resize
@@ -24,26 +24,70 @@ cdef extern from *:
     #include <emmintrin.h>
     #endif
 
-    /* The number of ASCII bytes at the beginning of a text, or a bit less: whole blocks, and then single bytes. */
-    static inline size_t ascii_prefix(const uint8_t *text, size_t size) {
+    #define PADDING 32 /* zeros behind the copy of a text, so that whole blocks can be read */
+
+    /* Copies a text, and zeros behind it. Returns whether all of it is ASCII. */
+    static inline int copy_text(char *to, const char *from, size_t size) {
         size_t at = 0;
+        unsigned char high = 0;
     #ifdef __SSE2__
+        __m128i seen = _mm_setzero_si128();
         for (; at + 32 <= size; at += 32) {
-            __m128i low = _mm_loadu_si128((const __m128i *)(text + at));
-            __m128i high = _mm_loadu_si128((const __m128i *)(text + at + 16));
-            if (_mm_movemask_epi8(_mm_or_si128(low, high))) break;
+            __m128i first = _mm_loadu_si128((const __m128i *)(from + at));
+            __m128i second = _mm_loadu_si128((const __m128i *)(from + at + 16));
+            _mm_storeu_si128((__m128i *)(to + at), first);
+            _mm_storeu_si128((__m128i *)(to + at + 16), second);
+            seen = _mm_or_si128(seen, _mm_or_si128(first, second));
         }
+        high = _mm_movemask_epi8(seen) ? 0x80 : 0;
     #endif
+        memcpy(to + at, from + at, size - at);
+        memset(to + size, 0, PADDING);
+        for (; at < size; at += 8) { /* reads the copy, whose padding is zero */
+            uint64_t block;
+            memcpy(&block, to + at, 8);
+            high |= (block & UINT64_C(0x8080808080808080)) ? 0x80 : 0;
+        }
+        return high == 0;
+    }
+
+    /* The number of ASCII bytes at the beginning of a text. */
+    static inline size_t ascii_prefix(const char *text, size_t size) {
+        size_t at = 0;
         for (; at + 8 <= size; at += 8) {
             uint64_t block;
             memcpy(&block, text + at, 8);
             if (block & UINT64_C(0x8080808080808080)) break;
         }
-        while (at < size && text[at] < 0x80) at++;
+        while (at < size && (unsigned char)text[at] < 0x80) at++;
         return at;
     }
+
+    /* The offset of the next `<|`; the size of the text if there is none. PADDING zeros must follow the text. */
+    static inline size_t opening_from(const char *text, size_t size, size_t at) {
+    #if defined(__SSE2__) && defined(__GNUC__)
+        const __m128i less = _mm_set1_epi8('<'), bar = _mm_set1_epi8('|');
+        for (; at < size; at += 16) {
+            __m128i here = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(text + at)), less);
+            __m128i behind = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(text + at + 1)), bar);
+            int found = _mm_movemask_epi8(_mm_and_si128(here, behind));
+            if (found) return at + __builtin_ctz(found);
+        }
+    #else
+        for (; at < size; at++) {
+            const char *found = memchr(text + at, '<', size - at);
+            if (found == NULL) break;
+            at = found - text;
+            if (text[at + 1] == '|') return at;
+        }
+    #endif
+        return size;
+    }
     """
-    size_t ascii_prefix(const uint8_t *text, size_t size) noexcept nogil
+    enum: PADDING
+    bint copy_text(char *target, const char *source, size_t size) noexcept nogil
+    size_t ascii_prefix(const char *text, size_t size) noexcept nogil
+    Py_ssize_t opening_from(const char *text, size_t size, size_t place) noexcept nogil
 
 from harmony.columns.rows import GIVEN, IN_TEXTS as _IN_TEXTS, END_CODES, UNLESS_START as _UNLESS_START, decoded
 from harmony.format import machine, vocabulary
@@ -126,21 +170,7 @@ def _take_markers():
 _take_markers()
 
 
-cdef inline Py_ssize_t opening_from(const char *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
-    """The offset of the next `<|`; the size of the text if there is none."""
-    cdef const char *found
-    while at + 1 < size:
-        found = <const char *>memchr(text + at, c"<", size - at - 1)
-        if found is NULL:
-            return size
-        at = found - text
-        if text[at + 1] == c"|":
-            return at
-        at += 1
-    return size
-
-
-cdef inline bint is_well_formed(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+cdef inline bint is_well_formed(const char *text, Py_ssize_t size) noexcept nogil:
     """Whether a text is UTF-8. Long runs of ASCII are fast."""
     cdef Py_ssize_t at = 0, begin
     while True:
@@ -148,10 +178,31 @@ cdef inline bint is_well_formed(const uint8_t *text, Py_ssize_t size) noexcept n
         if at == size:
             return True
         begin = at
-        while at < size and text[at] >= 0x80:
+        while at < size and text[at] & 0x80:
             at += 1
-        if not is_utf_8(text + begin, at - begin):
+        if not is_utf_8(<const uint8_t *>text + begin, at - begin):
             return False
+
+
+cdef inline uint64_t mixed(uint64_t hash, uint64_t block) noexcept nogil:
+    hash = (hash ^ block) * <uint64_t>0x9E3779B97F4A7C15
+    return hash ^ hash >> 32
+
+
+cdef inline uint64_t hash_of(const char *text, Py_ssize_t size, uint64_t hash) noexcept nogil:
+    """A hash of a short text; `hash` is another number that it depends on."""
+    cdef uint64_t block = 0
+    cdef Py_ssize_t place = 0
+    if size < 8:
+        for place in range(size):
+            block = block << 8 | <uint8_t>text[place]
+        return mixed(mixed(hash, block), size)
+    while place + 8 <= size:
+        memcpy(&block, text + place, 8)
+        hash = mixed(hash, block)
+        place += 8
+    memcpy(&block, text + size - 8, 8)
+    return mixed(mixed(hash, block), size)
 
 
 cdef list tokens_of(bytes header, bint at_end):
@@ -187,10 +238,10 @@ cdef class TextReader:
         """Copies the text of a conversation."""
         cdef Py_ssize_t begin = self.offsets[index]
         self.size = self.offsets[index + 1] - begin
-        if self.size >= self.capacity:
-            self.capacity = self.size + self.size // 2 + 1
+        if self.size + PADDING > self.capacity:
+            self.capacity = self.size + self.size // 2 + PADDING
             resize(<void **>&self.text, self.capacity)
-        memcpy(self.text, self.data + begin, self.size)
+        self.is_ascii = copy_text(self.text, self.data + begin, self.size)
         return 0
 
     cdef object source(self):
@@ -207,7 +258,7 @@ cdef class TextReader:
         cdef bint is_start = size >= START_WIDTH and not memcmp(text, START, START_WIDTH)
         if given & UNLESS_START:
             given = GIVEN_NONE if is_start else given ^ UNLESS_START
-        if not is_well_formed(<const uint8_t *>text, size):
+        if not self.is_ascii and not is_well_formed(text, size):
             return False
         rows.reserve_content(size)
         while True:
@@ -252,17 +303,12 @@ cdef class TextReader:
     cdef Known *header(self, Py_ssize_t begin, Py_ssize_t stop, int given) except NULL nogil:
         """The entry for the header from `begin` to `stop`; it is made if it is new."""
         cdef const char *text = self.text + begin
-        cdef Py_ssize_t size = stop - begin, place
-        cdef uint64_t hash = given, block
+        cdef Py_ssize_t size = stop - begin
+        cdef uint64_t hash = 0
         cdef Known *known
         given |= IN_TEXTS  # text and tokens of headers are never the same key
         if size <= LONGEST_HEADER:
-            for place in range(0, size, 8):
-                block = 0
-                memcpy(&block, text + place, 8 if place + 8 <= size else size - place)
-                hash = (hash ^ block) * <uint64_t>0x9E3779B97F4A7C15
-                hash ^= hash >> 32
-            hash *= <uint64_t>0x9E3779B97F4A7C15
+            hash = hash_of(text, size, given)
             known = find(self.headers, hash, given, text, size)
             if known is not NULL:
                 return known

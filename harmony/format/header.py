@@ -55,7 +55,7 @@ NOT_IN_CHANNELS: Final = re.compile(r"[^\w.-]")
 
 # Headers repeat, so some modules remember what they found out about them:
 # - this module: the Header, by a tuple of ids and the given role;
-# - `columns/build_c.pyx`: the same, by ids in its own memory, which threads read without the GIL;
+# - `columns/headers.pyx`: the same, by ids or text in its own memory, which threads read without the GIL;
 # - `checking/validation.py`: only whether a header is legal, by the bytes of a text or by the ids of a buffer;
 # - `parsing/bare_content.py`: whether an unfinished header is already content;
 # - `parsing/header_repair.py`: what a broken header means, and the diagnostics.
