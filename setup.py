@@ -19,7 +19,15 @@ extensions = [
         f"harmony.{name}",
         [f"harmony/{name.replace('.', '/')}.pyx"],
         depends=[
-            f"harmony/{name}.pxd" for name in ("columns/memory", "parsing/content", "parsing/moves_c", "runtime/memory")
+            f"harmony/{name}.pxd"
+            for name in (
+                "columns/headers",
+                "columns/memory",
+                "columns/texts",
+                "parsing/content",
+                "parsing/moves_c",
+                "runtime/memory",
+            )
         ],
         extra_compile_args=flags,
         optional=choice != "yes",
@@ -30,6 +38,8 @@ extensions = [
         "parsing.parser_c",
         "parsing.scan_c",
         "columns.memory",
+        "columns.headers",
+        "columns.texts",
         "columns.build_c",
         "logs.json_c",
     )

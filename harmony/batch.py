@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
 from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, flat
 from harmony.columns.engine import build
 from harmony.columns.rows import ELSEWHERE, GIVEN, Source
-from harmony.columns.tables import TableParser, buffer_of, checked_offsets
+from harmony.columns.tables import TableParser, buffer_of, buffer_of_ids, checked_offsets
 from harmony.encoding import check_stripped
 from harmony.format import vocabulary
 from harmony.messages.roles import Role, as_role
@@ -163,7 +163,6 @@ def _use_arrow() -> bool:
     columns = build(ids, memoryview(bounds), bytes([GIVEN.index(None)]), strict=False)
     with forks_wait:
         flat(columns)
-        checked_offsets(pa.array(bounds, pa.int64()), len(ids))
     return True
 
 
@@ -171,39 +170,37 @@ _set_up: Final = Once(_use_arrow)
 
 
 def _ids(tokens: Tokens | pa.Array) -> tuple[memoryview, Sequence[int] | None]:
-    """The ids as uint32. If some integers may not fit, also the original integers."""
+    """The ids as integers of 32 or 64 bits. If some integers may not fit, also the original integers."""
     if isinstance(tokens, pa.Array):
         if not pa.types.is_integer(tokens.type) or tokens.null_count:
             raise TypeError(f"Expected integers without a null, got `{tokens.type}` - at `tokens`")
-        if tokens.type != pa.uint32():
-            tokens = tokens.to_pylist()
-        else:
-            return buffer_of(tokens, "I"), None
+        return buffer_of_ids(tokens), None
     sequence = as_sequence(tokens)
     return as_buffer(sequence), None if isinstance(sequence, memoryview) else sequence
 
 
 def _bounds(offsets: Sequence[int] | Buffer | pa.Array, size: int) -> memoryview:
     """A copy of the offsets as int64, after a check that they ascend and stay within the tokens."""
-    bounds = offsets if isinstance(offsets, pa.Array) else _integers(offsets)
-    if not pa.types.is_integer(bounds.type) or bounds.null_count:
-        raise TypeError(f"Expected integers without a null, got `{bounds.type}` - at `offsets`")
-    return buffer_of(checked_offsets(bounds, size), "q")
+    if not isinstance(offsets, pa.Array):
+        return checked_offsets(_integers(offsets), size)
+    if not pa.types.is_integer(offsets.type) or offsets.null_count:
+        raise TypeError(f"Expected integers without a null, got `{offsets.type}` - at `offsets`")
+    return checked_offsets(buffer_of(offsets.cast(pa.int64()), "q"), size)
 
 
-def _integers(offsets: Sequence[int] | Buffer) -> pa.Array:
+def _integers(offsets: Sequence[int] | Buffer) -> memoryview:
     try:
         view = memoryview(offsets)  # type: ignore[arg-type]  # TypeError says that it is no buffer
     except TypeError:
         return _int64(offsets)  # type: ignore[arg-type]
     if view.ndim == 1 and view.contiguous and view.format in ("q", "l") and view.itemsize == 8:
-        return pa.Array.from_buffers(pa.int64(), len(view), [None, pa.py_buffer(view)])
+        return view.cast("B").cast("q")
     return _int64(view.tolist())
 
 
-def _int64(offsets: Iterable[int]) -> pa.Array:
+def _int64(offsets: Iterable[int]) -> memoryview:
     try:
-        return pa.array(array("q", offsets), pa.int64())
+        return memoryview(array("q", offsets))
     except OverflowError:
         raise ValueError("Expected offsets that fit into int64 - at `offsets`") from None
 

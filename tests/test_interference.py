@@ -158,6 +158,43 @@ assert outcomes <= {count}, outcomes
     )
 
 
+def test_texts_that_another_thread_changes(scale: Scale) -> None:
+    """A text may be cut, be no UTF-8, or lose its markers, while it is read. Its neighbours stay as they are."""
+    run(
+        """
+from harmony.runtime.compiled import COMPILED
+
+text = b"<|channel|>final<|message|>" + b"word " * 12 + b"<|return|>"
+count, turns = (4000, int(sys.argv[1])) if COMPILED else (50, 40)
+data = numpy.frombuffer(text * (count + 5), "u1").copy()
+offsets = pyarrow.array(numpy.arange(count + 6) * len(text))
+column = pyarrow.Array.from_buffers(
+    pyarrow.large_string(), count + 5, [None, offsets.buffers()[1], pyarrow.py_buffer(data)]
+)
+table = pyarrow.table({"text": column})
+changed = data[:count * len(text)].reshape(count, len(text))
+kept = changed.copy()
+ended = threading.Event()
+
+def change():
+    while not ended.is_set():
+        for place, byte in ((30, 0xFF), (30, 0xE4), (-9, 0x61), (-10, 0xC3), (5, 0x3C), (27, 0x3C), (28, 0x7C)):
+            changed[:, place] = byte
+        changed[:] = kept
+
+threading.Thread(target=change, daemon=True).start()
+for turn in range(turns):
+    rows = batch.parse_table(table, text="text", threads=1 + turn % 2)
+    rows.validate(full=True)
+    behind = rows.filter(pyarrow.compute.greater_equal(rows["conversation"], count))
+    assert behind["content"].to_pylist() == ["word " * 12] * 5
+    assert behind["error"].null_count == 5
+ended.set()
+""",
+        scale("60", "400"),
+    )
+
+
 def test_a_parser_that_several_threads_use(scale: Scale) -> None:
     """One thread at a time may feed a parser. Where several do, errors may come of it, but no crash."""
     run(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harmony.columns.engine import validity
+from harmony.columns.engine import bits_of_rows, validity
 from harmony.columns.rows import CODED, END_VALUES, Columns
 
 if TYPE_CHECKING:
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
 # The most bytes that are repeated at a time: an array holds at most 2 GiB, and memory is limited too.
 _MOST_REPEATED: Final = 1 << 26
 
+# The most values of a dictionary that is remembered.
+_SHORT: Final = 16
+
 _Found: TypeAlias = tuple[Mapping[int, Any], Any, pa.DataType]
 
 _CODED: Final = pa.dictionary(pa.int32(), pa.string())
 _FINDING: Final = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
+_NO_FINDINGS: Final = pa.nulls(0, _FINDING)
 
 
 def changed(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
@@ -138,43 +144,48 @@ def nested(columns: Columns) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([messages, *_of_conversation(columns)], schema=NESTED_SCHEMA)
 
 
-def _beside(kept: pa.RecordBatch, added: pa.RecordBatch) -> pa.RecordBatch:
-    """The columns of both batches, first the kept ones."""
-    schema = pa.schema([*kept.schema, *added.schema])
-    return pa.RecordBatch.from_arrays([*kept.columns, *added.columns], schema=schema)
-
-
-def repeated(kept: pa.RecordBatch, rows: pa.RecordBatch, before: int = 0) -> Iterator[pa.RecordBatch]:
+def repeated(
+    kept: pa.RecordBatch, rows: pa.RecordBatch, schema: pa.Schema | None = None, before: int = 0
+) -> Iterator[pa.RecordBatch]:
     """The rows with the kept columns of their conversations, some rows at a time, because that can be much data.
 
-    `before` is the number of conversations before these.
+    `schema` is that of both, if the caller has it. `before` is the number of conversations before these.
     """
-    if "conversation" not in rows.schema.names:  # nested: each conversation has one row
-        yield _beside(kept, rows)
-        return
-    conversation = rows.column("conversation")
-    for start, stop in _bounded(kept, conversation):
-        some = rows.slice(start, stop - start)
-        yield _numbered_from(before, _beside(kept.take(conversation.slice(start, stop - start)), some))
-
-
-def _bounded(kept: pa.RecordBatch, conversation: pa.Array) -> Iterator[tuple[int, int]]:
-    """Ranges of rows that repeat at most _MOST_REPEATED bytes each. A row that repeats more is alone."""
-    start = size = 0
-    if kept.nbytes * len(conversation) > _MOST_REPEATED:
-        sizes = [kept.slice(index, 1).nbytes for index in range(len(kept))]
-        for place, index in enumerate(conversation.to_pylist()):
-            if place > start and size + sizes[index] > _MOST_REPEATED:
-                yield start, place
-                start, size = place, 0
-            size += sizes[index]
-    yield start, len(conversation)
-
-
-def _numbered_from(before: int, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows, with `before` added to the numbers of their conversations."""
+    if schema is None:
+        schema = pa.schema([*kept.schema, *rows.schema])
     place = rows.schema.get_field_index("conversation")
-    return rows.set_column(place, "conversation", pc.add(rows.column(place), before)) if before else rows
+    if place < 0:  # nested: each conversation has one row
+        yield pa.RecordBatch.from_arrays([*kept.columns, *rows.columns], schema=schema)
+        return
+    for start, stop in _bounded(kept, rows):
+        some = rows if stop - start == len(rows) else rows.slice(start, stop - start)
+        arrays, conversation = some.columns, some.column(place)
+        # Each conversation has a row. So if there are no more rows, each has just one.
+        beside = kept.columns if len(rows) == len(kept) else [pc.take(one, conversation) for one in kept.columns]
+        if before:
+            arrays[place] = pc.add(conversation, before)
+        yield pa.RecordBatch.from_arrays([*beside, *arrays], schema=schema)
+
+
+def _bounded(kept: pa.RecordBatch, rows: pa.RecordBatch) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that repeat at most _MOST_REPEATED bytes each. A row that repeats more is alone."""
+    conversation, message = rows.column("conversation"), rows.column("message")
+    waiting = [(0, len(kept), 0, len(rows))]  # ranges of conversations, and their rows
+    while waiting:
+        first, last, start, stop = waiting.pop()
+        size = kept.slice(first, last - first).nbytes
+        most = stop - start
+        if size * most > _MOST_REPEATED and last - first > 1:  # no conversation has more messages than the longest
+            most = 1 + (pc.max(message.slice(start, stop - start)).as_py() or 0)
+        if size * most <= _MOST_REPEATED:
+            yield start, stop
+        elif last - first == 1:
+            step = max(1, _MOST_REPEATED // size)
+            yield from ((place, min(place + step, stop)) for place in range(start, stop, step))
+        else:
+            half = (first + last) // 2
+            place = bisect_left(range(start, stop), half, key=lambda row: conversation[row].as_py()) + start
+            waiting += [(half, last, place, stop), (first, half, start, place)]
 
 
 def without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -203,12 +214,13 @@ def _of_rows(columns: Columns, conversation: pa.Array, message: pa.Array) -> lis
         is_later = pc.greater(message, 0).fill_null(False)
         return pc.if_else(is_later, pa.scalar(0, pa.int32()), of_all(places))
 
-    complete = _numbers(columns.complete, pa.uint8())
+    complete = pa.py_buffer(bits_of_rows(columns.complete, columns.conversation))
     diagnostics, errors = _found(columns)
+    count = memoryview(columns.complete).nbytes
     return [
-        of_all(complete).cast(pa.bool_()),  # taking bytes first is faster than taking single bits
-        _sparse(*diagnostics, of_first, len(complete), len(message)),
-        _sparse(*errors, of_all, len(complete), len(message)),
+        pa.Array.from_buffers(pa.bool_(), len(message), [None, complete], 0),
+        _sparse(*diagnostics, of_first, count, len(message)),
+        _sparse(*errors, of_all, count, len(message)),
     ]
 
 
@@ -243,7 +255,7 @@ def _sparse(
     if usual is None:  # faster than an array of empty lists
         return pa.nulls(length, kind)
     offsets = pa.py_buffer(bytes(4 * length + 4))
-    return pa.Array.from_buffers(kind, length, [None, offsets], children=[pa.nulls(0, kind.value_type)])
+    return pa.Array.from_buffers(kind, length, [None, offsets], 0, children=[_NO_FINDINGS])
 
 
 def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
@@ -252,11 +264,24 @@ def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
 
 
 def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
-    # `safe` would check each code, which takes as long as everything else here.
-    return pa.DictionaryArray.from_arrays(_with_nulls(codes), pa.array(values, pa.string()), safe=False)
+    """An array of the values with these codes, which need no check. Negative codes become null."""
+    dictionary = _short_dictionary(tuple(values)) if len(values) <= _SHORT else pa.array(values, pa.string())
+    data = pa.py_buffer(codes)
+    return pa.DictionaryArray.from_buffers(_CODED, data.size // 4, [_validity(codes), data], dictionary)
+
+
+@lru_cache(256)
+def _short_dictionary(values: tuple[str, ...]) -> pa.Array:
+    """The values as an array. Most batches have the same few roles and channels, and an array takes long to make."""
+    return pa.array(values, pa.string())
 
 
 def _with_nulls(numbers: Buffer) -> pa.Array:
     """An int32 array. Negative numbers become null."""
-    bits, data = validity(numbers), pa.py_buffer(numbers)
-    return pa.Array.from_buffers(pa.int32(), data.size // 4, [bits and pa.py_buffer(bits), data])
+    data = pa.py_buffer(numbers)
+    return pa.Array.from_buffers(pa.int32(), data.size // 4, [_validity(numbers), data])
+
+
+def _validity(numbers: Buffer) -> pa.Buffer | None:
+    bits = validity(numbers)
+    return bits and pa.py_buffer(bits)

@@ -4,18 +4,21 @@
 
 It makes one pass over the tokens, without the GIL and without a Python object for each token or message. It follows the
 strict table of `machine.py`. `header.py` reads each different header once. If a conversation has something illegal or a
-very long header, its rows are removed, and the engine reads it again with the GIL.
+very long header, its rows are removed, and the engine reads it again with the GIL. Texts are read by `texts.pyx`.
 
 The tokens belong to the caller, and another thread or process may change them at any time. So `read_once` reads each
-token once, and only that copy is checked, used as an index and remembered. Offsets and roles belong to this module.
+token once, and only that copy is checked, used as an index and remembered. Tokens of 64 bits are copied first. Offsets
+and roles belong to this module.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from harmony.columns.headers cimport AT_END, Headers, Known, find
 from harmony.columns.memory cimport END, FIELDS, ROOM, Rows, give_rows, take_rows
+from harmony.columns.texts cimport TextReader
 from harmony.runtime.memory cimport is_utf_8, read_once, resize
 
 from array import array
@@ -25,9 +28,18 @@ from threading import Lock
 
 from harmony.format import machine, vocabulary
 from harmony.runtime.locks import Once
-from harmony.columns.rows import ELSEWHERE as _ELSEWHERE, END_CODES, GIVEN, Values, parse_source
-from harmony.errors import Fault
-from harmony.format.header import REMEMBERED_HEADERS, REMEMBERED_LENGTH, open_role, read_header
+from harmony.columns.rows import (
+    ELSEWHERE as _ELSEWHERE,
+    END_CODES,
+    GIVEN,
+    IN_TEXTS as _IN_TEXTS,
+    UNLESS_START as _UNLESS_START,
+    Values,
+    given_role,
+    integers,
+    parse_source,
+)
+from harmony.format.header import REMEMBERED_LENGTH
 
 cdef uint32_t FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
 cdef uint32_t LAST_TOKEN = vocabulary.LAST_TOKEN
@@ -45,26 +57,21 @@ cdef const uint8_t[::1] MOVES = machine.MOVES[True]
 cdef enum:
     INLINE = 15  # bytes of a token that its entry holds
     BROKEN = 0x80  # a flag in an entry's length: the bytes of the token are not valid UTF-8
-    SLOTS = 8192
     PART = 1 << 16  # tokens that a thread reads at a time: their rows fit into the processor's cache
-    AT_END = 8  # a flag beside the code of a role: the input ends in this header
+    BYTES_A_TOKEN = 4  # of text, to compare the lengths of tokens and texts
+    WINDOW = 1 << 14  # tokens of 64 bits that are copied at a time
+    BLOCK = 256  # and those of them that are checked at a time
 
 cdef struct Entry:  # a cache line holds four
     char data[INLINE]
     uint8_t length  # INLINE + 1 if there are more bytes
 
-cdef struct Known:  # a header that has been read
-    uint64_t hash
-    Py_ssize_t start  # the place of its tokens in `kept`
-    Py_ssize_t length
-    int given
-    bint legal
-    int32_t codes[FIELDS]
-
 cdef int ELSEWHERE = _ELSEWHERE
+cdef int IN_TEXTS = _IN_TEXTS
+cdef int UNLESS_START = _UNLESS_START
 cdef int GIVEN_NONE = GIVEN.index(None)
+cdef uint32_t START = vocabulary.START
 cdef Py_ssize_t LONGEST_HEADER = REMEMBERED_LENGTH
-cdef Py_ssize_t MOST_HEADERS = REMEMBERED_HEADERS  # half of the slots
 cdef const int32_t[::1] ENDS = array("i", [END_CODES.get(token, -1) for token in vocabulary.SPECIAL_TEXTS])
 cdef const uint32_t[::1] RANK_OFFSETS
 cdef const uint8_t[::1] RANK_BYTES
@@ -145,39 +152,43 @@ cdef Py_ssize_t add_text(
 cdef class Builder:
     """Builds the rows of conversations, and remembers the headers that it has read."""
     cdef object values, elsewhere
-    cdef const uint32_t *tokens  # these three belong to the caller of `build`
+    cdef str format  # of the tokens, as in `struct`
+    cdef const uint8_t *tokens  # these three belong to the caller of `build`
+    cdef Py_ssize_t width  # bytes of a token
     cdef const int64_t *offsets
     cdef const uint8_t *roles
     cdef bint strict, stripped, bare
     cdef Rows rows
-    cdef Known *known
+    cdef Headers headers
+    cdef TextReader texts  # None if there are no texts
     cdef uint32_t *open  # the tokens of the current header, up to and with its `<|message|>`
-    cdef uint32_t *kept  # the tokens of known headers, one after another
-    cdef uint16_t *slots  # a hash table: 1 + the index of a known header, or 0
-    cdef Py_ssize_t known_count, kept_count
+    cdef uint32_t *narrow  # a copy of tokens that have 64 bits
+    cdef Py_ssize_t narrow_begin, narrow_stop, narrow_capacity  # which tokens are copied, and how many can be
+    cdef Py_ssize_t stop  # of the tokens that are to be read
 
-    def __cinit__(self, const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles,
-                  values, elsewhere, bint strict, bint stripped, bint bare):
-        self.tokens, self.offsets, self.roles = &tokens[0], &offsets[0], &roles[0]
+    def __cinit__(self, tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, values, elsewhere, texts,
+                  bint strict, bint stripped, bint bare):
+        cdef const uint8_t[::1] data = tokens.cast("B")
+        self.format, self.width = tokens.format, tokens.itemsize
+        self.tokens, self.offsets, self.roles = &data[0], &offsets[0], &roles[0]
         self.values, self.elsewhere = values, elsewhere
         self.strict, self.stripped, self.bare = strict, stripped, bare
+        self.headers, self.narrow_stop = Headers(values), -1
+        if texts is not None:
+            self.texts = TextReader(texts, texts.data, texts.offsets, self.headers)
         resize(<void **>&self.open, (LONGEST_HEADER + 1) * sizeof(uint32_t))
-        resize(<void **>&self.known, MOST_HEADERS * sizeof(Known))
-        resize(<void **>&self.kept, MOST_HEADERS * LONGEST_HEADER * sizeof(uint32_t))
-        resize(<void **>&self.slots, SLOTS * sizeof(uint16_t))
-        memset(self.slots, 0, SLOTS * sizeof(uint16_t))
 
     def __dealloc__(self):
         PyMem_RawFree(self.open)
-        PyMem_RawFree(self.known)
-        PyMem_RawFree(self.kept)
-        PyMem_RawFree(self.slots)
+        PyMem_RawFree(self.narrow)
 
     cdef int run(self, Py_ssize_t first, Py_ssize_t stop) except -1:
         """Reads the conversations from `first` to `stop`."""
         cdef Py_ssize_t index, row, content_size
-        cdef Rows rows = take_rows(first, stop - first, self.offsets[stop] - self.offsets[first])
+        cdef Py_ssize_t size = 0 if self.texts is None else self.texts.offsets[stop] - self.texts.offsets[first]
+        cdef Rows rows = take_rows(first, stop - first, self.offsets[stop] - self.offsets[first], size)
         self.rows = rows
+        self.stop = self.offsets[stop]
         with nogil:
             for index in range(first, stop):
                 row, content_size = rows.row_count, rows.content_size
@@ -192,21 +203,33 @@ cdef class Builder:
 
     cdef bint read(self, Py_ssize_t index) except -1 nogil:
         """Reads one conversation. Returns False if the engine must read it instead."""
-        cdef Py_ssize_t place = self.offsets[index], stop = self.offsets[index + 1], begin, length
-        cdef int given = self.roles[index], state = EXPECT_START if given == GIVEN_NONE else HEADER
-        cdef int number = 0
+        cdef int given = self.roles[index]
+        if given & ELSEWHERE or self.stripped:
+            return False
+        if given & IN_TEXTS:
+            self.texts.take(index)
+            return self.texts.read(self.rows, index, given ^ IN_TEXTS)
+        return self.read_tokens(index, given)
+
+    cdef bint read_tokens(self, Py_ssize_t index, int given) except -1 nogil:
+        cdef Py_ssize_t place = 0, stop = self.offsets[index + 1] - self.offsets[index], begin, length
+        cdef const uint32_t *tokens = self.narrowed(index)
+        cdef int state, number = 0
         cdef uint8_t move
         cdef uint64_t key
         cdef Known *header
         cdef uint32_t token = 0
-        if given & ELSEWHERE or self.stripped:
+        if tokens is NULL:
             return False
+        if given & UNLESS_START:
+            given = GIVEN_NONE if stop > 0 and read_once(tokens) == START else given ^ UNLESS_START
+        state = EXPECT_START if given == GIVEN_NONE else HEADER
         while True:
             length = 0
             key = given
             while state != CONTENT:
                 if place < stop:
-                    token = read_once(&self.tokens[place])
+                    token = read_once(&tokens[place])
                     move = MOVES[state * KIND_COUNT + kind_of(token)]
                 else:
                     move = MOVES[state * KIND_COUNT + END_OF_INPUT]
@@ -226,7 +249,7 @@ cdef class Builder:
             if not header.legal:
                 return False
             begin = place
-            place = add_text(self.rows, self.tokens, place, stop, &token)
+            place = add_text(self.rows, tokens, place, stop, &token)
             self.rows.add(index, number, header.codes, <int32_t>(place - begin), -1)
             number += 1
             if place == stop:
@@ -240,67 +263,71 @@ cdef class Builder:
             state = move & 15
             given = GIVEN_NONE
 
+    cdef const uint32_t *narrowed(self, Py_ssize_t index) except? NULL nogil:
+        """The tokens of a conversation as uint32. NULL if one of them has more bits, for the engine must read it.
+
+        Tokens of 64 bits are copied for many conversations at a time, because memory is faster in long runs.
+        """
+        cdef Py_ssize_t begin = self.offsets[index], stop = self.offsets[index + 1]
+        if self.width == sizeof(uint32_t):
+            return <const uint32_t *>self.tokens + begin
+        if not self.narrow_begin <= begin <= stop <= self.narrow_stop:
+            if not self.narrow_down(begin, min(max(stop, begin + WINDOW), self.stop)):
+                return self.narrow if self.narrow_down(begin, stop) else NULL
+        return self.narrow + (begin - self.narrow_begin)
+
+    cdef bint narrow_down(self, Py_ssize_t begin, Py_ssize_t stop) except -1 nogil:
+        """Copies tokens of 64 bits as uint32. Returns False if one of them has more bits."""
+        cdef uint64_t block[BLOCK]
+        cdef uint64_t more = 0
+        cdef Py_ssize_t place, count
+        cdef uint32_t *out
+        if stop - begin >= self.narrow_capacity:
+            self.narrow_capacity = stop - begin + 1
+            resize(<void **>&self.narrow, self.narrow_capacity * sizeof(uint32_t))
+        out = self.narrow
+        self.narrow_begin, self.narrow_stop = begin, stop
+        while begin < stop:
+            count = min(<Py_ssize_t>BLOCK, stop - begin)
+            memcpy(block, self.tokens + begin * sizeof(uint64_t), count * sizeof(uint64_t))
+            for place in range(count):
+                more |= block[place] >> 32
+                out[place] = <uint32_t>block[place]
+            out += count
+            begin += count
+        if more:
+            self.narrow_stop = -1
+        return more == 0
+
     cdef Known *header(self, Py_ssize_t length, int given, uint64_t key) except NULL nogil:
         """The entry for the header whose `length` tokens are in `open`; it is made if it is new."""
-        cdef Py_ssize_t slot
         cdef Known *known
         key = (key ^ given) * <uint64_t>0x9E3779B97F4A7C15
-        slot = key >> 51
-        while self.slots[slot] != 0:
-            known = &self.known[self.slots[slot] - 1]
-            if known.hash == key and known.given == given and known.length == length and not memcmp(
-                &self.kept[known.start], self.open, length * sizeof(uint32_t)
-            ):
-                return known
-            slot = (slot + 1) & (SLOTS - 1)
+        known = find(self.headers, key, given, self.open, length * sizeof(uint32_t))
+        if known is not NULL:
+            return known
         with gil:
             return self.learn(length, given, key)
 
     cdef Known *learn(self, Py_ssize_t length, int given, uint64_t key) except NULL:
-        cdef Py_ssize_t slot
-        cdef Known *known
-        cdef int field
-        if self.known_count == MOST_HEADERS:
-            self.known_count = self.kept_count = 0
-            memset(self.slots, 0, SLOTS * sizeof(uint16_t))
-        known = &self.known[self.known_count]
-        known.hash, known.given, known.length = key, given, length
-        known.start = self.kept_count
-        known.legal = False
-        if length > LONGEST_HEADER:
-            return known  # too long to be remembered
-        tokens = [self.open[place] for place in range(length)]
-        if given & AT_END:
-            known.legal = open_role(tokens, GIVEN[given ^ AT_END]) is not None
-        else:
-            try:
-                codes = self.values.of_header(read_header(tokens, GIVEN[given]))
-                for field in range(FIELDS):
-                    known.codes[field] = codes[field]
-                known.legal = True
-            except Fault:
-                pass
-        memcpy(&self.kept[known.start], self.open, length * sizeof(uint32_t))
-        slot = key >> 51
-        while self.slots[slot] != 0:
-            slot = (slot + 1) & (SLOTS - 1)
-        self.known_count += 1
-        self.kept_count += length
-        self.slots[slot] = <uint16_t>self.known_count
-        return known
+        tokens = [self.open[place] for place in range(min(length, LONGEST_HEADER))]
+        return self.headers.learn(key, given, self.open, length * sizeof(uint32_t), tokens)
 
     cdef int read_odd(self, Py_ssize_t index) except -1:
         """Reads one conversation with the engine: it is repaired, or gets an error."""
         cdef int32_t codes[FIELDS]
         cdef int field
-        cdef Py_ssize_t start = self.offsets[index], stop = self.offsets[index + 1]
-        given = GIVEN[self.roles[index] & ~ELSEWHERE]
+        cdef const char *start = <const char *>self.tokens + self.offsets[index] * self.width
         if self.roles[index] & ELSEWHERE:
             source = self.elsewhere[index]
+        elif self.roles[index] & IN_TEXTS:
+            self.texts.take(index)
+            source = self.texts.source()
         else:
             # A copy, so that parsing and error messages see the same tokens even if the caller's memory changes.
-            copied = PyBytes_FromStringAndSize(<const char *>(self.tokens + start), (stop - start) * sizeof(uint32_t))
-            source = memoryview(copied).cast("I")
+            size = (self.offsets[index + 1] - self.offsets[index]) * self.width
+            source = integers(memoryview(PyBytes_FromStringAndSize(start, size)).cast(self.format))
+        given = given_role(self.roles[index], source)
         found = parse_source(source, given, self.values, strict=self.strict, stripped=self.stripped)
         for number, row in enumerate(found.rows):
             for field in range(FIELDS):
@@ -324,9 +351,9 @@ cdef class Whole:
     cdef int copying
     cdef object lock
 
-    def __cinit__(self, list bounds, Py_ssize_t conversations, Py_ssize_t tokens):
+    def __cinit__(self, list bounds, Py_ssize_t conversations, Py_ssize_t tokens, Py_ssize_t bytes_of_texts):
         self.bounds = [*bounds, conversations]
-        self.rows = take_rows(0, conversations, tokens)
+        self.rows = take_rows(0, conversations, tokens, bytes_of_texts)
         self.ready = {}
         self.lock = Lock()
 
@@ -372,29 +399,38 @@ cdef class Whole:
         return rows
 
 
-def build(const uint32_t[::1] tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
-          strict, stripped=False, bare=True, Py_ssize_t threads=1, elsewhere=None):
+def build(tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
+          strict, stripped=False, bare=True, Py_ssize_t threads=1, elsewhere=None, texts=None):
     """The columns of many conversations.
 
-    `tokens` (uint32) holds the tokens of all conversations. Conversation `i` is `tokens[offsets[i]:offsets[i + 1]]`;
-    the caller must have checked the offsets (int64). `roles[i]` is the index of its given role in GIVEN. If the flag
-    ELSEWHERE is set there, the conversation is `elsewhere[i]` instead. With `bare`, a conversation without a message
-    also gets a row. With `stripped`, all conversations have lost their markers, as in `parse_source`.
+    `tokens` holds the tokens of all conversations, as integers of 32 or 64 bits. Conversation `i` is
+    `tokens[offsets[i]:offsets[i + 1]]`; the caller must have checked the offsets (int64). `roles[i]` is the index of
+    its given role in GIVEN, and flags beside it: with ELSEWHERE, the conversation is `elsewhere[i]` instead; with
+    IN_TEXTS, it is text `i` of `texts`; with UNLESS_START, the role counts only if the conversation does not begin with
+    `<|start|>`. With `bare`, a conversation without a message also gets a row. With `stripped`, all conversations have
+    lost their markers, as in `parse_source`.
     """
     cdef Builder builder
     cdef Whole whole
-    cdef Py_ssize_t count = roles.shape[0], first = offsets[0], total = offsets[count] - first
-    cdef Py_ssize_t size = min(<Py_ssize_t>PART, total // threads + 1)
+    cdef Py_ssize_t count = roles.shape[0], first = offsets[0], total = offsets[count] - first, written = 0, size
     load_entries()
     values = Values()
-    builders = [Builder(tokens, offsets, roles, values, elsewhere, strict, stripped, bare) for _ in range(threads)]
+    builders = [
+        Builder(tokens, offsets, roles, values, elsewhere, texts, strict, stripped, bare) for _ in range(threads)
+    ]
     if threads == 1:
         builder = builders[0]
         builder.run(0, count)
         return builder.rows.finished(values.lists())
-    view = memoryview(offsets)
-    begins = range(first, first + max(total, 1), size)
-    whole = Whole([bisect_left(view, begin, 0, count) for begin in begins], count, total)
+    measure, unit = memoryview(offsets), 1
+    if texts is not None:
+        written = texts.offsets[count] - texts.offsets[0]
+        if written > total * BYTES_A_TOKEN:
+            measure, unit = texts.offsets, BYTES_A_TOKEN
+    length = measure[count] - measure[0]
+    size = min(PART * unit, length // threads + 1)
+    begins = range(measure[0], measure[0] + max(length, 1), size)
+    whole = Whole([bisect_left(measure, begin, 0, count) for begin in begins], count, total, written)
     with ThreadPoolExecutor(threads - 1) as pool:
         others = [pool.submit(whole.work, builder) for builder in builders[1:]]
         whole.work(builders[0])

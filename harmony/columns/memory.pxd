@@ -47,5 +47,5 @@ cdef class Rows:
     cdef object finished(self, list values)
 
 
-cdef Rows take_rows(Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens)
+cdef Rows take_rows(Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens, Py_ssize_t bytes_of_texts)
 cdef int give_rows(Rows rows) except -1

@@ -21,6 +21,7 @@ from harmony.columns.rows import CODED, Columns
 cdef enum:
     MOST_BYTES = 5  # bytes of content that are reserved for each token; most tokens have fewer
     TOKENS_A_ROW = 32  # one row is reserved for this many tokens
+    BYTES_A_ROW = 160  # or for this many bytes of text
     ROW_ROOM = 64  # spare rows behind each column
     MOST_SPARE = 1 << 28  # bytes that are kept to be reused
     LEAST_SPARE = 1 << 18  # bytes; smaller blocks are not kept, because the C library reuses these itself
@@ -261,9 +262,10 @@ cdef Rows spare_rows(Py_ssize_t asked):
     return Rows()
 
 
-cdef Rows take_rows(Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens):
-    """Empty rows for some conversations and tokens, in reused memory if possible."""
-    cdef Py_ssize_t count = conversations + tokens // TOKENS_A_ROW, content = MOST_BYTES * tokens
+cdef Rows take_rows(Py_ssize_t first, Py_ssize_t conversations, Py_ssize_t tokens, Py_ssize_t bytes_of_texts):
+    """Empty rows for some conversations, with tokens or texts, in reused memory if possible."""
+    cdef Py_ssize_t count = conversations + tokens // TOKENS_A_ROW + bytes_of_texts // BYTES_A_ROW
+    cdef Py_ssize_t content = MOST_BYTES * tokens + bytes_of_texts
     cdef Py_ssize_t asked = count * ROW_WIDTH + content
     cdef Rows rows = spare_rows(asked)
     rows.asked = asked
@@ -322,3 +324,47 @@ def validity(buffer):
             any_negative |= eight
             out[count >> 3] = ~eight & ((1 << (count & 7)) - 1)
     return bits if any_negative else None
+
+
+def bits_of_rows(complete, conversation):
+    """The bits of Arrow that say for each row whether its conversation is complete, lowest bit first."""
+    cdef const uint8_t[::1] flags = memoryview(complete).cast("B")
+    cdef const int64_t[::1] indices = memoryview(conversation).cast("B").cast("q")
+    cdef Py_ssize_t count = indices.shape[0], place
+    cdef bytes bits = PyBytes_FromStringAndSize(NULL, (count + 7) // 8)
+    cdef uint8_t *out = <uint8_t *><char *>bits
+    cdef uint8_t eight = 0
+    with nogil:
+        for place in range(count):
+            eight |= (flags[indices[place]] != 0) << (place & 7)
+            if place & 7 == 7:
+                out[place >> 3] = eight
+                eight = 0
+        if count & 7:
+            out[count >> 3] = eight
+    return bits
+
+
+def ascending(offsets):
+    """A copy of offsets as int64, and the place of the first one that is below the one before; 0 if none is."""
+    cdef Py_ssize_t count = len(offsets), place
+    cdef Py_ssize_t width = offsets.itemsize
+    cdef const uint8_t[::1] given = offsets.cast("B")
+    cdef bytes data = PyBytes_FromStringAndSize(NULL, count * sizeof(int64_t))
+    cdef int64_t *copied = <int64_t *><char *>data
+    cdef int32_t number
+    if count == 0:
+        return memoryview(data).cast("q"), 0
+    with nogil:
+        if width == sizeof(int64_t):
+            memcpy(copied, &given[0], count * sizeof(int64_t))
+        else:
+            for place in range(count):
+                memcpy(&number, &given[place * sizeof(int32_t)], sizeof(int32_t))
+                copied[place] = number
+        for place in range(1, count):
+            if copied[place] < copied[place - 1]:
+                break
+        else:
+            place = 0
+    return memoryview(data).cast("q"), place

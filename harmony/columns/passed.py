@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harmony.columns.arrow import changed
+from harmony.columns.rows import text_error
 from harmony.errors import Fault, RecordError
 
 _ABSENT: Final = object()
@@ -55,12 +56,6 @@ def checked(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, RecordErro
         for index in faults:
             errors.setdefault(index, Fault("invalid-utf-8/value").record_error(f"at `{field.name}`"))
     return batch, errors
-
-
-def text_error(error: UnicodeDecodeError, name: str) -> RecordError:
-    """The error for a text in this column that is not UTF-8."""
-    byte = f"0x{error.object[error.start]:02x} at byte {error.start:,}"
-    return Fault("invalid-utf-8/bytes", found=byte).record_error(f"at `{name}`")
 
 
 def _error(fault: Exception, kind: pa.DataType, name: str) -> RecordError:

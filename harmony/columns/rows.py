@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from harmony.encoding import role_of_stripped
-from harmony.errors import Diagnostic, HarmonyError, RecordError
+from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError
 from harmony.format import vocabulary
 from harmony.format.header import Header
 from harmony.messages.model import Message, TextContent
@@ -32,11 +32,29 @@ END_VALUES: Final = tuple(ENDS.values())
 END_CODES: Final = {token: END_VALUES.index(end) for token, end in ENDS.items()}
 #: The columns that hold indices into `values`, in their order in Columns. Each is a field of a header.
 CODED: Final = ("role", "name", "recipient", "channel", "content_type")
-#: A flag beside the code of a role: the conversation is in `elsewhere`, not in the buffer of tokens.
+#: The bits of a role's code. Flags may stand beside them.
+GIVEN_CODE: Final = 0x07
+#: A flag beside the code of a role: the role counts only if the conversation does not begin with `<|start|>`.
+UNLESS_START: Final = 0x10
+#: A flag beside the code of a role: the conversation is in `texts`, not in the buffer of tokens.
+IN_TEXTS: Final = 0x20
+#: A flag beside the code of a role: the conversation is in `elsewhere`, wherever else it may be.
 ELSEWHERE: Final = 0x40
 
 #: What a conversation is parsed from: token ids, a text, or the error of its record.
 Source: TypeAlias = memoryview | list[int] | str | RecordError
+
+
+class Texts(NamedTuple):
+    """A column of texts in UTF-8, which is not checked: text `i` is `data[offsets[i]:offsets[i + 1]]`."""
+
+    data: memoryview
+    offsets: memoryview  # int64, and checked
+    name: str  # of the column
+
+    def of(self, index: int) -> str | RecordError:
+        """Text `index`; an error if it is not UTF-8."""
+        return decoded(bytes(self.data[self.offsets[index] : self.offsets[index + 1]]), self.name)
 
 
 class Sources(NamedTuple):
@@ -46,16 +64,51 @@ class Sources(NamedTuple):
     offsets: memoryview
     roles: bytes
     elsewhere: Mapping[int, Source]
+    texts: Texts | None = None
 
     def of(self, index: int) -> Source:
         """The source of conversation `index`."""
-        found = self.elsewhere.get(index)
-        return self.tokens[self.offsets[index] : self.offsets[index + 1]] if found is None else found
+        if index in self.elsewhere:
+            return self.elsewhere[index]
+        if self.texts is not None and self.roles[index] & IN_TEXTS:
+            return self.texts.of(index)
+        return integers(self.tokens[self.offsets[index] : self.offsets[index + 1]])
 
     def role_of(self, index: int) -> Role | None:
         """The role that the caller gave conversation `index`."""
-        role: Role | None = GIVEN[self.roles[index] & ~ELSEWHERE]
-        return role
+        return given_role(self.roles[index], self.of(index))
+
+
+def decoded(data: bytes, name: str) -> str | RecordError:
+    """A text of the column `name`; the error of its record if it is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        return text_error(error, name)
+
+
+def text_error(error: UnicodeDecodeError, name: str) -> RecordError:
+    """The error for a text in this column that is not UTF-8."""
+    byte = f"0x{error.object[error.start]:02x} at byte {error.start:,}"
+    return Fault("invalid-utf-8/bytes", found=byte).record_error(f"at `{name}`")
+
+
+def integers(tokens: memoryview) -> memoryview | list[int]:
+    """Tokens as the engine reads them: uint32, or a list of other integers."""
+    return tokens if tokens.format == "I" else tokens.tolist()
+
+
+def given_role(code: int, source: Source) -> Role | None:
+    """The role of the first message, by the code and the flags that the caller gave for this source."""
+    role: Role | None = GIVEN[code & GIVEN_CODE]
+    return None if code & UNLESS_START and _begins(source) else role
+
+
+def _begins(source: Source) -> bool:
+    """Whether a completion begins with `<|start|>`, and so names its role itself."""
+    if isinstance(source, str):
+        return source.startswith(vocabulary.SPECIAL_TEXTS[vocabulary.START])
+    return not isinstance(source, RecordError) and len(source) > 0 and source[0] == vocabulary.START
 
 
 class Columns(NamedTuple):
@@ -87,14 +140,16 @@ class Columns(NamedTuple):
         return self._replace(errors={**errors, **self.errors}) if errors else self
 
 
+_ROLE_CODES: Final[dict[str | None, int]] = {None: -1, **{role.value: code for code, role in enumerate(Role)}}
+
+
 class Values:
     """Gives codes to the values of header fields, in the order in which they are met."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._codes: list[dict[str | None, int]] = [{None: -1} for _ in CODED]
-        for role in Role:
-            self._codes[0][role.value] = len(self._codes[0]) - 1
+        self._codes: list[dict[str | None, int]] = [dict(_ROLE_CODES)]
+        self._codes += [{None: -1} for _ in CODED[1:]]
 
     def codes(
         self, role: Role, name: str | None, recipient: str | None, channel: str | None, content_type: str | None
@@ -103,7 +158,7 @@ class Values:
         fields = (role.value, name, recipient, channel, content_type)
         with self._lock:
             return tuple(
-                codes.setdefault(value, len(codes) - 1) for codes, value in zip(self._codes, fields, strict=True)
+                [codes.setdefault(value, len(codes) - 1) for codes, value in zip(self._codes, fields, strict=True)]
             )
 
     def of_header(self, header: Header) -> tuple[int, ...]:
@@ -155,7 +210,7 @@ def parse_source(source: Source, given: Role | None, values: Values, *, strict: 
 
 
 def _parse_stripped(source: memoryview | list[int] | str, given: Role | None, values: Values) -> Parsed:
-    text, replaced = (source, []) if isinstance(source, str) else _decoded(source)
+    text, replaced = (source, []) if isinstance(source, str) else _written(source)
     result = parse_text(text, role_of_stripped(text, given), strict=False, stripped=True)
     diagnostics = result.diagnostics
     if replaced:
@@ -163,7 +218,7 @@ def _parse_stripped(source: memoryview | list[int] | str, given: Role | None, va
     return Parsed(_rows_of(result, values, count_tokens=False), result.complete, diagnostics, None)
 
 
-def _decoded(tokens: memoryview | list[int]) -> tuple[str, list[Diagnostic]]:
+def _written(tokens: memoryview | list[int]) -> tuple[str, list[Diagnostic]]:
     """The text of tokens, special ones in their written form. Each integer that is no token id becomes U+FFFD.
 
     There is a diagnostic for each of these integers.

@@ -3,55 +3,75 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import reduce
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, changed, flat, nested, repeated
-from harmony.columns.engine import build
-from harmony.columns.passed import text_error
-from harmony.columns.rows import ELSEWHERE, GIVEN, Columns, Source, Sources
+from harmony.columns.engine import ascending, build
+from harmony.columns.rows import ELSEWHERE, GIVEN, IN_TEXTS, UNLESS_START, Columns, Source, Sources, Texts, text_error
 from harmony.errors import Fault, RecordError
-from harmony.format import vocabulary
 from harmony.messages.roles import Role, as_role
 
 # The limits of one step. Kept columns are repeated for each message, and must fit into an Arrow array of 2 GiB.
 _MOST_ROWS: Final = 16_384
 _MOST_BYTES: Final = 1 << 26
-_MOST_ID: Final = (1 << 32) - 1
+
+#: The format of a number, as in `struct`.
+Item: TypeAlias = Literal["B", "I", "i", "Q", "q"]
+
+_ADDED: Final = {False: list(SCHEMA), True: list(NESTED_SCHEMA)}
+_OFFSETS: Final[dict[int, Item]] = {32: "i", 64: "q"}
+# The types of token ids that the builder reads.
+_ITEMS: Final[dict[pa.DataType, Item]] = {pa.uint32(): "I", pa.int32(): "i", pa.uint64(): "Q", pa.int64(): "q"}
 
 
-def buffer_of(values: pa.Array, item: Literal["I", "q"]) -> memoryview:
-    """The memory of an array of integers without nulls."""
-    data = values.buffers()[1]
+def buffer_of(values: pa.Array, item: Item) -> memoryview:
+    """The memory of an array of numbers, without a copy. Nulls are any number there."""
     if not len(values):
         return memoryview(b"").cast(item)
     width = values.type.bit_width // 8
-    return memoryview(data).cast("B")[values.offset * width : (values.offset + len(values)) * width].cast(item)
+    data = memoryview(values.buffers()[1]).cast("B")
+    return data[values.offset * width : (values.offset + len(values)) * width].cast(item)
 
 
-def checked_offsets(offsets: pa.Array, size: int) -> pa.Array:
+def buffer_of_ids(values: pa.Array) -> memoryview:
+    """The memory of an array of integers, which the builder reads as token ids. It is copied if the type is smaller."""
+    if values.type not in _ITEMS:
+        values = values.cast(pa.int32())
+    return buffer_of(values, _ITEMS[values.type])
+
+
+def checked_offsets(offsets: memoryview, size: int) -> memoryview:
     """A copy of the offsets as int64, after a check that they ascend and stay within `size` tokens. Raises ValueError.
 
-    The copy is made before the check, because others may change the memory of the array meanwhile.
+    The copy is made before the check, because others may change the memory of the offsets meanwhile.
     """
     if len(offsets) == 0:
         raise ValueError("Expected one offset more than completions, found none - at `offsets`")
-    copied = buffer_of(offsets.cast(pa.int64()), "q").tobytes()
-    bounds = pa.Array.from_buffers(pa.int64(), len(offsets), [None, pa.py_buffer(copied)])
-    descending = pc.less(bounds[1:], bounds[:-1])
-    if pc.any(descending).as_py():
-        place = pc.index(descending, True).as_py() + 1
+    bounds, place = ascending(offsets)
+    if place:
         raise ValueError(
             f"Expected offsets that ascend, found {bounds[place]} behind {bounds[place - 1]} - at `offsets[{place}]`"
         )
-    if bounds[0].as_py() < 0 or bounds[-1].as_py() > size:
+    if bounds[0] < 0 or bounds[-1] > size:
         raise ValueError(f"Expected offsets in 0..{size}, found {bounds[0]} to {bounds[-1]} - at `offsets`")
     return bounds
+
+
+class _Plan(NamedTuple):
+    """What a TableParser does with the columns of a schema."""
+
+    kept: list[int]  # the indices of the columns that are kept
+    kept_schema: pa.Schema
+    is_cast: bool  # whether their types change
+    output: pa.Schema
+    has_views: bool
 
 
 class TableParser:
@@ -80,6 +100,7 @@ class TableParser:
         self._threads = threads
         self._most = most  # bytes of one completion
         self._read = [name for name in (tokens, text, roles) if name is not None]
+        self._planned: tuple[pa.Schema, _Plan] | None = None
 
     def schema(self, given: pa.Schema) -> pa.Schema:
         """The output schema for an input schema. Raises ValueError for a missing column, TypeError for a wrong type."""
@@ -95,38 +116,51 @@ class TableParser:
                 fits, expected = _is_text(kind), "strings"
             if not fits:
                 raise TypeError(f"Expected {expected}, found `{kind}` - at column `{name}`")
-        return pa.schema([*self._kept_schema(given), *self._added()])
+        return self._plan(given).output
+
+    def _plan(self, given: pa.Schema) -> _Plan:
+        """The plan for a schema. All batches of a table have the same one, so it is made once."""
+        planned = self._planned
+        if planned is not None and planned[0].equals(given, check_metadata=True):
+            return planned[1]
+        kept = self.kept(given)
+        fields = [given.field(place) for place in kept]
+        is_cast = any(_has_views(field.type) for field in fields)
+        if is_cast:
+            fields = [field.with_type(changed(field.type, _without_view)) for field in fields]
+        has_views = is_cast or any(_has_views(given.field(name).type) for name in self._read)
+        output = pa.schema([*fields, *_ADDED[self._nested]])
+        plan = _Plan(kept, pa.schema(fields), is_cast, output, has_views)
+        self._planned = given, plan
+        return plan
 
     def parse(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yields the output rows of the batches, a limited number at a time."""
         before = 0
         for batch in batches:
-            size = max(1, min(_MOST_ROWS, _MOST_BYTES * len(batch) // max(1, _bytes_of(batch))))
+            plan = self._plan(batch.schema)
+            size = max(1, min(_MOST_ROWS, _MOST_BYTES * len(batch) // max(1, _bytes_of(batch, plan))))
             for start in range(0, len(batch), size):
-                piece = batch.slice(start, size)
+                piece = batch if size >= len(batch) else batch.slice(start, size)
                 kept, columns = self.kept_of(piece), self.columns(piece, bare=not self._nested)
-                yield from repeated(kept, nested(columns) if self._nested else flat(columns), before)
+                added = nested(columns) if self._nested else flat(columns)
+                yield from repeated(kept, added, plan.output, before)
                 before += len(piece)
-
-    def _added(self) -> pa.Schema:
-        return NESTED_SCHEMA if self._nested else SCHEMA
 
     def kept(self, given: pa.Schema) -> list[int]:
         """The indices of the columns that are kept. (Two columns can have the same name.)"""
-        replaced = {*self._read, *self._added().names}
+        replaced = {*self._read, *(field.name for field in _ADDED[self._nested])}
         return [place for place, name in enumerate(given.names) if name not in replaced]
-
-    def _kept_schema(self, given: pa.Schema) -> pa.Schema:
-        fields = [given.field(place) for place in self.kept(given)]
-        return pa.schema([field.with_type(changed(field.type, _without_view)) for field in fields])
 
     def kept_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The columns of a batch that are kept."""
-        return batch.select(self.kept(batch.schema)).cast(self._kept_schema(batch.schema))
+        plan = self._plan(batch.schema)
+        kept = batch.select(plan.kept)
+        return kept.cast(plan.kept_schema) if plan.is_cast else kept
 
     def columns(self, batch: pa.RecordBatch, *, bare: bool) -> Columns:
         """Parses the completions of a batch. Conversation `i` is that of row `i`."""
-        ids, bounds, codes, elsewhere = self.read(batch)
+        ids, bounds, codes, elsewhere, texts = self.read(batch)
         return build(
             ids,
             bounds,
@@ -136,31 +170,37 @@ class TableParser:
             bare=bare,
             threads=self._threads,
             elsewhere=elsewhere,
+            texts=texts,
         )
 
     def read(self, batch: pa.RecordBatch) -> Sources:
         """The sources of the completions of a batch. Conversation `i` is that of row `i`."""
-        roles = self._given_roles(batch)
-        large = self._too_large(batch)
-        elsewhere: dict[int, Source] = {}
+        codes, wrong = self._given_roles(batch)
         ids, bounds = memoryview(b"").cast("I"), memoryview(bytes(8 * len(batch) + 8)).cast("q")
+        elsewhere: dict[int, Source] = {}
+        texts = missing = None
         if self._tokens is not None:
-            ids, bounds, elsewhere = _read_lists(batch.column(self._tokens), self._tokens)
-        if self._text is not None:
-            elsewhere |= self._read_texts(batch, large)
-        elsewhere |= large
-        for index, code in enumerate(roles):
-            if isinstance(code, RecordError):
-                elsewhere[index] = code
-        codes = bytearray(
-            self._given
-            if isinstance(code, RecordError) or (code is None and not _begins(index, ids, bounds, elsewhere))
-            else GIVEN.index(code)
-            for index, code in enumerate(roles)
-        )
-        for index in elsewhere:
-            codes[index] |= ELSEWHERE
-        return Sources(ids, bounds, bytes(codes), elsewhere)
+            lists = batch.column(self._tokens)
+            ids, bounds, elsewhere = _read_lists(lists, self._tokens)
+            missing = lists.is_null() if lists.null_count else None
+        if self._text is not None and (self._tokens is None or missing is not None):
+            column = batch.column(self._text)
+            texts = _read_texts(column, self._text)
+            codes = _flagged(codes, IN_TEXTS, missing)
+            is_null = column.is_null()
+            missing = is_null if missing is None else pc.and_(missing, is_null)
+        if missing is not None:
+            names = " or ".join(f"`{name}`" for name in (self._tokens, self._text) if name is not None)
+            error = Fault("invalid-record/null", expected=names).record_error()
+            elsewhere |= dict.fromkeys(pc.indices_nonzero(missing).to_pylist(), error)
+        elsewhere |= self._too_large(batch)
+        elsewhere |= wrong
+        if elsewhere:
+            flagged = bytearray(codes)
+            for index in elsewhere:
+                flagged[index] |= ELSEWHERE
+            codes = bytes(flagged)
+        return Sources(ids, bounds, codes, elsewhere, texts)
 
     def rows_without_completion(self, batch: pa.RecordBatch) -> list[int]:
         """The rows that have neither tokens nor a text."""
@@ -178,8 +218,10 @@ class TableParser:
     def _too_large(self, batch: pa.RecordBatch) -> dict[int, RecordError]:
         """The errors of rows whose completion has too many bytes."""
         found: dict[int, RecordError] = {}
+        if self._most == sys.maxsize or _bytes_of(batch, self._plan(batch.schema)) <= self._most:
+            return found
         for name in (self._tokens, self._text):
-            if name is None or _bytes_of(batch) <= self._most:
+            if name is None:
                 continue
             sizes = _sizes(batch.column(name))
             for index in pc.indices_nonzero(pc.greater(sizes, self._most)).to_pylist():
@@ -187,38 +229,50 @@ class TableParser:
                 found[index] = fault.record_error(f"at `{name}`")
         return found
 
-    def _given_roles(self, batch: pa.RecordBatch) -> list[Role | RecordError | None]:
+    def _given_roles(self, batch: pa.RecordBatch) -> tuple[bytes, dict[int, RecordError]]:
+        """The code of each row's role, and the errors of rows whose role is unknown."""
         if self._roles is None:
-            return [GIVEN[self._given]] * len(batch)
-        codes: dict[str | RecordError | None, Role | RecordError | None] = {}
-        column = _texts(batch.column(self._roles), self._roles)
-        for name in dict.fromkeys(column):
+            return bytes([self._given]) * len(batch), {}
+        column = _in_dictionary(batch.column(self._roles))
+        codes, wrong = bytearray(), {}
+        for place, found in enumerate(_texts(column.dictionary, self._roles)):
+            code = self._given
             try:
-                codes[name] = name if isinstance(name, RecordError) else as_role(name)
+                if isinstance(found, RecordError):
+                    wrong[place] = found
+                else:
+                    code = code | UNLESS_START if found is None else GIVEN.index(as_role(found))
             except ValueError as error:
-                codes[name] = Fault("invalid-record", reason=error).record_error(f"at `{self._roles}`")
-        return [codes[name] for name in column]
+                wrong[place] = Fault("invalid-record", reason=error).record_error(f"at `{self._roles}`")
+            codes.append(code)
+        if len(codes) == 1 and not column.null_count and not wrong:  # the usual case
+            return bytes(codes) * len(column), {}
+        places = column.indices
+        if places.null_count:
+            places = places.cast(pa.int64()).fill_null(len(codes))
+        codes.append(self._given | UNLESS_START)
+        values = pa.Array.from_buffers(pa.uint8(), len(codes), [None, pa.py_buffer(codes)])
+        rows = pc.indices_nonzero(pc.is_in(places, pa.array(wrong, places.type))).to_pylist() if wrong else []
+        return buffer_of(values.take(places), "B").tobytes(), {row: wrong[places[row].as_py()] for row in rows}
 
-    def _read_texts(self, batch: pa.RecordBatch, large: Mapping[int, Source]) -> dict[int, Source]:
-        """The texts of rows that have no tokens, without those that are too large."""
-        empty = range(len(batch))
-        expected = f"`{self._text}`"
-        if self._tokens is not None:
-            empty = pc.indices_nonzero(batch.column(self._tokens).is_null()).to_pylist()
-            expected = f"`{self._tokens}` or `{self._text}`"
-        texts = batch.column(self._text)
-        return {index: _read_text(texts[index], expected, str(self._text)) for index in empty if index not in large}
+
+def _flagged(codes: bytes, flag: int, mask: pa.Array | None) -> bytes:
+    """The codes with a flag beside those for which the mask is true; beside all if it is None."""
+    if mask is None:
+        return codes.translate(bytes(code | flag for code in range(256)))
+    given = pa.Array.from_buffers(pa.uint8(), len(codes), [None, pa.py_buffer(codes)])
+    flags = pc.multiply(mask.cast(pa.uint8()), pa.scalar(flag, pa.uint8()))
+    return buffer_of(pc.bit_wise_or(given, flags), "B").tobytes()
 
 
-def _bytes_of(batch: pa.RecordBatch) -> int:
+def _bytes_of(batch: pa.RecordBatch, plan: _Plan) -> int:
     """The size of a batch in bytes. Of string views all buffers count, also what no row of the batch refers to.
 
     `nbytes` does the same, but raises an error for string views in pyarrow before 24.
     """
-    return sum(
-        column.nbytes if changed(column.type, _without_view) == column.type else column.get_total_buffer_size()
-        for column in batch.columns
-    )
+    if not plan.has_views:
+        return int(batch.nbytes)
+    return sum(column.get_total_buffer_size() if _has_views(column.type) else column.nbytes for column in batch.columns)
 
 
 def _sizes(column: pa.Array) -> pa.Array:
@@ -228,14 +282,6 @@ def _sizes(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         return _sizes(column.dictionary).take(column.indices)
     return pc.binary_length(column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column)
-
-
-def _begins(index: int, ids: memoryview, bounds: memoryview, elsewhere: Mapping[int, Source]) -> bool:
-    """Whether a completion begins with `<|start|>`, and so names its role itself."""
-    source = elsewhere.get(index, ids[bounds[index] : bounds[index] + 1] if bounds[index] < bounds[index + 1] else [])
-    if isinstance(source, str):
-        return source.startswith(vocabulary.SPECIAL_TEXTS[vocabulary.START])
-    return not isinstance(source, RecordError) and len(source) > 0 and source[0] == vocabulary.START
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -249,57 +295,53 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _read_lists(column: pa.Array, name: str) -> tuple[memoryview, memoryview, dict[int, Source]]:
-    """The ids of all lists as uint32, their offsets, and the sources of rows whose integers do not fit."""
-    kind = column.type.value_type
-    lists = column.cast(pa.large_list(kind))
-    bounds = checked_offsets(lists.offsets, len(lists.values))
-    first = bounds[0].as_py()
-    offsets = buffer_of(pc.subtract(bounds, first), "q")
-    values = lists.values.slice(first, offsets[-1])
+    """The ids of all lists, their offsets, and the errors of rows that hold a null."""
+    if pa.types.is_fixed_size_list(column.type):
+        column = column.cast(pa.large_list(column.type.value_type))
+    values = column.values
+    bounds = checked_offsets(buffer_of(column.offsets, _OFFSETS[column.offsets.type.bit_width]), len(values))
+    if values.type not in _ITEMS:
+        first = bounds[0]
+        values = values.slice(first, bounds[-1] - first)
+        bounds = memoryview(array("q", [bound - first for bound in bounds]))
     elsewhere: dict[int, Source] = {}
-    for row in _rows_where(_outside(values), offsets):
-        elsewhere[row] = column[row].as_py()
-    for row in _rows_where(values.is_null(), offsets):
-        if not column[row].is_valid:
-            continue
-        place = column[row].as_py().index(None)
-        elsewhere[row] = Fault("invalid-record/null-id").record_error(f"at `{name}[{place}]`")
-    for row in pc.indices_nonzero(column.is_null()).to_pylist():
-        elsewhere[row] = _null(f"`{name}`")
-    return buffer_of(_as_uint32(values), "I"), offsets, elsewhere
-
-
-def _outside(values: pa.Array) -> pa.Array:
-    """A mask of the values that are not uint32; empty if all are."""
-    least, most = (limit.as_py() for limit in pc.min_max(values).values())
-    if least is None or (least >= 0 and most <= _MOST_ID):
-        return pa.array([], pa.bool_())
-    negative = pc.less(values, pa.scalar(0, values.type))
-    return pc.or_(negative, pc.greater(values, pa.scalar(_MOST_ID, values.type))) if most > _MOST_ID else negative
-
-
-def _as_uint32(values: pa.Array) -> pa.Array:
-    """The values as uint32 without nulls. Values that do not fit become any number."""
     if values.null_count:
-        values = values.fill_null(0)
-    if values.type.bit_width == 32:
-        return values.view(pa.uint32())
-    return values.cast(pa.uint32(), safe=False)
+        first = bounds[0]
+        places = pc.indices_nonzero(values.slice(first, bounds[-1] - first).is_null()).to_pylist()
+        for row in dict.fromkeys(bisect_right(bounds, first + place) - 1 for place in places):
+            if column[row].is_valid:
+                place = column[row].as_py().index(None)
+                elsewhere[row] = Fault("invalid-record/null-id").record_error(f"at `{name}[{place}]`")
+    return buffer_of_ids(values), bounds, elsewhere
 
 
-def _rows_where(mask: pa.Array, offsets: memoryview) -> list[int]:
-    """The rows that have a value for which the mask is true."""
-    places = pc.indices_nonzero(mask).to_pylist()
-    return list(dict.fromkeys(bisect_right(offsets, place) - 1 for place in places))
+def _read_texts(column: pa.Array, name: str) -> Texts:
+    """The texts of a column. Where it is null, the text is any other one."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary.cast(pa.large_string()).take(column.indices)
+    elif pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    _, offsets, data = column.buffers()
+    view = memoryview(data or b"").cast("B")
+    if not len(column):
+        return Texts(view, memoryview(array("q", [0])), name)
+    kind = pa.int32() if pa.types.is_string(column.type) else pa.int64()
+    bounds = pa.Array.from_buffers(kind, len(column) + 1, [None, offsets], offset=column.offset)
+    return Texts(view, checked_offsets(buffer_of(bounds, _OFFSETS[kind.bit_width]), len(view)), name)
 
 
-def _read_text(text: pa.Scalar, expected: str, name: str) -> str | RecordError:
-    found = _text(text, name)
-    return _null(expected) if found is None else found
+def _in_dictionary(column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        return column
+    return (column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column).dictionary_encode()
 
 
-def _null(expected: str) -> RecordError:
-    return Fault("invalid-record/null", expected=expected).record_error()
+def _texts(column: pa.Array, name: str) -> list[str | RecordError | None]:
+    try:
+        found: list[str | RecordError | None] = column.to_pylist()
+    except UnicodeDecodeError:
+        return [_text(text, name) for text in column]
+    return found
 
 
 def _text(text: pa.Scalar, name: str) -> str | RecordError | None:
@@ -310,12 +352,10 @@ def _text(text: pa.Scalar, name: str) -> str | RecordError | None:
     return found
 
 
-def _texts(column: pa.Array, name: str) -> list[str | RecordError | None]:
-    try:
-        found: list[str | RecordError | None] = column.to_pylist()
-    except UnicodeDecodeError:
-        return [_text(text, name) for text in column]
-    return found
+def _has_views(kind: pa.DataType) -> bool:
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return True
+    return any(_has_views(kind.field(place).type) for place in range(kind.num_fields))
 
 
 def _without_view(kind: pa.DataType) -> pa.DataType:

@@ -95,7 +95,7 @@ class Unparsed(NamedTuple):
 
     def parse(self, *, strict: bool, stripped: bool = False, bare: bool, threads: int = 1) -> Completions:
         """Parses all records. The arguments are those of `build`. A record with an error keeps all of its fields."""
-        tokens, offsets, roles, elsewhere = self.sources
+        tokens, offsets, roles, elsewhere, texts = self.sources
         columns = build(
             tokens,
             offsets,
@@ -105,6 +105,7 @@ class Unparsed(NamedTuple):
             bare=bare,
             threads=threads,
             elsewhere=elsewhere,
+            texts=texts,
         )
         columns = columns.with_errors(self.errors)
         fields = self.fields

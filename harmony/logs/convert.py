@@ -110,7 +110,7 @@ class TableRows(NamedTuple):
         """Batches with the columns of both. `before` is the number of records before these."""
         from harmony.columns.arrow import repeated
 
-        return repeated(self.kept, self.rows, before)
+        return repeated(self.kept, self.rows, before=before)
 
 
 def _stats(columns: Columns, lengths: list[int | None]) -> Stats:

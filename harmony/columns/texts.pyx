@@ -1,0 +1,277 @@
+# cython: language_level=3, freethreading_compatible=True
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
+"""Reads completions that are texts for the compiled builder of columns, without the GIL and without Python objects.
+
+It reads what strict parsing accepts, which is well-formed UTF-8 too. All other texts go through the engine. The memory
+of a column belongs to the caller, and others may change it at any time. So each text is copied first, and only the copy
+is checked and read.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_RawFree
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy
+from harmony.columns.headers cimport AT_END, Known, Headers, find
+from harmony.columns.memory cimport Rows
+from harmony.runtime.memory cimport is_utf_8, resize
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    #endif
+
+    /* The number of ASCII bytes at the beginning of a text, or a bit less: whole blocks, and then single bytes. */
+    static inline size_t ascii_prefix(const uint8_t *text, size_t size) {
+        size_t at = 0;
+    #ifdef __SSE2__
+        for (; at + 32 <= size; at += 32) {
+            __m128i low = _mm_loadu_si128((const __m128i *)(text + at));
+            __m128i high = _mm_loadu_si128((const __m128i *)(text + at + 16));
+            if (_mm_movemask_epi8(_mm_or_si128(low, high))) break;
+        }
+    #endif
+        for (; at + 8 <= size; at += 8) {
+            uint64_t block;
+            memcpy(&block, text + at, 8);
+            if (block & UINT64_C(0x8080808080808080)) break;
+        }
+        while (at < size && text[at] < 0x80) at++;
+        return at;
+    }
+    """
+    size_t ascii_prefix(const uint8_t *text, size_t size) noexcept nogil
+
+from harmony.columns.rows import GIVEN, IN_TEXTS as _IN_TEXTS, END_CODES, UNLESS_START as _UNLESS_START, decoded
+from harmony.format import machine, vocabulary
+from harmony.format.header import REMEMBERED_LENGTH
+
+cdef enum:
+    MARKER_SLOTS = 4096
+    LONGEST_MARKER = 24
+
+cdef struct Marker:  # a special token as it is written
+    uint32_t token  # 0 in an empty slot
+    int32_t end  # the code of the end, if it is a stop; otherwise -1
+    uint8_t width
+    char text[LONGEST_MARKER]
+
+cdef Marker MARKERS[MARKER_SLOTS]
+cdef Marker NO_MARKER
+cdef Py_ssize_t LONGEST_HEADER = 4 * REMEMBERED_LENGTH  # bytes
+cdef int GIVEN_NONE = GIVEN.index(None)
+cdef int IN_TEXTS = _IN_TEXTS
+cdef int UNLESS_START = _UNLESS_START
+cdef bytes START_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.START].encode()
+cdef bytes MESSAGE_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE].encode()
+cdef const char *START = START_TEXT
+cdef const char *MESSAGE = MESSAGE_TEXT
+cdef Py_ssize_t START_WIDTH = len(START_TEXT)
+cdef Py_ssize_t MESSAGE_WIDTH = len(MESSAGE_TEXT)
+
+
+cdef inline Py_ssize_t name_of(const char *text, Py_ssize_t size, uint32_t *hash) noexcept nogil:
+    """The width of what may be a marker; 0 if it has not the shape of one. `text` begins with `<|`."""
+    cdef Py_ssize_t place = 2
+    cdef uint32_t found = 0
+    cdef char byte
+    if size > LONGEST_MARKER:
+        size = LONGEST_MARKER
+    while place < size:
+        byte = text[place]
+        if not (c"a" <= byte <= c"z" or byte == c"_" or c"0" <= byte <= c"9"):
+            break
+        found = (found ^ <uint8_t>byte) * <uint32_t>0x01000193
+        place += 1
+    if place + 1 >= size or text[place] != c"|" or text[place + 1] != c">":
+        return 0
+    hash[0] = found ^ found >> 15
+    return place + 2
+
+
+cdef inline const Marker *marker_at(const char *text, Py_ssize_t size) noexcept nogil:
+    """The marker that begins here; NO_MARKER if none does. `text` begins with `<|`."""
+    cdef uint32_t hash = 0
+    cdef Py_ssize_t width = name_of(text, size, &hash)
+    cdef const Marker *marker
+    while width > 0:
+        marker = &MARKERS[hash & (MARKER_SLOTS - 1)]
+        if marker.token == 0:
+            break
+        if marker.width == width and not memcmp(marker.text, text, width):
+            return marker
+        hash += 1
+    return &NO_MARKER
+
+
+def _take_markers():
+    """Copies the special tokens of the vocabulary. Raises ImportError if one does not have the expected shape."""
+    cdef uint32_t hash
+    cdef Marker *marker
+    for token, text in vocabulary.SPECIAL_TEXTS.items():
+        written = text.encode()
+        hash = 0
+        if not written.startswith(b"<|") or name_of(written, len(written), &hash) != len(written):
+            raise ImportError(f"texts.pyx: expected a marker of a-z, 0-9 and `_`, found {text!r}")
+        while MARKERS[hash & (MARKER_SLOTS - 1)].token != 0:
+            hash += 1
+        marker = &MARKERS[hash & (MARKER_SLOTS - 1)]
+        marker.token, marker.end, marker.width = token, END_CODES.get(token, -1), len(written)
+        memcpy(marker.text, <const char *>written, len(written))
+
+
+_take_markers()
+
+
+cdef inline Py_ssize_t opening_from(const char *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
+    """The offset of the next `<|`; the size of the text if there is none."""
+    cdef const char *found
+    while at + 1 < size:
+        found = <const char *>memchr(text + at, c"<", size - at - 1)
+        if found is NULL:
+            return size
+        at = found - text
+        if text[at + 1] == c"|":
+            return at
+        at += 1
+    return size
+
+
+cdef inline bint is_well_formed(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    """Whether a text is UTF-8. Long runs of ASCII are fast."""
+    cdef Py_ssize_t at = 0, begin
+    while True:
+        at += ascii_prefix(text + at, size - at)
+        if at == size:
+            return True
+        begin = at
+        while at < size and text[at] >= 0x80:
+            at += 1
+        if not is_utf_8(text + begin, at - begin):
+            return False
+
+
+cdef list tokens_of(bytes header, bint at_end):
+    """The tokens of a header, one for each byte of text; None if the automaton has no move for one of its markers."""
+    text = header.decode()
+    ranks = vocabulary.load().byte_ranks
+    tokens = []
+    state, place = machine.State.HEADER, 0
+    moves, kinds = machine.MOVES[True], len(machine.Kind)
+    for start, stop, token in vocabulary.special_tokens_in(text):
+        move = moves[state * kinds + machine.KINDS[token - vocabulary.FIRST_SPECIAL]]
+        if move == machine.ILLEGAL:
+            return None
+        tokens.extend(text[place:start].encode().translate(ranks))
+        tokens.append(token)
+        state, place = move & 15, stop
+    if moves[state * kinds + (machine.Kind.END_OF_INPUT if at_end else machine.Kind.MESSAGE)] == machine.ILLEGAL:
+        return None
+    tokens.extend(text[place:].encode().translate(ranks))
+    return tokens
+
+
+@cython.final
+cdef class TextReader:
+    def __cinit__(self, column, const uint8_t[::1] data, const int64_t[::1] offsets, Headers headers):
+        self.column, self.headers = column, headers
+        self.data, self.offsets = <const char *>&data[0], &offsets[0]
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.text)
+
+    cdef int take(self, Py_ssize_t index) except -1 nogil:
+        """Copies the text of a conversation."""
+        cdef Py_ssize_t begin = self.offsets[index]
+        self.size = self.offsets[index + 1] - begin
+        if self.size >= self.capacity:
+            self.capacity = self.size + self.size // 2 + 1
+            resize(<void **>&self.text, self.capacity)
+        memcpy(self.text, self.data + begin, self.size)
+        return 0
+
+    cdef object source(self):
+        """The current text; the error of its record if it is not UTF-8."""
+        return decoded(PyBytes_FromStringAndSize(self.text, self.size), self.column.name)
+
+    cdef bint read(self, Rows rows, Py_ssize_t index, int given) except -1 nogil:
+        """Reads the current text as conversation `index`. Returns False if the engine must read it instead."""
+        cdef const char *text = self.text
+        cdef Py_ssize_t size = self.size, at = 0, begin, stop
+        cdef int number = 0
+        cdef Known *header
+        cdef const Marker *marker = &NO_MARKER
+        cdef bint is_start = size >= START_WIDTH and not memcmp(text, START, START_WIDTH)
+        if given & UNLESS_START:
+            given = GIVEN_NONE if is_start else given ^ UNLESS_START
+        if not is_well_formed(<const uint8_t *>text, size):
+            return False
+        rows.reserve_content(size)
+        while True:
+            if given == GIVEN_NONE:
+                if at == size:
+                    rows.complete[index - rows.first] = True
+                    return True
+                if size - at < START_WIDTH or memcmp(text + at, START, START_WIDTH):
+                    return False
+                at += START_WIDTH
+            stop = opening_from(text, size, at)
+            while stop < size and (size - stop < MESSAGE_WIDTH or memcmp(text + stop, MESSAGE, MESSAGE_WIDTH)):
+                if stop - at > LONGEST_HEADER:
+                    return False
+                stop = opening_from(text, size, stop + 1)
+            if stop == size:
+                rows.complete[index - rows.first] = False
+                return self.header(at, size, given | AT_END).legal
+            header = self.header(at, stop, given)
+            if not header.legal:
+                return False
+            begin = stop + MESSAGE_WIDTH
+            stop = opening_from(text, size, begin)
+            while stop < size:
+                marker = marker_at(text + stop, size - stop)
+                if marker.token != 0:
+                    break
+                stop = opening_from(text, size, stop + 1)
+            memcpy(rows.content + rows.content_size, text + begin, stop - begin)
+            rows.content_size += stop - begin
+            if stop == size:
+                rows.add(index, number, header.codes, -1, -1)
+                rows.complete[index - rows.first] = False
+                return True
+            if marker.end < 0:
+                return False
+            rows.add(index, number, header.codes, -1, marker.end)
+            number += 1
+            at = stop + marker.width
+            given = GIVEN_NONE
+
+    cdef Known *header(self, Py_ssize_t begin, Py_ssize_t stop, int given) except NULL nogil:
+        """The entry for the header from `begin` to `stop`; it is made if it is new."""
+        cdef const char *text = self.text + begin
+        cdef Py_ssize_t size = stop - begin, place
+        cdef uint64_t hash = given, block
+        cdef Known *known
+        given |= IN_TEXTS  # text and tokens of headers are never the same key
+        if size <= LONGEST_HEADER:
+            for place in range(0, size, 8):
+                block = 0
+                memcpy(&block, text + place, 8 if place + 8 <= size else size - place)
+                hash = (hash ^ block) * <uint64_t>0x9E3779B97F4A7C15
+                hash ^= hash >> 32
+            hash *= <uint64_t>0x9E3779B97F4A7C15
+            known = find(self.headers, hash, given, text, size)
+            if known is not NULL:
+                return known
+        with gil:
+            return self.learn(begin, stop, given, hash)
+
+    cdef Known *learn(self, Py_ssize_t begin, Py_ssize_t stop, int given, uint64_t hash) except NULL:
+        cdef Py_ssize_t size = stop - begin
+        tokens = None
+        if size <= LONGEST_HEADER:
+            tokens = tokens_of(PyBytes_FromStringAndSize(self.text + begin, size), given & AT_END)
+        return self.headers.learn(hash, given, self.text + begin, size, tokens)
