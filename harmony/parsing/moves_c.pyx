@@ -197,17 +197,16 @@ cdef class Moves:
         return self._run_list(tokens if type(tokens) is list else list(tokens))
 
     cdef int _run_list(self, list tokens) except -1:
-        cdef Py_ssize_t place = 0, begin
+        cdef Py_ssize_t place = 0
         cdef bint streaming = self._spans is None
         cdef int action = action_of_text(self)
         while place < len(tokens):  # the length is asked each time: an item's `__index__` may change the list
             if action == ADD_TO_CONTENT:
-                begin = place
                 kept = self._tokens if streaming else None
                 place = append_items(
-                    &self._content, &RANKS, FIRST_SPECIAL - 1, tokens, place, kept, self._content_tokens
+                    &self._content, &RANKS, FIRST_SPECIAL - 1, tokens, place, &self._position, kept,
+                    self._content_tokens,
                 )
-                self._position += place - begin
                 if place >= len(tokens):
                     break
             integer = tokens[place]
@@ -221,19 +220,18 @@ cdef class Moves:
         return 0
 
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1:
-        cdef Py_ssize_t place = 0, start, count = tokens.shape[0]
+        cdef Py_ssize_t place = 0, count = tokens.shape[0]
         cdef const uint32_t *begin = &tokens[0] if count else NULL
         cdef uint32_t token
         cdef bint streaming = self._spans is None
         cdef int action = action_of_text(self)
         while place < count:
             if action == ADD_TO_CONTENT:
-                start = place
                 kept = self._tokens if streaming else None
                 place = append_numbers(
-                    &self._content, &RANKS, FIRST_SPECIAL - 1, begin, place, count, kept, self._content_tokens
+                    &self._content, &RANKS, FIRST_SPECIAL - 1, begin, place, count, &self._position, kept,
+                    self._content_tokens,
                 )
-                self._position += place - start
                 if place == count:
                     break
             token = read_once(begin + place)
