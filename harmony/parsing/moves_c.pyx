@@ -31,8 +31,7 @@ from harmony.errors import Fault
 from harmony.format import machine, vocabulary
 from harmony.format.header import OUTSIDE_NAMES, SPACE, read_header
 from harmony.messages.model import Author, Message, TextContent
-from harmony.parsing import moves
-from harmony.parsing.shared import FIRST_CHARACTERS as _FIRST_CHARACTERS, FIRST_LOOK as _FIRST_LOOK
+from harmony.parsing import moves, shared
 from harmony.parsing.tokens import as_id
 from harmony.results import ENDS, Segment, Span
 from harmony.runtime.locks import Once
@@ -61,12 +60,9 @@ cdef int ILLEGAL = machine.ILLEGAL
 cdef dict ENDS_OF = ENDS
 cdef int KIND_COUNT = len(machine.Kind)
 cdef int STATE_COUNT = len(machine.State)
-cdef int LONGEST_WORD = 0
-cdef int WORDS_THAT_DECIDE = 0
-cdef Py_ssize_t FIRST_TOKENS = 0
-cdef Py_ssize_t REMEMBERED_LENGTH = 0
-cdef Py_ssize_t FIRST_LOOK = _FIRST_LOOK
-cdef Py_ssize_t FIRST_CHARACTERS = _FIRST_CHARACTERS
+cdef int LONGEST_WORD = 0, WORDS_THAT_DECIDE = 0
+cdef Py_ssize_t FIRST_TOKENS = 0, REMEMBERED_LENGTH = 0
+cdef Py_ssize_t FIRST_LOOK = shared.FIRST_LOOK, FIRST_CHARACTERS = shared.FIRST_CHARACTERS
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
