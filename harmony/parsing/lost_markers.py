@@ -66,6 +66,7 @@ _AUTHORS: Final = {
     "final": _USER,
 }
 _ROLE: Final = re.compile("(?:assistant)+")
+_LAST: Final = re.compile(r"(?<!to=)(?:assistant)+\Z")
 _PROSE: Final = re.compile(" [a-z]")
 
 
@@ -120,7 +121,7 @@ class _Reader:
 
     def read(self, start: int, stop: int, marker: int | None) -> None:
         """Reads the part of the text from `start` to `stop`; `marker` is the one behind it."""
-        beginnings = list(self._beginnings(start, stop))
+        beginnings = list(self._beginnings(start, stop, marker))
         ends = [place for place, _, _ in beginnings] + [stop]
         self._open(start, ends[0], marker if len(ends) == 1 else vocabulary.END)
         for (begin, header, author), end in zip(beginnings, ends[1:], strict=True):
@@ -135,7 +136,7 @@ class _Reader:
             else:
                 self._read_header(header, end, marker if end == stop else vocabulary.END)
 
-    def _beginnings(self, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
+    def _beginnings(self, start: int, stop: int, marker: int | None) -> Iterator[tuple[int, int, str]]:
         """The messages that begin in a part: where each begins, where its author's word ends, and its author."""
         before, author = start, self.author
         if start == 0 and self.is_conversation and (first := _FIRST.match(self.text, 0, stop)):
@@ -151,8 +152,13 @@ class _Reader:
             if name == "assistant" and header is not None and header["channel"] == "final":
                 author = "final"
             yield found.start(), found.end(), author
+        # `Hm.assistant<|channel|>final`, or the end of a prompt
+        ends = self.is_conversation if marker is None else marker in (vocabulary.CHANNEL, vocabulary.MESSAGE)
+        last = _LAST.search(self.text, before, stop) if ends and self.slot != "author" else None
         if author in ("system", "developer"):
-            yield from self._turns(before, stop, author)
+            yield from self._turns(before, stop if last is None else last.start(), author)
+        if last is not None:
+            yield last.start(), stop, "assistant"
 
     def _turns(self, start: int, stop: int, author: str) -> Iterator[tuple[int, int, str]]:
         """The messages of the developer and the user in the text behind a message of `author`."""

@@ -104,6 +104,14 @@ def one(message: Message) -> Read:
             "analysisHm.<|end|>assistantfinalHi<|return|>",
             [("analysis", None, None, "Hm."), ("final", None, None, "Hi")],
         ),
+        (
+            "analysisHm.assistant<|channel|>final<|message|>Hi<|return|>",
+            [("analysis", None, None, "Hm."), ("final", None, None, "Hi")],
+        ),
+        (
+            'commentary to=functions.sky{"a": 1}functions.sky to=assistant<|channel|>commentary<|message|>{}',
+            [("commentary", "functions.sky", None, '{"a": 1}'), ("commentary", "assistant", None, "{}")],
+        ),
         ("analysisHm.<|end|>finalHi<|return|>", [("analysis", None, None, "Hm."), ("final", None, None, "Hi")]),
         (
             'commentary to=functions.sky <|constrain|>json{"a": 1}<|call|>commentary',
@@ -158,6 +166,9 @@ def test_a_whole_conversation(engine: ModuleType) -> None:
     ]
     assert authors(text, None, engine) == expected
     assert authors(text, "assistant", engine) == expected
+    prompt = engine.parse_text("developerBe brief.userHi there!assistant", None, strict=False, stripped=True)
+    assert [message.content[0].text for message in prompt.messages] == ["Be brief.", "Hi there!"]
+    assert prompt.next_role == Role.ASSISTANT
     assert authors("userHi there", None, engine) == [("user", None, None, "Hi there")]
     assert authors("userHi there", "assistant", engine) == [("assistant", None, None, "userHi there")]
 
