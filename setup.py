@@ -27,7 +27,9 @@ extensions = [
                 "parsing/characters",
                 "parsing/content",
                 "parsing/moves_c",
+                "parsing/scan_c",
                 "parsing/words",
+                "runtime/calls",
                 "runtime/memory",
             )
         ],

@@ -38,7 +38,7 @@ class Sizes(NamedTuple):
     tokens: int
 
 
-WHOLE: Final = Sizes(20_000, 100_000, 3, 1_000_000)
+WHOLE: Final = Sizes(20_000, 300_000, 3, 1_000_000)
 QUICK: Final = Sizes(600, 2000, 2, 100_000)
 _LONG_REPEATS: Final = 2  # of the long log, because each takes long
 

@@ -14,9 +14,10 @@ Names, signatures and behaviour are those of openai-harmony 0.0.8. docs/compat.m
 Three things are not the same as in `harmony` itself, because these programs expect it:
 
 - Parsing is lenient, and a message of the assistant that has neither a channel nor a recipient gets the channel
-  `final`. In a completion, so does a message of another author, as when a model writes the user's next turn. No
-  program of these passes `strict=`, and many lose a whole reply if one token of it raises. With the environment
-  variable HARMONY_COMPAT=strict, parsing is strict, as it is in openai-harmony.
+  `final`. In a completion, so does a message of another author, as when a model writes the user's next turn. A
+  completion that ends in a stop and has no message gets an empty one, which is no call. None of these programs passes
+  `strict=`, and many lose a whole reply if one token of it raises. With the environment variable HARMONY_COMPAT=strict,
+  parsing is strict, as it is in openai-harmony.
 - Rendering writes a name that no header can hold, such as a tool's name with a space, with a warning the first time.
   `harmony` refuses it, because the model cannot write such a name back.
 - An encoding or a parser has these defaults only if it was made here. Messages are the same objects in both.
@@ -100,8 +101,12 @@ STRICT: Final = _is_strict()
 
 
 def _default_channel(role: Role | str | None, strict: bool) -> DefaultChannel | None:
-    """The channel of messages without one. A completion may also hold a message of another author than the model."""
-    return None if strict else DefaultChannel("final", every_author=role == Role.ASSISTANT)
+    """The channel of messages without one. A completion may also hold a message of another author than the model.
+
+    A completion has one message at least: gpt-oss's server fails without.
+    """
+    completion = role == Role.ASSISTANT
+    return None if strict else DefaultChannel("final", every_author=completion, in_empty_completion=completion)
 
 
 class StreamableParser(_engine.StreamableParser):

@@ -192,6 +192,33 @@ def test_a_users_message_has_a_channel_in_a_completion_only(encoding: compat.Har
     assert [one.channel for one in encoding.parse_messages_from_completion_tokens(tokens)] == ["analysis", None]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|return|>",
+        "<|endoftext|>",
+        "<|channel|>commentary to=functions.sky<|call|>",
+        "<|message|><|channel|>final<|return|>",
+        "<|channel|>commentary to=functions.sky<|message|><|channel|>final<|return|>",
+    ],
+)
+def test_a_completion_that_has_ended_has_a_message(text: str, encoding: compat.HarmonyEncoding) -> None:
+    tokens = encoding.encode(text, allowed_special="all")
+    expected = [compat.Message.from_role_and_content(Role.ASSISTANT, "").with_channel("final")]
+    assert encoding.parse_messages_from_completion_tokens(tokens, Role.ASSISTANT) == expected
+    parser = compat.StreamableParser(encoding, Role.ASSISTANT)
+    for token in tokens:
+        parser.process(token)
+    assert parser.process_eos().messages == expected
+    assert harmony.load_harmony_encoding("HarmonyGptOss").parse(tokens, "assistant", strict=False).messages == []
+
+
+def test_a_completion_without_a_stop_may_have_no_message(encoding: compat.HarmonyEncoding) -> None:
+    for text in ("", "<|channel|>commentary to=functions.sky"):
+        tokens = encoding.encode(text, allowed_special="all")
+        assert encoding.parse_messages_from_completion_tokens(tokens, Role.ASSISTANT) == []
+
+
 def test_strict_is_chosen_by_the_environment_or_by_the_argument(folder: str, encoding: compat.HarmonyEncoding) -> None:
     program = (
         "from openai_harmony import *\n"

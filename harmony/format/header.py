@@ -103,10 +103,14 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class DefaultChannel(msgspec.Struct, frozen=True):
-    """The channel of messages without a channel and a recipient: those of the assistant, or of every author."""
+    """The channel of messages without a channel and a recipient: those of the assistant, or of every author.
+
+    With `in_empty_completion`, a completion that ends in a stop and has no message gets an empty one on this channel.
+    """
 
     name: str
     every_author: bool = False
+    in_empty_completion: bool = False
 
     @lru_cache(REMEMBERED_HEADERS)  # noqa: B019  it keeps few small objects
     def of(self, header: Header) -> Header:

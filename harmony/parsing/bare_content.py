@@ -117,7 +117,7 @@ _SURE: Final[dict[Slot, re.Pattern[str]]] = {
 _STARTER: Final = re.compile(
     rf"(?:{A_ROLE})+(?::{IN_NAMES}*|{A_CHANNEL})?|{A_CHANNEL}(?:to=.*)?|to(?:=.*)?|{DOTTED_NAME.pattern}", re.DOTALL
 )
-_BECOMING: Final = re.compile(rf"{A_ROLE}:.*|(?:{A_CHANNEL})?to=.*|[\w.-]*", re.DOTALL | re.ASCII)
+_BECOMING: Final = re.compile(rf"(?:{A_ROLE})+:.*|(?:{A_CHANNEL})?to=.*|[\w.-]*", re.DOTALL | re.ASCII)
 
 _GLUED_TEXT: Final = re.compile(rf"{A_CHANNEL}(?!.*to=).*[^\w.-]", re.DOTALL)
 _ITEMS: Final = ("to=", *ROLES, *KNOWN_CHANNELS)
@@ -215,6 +215,7 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int =
     if outside and (len(text) - outside.start() > _MOST_BEHIND_NAME or _JSON.search(text)):
         return True
     strays = 0
+    was_to = False
     addressed = False  # after a recipient the decision waits: to make two calls of one is worse than to be late
     placed = slot not in _OPEN_SLOTS  # the first word is what the slot says
     for count, match in enumerate(LOOSE_WORD.finditer(text)):
@@ -232,6 +233,13 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int =
             return True
         if not complete:
             break
+        if was_to and word.startswith("="):
+            word = "to" + word  # `to =functions.f`
+        elif was_to:
+            strays += 1
+        was_to = word == "to" and not placed
+        if was_to:
+            continue
         named = not strays and "." in word and DOTTED_NAME.fullmatch(word) is not None
         if not (placed or named or _is_item(word)):
             strays += 1
@@ -242,6 +250,7 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int =
         addressed = addressed or named or word.startswith("to=")
         if strays > _MOST_STRAYS and not addressed:
             return True
+    strays += was_to
     if not ended or not strays or addressed:
         return False
     # `<|channel|>analysis Need weather<|channel|>final`: the second channel begins another header

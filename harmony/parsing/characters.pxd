@@ -12,32 +12,6 @@ cdef extern from *:
         int kind;  /* bytes for each character */
     } Characters;
 
-    /* Both loops look at blocks: a compiler makes instructions of the inner loops that take many characters at once. */
-    #define HARMONY_BLOCK 32
-    #define HARMONY_LOOPS(width, type) \\
-        static inline Py_ssize_t pair_##width(const type *data, Py_ssize_t at, Py_ssize_t stop) { \\
-            while (at + 1 < stop) { \\
-                Py_ssize_t end = stop - 1, index; \\
-                if (end - at >= HARMONY_BLOCK) { \\
-                    int found = 0; \\
-                    for (index = 0; index < HARMONY_BLOCK; index++) found |= data[at + index] == '<'; \\
-                    end = at + HARMONY_BLOCK; \\
-                    if (!found) { at = end; continue; } \\
-                } \\
-                for (; at < end; at++) \\
-                    if (data[at] == '<' && data[at + 1] == '|') return at; \\
-            } \\
-            return stop; \\
-        } \\
-        static inline int surrogates_##width(const type *data, Py_ssize_t size) { \\
-            type found = 0; \\
-            Py_ssize_t at; \\
-            for (at = 0; at < size; at++) found |= (type)((type)(data[at] - 0xD800) < 0x800); \\
-            return found != 0; \\
-        }
-    HARMONY_LOOPS(2, Py_UCS2)
-    HARMONY_LOOPS(4, Py_UCS4)
-
     static inline Characters characters_of(PyObject *text) {
         Characters all = {PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text), (int)PyUnicode_KIND(text)};
         return all;
@@ -47,25 +21,32 @@ cdef extern from *:
         return PyUnicode_READ(all->kind, all->data, at);
     }
 
-    /* The place of the next `<|` that ends at `stop` or before; `stop` if there is none. */
+    /* The place of the next `<|` that ends at `stop` or before; `stop` if there is none.
+       `memchr` is faster than any loop over wider characters. It may find a byte of another character. */
     static inline Py_ssize_t pair_from(const Characters *all, Py_ssize_t at, Py_ssize_t stop) {
         const char *data = (const char *)all->data;
-        if (all->kind == 2) return pair_2((const Py_UCS2 *)all->data, at, stop);
-        if (all->kind == 4) return pair_4((const Py_UCS4 *)all->data, at, stop);
         while (at + 1 < stop) {
-            const char *found = (const char *)memchr(data + at, '<', stop - at - 1);
+            const char *found = (const char *)memchr(data + at * all->kind, '<', (stop - 1 - at) * all->kind);
             if (!found) return stop;
-            at = found - data;
-            if (data[at + 1] == '|') return at;
+            at = (Py_ssize_t)((size_t)(found - data) / (size_t)all->kind);
+            if (character_at(all, at) == '<' && character_at(all, at + 1) == '|') return at;
             at++;
         }
         return stop;
     }
 
     /* Whether half of a character in UTF-16 stands anywhere. */
+    #define HARMONY_SURROGATES(type) do { \\
+            const type *data = (const type *)all->data; \\
+            type found = 0; \\
+            Py_ssize_t at; \\
+            for (at = 0; at < all->size; at++) found |= (data[at] & (type)~0x7FF) == 0xD800; \\
+            return found != 0; \\
+        } while (0)
     static inline int has_surrogates(const Characters *all) {
-        if (all->kind == 2) return surrogates_2((const Py_UCS2 *)all->data, all->size);
-        return all->kind == 4 && surrogates_4((const Py_UCS4 *)all->data, all->size);
+        if (all->kind == 2) HARMONY_SURROGATES(Py_UCS2);
+        if (all->kind == 4) HARMONY_SURROGATES(Py_UCS4);
+        return 0;
     }
 
     /* Whether the ASCII characters of `word` stand at a place. */
@@ -85,3 +66,6 @@ cdef extern from *:
     Py_ssize_t pair_from(const Characters *all, Py_ssize_t at, Py_ssize_t stop) noexcept
     bint has_surrogates(const Characters *all) noexcept
     bint stands_at(const Characters *all, Py_ssize_t at, const char *word, Py_ssize_t length) noexcept
+
+cdef extern from "Python.h":
+    str part "PyUnicode_Substring"(str text, Py_ssize_t start, Py_ssize_t stop)  # quicker than a slice

@@ -67,15 +67,16 @@ cdef inline void copy_rank(char *target, const uint8_t *source, uint32_t length)
 
 
 cdef inline Py_ssize_t append_items(
-    Content *content, const Ranks *ranks, int64_t last_rank, list tokens, Py_ssize_t place, list kept, list kept_too
+    Content *content, const Ranks *ranks, int64_t last_rank, list tokens, Py_ssize_t place, Py_ssize_t *position,
+    list kept, list kept_too
 ) except -1:
     """Appends the ranks that stand at `place` in a list, and returns the place of the first item that is none.
 
-    It may stop earlier, at a rank. `kept` and `kept_too` get the same items; both may be None. No code of others runs
-    here, so nobody else uses the content meanwhile.
+    It may stop earlier, at a rank. Their number is added to `position`. `kept` and `kept_too` get the same items; both
+    may be None. No code of others runs here, so nobody else uses the content meanwhile.
     """
     cdef char *data = content.data
-    cdef Py_ssize_t size = content.size, capacity = content.capacity
+    cdef Py_ssize_t size = content.size, capacity = content.capacity, begin = place
     cdef int64_t rank
     cdef uint32_t start, length
     try:
@@ -100,16 +101,17 @@ cdef inline Py_ssize_t append_items(
             place += 1
     finally:
         content.size = size
+        position[0] += place - begin
     return place
 
 
 cdef inline Py_ssize_t append_numbers(
     Content *content, const Ranks *ranks, int64_t last_rank, const uint32_t *tokens, Py_ssize_t place,
-    Py_ssize_t count, list kept, list kept_too
+    Py_ssize_t count, Py_ssize_t *position, list kept, list kept_too
 ) except -1:
     """The same as `append_items`, for `count` numbers in memory that others may change at any time."""
     cdef char *data = content.data
-    cdef Py_ssize_t size = content.size, capacity = content.capacity
+    cdef Py_ssize_t size = content.size, capacity = content.capacity, begin = place
     cdef uint32_t rank, start, length
     try:
         while place < count:
@@ -131,6 +133,7 @@ cdef inline Py_ssize_t append_numbers(
             place += 1
     finally:
         content.size = size
+        position[0] += place - begin
     return place
 
 

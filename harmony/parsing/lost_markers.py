@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from harmony.errors import Diagnostic, Fault, quote
 from harmony.format import vocabulary
-from harmony.format.header import OUTSIDE_NAMES, SPACE
+from harmony.format.header import SPACE
 from harmony.messages.roles import Role
 from harmony.parsing.header_repair import A_CHANNEL, A_ROLE, A_SPACE, A_TYPE, IN_NAMES
 
@@ -55,15 +55,19 @@ _TOOL: Final = (
 )
 _BEGINNING: Final = re.compile(rf"(?P<assistant>{_ASSISTANT})|{_TOOL}", re.ASCII)
 
-# The other authors of a conversation. Their word is glued to the end of a sentence, and mostly to a capital letter.
+# The other authors of a conversation. Their word is glued to the end of a sentence or of a list of tools, and mostly to
+# a capital letter.
 _FIRST: Final = re.compile(r"(?:system|developer|user)(?=\S)")
-_GLUED: Final = rf"(?<=[^\w{SPACE}{OUTSIDE_NAMES}\"'`/\\@#$&(\[,=-])"
+_END: Final = rf"(?:(?<=[^\w{SPACE}<>{{\"'`/\\@#$&(\[,=-])|\}} // namespace [\w-]*?)"
+_USER: Final = re.compile(rf"{_END}(?P<author>user)(?=\S)")
 _AUTHORS: Final = {
-    "system": re.compile(rf"{_GLUED}(?:developer(?=\#)|user(?=\S))"),
-    "developer": re.compile(rf"{_GLUED}user(?=\S)"),
-    "final": re.compile(rf"{_GLUED}user(?=\S)"),
+    "system": re.compile(rf"{_END}(?P<author>developer(?=\#)|user(?=\S))"),
+    "developer": _USER,
+    "final": _USER,
 }
-_PROSE: Final = re.compile(r" [a-z]")
+_ROLE: Final = re.compile("(?:assistant)+")
+_LAST: Final = re.compile(r"(?<!to=)(?:assistant)+\Z")
+_PROSE: Final = re.compile(" [a-z]")
 
 
 class Guess(NamedTuple):
@@ -97,9 +101,8 @@ class _Reader:
         self.is_call = False
         self.author = ""  # of the open message: its role, or its channel if that is `final`
         first = _FIRST.match(text)
-        is_conversation = first is not None and (role is None or next(_BEGINNING.finditer(text), None) is not None)
-        self.is_conversation = is_conversation
-        names_itself = is_conversation or text.startswith(vocabulary.SPECIAL_TEXTS[vocabulary.START])
+        self.is_conversation = first is not None and (role is None or _BEGINNING.search(text) is not None)
+        names_itself = self.is_conversation or text.startswith(vocabulary.SPECIAL_TEXTS[vocabulary.START])
         self.role = Role.ASSISTANT if role is None and not names_itself else role
 
     def take(self, start: int, stop: int, token: int) -> None:
@@ -118,7 +121,7 @@ class _Reader:
 
     def read(self, start: int, stop: int, marker: int | None) -> None:
         """Reads the part of the text from `start` to `stop`; `marker` is the one behind it."""
-        beginnings = list(self._beginnings(start, stop))
+        beginnings = list(self._beginnings(start, stop, marker))
         ends = [place for place, _, _ in beginnings] + [stop]
         self._open(start, ends[0], marker if len(ends) == 1 else vocabulary.END)
         for (begin, header, author), end in zip(beginnings, ends[1:], strict=True):
@@ -133,7 +136,7 @@ class _Reader:
             else:
                 self._read_header(header, end, marker if end == stop else vocabulary.END)
 
-    def _beginnings(self, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
+    def _beginnings(self, start: int, stop: int, marker: int | None) -> Iterator[tuple[int, int, str]]:
         """The messages that begin in a part: where each begins, where its author's word ends, and its author."""
         before, author = start, self.author
         if start == 0 and self.is_conversation and (first := _FIRST.match(self.text, 0, stop)):
@@ -149,8 +152,13 @@ class _Reader:
             if name == "assistant" and header is not None and header["channel"] == "final":
                 author = "final"
             yield found.start(), found.end(), author
+        # `Hm.assistant<|channel|>final`, or the end of a prompt
+        ends = self.is_conversation if marker is None else marker in (vocabulary.CHANNEL, vocabulary.MESSAGE)
+        last = _LAST.search(self.text, before, stop) if ends and self.slot != "author" else None
         if author in ("system", "developer"):
-            yield from self._turns(before, stop, author)
+            yield from self._turns(before, stop if last is None else last.start(), author)
+        if last is not None:
+            yield last.start(), stop, "assistant"
 
     def _turns(self, start: int, stop: int, author: str) -> Iterator[tuple[int, int, str]]:
         """The messages of the developer and the user in the text behind a message of `author`."""
@@ -160,9 +168,9 @@ class _Reader:
                 return
             # The developer's word is the first. The user's is mostly the last: long texts talk about users too.
             capital = [match for match in found if not self.text[match.end()].islower()]
-            chosen = next((match for match in found if match[0] == "developer"), (capital or found)[-1])
-            start, author = chosen.end(), chosen[0]
-            yield chosen.start(), chosen.end(), author
+            chosen = next((match for match in found if match["author"] == "developer"), (capital or found)[-1])
+            start, author = chosen.end(), chosen["author"]
+            yield chosen.start("author"), start, author
 
     def _open(self, start: int, stop: int, marker: int | None) -> None:
         """Reads the beginning of a part, where no message was found to begin: perhaps the rest of a header."""
@@ -175,7 +183,7 @@ class _Reader:
                 self._end_header(found.end(), stop, marker)
             return
         place = start
-        if self.slot == "author" and (role := re.compile("(?:assistant)+").match(self.text, start, stop)):
+        if self.slot == "author" and (role := _ROLE.match(self.text, start, stop)):
             place = role.end()
         is_sure = self.slot != "beginning" or start != place
         header = self._read_header(place, stop, marker)

@@ -45,7 +45,7 @@ cdef class Moves:
     cdef int _run(self, object tokens) except -1
     cdef int _run_list(self, list tokens) except -1
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1
-    cdef bint _add_text_token(self, int64_t rank, object integer, int action) except -1
+    cdef int _take(self, int64_t token, object integer, int action) except -1
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1
     cdef bint _is_still_header(self, int marker) except -1
     cdef bint may_decide(self) except -1

@@ -18,17 +18,12 @@ from harmony.parsing.content cimport (
     append, append_items, append_numbers, append_rank, clear, last_bytes, settle, text_between
 )
 from harmony.parsing.words cimport Classes, count_words, ends_no_word, fill
+from harmony.runtime.calls cimport called
 from harmony.runtime.memory cimport is_set, read_once, set
 
 cdef extern from "Python.h":
     # The declaration in cpython.ref takes an object, so the count would include a reference of the call itself.
     Py_ssize_t reference_count "Py_REFCNT"(PyObject *)
-    ctypedef object (*ternaryfunc)(object, object, PyObject *)
-    ctypedef struct PyTypeObject:
-        ternaryfunc tp_call
-
-import re
-from itertools import chain
 
 from msgspec import StructMeta
 
@@ -36,8 +31,7 @@ from harmony.errors import Fault
 from harmony.format import machine, vocabulary
 from harmony.format.header import OUTSIDE_NAMES, SPACE, read_header
 from harmony.messages.model import Author, Message, TextContent
-from harmony.parsing import moves
-from harmony.parsing.shared import FIRST_CHARACTERS as _FIRST_CHARACTERS, FIRST_LOOK as _FIRST_LOOK
+from harmony.parsing import moves, shared
 from harmony.parsing.tokens import as_id
 from harmony.results import ENDS, Segment, Span
 from harmony.runtime.locks import Once
@@ -66,12 +60,9 @@ cdef int ILLEGAL = machine.ILLEGAL
 cdef dict ENDS_OF = ENDS
 cdef int KIND_COUNT = len(machine.Kind)
 cdef int STATE_COUNT = len(machine.State)
-cdef int LONGEST_WORD = 0
-cdef int WORDS_THAT_DECIDE = 0
-cdef Py_ssize_t FIRST_TOKENS = 0
-cdef Py_ssize_t REMEMBERED_LENGTH = 0
-cdef Py_ssize_t FIRST_LOOK = _FIRST_LOOK
-cdef Py_ssize_t FIRST_CHARACTERS = _FIRST_CHARACTERS
+cdef int LONGEST_WORD = 0, WORDS_THAT_DECIDE = 0
+cdef Py_ssize_t FIRST_TOKENS = 0, REMEMBERED_LENGTH = 0
+cdef Py_ssize_t FIRST_LOOK = shared.FIRST_LOOK, FIRST_CHARACTERS = shared.FIRST_CHARACTERS
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
@@ -118,9 +109,7 @@ def _take_repairs():
     global repairs, REMEMBERED_LENGTH, LONGEST_WORD, WORDS_THAT_DECIDE, FIRST_TOKENS
     loaded = moves.repairs()
     if not is_set(&repairs_are_loaded):
-        # Each is a character, or a range of characters such as `\t-\r`.
-        pieces = re.findall("(.)(?:-(.))?", OUTSIDE_NAMES + SPACE, re.DOTALL)
-        fill(&CLASSES, loaded.bare_content.BYTES, chain(*(range(ord(a), ord(b or a) + 1) for a, b in pieces)))
+        fill(&CLASSES, loaded.bare_content.BYTES, OUTSIDE_NAMES + SPACE)
         FIRST_TOKENS = loaded.bare_content._FIRST_TOKENS
         REMEMBERED_LENGTH = loaded.bare_content.REMEMBERED_LENGTH
         LONGEST_WORD = loaded.bare_content.LONGEST_WORD
@@ -133,16 +122,12 @@ def _take_repairs():
 load_repairs = Once(_take_repairs)
 
 
-# `unchecked` of `record.py`, as the function in C that Python calls for it.
-cdef ternaryfunc unchecked = (<PyTypeObject *>StructMeta).tp_call
-
-
 cdef object new_message(object header, str text):
     """The same as `Header.message`, in less time: many inputs are mostly short messages."""
-    author = unchecked(Author, (header.role, header.name), NULL)
-    content = [unchecked(TextContent, (text,), NULL)]
+    author = called(StructMeta, Author, (header.role, header.name))
+    content = [called(StructMeta, TextContent, (text,))]
     fields = (author, content, header.channel, header.recipient, header.content_type)
-    return unchecked(Message, fields, NULL)
+    return called(StructMeta, Message, fields)
 
 
 cdef object rank_text(int64_t rank):
@@ -164,7 +149,7 @@ cdef object rank_text(int64_t rank):
 cdef class Moves:
     """The state of one input in the automaton, and everything that was read so far."""
 
-    def __cinit__(self, *_arguments, **_options):
+    def __cinit__(self):
         self.begin(None, True, None)
 
     def __dealloc__(self):
@@ -208,18 +193,16 @@ cdef class Moves:
         return self._run_list(tokens if type(tokens) is list else list(tokens))
 
     cdef int _run_list(self, list tokens) except -1:
-        cdef Py_ssize_t place = 0, begin
-        cdef int64_t token
+        cdef Py_ssize_t place = 0
         cdef bint streaming = self._spans is None
         cdef int action = action_of_text(self)
         while place < len(tokens):  # the length is asked each time: an item's `__index__` may change the list
             if action == ADD_TO_CONTENT:
-                begin = place
                 kept = self._tokens if streaming else None
                 place = append_items(
-                    &self._content, &RANKS, FIRST_SPECIAL - 1, tokens, place, kept, self._content_tokens
+                    &self._content, &RANKS, FIRST_SPECIAL - 1, tokens, place, &self._position, kept,
+                    self._content_tokens,
                 )
-                self._position += place - begin
                 if place >= len(tokens):
                     break
             integer = tokens[place]
@@ -229,30 +212,22 @@ cdef class Moves:
                 action = action_of_text(self)  # an `__index__` may also have used this parser
             if streaming:
                 self._tokens.append(integer)
-            token = token_id(integer)
-            if 0 <= token < FIRST_SPECIAL and self._add_text_token(token, integer, action):
-                continue
-            try:
-                self._step(token, integer, 1)
-            finally:
-                self._position += 1
-            action = action_of_text(self)
+            action = self._take(token_id(integer), integer, action)
         return 0
 
     cdef int _run_buffer(self, const uint32_t[::1] tokens) except -1:
-        cdef Py_ssize_t place = 0, start, count = tokens.shape[0]
+        cdef Py_ssize_t place = 0, count = tokens.shape[0]
         cdef const uint32_t *begin = &tokens[0] if count else NULL
         cdef uint32_t token
         cdef bint streaming = self._spans is None
         cdef int action = action_of_text(self)
         while place < count:
             if action == ADD_TO_CONTENT:
-                start = place
                 kept = self._tokens if streaming else None
                 place = append_numbers(
-                    &self._content, &RANKS, FIRST_SPECIAL - 1, begin, place, count, kept, self._content_tokens
+                    &self._content, &RANKS, FIRST_SPECIAL - 1, begin, place, count, &self._position, kept,
+                    self._content_tokens,
                 )
-                self._position += place - start
                 if place == count:
                     break
             token = read_once(begin + place)
@@ -260,34 +235,32 @@ cdef class Moves:
             integer = token
             if streaming:
                 self._tokens.append(integer)
-            if token < FIRST_SPECIAL and self._add_text_token(token, integer, action):
-                continue
-            try:
-                self._step(token if token <= LAST_TOKEN else NO_ID, integer, 1)
-            finally:
-                self._position += 1
-            action = action_of_text(self)
+            action = self._take(token if token <= LAST_TOKEN else NO_ID, integer, action)
         return 0
 
-    cdef bint _add_text_token(self, int64_t rank, object integer, int action) except -1:
-        """Takes one rank where that changes no state. Returns False where `_step` must take it.
+    cdef int _take(self, int64_t token, object integer, int action) except -1:
+        """Takes one token. `action` is that of text before it; the one of text behind it is returned.
 
-        `action` is that of text here. `_step` takes a token after which a header text is looked at.
+        A rank that changes no state needs no `_step`, unless the header text is looked at behind it.
         """
         cdef Py_ssize_t size
-        if action == ADD_TO_HEADER:
+        if 0 <= token < FIRST_SPECIAL:
             size = len(self._header_tokens) + 1 - self._run_start
-            if size >= FIRST_LOOK and size & (size - 1) == 0:
-                return False
-            self._header_tokens.append(integer)
-        elif action == ADD_TO_CONTENT:
-            append_rank(&self._content, &RANKS, rank)
-            if self._spans is None:
-                self._content_tokens.append(integer)
-        else:
-            return False
-        self._position += 1
-        return True
+            if action == ADD_TO_HEADER and (size < FIRST_LOOK or size & (size - 1) != 0):
+                self._header_tokens.append(integer)
+                self._position += 1
+                return action
+            if action == ADD_TO_CONTENT:
+                append_rank(&self._content, &RANKS, token)
+                if self._spans is None:
+                    self._content_tokens.append(integer)
+                self._position += 1
+                return action
+        try:
+            self._step(token, integer, 1)
+        finally:
+            self._position += 1
+        return action_of_text(self)
 
     cdef int _step(self, int64_t token, object integer, Py_ssize_t width) except -1:
         """Takes one token, which is `width` positions wide. `integer` is the token as it was given, for errors."""
@@ -320,8 +293,7 @@ cdef class Moves:
 
     cdef bint _is_still_header(self, int marker) except -1:
         """Whether the last header text is certainly not taken for content. This quick test saves most slower ones."""
-        cdef Py_ssize_t size = len(self._header_tokens) - self._run_start
-        cdef int words
+        cdef Py_ssize_t words, size = len(self._header_tokens) - self._run_start
         if self._state == STRAY_TEXT:
             return False
         if marker == MESSAGE:  # nearly every header ends here, and `look_before` leaves it to be read first

@@ -7,10 +7,9 @@ from libc.stdint cimport int64_t
 from cpython.mem cimport PyMem_Free
 from libc.string cimport memset
 from harmony.parsing.content cimport Content, append, append_rank, last_bytes, settle, text_between
-from harmony.parsing.characters cimport (
-    Characters, character_at, characters_of, has_surrogates, pair_from, stands_at
-)
+from harmony.parsing.characters cimport Characters, characters_of, has_surrogates, part, stands_at
 from harmony.parsing.moves_c cimport FIRST_SPECIAL, Moves, NO_ID, RANKS, load_vocabulary, new_message, token_id
+from harmony.parsing.scan_c cimport Marker, end_of_header, next_marker
 
 cdef extern from "Python.h":
     const unsigned long Py_TPFLAGS_IMMUTABLETYPE
@@ -32,14 +31,11 @@ cdef int CONTENT = machine.State.CONTENT
 cdef int TEXT = machine.Kind.TEXT
 
 cdef dict ENDS_OF = ENDS
-cdef dict SPECIAL_TOKENS = vocabulary.SPECIAL_TOKENS
-cdef Py_ssize_t LONGEST_MARKER = max(map(len, vocabulary.SPECIAL_TOKENS))
 cdef bytes START_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.START].encode()
-cdef bytes MESSAGE_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE].encode()
 
 # The roles by their words. A Role is not found here: its hash is that of its name.
 cdef dict ROLES = {role.value: role for role in Role}
-# For each given role, the headers by their texts; a refused one is None. A longer text than this is not remembered.
+# For each given role, the headers by their texts; for a refused one, False. A longer text than this is not remembered.
 cdef list GIVEN = [None, *Role]
 cdef list HEADERS = [{} for _ in GIVEN]
 cdef Py_ssize_t LONGEST_HEADER = 4 * REMEMBERED_LENGTH  # characters
@@ -279,18 +275,19 @@ Parses the tokens of a completion as they come, one at a time or some at a time.
         return 0
 
 
-cdef StreamableParser whole_input(object role, bint strict, object default_channel):
-    cdef StreamableParser parser = StreamableParser.__new__(StreamableParser)
+cdef Moves whole_input(object role, bint strict, object default_channel):
+    cdef Moves parser = Moves.__new__(Moves)
     if default_channel is not None:
         default_channel = checked_channel(default_channel, strict=strict)
     if role is not None or not strict:
-        role = (ROLES.get(role) if type(role) is str else None) or as_role(role)
+        if type(role) is not Role:
+            role = (ROLES.get(role) if type(role) is str else None) or as_role(role)
         parser.set_up(role, strict, default_channel)
     parser._spans = []
     return parser
 
 
-cdef object result(StreamableParser parser):
+cdef object result(Moves parser):
     next_role = None
     if parser._state == CONTENT:  # what `end` would do, in less time: many completions stop within content
         parser._cut = True
@@ -307,7 +304,7 @@ cdef object result(StreamableParser parser):
 def parse(tokens, role, *, strict, default_channel=None):
     """Parses the tokens of one whole input, as `HarmonyEncoding.parse` documents."""
     sequence = as_sequence(tokens)
-    cdef StreamableParser parser = whole_input(role, strict, default_channel)
+    cdef Moves parser = whole_input(role, strict, default_channel)
     parser._run(sequence)
     return result(parser)
 
@@ -317,10 +314,11 @@ def parse_text(text, role, *, strict, stripped=False, default_channel=None):
     markers = doubts = ()
     if stripped:
         role, markers, doubts = guessed(text, as_role(role))
-    cdef StreamableParser parser = whole_input(role, strict, default_channel)
+    cdef Moves parser = whole_input(role, strict, default_channel)
     parser._unit = "character"
     parser._diagnostics.extend(doubts)
-    text = str.__str__(text)
+    if type(text) is not str:
+        text = str.__str__(text)
     if stripped:
         for start, stop, token in markers:
             take_marker(parser, text, start, stop, token)
@@ -332,7 +330,7 @@ def parse_text(text, role, *, strict, stripped=False, default_channel=None):
     return result(parser)
 
 
-cdef int take_marker(StreamableParser parser, str text, Py_ssize_t start, Py_ssize_t stop, object token) except -1:
+cdef int take_marker(Moves parser, str text, Py_ssize_t start, Py_ssize_t stop, object token) except -1:
     """Takes the text before a marker, and the marker."""
     if parser._position < start:
         parser._take_text(text[parser._position:start])
@@ -342,7 +340,7 @@ cdef int take_marker(StreamableParser parser, str text, Py_ssize_t start, Py_ssi
     return 0
 
 
-cdef int take_markers(StreamableParser parser, str text, bint quick) except -1:
+cdef int take_markers(Moves parser, str text, bint quick) except -1:
     """Takes a text up to its last marker. With `quick`, whole messages are taken at once where that is possible."""
     cdef Characters all = characters_of(text)
     cdef Marker marker
@@ -355,7 +353,7 @@ cdef int take_markers(StreamableParser parser, str text, bint quick) except -1:
         take_marker(parser, text, marker.start, marker.stop, marker.token)
 
 
-cdef int take_messages(StreamableParser parser, str text, const Characters *all) except -1:
+cdef int take_messages(Moves parser, str text, const Characters *all) except -1:
     """Takes the messages that stand next, up to one that may be faulty. Their content is never made UTF-8.
 
     A message is taken if its header is known to be legal, and the next marker behind the header is a stop or there is
@@ -365,10 +363,10 @@ cdef int take_messages(StreamableParser parser, str text, const Characters *all)
     cdef Marker marker
     while parser._given is not None or stands_at(all, parser._position, START_TEXT, len(START_TEXT)):
         start = parser._position
-        content_start = end_of_header(all, start)
+        content_start = end_of_header(all, start, LONGEST_HEADER)
         if content_start == 0:
             break
-        header = header_of(text[start:content_start], parser._given)
+        header = header_of(part(text, start, content_start), parser._given)
         if header is None:
             break
         ending = None
@@ -381,7 +379,7 @@ cdef int take_messages(StreamableParser parser, str text, const Characters *all)
             parser._cut = True
         if parser._default_channel is not None:
             header = parser._default_channel.of(header)
-        message = new_message(header, text[content_start:marker.start])
+        message = new_message(header, part(text, content_start, marker.start))
         parser.add_message(message, start, content_start, marker.start, ending)
         parser._given = None
         parser._state = EXPECT_START
@@ -389,57 +387,20 @@ cdef int take_messages(StreamableParser parser, str text, const Characters *all)
     return 0
 
 
-cdef struct Marker:
-    Py_ssize_t start
-    Py_ssize_t stop
-    int64_t token
-
-
-cdef bint next_marker(str text, const Characters *all, Py_ssize_t at, Marker *found) except -1:
-    """Finds the next special token that a text spells, as `vocabulary.special_tokens_in` does."""
-    while True:
-        found.start = pair_from(all, at, all.size)
-        if found.start == all.size:
-            return False
-        found.stop = end_of_marker(all, found.start)
-        if found.stop > 0:
-            token = SPECIAL_TOKENS.get(text[found.start:found.stop])
-            if token is not None:
-                found.token = token
-                return True
-        at = found.start + 2
-
-
-cdef Py_ssize_t end_of_marker(const Characters *all, Py_ssize_t start) noexcept:
-    """The end of `<|name|>` or `<|name_1|>`; 0 where none stands at `start`, or where it is too long."""
-    cdef Py_ssize_t limit = min(all.size, start + LONGEST_MARKER), at = start + 2, begin = start + 2
-    while at < limit and c"a" <= character_at(all, at) <= c"z":
-        at += 1
-    if begin < at < limit and character_at(all, at) == c"_":
-        at += 1
-        begin = at
-        while at < limit and c"0" <= character_at(all, at) <= c"9":
-            at += 1
-    return at + 2 if begin < at <= limit - 2 and stands_at(all, at, b"|>", 2) else 0
-
-
-cdef Py_ssize_t end_of_header(const Characters *all, Py_ssize_t start) noexcept:
-    """The place behind the first `<|message|>` at `start` or behind; 0 where there is none, or where it is far."""
-    cdef Py_ssize_t limit = min(all.size, start + LONGEST_HEADER), at = pair_from(all, start, limit)
-    while at < limit and not stands_at(all, at, MESSAGE_TEXT, len(MESSAGE_TEXT)):
-        at = pair_from(all, at + 2, limit)
-    return at + len(MESSAGE_TEXT) if at < limit else 0
-
-
 cdef object header_of(str written, object given):
     """The header that is written up to its `<|message|>`, with a `<|start|>` unless its role is given.
 
     It is None for a header that strict parsing refuses. A header is read once, and then remembered by its text.
     """
-    cdef dict known = HEADERS[GIVEN.index(given)]
-    cdef StreamableParser parser
-    if written in known:
-        return known[written]
+    cdef dict known
+    cdef Moves parser
+    cdef int index = 0
+    while GIVEN[index] is not given:
+        index += 1
+    known = HEADERS[index]
+    found = known.get(written)
+    if found is not None:
+        return found or None
     parser = whole_input(given, True, None)
     try:
         take_markers(parser, written, False)
@@ -447,7 +408,7 @@ cdef object header_of(str written, object given):
         pass  # its `_header` is None
     if len(known) >= REMEMBERED_HEADERS:
         known.clear()
-    known[written] = parser._header
+    known[written] = parser._header or False
     return parser._header
 
 

@@ -126,12 +126,24 @@ def _give_up_header(moves: Moves, kind: int, token: int, width: int) -> None:
         moves._cut = moves._cut or found.addressed or (resumed is not None and resumed.recipient is not None)
         moves._resumed = None
         if not found.nothing:
+            _add_empty_message(moves, kind, token)
             return
         moves._enter(State.EXPECT_START)
     move = _TABLE[moves._state * _KIND_COUNT + kind]
     if move == machine.ILLEGAL:
         repair(moves, kind, token, width)
     elif move >> 4 == Action.CLOSE_MESSAGE:
+        moves._close_message(ENDS.get(token))
+
+
+def _add_empty_message(moves: Moves, kind: int, token: int) -> None:
+    """Adds an empty message where a stop ends a completion that has none, for programs that fail without a message."""
+    default = moves._default_channel
+    if default is None or not default.in_empty_completion or moves._messages:
+        return
+    if kind in (Kind.STOP, Kind.END_OF_TEXT):
+        moves._content_start = moves._position
+        moves._remember_header(NO_HEADER)
         moves._close_message(ENDS.get(token))
 
 

@@ -4,6 +4,7 @@
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memcmp
+from harmony.parsing.characters cimport Characters, character_at, pair_from, part, stands_at as spells
 from harmony.runtime.memory cimport read_once
 
 from array import array
@@ -20,6 +21,9 @@ cdef uint32_t CALL = vocabulary.CALL
 cdef uint32_t RETURN = vocabulary.RETURN
 cdef bytes MESSAGE_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE].encode()
 cdef tuple STOP_TEXTS = tuple([vocabulary.SPECIAL_TEXTS[token].encode() for token in vocabulary.STOPS])
+cdef tuple STOPS = vocabulary.STOPS
+cdef dict SPECIAL_TOKENS = vocabulary.SPECIAL_TOKENS
+cdef Py_ssize_t LONGEST_MARKER = max(map(len, vocabulary.SPECIAL_TOKENS))
 
 
 def as_buffer(tokens):
@@ -152,3 +156,46 @@ def skip_text(bytes text, first, others):
         is_first = False
         verdicts = others
     return at
+
+
+cdef bint next_marker(str text, const Characters *all, Py_ssize_t at, Marker *found) except -1:
+    """Finds the next special token that a text spells, as `vocabulary.special_tokens_in` does."""
+    cdef Py_ssize_t index
+    cdef bytes marker
+    while True:
+        found.start = pair_from(all, at, all.size)
+        if found.start == all.size:
+            return False
+        found.stop = end_of_marker(all, found.start)
+        if found.stop > 0:
+            for index in range(len(STOPS)):  # these are the most frequent
+                marker = <bytes>STOP_TEXTS[index]
+                if len(marker) == found.stop - found.start and spells(all, found.start, marker, len(marker)):
+                    found.token = STOPS[index]
+                    return True
+            token = SPECIAL_TOKENS.get(part(text, found.start, found.stop))
+            if token is not None:
+                found.token = token
+                return True
+        at = found.start + 2
+
+
+cdef Py_ssize_t end_of_marker(const Characters *all, Py_ssize_t start) noexcept:
+    """The end of `<|name|>` or `<|name_1|>`; 0 where none stands at `start`, or where it is too long."""
+    cdef Py_ssize_t limit = min(all.size, start + LONGEST_MARKER), at = start + 2, begin = start + 2
+    while at < limit and c"a" <= character_at(all, at) <= c"z":
+        at += 1
+    if begin < at < limit and character_at(all, at) == c"_":
+        at += 1
+        begin = at
+        while at < limit and c"0" <= character_at(all, at) <= c"9":
+            at += 1
+    return at + 2 if begin < at <= limit - 2 and spells(all, at, b"|>", 2) else 0
+
+
+cdef Py_ssize_t end_of_header(const Characters *all, Py_ssize_t start, Py_ssize_t most) noexcept:
+    """The place behind the next `<|message|>`; 0 where none is among the `most` characters from `start` on."""
+    cdef Py_ssize_t limit = min(all.size, start + most), at = pair_from(all, start, limit)
+    while at < limit and not spells(all, at, MESSAGE_TEXT, len(MESSAGE_TEXT)):
+        at = pair_from(all, at + 2, limit)
+    return at + len(MESSAGE_TEXT) if at < limit else 0

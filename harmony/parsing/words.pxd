@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from harmony.parsing.content cimport Ranks
 
 cdef enum:
-    MOST = 64  # more than there are characters that no name holds
+    MOST = 64  # more than there are characters that no name holds and that are not in ASCII
     LONGEST_RANK = 128
 
 
@@ -28,22 +28,34 @@ cdef struct Words:  # of a list of tokens, from one index on
     bint odd  # there is a special token, a character that names seldom hold, or a long word
 
 
-cdef inline int fill(Classes *classes, const uint8_t[::1] classes_of_bytes, outside_names) except -1:
-    """`outside_names` are the code points that no name holds."""
-    cdef Py_ssize_t index
+cdef inline int fill(Classes *classes, bytes classes_of_bytes, str outside_names) except -1:
+    """`outside_names` are the characters that no name holds, as they stand inside `[...]` of a regular expression."""
+    cdef Py_ssize_t index = 0
+    cdef uint32_t first, last, character
     memset(classes, 0, sizeof(Classes))
-    for index in range(256):
-        classes.bytes[index] = classes_of_bytes[index]
-    for character in outside_names:
+    memcpy(classes.bytes, <const char *>classes_of_bytes, sizeof(classes.bytes))
+    while index < len(outside_names):
+        first = last = <uint32_t>ord(outside_names[index])
+        if index + 2 < len(outside_names) and outside_names[index + 1] == "-":
+            index += 2
+            last = <uint32_t>ord(outside_names[index])
+        for character in range(first, last + 1):
+            add(classes, character)
+        index += 1
+    return 0
+
+
+cdef inline int add(Classes *classes, uint32_t character) except -1:
+    cdef bytes encoded
+    if character < 0x80:
+        classes.deciding[character] = True
+    elif classes.count == MOST:
+        raise OverflowError(f"Expected at most {MOST} characters that no name holds")
+    else:
         encoded = chr(character).encode()
-        if len(encoded) == 1:
-            classes.deciding[encoded[0]] = True
-        elif classes.count < MOST:
-            classes.seconds[encoded[0]] |= <uint64_t>1 << (encoded[1] & 63)
-            classes.characters[classes.count] = character
-            classes.count += 1
-        else:
-            raise OverflowError("Too many characters that no name holds")
+        classes.seconds[<uint8_t>encoded[0]] |= <uint64_t>1 << (encoded[1] & 63)
+        classes.characters[classes.count] = character
+        classes.count += 1
     return 0
 
 

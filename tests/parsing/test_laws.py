@@ -16,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony import ParseResult, Role
+from harmony.format import vocabulary
 from harmony.format.header import NOT_IN_NAMES
 from harmony.format.vocabulary import (
     CHANNEL,
     CONSTRAIN,
     LAST_TOKEN,
     MESSAGE,
+    START,
     STOPS,
     special_tokens_in,
 )
@@ -56,6 +58,11 @@ def steps(engine: ModuleType, tokens: list[int], role: Role | None) -> list[tupl
             )
         )
     return known
+
+
+def single(byte: int) -> list[int]:
+    """The token of one byte."""
+    return list(bytes([byte]).translate(vocabulary.load().byte_ranks))
 
 
 def check_names(result: ParseResult) -> None:
@@ -148,6 +155,21 @@ def test_a_text_without_markers_is_a_message(text: str, role: Role | None, engin
         whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         assert [message.content[0].text for message in result.messages] == [whole]
         assert [message.author.role for message in result.messages] == [role or Role.ASSISTANT]
+
+
+@pytest.mark.parametrize("text", ["今日はとても", "วันนี้เราจะ", "Это слово", "a few words", "\U0001f324" * 3])
+def test_a_stream_takes_each_character_as_python_does(text: str, engines: list[ModuleType]) -> None:
+    """A character that no name holds may show that a header text is content, also where its bytes are in two tokens."""
+    outside = NOT_IN_NAMES.findall("".join(map(chr, range(0x3100))))
+    assert len(outside) > 25
+    for character in [*outside, "\x1c", "\x7f", "\u3001", "\u2010"]:
+        whole = plain(text + character) + plain(text)
+        bytewise = [*plain(text), *(token for byte in character.encode() for token in single(byte)), *plain(text)]
+        for tokens in (whole, bytewise):
+            for prefix in ([], [CHANNEL, *plain("final")], [START]):
+                for role in (None, Role.ASSISTANT):
+                    first, *others = [steps(engine, [*prefix, *tokens], role) for engine in engines]
+                    assert others == [first] * len(others)
 
 
 PREFIXES = [

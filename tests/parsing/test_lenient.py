@@ -180,6 +180,17 @@ def test_more_of_the_same_families(text: str, messages: list[tuple[str | None, .
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "final<|start|><|call|>to  =\n?\u200b<|end|>",  # `to =` is one item, as in a whole input
+        "<|end|>developeruser:alice.\nassistant<|channel|>commentary to=functions.f json'\")\nHello",
+    ],
+)
+def test_a_stream_waits_for_what_may_be_a_header(text: str, engine: ModuleType) -> None:
+    assert every_way(engine, ids(text), Role.ASSISTANT, strict=False)[0] == "ok"
+
+
+@pytest.mark.parametrize(
     ("text", "complete"),
     [
         ("<|channel|>commentary to=functions.f <|constrain|>json<|return|>", False),

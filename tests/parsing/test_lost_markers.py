@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony import HarmonyEncoding, Message, Role, load_harmony_encoding
+from harmony import (
+    Author,
+    Conversation,
+    DeveloperContent,
+    HarmonyEncoding,
+    Message,
+    RenderConversationConfig,
+    Role,
+    SystemContent,
+    ToolDescription,
+    load_harmony_encoding,
+)
 from harmony.format import vocabulary
 from helpers.cases import STRIPPED, flat
 from helpers.sizes import examples
@@ -93,6 +104,14 @@ def one(message: Message) -> Read:
             "analysisHm.<|end|>assistantfinalHi<|return|>",
             [("analysis", None, None, "Hm."), ("final", None, None, "Hi")],
         ),
+        (
+            "analysisHm.assistant<|channel|>final<|message|>Hi<|return|>",
+            [("analysis", None, None, "Hm."), ("final", None, None, "Hi")],
+        ),
+        (
+            'commentary to=functions.sky{"a": 1}functions.sky to=assistant<|channel|>commentary<|message|>{}',
+            [("commentary", "functions.sky", None, '{"a": 1}'), ("commentary", "assistant", None, "{}")],
+        ),
         ("analysisHm.<|end|>finalHi<|return|>", [("analysis", None, None, "Hm."), ("final", None, None, "Hi")]),
         (
             'commentary to=functions.sky <|constrain|>json{"a": 1}<|call|>commentary',
@@ -147,8 +166,36 @@ def test_a_whole_conversation(engine: ModuleType) -> None:
     ]
     assert authors(text, None, engine) == expected
     assert authors(text, "assistant", engine) == expected
+    prompt = engine.parse_text("developerBe brief.userHi there!assistant", None, strict=False, stripped=True)
+    assert [message.content[0].text for message in prompt.messages] == ["Be brief.", "Hi there!"]
+    assert prompt.next_role == Role.ASSISTANT
     assert authors("userHi there", None, engine) == [("user", None, None, "Hi there")]
     assert authors("userHi there", "assistant", engine) == [("assistant", None, None, "userHi there")]
+
+
+def test_a_conversation_with_tools_as_it_is_rendered(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    sky = ToolDescription.new(
+        "sky", "Tells the weather.", {"type": "object", "properties": {"city": {"type": "string"}}}
+    )
+    tool = Message.from_author_and_content(Author.new(Role.TOOL, "functions.sky"), '{"sky": "blue"}')
+    call = Message.from_role_and_content(Role.ASSISTANT, '{"city": "Oslo"}')
+    conversation = Conversation.from_messages(
+        [
+            Message.from_role_and_content(Role.SYSTEM, SystemContent.new()),
+            Message.from_role_and_content(Role.DEVELOPER, DeveloperContent.new().with_function_tools([sky])),
+            Message.from_role_and_content(Role.USER, "do I need a hat in Oslo?"),
+            Message.from_role_and_content(Role.ASSISTANT, "I look.").with_channel("analysis"),
+            call.with_channel("commentary").with_recipient("functions.sky").with_content_type("json"),
+            tool.with_channel("commentary").with_recipient("assistant"),
+            Message.from_role_and_content(Role.ASSISTANT, "No.").with_channel("final"),
+        ]
+    )
+    rendered = encoding.decode(
+        encoding.render_conversation(conversation, RenderConversationConfig(auto_drop_analysis=False))
+    )
+    expected = encoding.parse_text(rendered).messages
+    stripped = re.sub(r"<\|\w+\|>", "", rendered)
+    assert engine.parse_text(stripped, None, strict=False, stripped=True).messages == expected
 
 
 @pytest.mark.parametrize(
