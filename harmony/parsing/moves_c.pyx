@@ -39,6 +39,7 @@ from harmony.runtime.locks import Once
 # The tables of `machine.py` and `vocabulary.py`, copied into C variables, which are fast to read.
 FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
 LAST_TOKEN = vocabulary.LAST_TOKEN
+cdef int64_t LAST_RANK = FIRST_SPECIAL - 1
 NO_ID = -1  # stands for every integer that is no token id, also for one that is too large for int64
 
 cdef int TEXT = machine.Kind.TEXT
@@ -200,8 +201,7 @@ cdef class Moves:
             if action == ADD_TO_CONTENT:
                 kept = self._tokens if streaming else None
                 place = append_items(
-                    &self._content, &RANKS, FIRST_SPECIAL - 1, tokens, place, &self._position, kept,
-                    self._content_tokens,
+                    &self._content, &RANKS, LAST_RANK, tokens, place, &self._position, kept, self._content_tokens
                 )
                 if place >= len(tokens):
                     break
@@ -225,8 +225,7 @@ cdef class Moves:
             if action == ADD_TO_CONTENT:
                 kept = self._tokens if streaming else None
                 place = append_numbers(
-                    &self._content, &RANKS, FIRST_SPECIAL - 1, begin, place, count, &self._position, kept,
-                    self._content_tokens,
+                    &self._content, &RANKS, LAST_RANK, begin, place, count, &self._position, kept, self._content_tokens
                 )
                 if place == count:
                     break
@@ -300,9 +299,7 @@ cdef class Moves:
             return True
         if (self._given is not None and self._run_start == 0) or size > REMEMBERED_LENGTH:
             return False
-        count_words(
-            &self._words, &CLASSES, &RANKS, FIRST_SPECIAL - 1, LONGEST_WORD, self._header_tokens, self._run_start
-        )
+        count_words(&self._words, &CLASSES, &RANKS, LAST_RANK, LONGEST_WORD, self._header_tokens, self._run_start)
         words = self._words.count + (self._words.length > 0 and marker != TEXT)
         return not self._words.odd and words < (2 if marker == CHANNEL else WORDS_THAT_DECIDE)
 
@@ -314,7 +311,7 @@ cdef class Moves:
         cdef Py_ssize_t size = len(self._header_tokens)
         if self._state == STRAY_TEXT and size <= FIRST_TOKENS:
             return True
-        if ends_no_word(&CLASSES, &RANKS, FIRST_SPECIAL - 1, self._header_tokens, self._run_start):
+        if ends_no_word(&CLASSES, &RANKS, LAST_RANK, self._header_tokens, self._run_start):
             return False
         return not self._is_still_header(TEXT)
 

@@ -346,7 +346,7 @@ cdef int take_markers(Moves parser, str text, bint quick) except -1:
     cdef Marker marker
     quick = quick and not has_surrogates(&all)  # a surrogate is changed where text becomes UTF-8
     while True:
-        if quick and (parser._state == EXPECT_START or (parser._position == 0 and parser._given is not None)):
+        if quick and parser._resumed is None and (parser._state == EXPECT_START or parser._position == 0):
             take_messages(parser, text, &all)
         if not next_marker(text, &all, parser._position, &marker):
             return 0
