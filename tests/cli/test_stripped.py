@@ -122,7 +122,7 @@ def test_a_terminal_shows_the_same_messages(given: list[dict[str, Any]], tmp_pat
     log.write_text("".join(json.dumps(record) + "\n" for record in [*some, odd]))
     lines, said, status = on_a_terminal("parse", "--stripped", str(log), columns=200)
     assert (said, status) == (b"", 0)
-    headings = [line.split(" · ")[1].split()[0] for line in lines if line.startswith("assistant · ")]
+    headings = [line.split(" · ")[1].split()[0] for line in lines if line.startswith(("assistant · ", "tool"))]
     ids = {record["id"] for record in some}
     assert headings == [*(channel for name, channel, _ in EXPECTED if name in ids), "final"]
     replaced = [line for line in lines if line.startswith("repaired replaced-token")]
