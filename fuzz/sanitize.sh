@@ -48,7 +48,7 @@ export LD_PRELOAD
 
 if [ $# -eq 0 ]; then
     set -- -m pytest -x -k "not _py and not one_verdict" \
-        tests/parsing/test_parser.py tests/parsing/test_lenient.py tests/parsing/test_laws.py \
+        tests/parsing/test_parser.py tests/parsing/test_text.py tests/parsing/test_lenient.py tests/parsing/test_laws.py \
         tests/parsing/test_every_sequence.py tests/columns/test_columns.py tests/test_batch.py \
         tests/checking/test_validation.py tests/logs/test_completions.py tests/test_fuzz.py
 fi
