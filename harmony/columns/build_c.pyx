@@ -120,11 +120,14 @@ cdef Py_ssize_t add_text(
     cdef char *out = rows.content + rows.content_size
     cdef char *limit = rows.content + rows.content_capacity - ROOM
     cdef Py_ssize_t begin = rows.content_size
+    cdef const uint32_t *at = tokens + place
+    cdef const uint32_t *end = tokens + stop
     cdef uint32_t token, length
+    cdef uint32_t first_special = FIRST_SPECIAL
     cdef uint32_t seen = 0
-    while place < stop:
-        token = read_once(&tokens[place])
-        if token >= FIRST_SPECIAL:
+    while at < end:
+        token = read_once(at)
+        if token >= first_special:
             found[0] = token
             break
         if out > limit:
@@ -140,12 +143,12 @@ cdef Py_ssize_t add_text(
             length = RANK_OFFSETS[token + 1] - RANK_OFFSETS[token]
             memcpy(out, &RANK_BYTES[RANK_OFFSETS[token]], length)
         out += length
-        place += 1
+        at += 1
     rows.content_size = out - rows.content
     if seen & BROKEN and not is_utf_8(<uint8_t *>rows.content + begin, rows.content_size - begin):
         with gil:
             rows.replace(begin)
-    return place
+    return at - tokens
 
 
 @cython.final

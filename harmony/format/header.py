@@ -54,7 +54,8 @@ LOOSE_DOT: Final = re.compile(r"\A\.|\.(?=\.|\Z)")
 NOT_IN_CHANNELS: Final = re.compile(r"[^\w.-]")
 
 # Headers repeat, so some modules remember what they found out about them:
-# - this module: the Header, by a tuple of ids and the given role;
+# - this module: the Header or its fault, by a tuple of ids and the given role;
+# - `parsing/parser_c.pyx`: the Header, by its text and the given role;
 # - `columns/headers.pyx`: the same, by ids or text in its own memory, which threads read without the GIL;
 # - `checking/validation.py`: only whether a header is legal, by the bytes of a text or by the ids of a buffer;
 # - `parsing/bare_content.py`: whether an unfinished header is already content;

@@ -72,8 +72,8 @@ BYTES: Final = bytes(
     for byte in range(256)
 )
 
-# Where `<|start|>` is missing, each of the first 20 tokens is looked at: the first word seldom has more.
-_FIRST_TOKENS: Final = 20
+#: Where `<|start|>` is missing, each of the first 20 tokens is looked at: the first word seldom has more.
+FIRST_TOKENS: Final = 20
 
 # A text with more words than this is content, whatever the words are; a correct one has at most three.
 _MOST_WORDS: Final = 16
@@ -175,7 +175,7 @@ def may_decide(tokens: Sequence[int], run_start: int, slot: Slot) -> bool:
     It may, if the token ends a word and there are enough words, or if the token has a character that no name holds.
     Where `<|start|>` is missing, the first letters may be enough, so the first tokens are all worth asking.
     """
-    if slot == "stray" and len(tokens) <= _FIRST_TOKENS:
+    if slot == "stray" and len(tokens) <= FIRST_TOKENS:
         return True
     last = _text_bytes(tokens[-1])
     if last.isalpha():
