@@ -37,6 +37,7 @@ from harmony.parsing.header_repair import (
     A_TYPE,
     DOTTED_NAME,
     ESCAPED,
+    FUNCTIONS,
     GLUED,
     IN_NAMES,
     LOOSE_WORD,
@@ -240,7 +241,7 @@ def _is_content(tokens: Sequence[int], slot: Slot, marker: int, run_start: int =
         was_to = word == "to" and not placed
         if was_to:
             continue
-        named = not strays and "." in word and DOTTED_NAME.fullmatch(word) is not None
+        named = "." in word and (word.startswith(FUNCTIONS) or not strays) and DOTTED_NAME.fullmatch(word) is not None
         if not (placed or named or _is_item(word)):
             strays += 1
             # While the text may go on, a long word may be a correct content type; with a dot, a correct recipient.

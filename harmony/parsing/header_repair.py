@@ -51,6 +51,8 @@ A_TYPE: Final = f"(?:{'|'.join(sorted(KNOWN_CONTENT_TYPES))})"
 
 #: A name with a dot inside, as tools have. `functions.f` matches; `Sure.`, the end of a sentence, does not.
 DOTTED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+")
+#: The beginning of a function's name. Such a word is no prose, so it is a recipient behind other words too.
+FUNCTIONS: Final = "functions."
 # A role with other text directly behind it, as in `assistantOK` and `assistant:`.
 _GLUED_ROLE: Final = re.compile(rf"{A_ROLE}(?=[.:-]+\Z|[^a-z0-9_.:-])")
 # A recipient behind a channel, without white space: `commentary:to=functions.f`, `commentto=functions.f`.
@@ -338,7 +340,12 @@ class _Bag:
             self._note("repeated-role", item.place, found=quote(word))
         elif word in KNOWN_CONTENT_TYPES:
             self.types.append((item, self.constrained))
-        elif is_dotted(word) and not self.strays and (is_first or DOTTED_NAME.fullmatch(word)):
+        elif (
+            is_dotted(word)
+            and (word.startswith(FUNCTIONS) or not self.strays)
+            and (is_first or DOTTED_NAME.fullmatch(word))
+        ):
+            # `commentary functions.f`, `commentary to functions.f`
             self.leading = is_first and self.given is not None
             self._add_recipient(item)
         elif word in KNOWN_CHANNELS and vocabulary.CHANNEL not in self.markers and not self.channels:

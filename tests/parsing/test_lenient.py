@@ -137,6 +137,10 @@ def test_every_repair_is_on_the_page() -> None:
             [("final", "functions.f", None, "x")],
         ),
         ("<|channel|>final functions.f to=assistant<|message|>x<|call|>", [("final", "functions.f", None, "x")]),
+        (
+            "<|channel|>commentary to functions.f json<|message|>{}<|call|>",
+            [("commentary", "functions.f", "json", "{}")],
+        ),
         # no type is made of two
         ("<|channel|>final json<|constrain|>response<|message|>x", [("final", None, "<|constrain|>response", "x")]),
         ("<|channel|>final code<|constrain|><|message|>x", [("final", None, "code", "x")]),
