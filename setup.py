@@ -23,6 +23,7 @@ extensions = [
             for name in (
                 "columns/headers",
                 "columns/memory",
+                "columns/odd",
                 "columns/texts",
                 "parsing/characters",
                 "parsing/content",
@@ -44,6 +45,7 @@ extensions = [
         "columns.memory",
         "columns.headers",
         "columns.texts",
+        "columns.odd",
         "columns.build_c",
         "logs.json_c",
     )

@@ -4,7 +4,8 @@
 
 It makes one pass over the tokens, without the GIL and without a Python object for each token or message. It follows the
 strict table of `machine.py`. `header.py` reads each different header once. If a conversation has something illegal or a
-very long header, its rows are removed, and the engine reads it again with the GIL. Texts are read by `texts.pyx`.
+very long header, its rows are removed, and the engine reads it again with the GIL (`odd.pyx`). Texts are read by
+`texts.pyx`.
 
 The tokens belong to the caller, and another thread or process may change them at any time. So `read_once` reads each
 token once, and only that copy is checked, used as an index and remembered. Tokens of 64 bits are copied first. Offsets
@@ -18,6 +19,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from harmony.columns.headers cimport AT_END, Headers, Known, find
 from harmony.columns.memory cimport END, FIELDS, ROOM, Rows, give_rows, take_rows
+from harmony.columns.odd cimport OddReader
 from harmony.columns.texts cimport TextReader
 from harmony.runtime.memory cimport is_utf_8, read_once, resize
 
@@ -164,6 +166,7 @@ cdef class Builder:
     cdef Rows rows
     cdef Headers headers
     cdef TextReader texts  # None if there are no texts
+    cdef OddReader odd  # None until it is needed
     cdef uint32_t *open  # the tokens of the current header, up to and with its `<|message|>`
     cdef uint32_t *narrow  # a copy of tokens that have 64 bits
     cdef Py_ssize_t narrow_begin, narrow_stop, narrow_capacity  # which tokens are copied, and how many can be
@@ -321,6 +324,7 @@ cdef class Builder:
         """Reads one conversation with the engine: it is repaired, or gets an error."""
         cdef int32_t codes[FIELDS]
         cdef int field
+        cdef Py_ssize_t row_count = self.rows.row_count, content_size = self.rows.content_size
         cdef const char *start = <const char *>self.tokens + self.offsets[index] * self.width
         if self.roles[index] & ELSEWHERE:
             source = self.elsewhere[index]
@@ -332,6 +336,13 @@ cdef class Builder:
             size = (self.offsets[index + 1] - self.offsets[index]) * self.width
             source = integers(memoryview(PyBytes_FromStringAndSize(start, size)).cast(self.format))
         given = given_role(self.roles[index], source)
+        if isinstance(source, memoryview) and not self.stripped:
+            if self.odd is None:
+                self.odd = OddReader.__new__(OddReader)
+                self.odd.values = self.values
+            if self.odd.read(self.rows, index, source, given, self.strict):
+                return 0
+            self.rows.row_count, self.rows.content_size = row_count, content_size
         found = parse_source(source, given, self.values, strict=self.strict, stripped=self.stripped)
         for number, row in enumerate(found.rows):
             for field in range(FIELDS):

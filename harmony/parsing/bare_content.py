@@ -24,6 +24,7 @@ from harmony.format.header import (
     OUTSIDE_NAMES,
     REMEMBERED_HEADERS,
     REMEMBERED_LENGTH,
+    REMEMBERED_REPAIRS,
     SPACE,
     Header,
     is_dotted,
@@ -57,6 +58,9 @@ _OPEN_SLOTS: Final = ("given", "stray")
 _MOST_STRAYS: Final = 2
 #: A text needs at least this many words to become content by its words: one more than those, and the first one.
 WORDS_THAT_DECIDE: Final = _MOST_STRAYS + 2
+
+# The end of a header without `<|message|>` is remembered if it has at most this many tokens: prose has more.
+_MOST_REMEMBERED: Final = 8
 
 #: The name that errors use for the token that ends a header without `<|message|>`.
 ENDINGS: Final[dict[int, str]] = {
@@ -288,6 +292,12 @@ def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | Non
     Text that is not certainly a header becomes content. Where there is no such text, there is no message: an answer or
     a call is never invented.
     """
+    if len(tokens) > _MOST_REMEMBERED:
+        return _give_up(tokens, run_start, slot, given, ending)
+    return _remembered_end(tuple(tokens), run_start, slot, given, ending)
+
+
+def _give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | None, ending: int) -> BareContent:
     if slot == "stray" and is_nothing(tokens):
         words = " ".join(LOOSE_WORD.findall(HeaderText(tokens, 0, len(tokens)).text))
         fault = Fault("leftover-word", found=quote(words)) if words else Fault("white-space-between")
@@ -310,6 +320,9 @@ def give_up(tokens: Sequence[int], run_start: int, slot: Slot, given: Role | Non
     if ending == Kind.START and says_nothing and run_start == 0 and header.role is Role.ASSISTANT:
         return repeated
     return interrupted._replace(addressed=header.recipient is not None)
+
+
+_remembered_end = lru_cache(REMEMBERED_REPAIRS)(_give_up)
 
 
 def _sure(text: str, slot: Slot) -> int:

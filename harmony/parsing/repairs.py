@@ -12,7 +12,7 @@ The functions use the fields and methods of the engine, which have the same name
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from harmony.errors import Diagnostic, Fault, quote
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from harmony.parsing.moves_py import Moves
 
 #: Markers of other chat formats, as text: of ChatML, and of Llama.
-_OTHER_MARKERS: Final = re.compile(
+OTHER_MARKERS: Final = re.compile(
     r"<\|(?:im_start|im_end|im_sep|eot|eom|eot_id|eom_id|start_header_id|end_header_id|begin_of_text|end_of_text)\|>"
 )
 #: The recipient that other formats of tool calls give to thoughts.
-_OTHER_RECIPIENT: Final = "self"
+OTHER_RECIPIENT: Final = "self"
 
 _KIND_COUNT: Final = len(Kind)
 _TABLE: Final = machine.MOVES[False]
@@ -50,12 +50,12 @@ def finish(moves: Moves) -> None:
     for message in moves._messages:
         (part,) = message.content
         assert isinstance(part, TextContent)  # as each message that is parsed
-        marker = _OTHER_MARKERS.search(part.text) if "<" in part.text else None
-        if marker is not None or message.recipient == _OTHER_RECIPIENT:
+        marker = OTHER_MARKERS.search(part.text) if "<" in part.text else None
+        if marker is not None or message.recipient == OTHER_RECIPIENT:
             if any(told.code == "other-format" for told in moves._diagnostics):
                 return
             position = min(told.position for told in moves._diagnostics)
-            found = quote(f"to={_OTHER_RECIPIENT}" if marker is None else marker[0])
+            found = quote(f"to={OTHER_RECIPIENT}" if marker is None else marker[0])
             moves._diagnostics.append(Fault("other-format", found=found).diagnostic(position))
             return
 
@@ -71,29 +71,28 @@ def repair(moves: Moves, kind: int, token: int, width: int) -> None:
         position = moves._header_start if found.at_header else moves._position
         moves._diagnostics.append(repaired(found.code, position, token))
     for action in found.actions:
-        _act(moves, action, kind, token, width)
+        act = _ACTIONS.get(action)
+        if act is None:  # an action that well-formed input needs too is left to the engine
+            moves._act(action, kind, token, width)
+        else:
+            act(moves, kind, token, width)
     moves._enter(found.after)
 
 
-def _act(moves: Moves, action: Action, kind: int, token: int, width: int) -> None:
-    """Carries out one action of a repair. An action that well-formed input needs too is left to the engine."""
-    match action:
-        case Action.IMPLY_START:
-            begin_without_start(moves)
-        case Action.REPAIR_HEADER:
-            repair_header(moves, width)
-        case Action.GIVE_UP_HEADER:
-            _give_up_header(moves, kind, token, width)
-        case Action.REOPEN:
-            _reopen(moves, token, width)
-        case Action.INTERRUPT:
-            _interrupt(moves, kind, token)
-        case Action.REPLACE:
-            moves._add_bytes(header_repair.REPLACEMENT)
-        case Action.LEAVE_OUT:
-            moves._add_bytes(header_repair.left_out(moves._last_bytes(header_repair.LONGEST_MARKER)))
-        case _:
-            moves._act(action, kind, token, width)
+def _replace(moves: Moves, kind: int, token: int, width: int) -> None:
+    moves._add_bytes(header_repair.REPLACEMENT)
+
+
+def _leave_out(moves: Moves, kind: int, token: int, width: int) -> None:
+    moves._add_bytes(header_repair.left_out(moves._last_bytes(header_repair.LONGEST_MARKER)))
+
+
+def _imply_start(moves: Moves, kind: int, token: int, width: int) -> None:
+    begin_without_start(moves)
+
+
+def _repair_header(moves: Moves, kind: int, token: int, width: int) -> None:
+    repair_header(moves, width)
 
 
 def begin_without_start(moves: Moves) -> None:
@@ -147,7 +146,7 @@ def _add_empty_message(moves: Moves, kind: int, token: int) -> None:
         moves._close_message(ENDS.get(token))
 
 
-def _interrupt(moves: Moves, kind: int, token: int) -> None:
+def _interrupt(moves: Moves, kind: int, token: int, width: int) -> None:
     """Takes a `<|start|>` or `<|channel|>` inside content: the message ends, as its stop is missing.
 
     An empty message is left out, if its header goes on with `<|channel|>`, or if it says nothing.
@@ -174,7 +173,7 @@ def resumed(moves: Moves, header: Header) -> Header:
     return header.resumed(before)
 
 
-def _reopen(moves: Moves, token: int, width: int) -> None:
+def _reopen(moves: Moves, kind: int, token: int, width: int) -> None:
     """Takes a `<|message|>` inside content. It ends the message, unless the content so far is only white space."""
     header = moves._header
     assert header is not None
@@ -189,6 +188,18 @@ def _reopen(moves: Moves, token: int, width: int) -> None:
         moves._remember_header(header if bare else NO_HEADER)
         moves._without_header = not bare
         moves._content_start = moves._position + width
+
+
+#: The actions that only repairs need.
+_ACTIONS: Final[dict[Action, Callable[[Moves, int, int, int], None]]] = {
+    Action.IMPLY_START: _imply_start,
+    Action.REPAIR_HEADER: _repair_header,
+    Action.GIVE_UP_HEADER: _give_up_header,
+    Action.REOPEN: _reopen,
+    Action.REPLACE: _replace,
+    Action.LEAVE_OUT: _leave_out,
+    Action.INTERRUPT: _interrupt,
+}
 
 
 # --- text of a header: is it still a header?

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 #: The sort key of the diagnostics of a whole input.
 POSITION: Final = attrgetter("position")
 
-#: A header text is looked at when it has this many tokens, and again each time it has four times as many; these are the
-#: set bits. If it is content, the rest of it is read faster, and takes less memory.
-LOOKS: Final = sum(1 << bit for bit in range(4, 62, 2))
+#: A header text is looked at when it has 16 tokens, and again each time their number has doubled; these are the set
+#: bits. If it is content, the rest of it is read faster, and takes less memory.
+LOOKS: Final = sum(1 << bit for bit in range(4, 62))
 #: The same for header text that comes in one piece, in characters: the first look, and then at each doubling.
 FIRST_CHARACTERS: Final = 1 << 6
 
