@@ -10,7 +10,9 @@ cdef class OddReader(Moves):
     cdef object values
     cdef Py_ssize_t index  # of the conversation
     cdef int number  # of the next message
+    cdef dict known  # the codes of headers, by their addresses
     cdef bint is_doubtful  # whether a message may be of another chat format
 
     cdef bint read(self, Rows rows, Py_ssize_t index, object tokens, object given, bint strict) except -1
     cdef int close_message(self, object end) except -1
+    cdef tuple codes_of(self, object header)

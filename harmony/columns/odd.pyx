@@ -14,6 +14,7 @@ from harmony.runtime.memory cimport is_utf_8
 
 from harmony.columns.rows import END_VALUES
 from harmony.errors import HarmonyError, RecordError
+from harmony.format.header import REMEMBERED_HEADERS
 from harmony.parsing.moves import end as end_of_input
 from harmony.parsing.repairs import OTHER_MARKERS, OTHER_RECIPIENT
 from harmony.parsing.shared import POSITION
@@ -22,6 +23,9 @@ cdef dict END_CODES = {None: -1, **{end: code for code, end in enumerate(END_VAL
 
 
 cdef class OddReader(Moves):
+    def __cinit__(self, *_arguments, **_options):
+        self.known = {}
+
     cdef bint read(self, Rows rows, Py_ssize_t index, object tokens, object given, bint strict) except -1:
         """Reads the tokens, a buffer of uint32, as conversation `index`. An error is noted beside the rows before it.
 
@@ -52,7 +56,7 @@ cdef class OddReader(Moves):
         if self._without_header and size == 0:  # as in the engine
             return self.forget_header()
         header = self._header
-        found = self.values.of_header(header)
+        found = self.codes_of(header)
         for field in range(FIELDS):
             codes[field] = found[field]
         self.rows.reserve_content(size)
@@ -71,6 +75,16 @@ cdef class OddReader(Moves):
         self.forget_header()
         clear(&self._content)
         return 0
+
+    cdef tuple codes_of(self, object header):
+        """The codes of a header's fields. Most headers are remembered, and so are objects that were met before."""
+        known = self.known.get(<size_t><void *>header)
+        if known is None:
+            if len(self.known) >= REMEMBERED_HEADERS:
+                self.known.clear()
+            # The header is kept, so no other object can have its address.
+            known = self.known[<size_t><void *>header] = (header, self.values.of_header(header))
+        return known[1]
 
 
 cdef bint holds_marker(const Content *content) noexcept:

@@ -276,7 +276,10 @@ cdef class Moves:
         move = self._moves[self._state * KIND_COUNT + kind]
         action = move >> 4
         if move == ILLEGAL:
-            moves.illegal(self, kind, integer, width)
+            if self._strict:
+                moves.illegal(self, kind, integer, width)
+            else:  # as `illegal` does, in less time
+                repairs.repair(self, kind, integer, width)
             return 0
         if action == ADD_TO_CONTENT:
             self._add_to_content(token)

@@ -87,15 +87,11 @@ def _leave_out(moves: Moves, kind: int, token: int, width: int) -> None:
     moves._add_bytes(header_repair.left_out(moves._last_bytes(header_repair.LONGEST_MARKER)))
 
 
-def _imply_start(moves: Moves, kind: int, token: int, width: int) -> None:
-    begin_without_start(moves)
-
-
 def _repair_header(moves: Moves, kind: int, token: int, width: int) -> None:
     repair_header(moves, width)
 
 
-def begin_without_start(moves: Moves) -> None:
+def begin_without_start(moves: Moves, *_token: int) -> None:
     """Begins a message of the assistant here, without a `<|start|>`."""
     if moves._resumed is None:
         moves._start = moves._position
@@ -192,7 +188,7 @@ def _reopen(moves: Moves, kind: int, token: int, width: int) -> None:
 
 #: The actions that only repairs need.
 _ACTIONS: Final[dict[Action, Callable[[Moves, int, int, int], None]]] = {
-    Action.IMPLY_START: _imply_start,
+    Action.IMPLY_START: begin_without_start,
     Action.REPAIR_HEADER: _repair_header,
     Action.GIVE_UP_HEADER: _give_up_header,
     Action.REOPEN: _reopen,
