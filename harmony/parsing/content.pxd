@@ -70,7 +70,7 @@ cdef inline Py_ssize_t append_items(
     Content *content, const Ranks *ranks, int64_t last_rank, list tokens, Py_ssize_t place, Py_ssize_t *position,
     list kept, list kept_too
 ) except -1:
-    """Appends the ranks that stand at `place` in a list, and returns the place of the first item that is none.
+    """Appends the ranks at `place` of a list and behind it. Returns the place of the first item that is no rank.
 
     It may stop earlier, at a rank. Their number is added to `position`. `kept` and `kept_too` get the same items; both
     may be None. No code of others runs here, so nobody else uses the content meanwhile.

@@ -97,7 +97,7 @@ def _repaired(
     bag = _Bag(given)
     header = bag.read(tokens, behind, offset)
     faults = sorted(bag.faults, key=lambda fault: fault.position or 0)
-    return header, [fault.diagnostic(fault.position or 0) for fault in faults]
+    return header, tuple(fault.diagnostic(fault.position or 0) for fault in faults)
 
 
 _remembered = lru_cache(REMEMBERED_REPAIRS)(_repaired)
