@@ -51,18 +51,6 @@ cdef extern from *:
         return high == 0;
     }
 
-    /* The number of ASCII bytes at the beginning of a text. */
-    static inline size_t ascii_prefix(const char *text, size_t size) {
-        size_t at = 0;
-        for (; at + 8 <= size; at += 8) {
-            uint64_t block;
-            memcpy(&block, text + at, 8);
-            if (block & UINT64_C(0x8080808080808080)) break;
-        }
-        while (at < size && (unsigned char)text[at] < 0x80) at++;
-        return at;
-    }
-
     /* The offset of the next `<|`; the size of the text if there is none. PADDING zeros must follow the text. */
     static inline size_t opening_from(const char *text, size_t size, size_t at) {
     #if defined(__SSE2__) && defined(__GNUC__)
@@ -86,7 +74,6 @@ cdef extern from *:
     """
     enum: PADDING
     bint copy_text(char *target, const char *source, size_t size) noexcept nogil
-    size_t ascii_prefix(const char *text, size_t size) noexcept nogil
     Py_ssize_t opening_from(const char *text, size_t size, size_t place) noexcept nogil
 
 from harmony.columns.rows import GIVEN, IN_TEXTS as _IN_TEXTS, END_CODES, UNLESS_START as _UNLESS_START, decoded
@@ -170,20 +157,6 @@ def _take_markers():
 _take_markers()
 
 
-cdef inline bint is_well_formed(const char *text, Py_ssize_t size) noexcept nogil:
-    """Whether a text is UTF-8. Long runs of ASCII are fast."""
-    cdef Py_ssize_t at = 0, begin
-    while True:
-        at += ascii_prefix(text + at, size - at)
-        if at == size:
-            return True
-        begin = at
-        while at < size and text[at] & 0x80:
-            at += 1
-        if not is_utf_8(<const uint8_t *>text + begin, at - begin):
-            return False
-
-
 cdef inline uint64_t mixed(uint64_t hash, uint64_t block) noexcept nogil:
     hash = (hash ^ block) * <uint64_t>0x9E3779B97F4A7C15
     return hash ^ hash >> 32
@@ -258,7 +231,7 @@ cdef class TextReader:
         cdef bint is_start = size >= START_WIDTH and not memcmp(text, START, START_WIDTH)
         if given & UNLESS_START:
             given = GIVEN_NONE if is_start else given ^ UNLESS_START
-        if not self.is_ascii and not is_well_formed(text, size):
+        if not self.is_ascii and not is_utf_8(<const uint8_t *>text, size):
             return False
         rows.reserve_content(size)
         while True:
