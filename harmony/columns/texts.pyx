@@ -105,7 +105,7 @@ cdef Py_ssize_t MESSAGE_WIDTH = len(MESSAGE_TEXT)
 
 
 cdef inline Py_ssize_t name_of(const char *text, Py_ssize_t size, uint32_t *hash) noexcept nogil:
-    """The width of what may be a marker, as `<|name|>`; 0 if it cannot be one. `text` begins with `<|`."""
+    """The length of the text up to and with `|>`, if a name stands before that; else 0. `text` begins with `<|`."""
     cdef Py_ssize_t place = 2
     cdef uint32_t found = 0
     cdef char byte

@@ -63,7 +63,7 @@ cdef int KIND_COUNT = len(machine.Kind)
 cdef int STATE_COUNT = len(machine.State)
 cdef int LONGEST_WORD = 0, WORDS_THAT_DECIDE = 0
 cdef Py_ssize_t FIRST_TOKENS = 0, REMEMBERED_LENGTH = 0
-cdef Py_ssize_t LOOKS = shared.LOOKS, FIRST_CHARACTERS = shared.FIRST_CHARACTERS
+cdef Py_ssize_t FIRST_LOOK = shared.FIRST_LOOK, FIRST_CHARACTERS = shared.FIRST_CHARACTERS
 cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] STRICT_MOVES = machine.MOVES[True]
 cdef const uint8_t[::1] LENIENT_MOVES = machine.MOVES[False]
@@ -245,7 +245,7 @@ cdef class Moves:
         cdef Py_ssize_t size
         if 0 <= token < FIRST_SPECIAL:
             size = len(self._header_tokens) + 1 - self._run_start
-            if action == ADD_TO_HEADER and (size & LOOKS == 0 or size & (size - 1) != 0):
+            if action == ADD_TO_HEADER and (size < FIRST_LOOK or size & (size - 1) != 0):
                 self._header_tokens.append(integer)
                 self._position += 1
                 return action
@@ -289,7 +289,7 @@ cdef class Moves:
         self._state = move & 15
         if kind == TEXT and self._header is None and not self._strict:
             size = len(self._header_tokens) - self._run_start
-            if size & LOOKS and size & (size - 1) == 0:
+            if size >= FIRST_LOOK and size & (size - 1) == 0:
                 repairs.look(self, kind)
         return 0
 

@@ -18,7 +18,7 @@ from harmony.format.header import DefaultChannel, Header, read_header
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
 from harmony.parsing import moves
-from harmony.parsing.shared import FIRST_CHARACTERS, LOOKS
+from harmony.parsing.shared import FIRST_CHARACTERS, FIRST_LOOK
 from harmony.parsing.tokens import as_id
 from harmony.results import ENDS, Segment, Span
 
@@ -151,7 +151,7 @@ class Moves:
         self._state = move & 15
         if kind == _TEXT and self._header is None and not self._strict:
             size = len(self._header_tokens) - self._run_start
-            if size & LOOKS and size & (size - 1) == 0:
+            if size >= FIRST_LOOK and size & (size - 1) == 0:
                 moves.repairs().look(self, kind)
 
     def _act(self, action: int, kind: int, token: int, width: int) -> None:

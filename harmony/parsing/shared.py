@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 #: The sort key of the diagnostics of a whole input.
 POSITION: Final = attrgetter("position")
 
-#: A header text is looked at when it has 16 tokens, and again each time their number has doubled; these are the set
-#: bits. If it is content, the rest of it is read faster, and takes less memory.
-LOOKS: Final = sum(1 << bit for bit in range(4, 62))
-#: The same for header text that comes in one piece, in characters: the first look, and then at each doubling.
+#: A header text is looked at when it has this many tokens, and again each time their number has doubled. If it is
+#: content, the rest of it is read faster, and takes less memory.
+FIRST_LOOK: Final = 1 << 4
+#: The same for header text that comes in one piece, in characters.
 FIRST_CHARACTERS: Final = 1 << 6
 
 
