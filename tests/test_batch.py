@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from harmony import Role
 from harmony.batch import SCHEMA, parse_batch, parse_table
 from harmony.format.vocabulary import CHANNEL, END, MESSAGE, RETURN, START
-from helpers.rows import checked, conversation, finding, in_rows
+from helpers.rows import checked, conversation, in_rows
 from helpers.sizes import Scale, examples
 from helpers.streams import ANYTHING, AUTHORS, ENCODING, LONG_TOKENS, ids, joined, mutated, stream
 
@@ -118,25 +118,7 @@ STRIPPED = [
 
 def stripped_rows(texts: list[str], role: Role | None) -> list[dict[str, Any]]:
     """What `parse_text` gives for the texts, as rows of SCHEMA."""
-    read = []
-    for text in texts:
-        result = ENCODING.parse_text(text, role, strict=False, stripped=True)
-        messages = [
-            {
-                "role": message.author.role.value,
-                "name": message.author.name,
-                "recipient": message.recipient,
-                "channel": message.channel,
-                "content_type": message.content_type,
-                "content": "".join(part.text for part in message.content),
-                "content_tokens": None,
-                "end": span.end,
-            }
-            for message, span in zip(result.messages, result.spans, strict=True)
-        ]
-        diagnostics = [finding(found) for found in result.diagnostics]
-        read.append({"messages": messages, "complete": result.complete, "diagnostics": diagnostics, "error": None})
-    return in_rows(read)
+    return in_rows([conversation(text, role, strict=False, stripped=True) for text in texts])
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,11 +16,15 @@ from helpers.streams import ENCODING
 FINDING = {"code", "message", "position"}
 
 
-def conversation(source: Sequence[int] | str | RecordError, role: Role | str | None, *, strict: bool) -> dict[str, Any]:
-    """One conversation as NESTED_SCHEMA has it, by the parser that makes messages."""
+def conversation(
+    source: Sequence[int] | str | RecordError, role: Role | str | None, *, strict: bool, stripped: bool = False
+) -> dict[str, Any]:
+    """One conversation as NESTED_SCHEMA has it, by the parser that makes messages. `stripped` is an option of texts."""
     if isinstance(source, RecordError):
         return {"messages": [], "complete": False, "diagnostics": [], "error": finding(source)}
-    parse: Callable[..., Any] = ENCODING.parse_text if isinstance(source, str) else ENCODING.parse
+    parse: Callable[..., Any] = ENCODING.parse
+    if isinstance(source, str):
+        parse = partial(ENCODING.parse_text, stripped=stripped)
     complete, error, diagnostics = False, None, []
     try:
         result = parse(source, role, strict=strict)
