@@ -4,8 +4,7 @@
 
 It makes one pass over the tokens, without the GIL and without a Python object for each token or message. It follows the
 strict table of `machine.py`. `header.py` reads each different header once. If a conversation has something illegal or a
-very long header, its rows are removed, and the engine reads it again with the GIL (`odd.pyx`). Texts are read by
-`texts.pyx`.
+very long header, the engine reads that message with the GIL (`odd.pyx`). Texts are read by `texts.pyx`.
 
 The tokens belong to the caller, and another thread or process may change them at any time. So `read_once` reads each
 token once, and only that copy is checked, used as an index and remembered. Tokens of 64 bits are copied first. Offsets
@@ -13,12 +12,12 @@ and roles belong to this module.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from harmony.columns.headers cimport AT_END, Headers, Known, find
-from harmony.columns.memory cimport END, FIELDS, ROOM, Rows, give_rows, take_rows
+from harmony.columns.memory cimport END, FIELDS, OFFSETS, ROOM, Rows, give_rows, take_rows
 from harmony.columns.odd cimport OddReader
 from harmony.columns.texts cimport TextReader
 from harmony.runtime.memory cimport is_utf_8, read_once, resize
@@ -29,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from harmony.format import machine, vocabulary
+from harmony.errors import HarmonyError
 from harmony.runtime.locks import Once
 from harmony.columns.rows import (
     ELSEWHERE as _ELSEWHERE,
@@ -171,6 +171,8 @@ cdef class Builder:
     cdef uint32_t *narrow  # a copy of tokens that have 64 bits
     cdef Py_ssize_t narrow_begin, narrow_stop, narrow_capacity  # which tokens are copied, and how many can be
     cdef Py_ssize_t stop  # of the tokens that are to be read
+    cdef Py_ssize_t odd_place  # where the message begins that the engine must read
+    cdef int odd_number  # of that message
 
     def __cinit__(self, tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, values, elsewhere, texts,
                   bint strict, bint stripped, bint bare):
@@ -201,36 +203,48 @@ cdef class Builder:
                 if not self.read(index):
                     rows.row_count, rows.content_size = row, content_size
                     with gil:
-                        self.read_odd(index)
+                        self.read_source(index)
                 if self.bare and rows.row_count == row:
                     rows.add(index, -1, NULL, -1, -1)
                 rows.starts[index - first + 1] = rows.row_count
         return 0
 
     cdef bint read(self, Py_ssize_t index) except -1 nogil:
-        """Reads one conversation. Returns False if the engine must read it instead."""
+        """Reads one conversation. Returns False if it must be read to messages instead."""
         cdef int given = self.roles[index]
+        cdef const uint32_t *tokens
+        cdef Py_ssize_t count
         if given & ELSEWHERE or self.stripped:
             return False
         if given & IN_TEXTS:
             self.texts.take(index)
             return self.texts.read(self.rows, index, given ^ IN_TEXTS)
-        return self.read_tokens(index, given)
+        tokens = self.narrowed(index)
+        if tokens is NULL:
+            return False
+        count = self.offsets[index + 1] - self.offsets[index]
+        if given & UNLESS_START:
+            given = GIVEN_NONE if count > 0 and read_once(tokens) == START else given ^ UNLESS_START
+        if self.read_messages(index, tokens, 0, count, given, 0):
+            return True
+        with gil:
+            return self.read_odd(index, tokens, count, given)
 
-    cdef bint read_tokens(self, Py_ssize_t index, int given) except -1 nogil:
-        cdef Py_ssize_t place = 0, stop = self.offsets[index + 1] - self.offsets[index], begin, length
-        cdef const uint32_t *tokens = self.narrowed(index)
-        cdef int state, number = 0
+    cdef bint read_messages(
+        self, Py_ssize_t index, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t stop, int given, int number
+    ) except -1 nogil:
+        """Reads messages from `place` on, of which the first has this number.
+
+        Returns False before a message that the engine must read. `odd_place` and `odd_number` are then set.
+        """
+        cdef Py_ssize_t begin, length, content_size
+        cdef int state = EXPECT_START if given == GIVEN_NONE else HEADER
         cdef uint8_t move
         cdef uint64_t key
         cdef Known *header
         cdef uint32_t token = 0
-        if tokens is NULL:
-            return False
-        if given & UNLESS_START:
-            given = GIVEN_NONE if stop > 0 and read_once(tokens) == START else given ^ UNLESS_START
-        state = EXPECT_START if given == GIVEN_NONE else HEADER
         while True:
+            self.odd_place, self.odd_number = place, number
             length = 0
             key = given
             while state != CONTENT:
@@ -255,15 +269,17 @@ cdef class Builder:
             if not header.legal:
                 return False
             begin = place
+            content_size = self.rows.content_size
             place = add_text(self.rows, tokens, place, stop, &token)
+            move = 0 if place == stop else MOVES[CONTENT * KIND_COUNT + kind_of(token)]
+            if move == ILLEGAL:
+                self.rows.content_size = content_size
+                return False
             self.rows.add(index, number, header.codes, <int32_t>(place - begin), -1)
             number += 1
             if place == stop:
                 self.rows.complete[index - self.rows.first] = 0
                 return True
-            move = MOVES[CONTENT * KIND_COUNT + kind_of(token)]
-            if move == ILLEGAL:
-                return False
             (<int32_t *>self.rows.columns[END])[self.rows.row_count - 1] = ENDS[token - FIRST_SPECIAL]
             place += 1
             state = move & 15
@@ -320,11 +336,44 @@ cdef class Builder:
         tokens = [self.open[place] for place in range(min(length, LONGEST_HEADER))]
         return self.headers.learn(key, given, self.open, length * sizeof(uint32_t), tokens)
 
-    cdef int read_odd(self, Py_ssize_t index) except -1:
-        """Reads one conversation with the engine: it is repaired, or gets an error."""
+    cdef bint read_odd(self, Py_ssize_t index, const uint32_t *tokens, Py_ssize_t stop, int given) except -1:
+        """Reads the rest of a conversation from a message on that is repaired, or gets an error.
+
+        The engine takes over at the beginning of each faulty message, and gives back at the next message. Returns False
+        if the conversation must be read to messages instead.
+        """
+        cdef Py_ssize_t row = self.rows.starts[index - self.rows.first], place
+        cdef Py_ssize_t content = (<int64_t *>self.rows.columns[OFFSETS])[row]
+        # A copy, so that each reading sees the same tokens even if the caller's memory changes.
+        cdef bytes copied = PyBytes_FromStringAndSize(<const char *>tokens, stop * sizeof(uint32_t))
+        cdef bint at_end, complete = True
+        tokens = <const uint32_t *>PyBytes_AS_STRING(copied)
+        if self.odd is None:
+            self.odd = OddReader.__new__(OddReader)
+            self.odd.values, self.odd.are_signed = self.values, self.format == "i"
+        self.odd.begin_conversation(
+            self.rows, index, GIVEN[given] if self.odd_place == 0 else None, self.strict
+        )
+        try:
+            while True:
+                place = self.odd.read(tokens, self.odd_place, stop, self.odd_number)
+                if not self.odd.is_between_messages():
+                    self.odd.end()
+                    break
+                with nogil:
+                    at_end = self.read_messages(index, tokens, place, stop, GIVEN_NONE, self.odd.number)
+                if at_end:
+                    complete = self.rows.complete[index - self.rows.first]
+                    break
+        except HarmonyError as error:
+            self.odd.note_error(error)
+            return True
+        return self.odd.finish(row, content, complete)
+
+    cdef int read_source(self, Py_ssize_t index) except -1:
+        """Reads one conversation to messages, and makes rows of them."""
         cdef int32_t codes[FIELDS]
         cdef int field
-        cdef Py_ssize_t row_count = self.rows.row_count, content_size = self.rows.content_size
         cdef const char *start = <const char *>self.tokens + self.offsets[index] * self.width
         if self.roles[index] & ELSEWHERE:
             source = self.elsewhere[index]
@@ -336,13 +385,6 @@ cdef class Builder:
             size = (self.offsets[index + 1] - self.offsets[index]) * self.width
             source = integers(memoryview(PyBytes_FromStringAndSize(start, size)).cast(self.format))
         given = given_role(self.roles[index], source)
-        if isinstance(source, memoryview) and not self.stripped:
-            if self.odd is None:
-                self.odd = OddReader.__new__(OddReader)
-                self.odd.values = self.values
-            if self.odd.read(self.rows, index, source, given, self.strict):
-                return 0
-            self.rows.row_count, self.rows.content_size = row_count, content_size
         found = parse_source(source, given, self.values, strict=self.strict, stripped=self.stripped)
         for number, row in enumerate(found.rows):
             for field in range(FIELDS):

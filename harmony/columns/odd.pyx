@@ -1,53 +1,115 @@
 # cython: language_level=3, freethreading_compatible=True
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
-"""Reads one conversation that is not well-formed, for the compiled builder of columns.
+"""Reads what is not well-formed in a conversation, for the compiled builder of columns.
 
-It is the engine, but each message becomes a row at once. No Message is made, and its text stays UTF-8.
+It is the engine, but each message becomes a row at once. No Message is made, and its text stays UTF-8. It begins where
+a faulty message begins, and ends where the next message does.
 """
 
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memchr, memcpy
-from harmony.columns.memory cimport FIELDS, Rows
-from harmony.parsing.content cimport Content, clear, last_bytes
-from harmony.parsing.moves_c cimport Moves
+from harmony.columns.memory cimport CODES, FIELDS, Rows
+from harmony.parsing.content cimport append_numbers, clear
+from harmony.parsing.moves_c cimport LAST_RANK, LAST_TOKEN, NO_ID, RANKS, Moves, action_of_text
 from harmony.runtime.memory cimport is_utf_8
 
-from harmony.columns.rows import END_VALUES
-from harmony.errors import HarmonyError, RecordError
+from harmony.columns.rows import CODED, END_VALUES
+from harmony.errors import RecordError
+from harmony.format import machine, vocabulary
 from harmony.format.header import REMEMBERED_HEADERS
 from harmony.parsing.moves import end as end_of_input
 from harmony.parsing.repairs import OTHER_MARKERS, OTHER_RECIPIENT
 from harmony.parsing.shared import POSITION
 
 cdef dict END_CODES = {None: -1, **{end: code for code, end in enumerate(END_VALUES)}}
+cdef int ADD_TO_CONTENT = machine.Action.ADD_TO_CONTENT
+cdef uint32_t START = vocabulary.START
+cdef int EXPECT_START = machine.State.EXPECT_START
+cdef int HEADER = machine.State.HEADER
+cdef int RECIPIENT = CODES + CODED.index("recipient")
 
 
 cdef class OddReader(Moves):
     def __cinit__(self, *_arguments, **_options):
         self.known = {}
 
-    cdef bint read(self, Rows rows, Py_ssize_t index, object tokens, object given, bint strict) except -1:
-        """Reads the tokens, a buffer of uint32, as conversation `index`. An error is noted beside the rows before it.
-
-        Returns False if the caller must read them to messages instead, because `repairs.finish` has to see these.
-        """
+    cdef int begin_conversation(self, Rows rows, Py_ssize_t index, object given, bint strict) except -1:
+        """Begins conversation `index`. Its first messages may already be rows."""
         self.begin(given, strict, None)
         self._spans = []  # the input is whole, so no deltas are made
-        self.rows, self.index, self.number, self.is_doubtful = rows, index, 0, False
-        try:
-            self._run_buffer(tokens)
-            end_of_input(self)
-        except HarmonyError as error:
-            rows.errors[index] = RecordError(error.code, str(error), error.position)
-            rows.complete[index - rows.first] = False
-            return True
+        self.rows, self.index = rows, index
+        return 0
+
+    cdef Py_ssize_t read(self, const uint32_t *tokens, Py_ssize_t begin, Py_ssize_t stop, int number) except -1:
+        """Reads from `begin`, where a message begins, to the place where the next one does, or to `stop`.
+
+        `number` is that of the first message. Nobody else may change the tokens meanwhile.
+        """
+        cdef Py_ssize_t place = begin
+        cdef uint32_t token
+        cdef object integer
+        cdef int action = action_of_text(self)
+        self._position = self._start = self._header_start = begin
+        self.number = number
+        while place < stop:
+            if action == ADD_TO_CONTENT:
+                place = append_numbers(
+                    &self._content, &RANKS, LAST_RANK, tokens, place, stop, &self._position, None, self._content_tokens
+                )
+                if place == stop:
+                    break
+            token = tokens[place]
+            if self.are_signed:
+                integer = <int32_t>token  # as it was given, for the texts of errors
+            else:
+                integer = token
+            place += 1
+            action = self._take(token if token <= LAST_TOKEN else NO_ID, integer, action)
+            if self.is_between_messages():
+                break
+            if token == START and self._state == HEADER and self._resumed is None and place - 1 > begin:
+                self._state = EXPECT_START  # the next message is read from its `<|start|>`
+                return place - 1
+        return place
+
+    cdef bint is_between_messages(self) noexcept:
+        """Whether the next message can be read without what the engine knows."""
+        return self._state == EXPECT_START and self._resumed is None
+
+    cdef int end(self) except -1:
+        """Takes the end of the input."""
+        end_of_input(self)
+        return 0
+
+    cdef int note_error(self, object error) except -1:
+        """Notes an error beside the rows before it."""
+        self.rows.errors[self.index] = RecordError(error.code, str(error), error.position)
+        self.rows.complete[self.index - self.rows.first] = False
+        return 0
+
+    cdef bint finish(self, Py_ssize_t row, Py_ssize_t content, bint complete) except -1:
+        """Notes what was repaired. The conversation has the rows from `row`, and the content from `content`.
+
+        Returns False if the caller must read the conversation to messages, because `repairs.finish` has to see these.
+        """
         if self._diagnostics:
-            if self.is_doubtful:
+            if self.may_be_other_format(row, content):
                 return False
             self._diagnostics.sort(key=POSITION)
-            rows.diagnostics[index] = self._diagnostics
-        rows.complete[index - rows.first] = not self._cut
+            self.rows.diagnostics[self.index] = self._diagnostics
+        self.rows.complete[self.index - self.rows.first] = complete and not self._cut
         return True
+
+    cdef bint may_be_other_format(self, Py_ssize_t row, Py_ssize_t content) except -1:
+        cdef const int32_t *recipients = <const int32_t *>self.rows.columns[RECIPIENT]
+        cdef int32_t other = self.values.code_of("recipient", OTHER_RECIPIENT)
+        for place in range(row, self.rows.row_count):
+            if other >= 0 and recipients[place] == other:
+                return True
+        if not holds_marker(self.rows.content + content, self.rows.content + self.rows.content_size):
+            return False
+        written = self.rows.content[content:self.rows.content_size].decode("latin-1")  # other markers are ASCII
+        return OTHER_MARKERS.search(written) is not None
 
     cdef int close_message(self, object end) except -1:
         cdef int32_t codes[FIELDS]
@@ -55,18 +117,12 @@ cdef class OddReader(Moves):
         cdef Py_ssize_t begin = self.rows.content_size, size = self._content.size
         if self._without_header and size == 0:  # as in the engine
             return self.forget_header()
-        header = self._header
-        found = self.codes_of(header)
+        found = self.codes_of(self._header)
         for field in range(FIELDS):
             codes[field] = found[field]
         self.rows.reserve_content(size)
         if size > 0:
             memcpy(self.rows.content + begin, self._content.data, size)
-            if holds_marker(&self._content):
-                text = last_bytes(&self._content, size).decode("latin-1")  # other markers are ASCII
-                self.is_doubtful = self.is_doubtful or OTHER_MARKERS.search(text) is not None
-        if header.recipient == OTHER_RECIPIENT:
-            self.is_doubtful = True
         self.rows.content_size = begin + size
         if not is_utf_8(<const uint8_t *>self.rows.content + begin, size):
             self.rows.replace(begin)
@@ -87,12 +143,10 @@ cdef class OddReader(Moves):
         return known[1]
 
 
-cdef bint holds_marker(const Content *content) noexcept:
-    """Whether the content holds `<|`, as each written marker does."""
-    cdef const char *at = content.data
-    cdef const char *stop = content.data + content.size - 1
-    while at < stop:
-        at = <const char *>memchr(at, c"<", stop - at)
+cdef bint holds_marker(const char *at, const char *stop) noexcept:
+    """Whether the content from `at` to `stop` holds `<|`, as each written marker does."""
+    while at < stop - 1:
+        at = <const char *>memchr(at, c"<", stop - 1 - at)
         if at is NULL:
             return False
         if at[1] == c"|":

@@ -173,6 +173,10 @@ class Values:
         """The codes of a header's fields."""
         return self.codes(header.role, header.name, header.recipient, header.channel, header.content_type)
 
+    def code_of(self, field: str, value: str) -> int:
+        """The code of a value of this field; -1 if it was not met."""
+        return self._codes[CODED.index(field)].get(value, -1)
+
     def lists(self) -> list[list[str]]:
         """The values by their codes, field by field."""
         return [[value for value in codes if value is not None] for codes in self._codes]

@@ -7,7 +7,8 @@ from harmony.parsing.content cimport Content, Ranks, small_value
 from harmony.parsing.words cimport Words
 
 cdef Ranks RANKS
-cdef int64_t FIRST_SPECIAL, LAST_TOKEN, NO_ID
+cdef int64_t FIRST_SPECIAL, LAST_RANK, LAST_TOKEN, NO_ID
+cdef int TEXT, KIND_COUNT
 
 cdef int load_vocabulary() except -1
 cdef object new_message(object header, str text)
@@ -69,3 +70,8 @@ cdef class Moves:
         self, object message, Py_ssize_t start, Py_ssize_t content_start, Py_ssize_t stop, object end
     ) except -1
     cdef int _add_to_content(self, int64_t rank) except -1
+
+
+cdef inline int action_of_text(Moves each) noexcept:
+    """The action for ordinary text in this state. Where it is ADD_TO_HEADER or ADD_TO_CONTENT, the state stays."""
+    return each._moves[each._state * KIND_COUNT + TEXT] >> 4

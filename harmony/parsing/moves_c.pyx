@@ -39,10 +39,10 @@ from harmony.runtime.locks import Once
 # The tables of `machine.py` and `vocabulary.py`, copied into C variables, which are fast to read.
 FIRST_SPECIAL = vocabulary.FIRST_SPECIAL
 LAST_TOKEN = vocabulary.LAST_TOKEN
-cdef int64_t LAST_RANK = FIRST_SPECIAL - 1
+LAST_RANK = FIRST_SPECIAL - 1
 NO_ID = -1  # stands for every integer that is no token id, also for one that is too large for int64
 
-cdef int TEXT = machine.Kind.TEXT
+TEXT = machine.Kind.TEXT
 cdef int CHANNEL = machine.Kind.CHANNEL
 cdef int CONSTRAIN = machine.Kind.CONSTRAIN
 cdef int MESSAGE = machine.Kind.MESSAGE
@@ -59,7 +59,7 @@ cdef int REPAIR_HEADER = machine.Action.REPAIR_HEADER
 cdef int ILLEGAL = machine.ILLEGAL
 
 cdef dict ENDS_OF = ENDS
-cdef int KIND_COUNT = len(machine.Kind)
+KIND_COUNT = len(machine.Kind)
 cdef int STATE_COUNT = len(machine.State)
 cdef int LONGEST_WORD = 0, WORDS_THAT_DECIDE = 0
 cdef Py_ssize_t FIRST_TOKENS = 0, REMEMBERED_LENGTH = 0
@@ -492,8 +492,3 @@ cdef class Moves:
         clear(&self._content)
         append(&self._content, content)
         self._content.settled = min(max(settled, 0), self._content.size)
-
-
-cdef inline int action_of_text(Moves each) noexcept:
-    """The action for ordinary text in this state. Where it is ADD_TO_HEADER or ADD_TO_CONTENT, the state stays."""
-    return each._moves[each._state * KIND_COUNT + TEXT] >> 4
