@@ -31,7 +31,7 @@ completions = ray.data.from_arrow(pa.table(columns))
 messages = harmony.ray.parse(completions, tokens="tokens", text="text")
 answers = messages.filter(expr=col("channel") == "final").select_columns(["id", "content"])
 print(f"{answers.count()} answers, such as {answers.take(1)[0]}")
-calls = messages.filter(expr=col("end") == "call")
+calls = messages.filter(expr=col("stop") == "call")
 for row in calls.groupby("recipient").count().sort("recipient").take(5):
     print(f"{row['count()']:4} {row['recipient']}")
 ray.shutdown()

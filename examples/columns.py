@@ -24,7 +24,7 @@ table = parse_table(completions, tokens="tokens", text="text", roles="role")
 print(f"{completions.num_rows} completions, {table.num_rows} messages")
 
 messages = polars.DataFrame(table).with_columns(polars.col("channel", "recipient").cast(polars.String))
-calls = messages.filter(polars.col("end") == "call")
+calls = messages.filter(polars.col("stop") == "call")
 print("--- polars: which tools are called, and how often")
 for tool, count in calls.group_by("recipient").len().sort(["len", "recipient"], descending=[True, False]).iter_rows():
     print(f"{count:4} {tool}")

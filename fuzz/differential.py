@@ -331,7 +331,7 @@ def rows_of(
             "content_type": message.content_type,
             "content": text_of(message),
             "content_tokens": span.stop - span.content_start if text is None else None,
-            "end": span.end,
+            "stop": span.end,
             **shared,
         }
         for number, (message, span) in enumerate(zip(messages, spans, strict=kind == "read"))

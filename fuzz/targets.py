@@ -20,8 +20,7 @@ from fuzz.streams import AUTHORS, ENCODING, HEADERS, MARKERS, NO_IDS, SPACES, TE
 from harmony import Role
 from harmony.batch import NESTED_SCHEMA, SCHEMA, parse_table
 from harmony.format.vocabulary import SPECIAL_TEXTS, START
-from harmony.logs.completions import parse_lines
-from harmony.logs.records import Names
+from harmony.logs.reading import RecordReader
 from harmony.messages.model import flat_messages
 
 T = TypeVar("T")
@@ -170,7 +169,7 @@ def lines(data: bytes) -> None:
     written = b"".join(pieces)
     given = [line for line in written.split(b"\n") if line.strip()]
     for strict in (False, True):
-        read = parse_lines(written, 1, Names(), strict=strict, bare=False).to_json()
+        read = parse_lines(written, strict=strict)
         found = [json.loads(line) for line in read.splitlines()]
         _insist(iter([Check("one line for each", len(given), len(found))]), written)
         for index, (line, record) in enumerate(zip(given, found, strict=True)):
@@ -205,6 +204,11 @@ def _is_completion(fields: dict[str, Any]) -> bool:
         and all(type(token) is int and math.log2(abs(token) + 1) < 63 for token in tokens)
         and fields.get("role", "assistant") in (None, *(role.value for role in Role))
     )
+
+
+def parse_lines(data: bytes, *, strict: bool) -> bytes:
+    """The lines of output for lines of a log."""
+    return RecordReader().lines(data, 1).parse(strict=strict, bare=False).to_json()
 
 
 # --- tables

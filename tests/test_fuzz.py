@@ -125,7 +125,7 @@ def test_targets_tell_a_fault(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
     for module in (differential, targets):
         monkeypatch.setattr(module, "ENGINES", [engine, faulty(engine)])
-    monkeypatch.setattr(targets, "parse_lines", lambda data, *rest, **options: parse_lines(b"", *rest, **options))
+    monkeypatch.setattr(targets, "parse_lines", lambda data, **options: parse_lines(b"", **options))
     monkeypatch.setattr(targets, "parse_table", without_a_row)
     with pytest.raises(AssertionError, match="expected: "):
         try_many(name, 60, 200)

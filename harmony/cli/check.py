@@ -25,11 +25,11 @@ from harmony.checking.validation import Finding, is_valid, validate
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, printable, sentence
 from harmony.format.machine import Start
-from harmony.logs.completions import RecordReader, Unparsed
 from harmony.logs.cutting import Chunks
 from harmony.logs.formats import LINES, LineFormat, format_of, is_log
 from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, lines, opened, pieces, unread
 from harmony.logs.places import Place
+from harmony.logs.reading import RecordReader, Unparsed
 from harmony.logs.records import Names
 from harmony.messages.model import Conversation
 from harmony.messages.roles import Role
@@ -121,7 +121,7 @@ def problems(
     missing.
     """
     check = _Check(name, encoding, start, linter)
-    reader = RecordReader(names, most, roles=start == "completion", passing=False, conversations=True)
+    reader = RecordReader(names, most, start=start, passing=False, conversations=True)
     file_format = format_of(name)
     file_format.load()
     with opened(name) as file:

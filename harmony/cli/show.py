@@ -22,8 +22,8 @@ from harmony.columns.rows import Source, Values, message_of, parse_source
 from harmony.encoding import load_harmony_encoding
 from harmony.errors import UNSEEN, HarmonyError, RecordError, printable
 from harmony.format import vocabulary
-from harmony.logs.completions import RecordReader, Unparsed
 from harmony.logs.inputs import Reader, expand
+from harmony.logs.reading import RecordReader, Unparsed
 from harmony.logs.records import Names, Outcome, Rendered, record_error
 from harmony.messages.model import Message, TextContent
 from harmony.messages.roles import Role

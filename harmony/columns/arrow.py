@@ -96,7 +96,7 @@ OF_MESSAGE: Final = (
         lambda columns, message: _with_nulls(columns.content_tokens),
     ),
     MessageColumn(
-        "end",
+        "stop",
         _CODED,
         "what ended the message: end, call or return; null where nothing did",
         lambda columns, message: _coded(columns.end, END_VALUES),
@@ -193,6 +193,14 @@ def _bounded(kept: pa.RecordBatch, conversation: pa.Array, message: pa.Array) ->
             half = (first + last) // 2
             place = bisect_left(range(start, stop), half, key=lambda row: conversation[row].as_py()) + start
             waiting += [(half, last, place, stop), (first, half, start, place)]
+
+
+def under(batch: pa.RecordBatch, first: int, name: str) -> pa.RecordBatch:
+    """The batch with all columns from number `first` on as one column of structs."""
+    inside = batch.select(list(range(first, batch.num_columns)))
+    column = pa.StructArray.from_arrays(inside.columns, fields=list(inside.schema))
+    fields = [*(batch.schema.field(place) for place in range(first)), pa.field(name, column.type)]
+    return pa.RecordBatch.from_arrays([*batch.columns[:first], column], schema=pa.schema(fields))
 
 
 def without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -222,6 +222,14 @@ def parse_source(source: Source, given: Role | None, values: Values, *, strict: 
     return Parsed(rows, result.complete, result.diagnostics, None)
 
 
+def ends_in_last_message(source: Source, given: Role | None) -> bool:
+    """Whether lenient parsing reads a source to its end within the content of its last message."""
+    if isinstance(source, RecordError):
+        return False
+    result = parse_text(source, given, strict=False) if isinstance(source, str) else parse(source, given, strict=False)
+    return bool(result.spans) and result.spans[-1].end is None and result.spans[-1].stop == len(source)
+
+
 def _parse_stripped(source: memoryview | list[int] | str, given: Role | None, values: Values) -> Parsed:
     text, replaced = (source, []) if isinstance(source, str) else _written(source)
     result = parse_text(text, given, strict=False, stripped=True)

@@ -92,6 +92,7 @@ class TableParser:
         nested: bool,
         threads: int,
         most: int = sys.maxsize,
+        hidden: Iterable[str] | None = None,
     ) -> None:
         self._tokens = tokens
         self._text = text
@@ -102,6 +103,7 @@ class TableParser:
         self._nested = nested
         self._threads = threads
         self._most = most  # bytes of one completion
+        self._hidden = hidden  # the names of columns that are not kept, if a caller chooses them
         self._read = [name for name in (tokens, text, roles) if name is not None]
         self._planned: tuple[pa.Schema, _Plan] | None = None
 
@@ -155,8 +157,10 @@ class TableParser:
 
     def kept(self, given: pa.Schema) -> list[int]:
         """The indices of the columns that are kept. (Two columns can have the same name.)"""
-        replaced = {*self._read, *(field.name for field in _ADDED[self._nested])}
-        return [place for place, name in enumerate(given.names) if name not in replaced]
+        hidden = {*self._read, *(field.name for field in _ADDED[self._nested])}
+        if self._hidden is not None:
+            hidden = {*self._hidden}
+        return [place for place, name in enumerate(given.names) if name not in hidden]
 
     def kept_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The columns of a batch that are kept."""

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from harmony.encoding import check_stripped
-from harmony.logs.completions import RecordReader, Tally, parse_lines, tally_of
+from harmony.format.machine import Start
+from harmony.logs.completions import Completions, Tally, tally_of
 from harmony.logs.formats import format_of, is_table
 from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
 from harmony.logs.outputs import Output
 from harmony.logs.places import Changed, Place
-from harmony.logs.records import FieldType, FieldTypes, Names
+from harmony.logs.reading import RecordReader, Unparsed, plan_of
+from harmony.logs.records import FieldTaken, FieldType, FieldTypes, Names
 from harmony.logs.workers import Pending, Workers
 from harmony.runtime import VERSION
 
@@ -40,56 +42,100 @@ _SECONDS_KEPT: Final = 0.2
 class Task(msgspec.Struct, frozen=True):
     """What to do with each piece of a log.
 
-    `strict` and `stripped` are those of `harmony.batch.parse_batch`. ValueError for both together.
+    `strict` and `stripped` are those of `harmony.batch.parse_batch`. `start` and `prefix` are those of RecordReader.
+    What is added to a record stands under the key `into`, if any. ValueError for options that exclude each other.
     """
 
     names: Names = Names()
+    start: Start = "completion"
+    prefix: str = ""
     strict: bool = False
     stripped: bool = False
     to: Literal["lines", "rows", "stats"] = "lines"
     nested: bool = False
+    into: str | None = None
     threads: int = 1  # for tables, which one process parses
     max_record_size: int = MAX_LINE  # bytes
 
     def __post_init__(self) -> None:
         if self.stripped:
             check_stripped(strict=self.strict)
+        if self.start != "completion" and (self.prefix or self.names.prompt):
+            raise ValueError(f"a prefix and a prompt stand before a completion, not before a {self.start}")
+        if self.prefix and self.names.prompt:
+            raise ValueError("a prefix and a prompt cannot be used together: the prompt has the whole open header")
+        plan_of(self.names)  # raises an error for what is no path
 
     def do(self, data: bytes | pa.RecordBatch, first: int, types: FieldTypes, too_long: int = 0) -> tuple[Any, Tally]:
         """Parses a piece, and returns its result and its tally. `data`, `first` and `too_long` are those of the piece.
 
         `types` are the types of the columns for fields of JSON.
         """
-        bare = self.to == "stats" or (self.to == "rows" and not self.nested)
-        reader = RecordReader(self.names, self.max_record_size)
         if not isinstance(data, bytes) and self.to != "lines":
-            return self._rows_of_table(data, reader, bare=bare)
+            return self._rows_of_table(data, first)
+        reader = self._reader()
         read = reader.lines(data, first, too_long) if isinstance(data, bytes) else reader.rows(data, first)
-        threads = 1 if isinstance(data, bytes) else self.threads
-        parsed = read.parse(strict=self.strict, stripped=self.stripped, bare=bare, threads=threads)
+        parsed = self.parsed(read, threads=1 if isinstance(data, bytes) else self.threads)
         if self.to == "lines":
-            return parsed.to_json(), parsed.tally()
+            return parsed.to_json(self.into), parsed.tally()
         if self.to == "stats":
             return _stats(parsed.columns, parsed.lengths), parsed.tally()
-        from harmony.batch import NESTED_SCHEMA, SCHEMA
+        kept = parsed.kept(types, self.taken(), self.hidden())
+        return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.into), parsed.tally()
 
-        kept = parsed.kept(types, (NESTED_SCHEMA if self.nested else SCHEMA).names)
-        return TableRows.of(kept, parsed.columns, nested=self.nested), parsed.tally()
+    def parsed(self, read: Unparsed, *, threads: int = 1) -> Completions:
+        """Parses what was read of a piece."""
+        return read.parse(strict=self.strict, stripped=self.stripped, bare=self._has_bare_rows(), threads=threads)
 
-    def _rows_of_table(self, data: pa.RecordBatch, reader: RecordReader, *, bare: bool) -> tuple[Any, Tally]:
+    def lines(self, piece: Piece) -> Completions:
+        """Reads and parses a piece of lines."""
+        return self.parsed(self._reader().lines(piece.data, piece.first, piece.too_long))
+
+    def taken(self) -> list[str]:
+        """The names of the columns that a table gets from this task."""
+        if self.into is not None:
+            return [self.into]
+        from harmony.batch import NESTED_SCHEMA, SCHEMA  # lines of JSON need no Arrow
+
+        names: list[str] = (NESTED_SCHEMA if self.nested else SCHEMA).names
+        return names
+
+    def hidden(self) -> list[str]:
+        """The fields of records that get no column: the role of the first message has one."""
+        return [] if self.nested or self.into is not None else [plan_of(self.names)[1].role]
+
+    def _has_bare_rows(self) -> bool:
+        return self.to == "stats" or (self.to == "rows" and not self.nested)
+
+    def _reader(self) -> RecordReader:
+        return RecordReader(self.names, self.max_record_size, self.start, self.prefix)
+
+    def _rows_of_table(self, data: pa.RecordBatch, first: int) -> tuple[Any, Tally]:
         """The same for rows of a table that become rows or are counted. No row becomes a Python object."""
         from harmony.columns.arrow import without_dictionaries  # lines of JSON need no Arrow
         from harmony.columns.passed import checked
 
-        parser = reader.table_parser(
-            data.schema, strict=self.strict, stripped=self.stripped, nested=self.nested, threads=self.threads
-        )
-        columns, lengths = parser.columns(data, bare=bare), parser.lengths(data)
+        reader = self._reader()
+        rows = reader.taken(data, first)
+        hidden = [*plan_of(self.names)[1].completions(), *self.hidden()]
+        parser = reader.table_parser(rows.batch.schema, hidden=hidden)
+        sources, known = reader.sources(parser, rows)
+        read = Unparsed(rows.numbers, sources, parser.lengths(rows.batch), [], [], known=known, start=self.start)
+        columns, lengths = self.parsed(read, threads=self.threads).columns, read.lengths
         if self.to == "stats":
             return _stats(columns, lengths), tally_of(columns, lengths)
-        kept, errors = checked(without_dictionaries(parser.kept_of(data)))
+        beside = without_dictionaries(parser.kept_of(rows.batch))
+        check_columns_free(beside.schema.names, self.taken())
+        kept, errors = checked(beside)
         columns = columns.with_errors(errors)
-        return TableRows.of(kept, columns, nested=self.nested), tally_of(columns, lengths)
+        return TableRows.of(kept, columns, nested=self.nested, into=self.into), tally_of(columns, lengths)
+
+
+def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:
+    """Raises FieldTaken if a column of the log has the name of a column of the output."""
+    for name in names:
+        if name in taken:
+            raise FieldTaken.of(name)
 
 
 class TableRows(NamedTuple):
@@ -97,20 +143,24 @@ class TableRows(NamedTuple):
 
     kept: pa.RecordBatch
     rows: pa.RecordBatch
+    into: str | None  # the column that holds all columns of the messages
 
     @classmethod
-    def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool) -> TableRows:
+    def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool, into: str | None) -> TableRows:
         """The rows of these columns, with ordinary strings instead of dictionaries, as files need them."""
         from harmony.columns import arrow  # lines of JSON need no Arrow
 
         rows = arrow.nested(columns) if nested else arrow.flat(columns)
-        return cls(kept, arrow.without_dictionaries(rows))
+        return cls(kept, arrow.without_dictionaries(rows), into)
 
     def batches(self, before: int) -> Iterator[pa.RecordBatch]:
         """Batches with the columns of both. `before` is the number of records before these."""
-        from harmony.columns.arrow import repeated
+        from harmony.columns.arrow import repeated, under
 
-        return repeated(self.kept, self.rows, before=before)
+        batches = repeated(self.kept, self.rows, before=before)
+        if self.into is None:
+            return batches
+        return (under(batch, len(self.kept.schema), self.into) for batch in batches)
 
 
 def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
@@ -249,21 +299,19 @@ def _in_order(
 
 
 def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
-    """The types of the columns for the fields of a piece of lines; all later pieces get the same columns."""
+    """The types of the columns for the fields of a piece of lines; all later pieces get the same columns.
+
+    Raises FieldTaken if a field has the name of a column of the output.
+    """
     from harmony.logs.fields import types_of
 
-    parsed = parse_lines(
-        piece.data,
-        piece.first,
-        task.names,
-        strict=task.strict,
-        stripped=task.stripped,
-        bare=False,
-        too_long=piece.too_long,
-    )
+    parsed = task.lines(piece)
     types = types_of(parsed.passed())
     # A bad record keeps its completion too. Whether the first piece has a bad record must not decide the columns.
-    return {name: found for name, found in types.items() if name not in (task.names.tokens, task.names.text)}
+    _, names = plan_of(task.names)
+    types = {name: found for name, found in types.items() if name not in (*names.completions(), *task.hidden())}
+    check_columns_free(list(types), task.taken())
+    return types
 
 
 def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, types: FieldTypes) -> Pending:

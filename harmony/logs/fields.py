@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa
 
-from harmony.columns.arrow import NESTED_SCHEMA
 from harmony.logs.records import FieldType, FieldTypes
 
 #: The column for fields without a column of their own.
@@ -29,8 +28,6 @@ _ARROW_TYPES: Final[dict[str, pa.DataType]] = {
 _TYPE_OF: Final[dict[type, FieldType]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _MOST: Final = 1 << 63
 _ABSENT: Final = object()
-# These fields are replaced, as in lines of JSON. Any other field with the name of an output column is kept in OTHER.
-_REPLACED: Final = frozenset(NESTED_SCHEMA.names)
 
 
 def types_of(records: Iterable[Mapping[str, Any]]) -> dict[str, FieldType]:
@@ -61,7 +58,7 @@ def as_columns(records: Sequence[Mapping[str, Any]], types: FieldTypes, taken: S
             read = _fitting(value, types[name]) if name in columns else _ABSENT
             if read is not _ABSENT:
                 columns[name][index] = read
-            elif name not in _REPLACED:
+            else:
                 rest[name] = value
         if rest:
             other[index] = msgspec.json.encode(rest).decode()
@@ -90,6 +87,8 @@ def _type_of(value: Any) -> FieldType:
 def _common(types: set[FieldType]) -> FieldType:
     if types == {"integer", "number"}:
         return "number"
+    if "string" in types and types <= {"string", "integer", "number"}:
+        return "string"  # ids are often numbers in some records and strings in others
     return types.pop() if len(types) == 1 else "json"
 
 
@@ -101,6 +100,8 @@ def _fitting(value: Any, field_type: FieldType) -> Any:
     if field_type == "json":
         return (bytes(value) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)).decode()
     found = _type_of(read)
+    if field_type == "string" and found in ("integer", "number"):
+        return (bytes(value) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)).decode()
     if field_type == "number" and found == "integer" and int(float(read)) == read:
         return float(read)
     return read if found == field_type else _ABSENT

@@ -1,15 +1,14 @@
 """Records as JSON: how one is read from a line, which of its fields mean what, and how one is written.
 
 A record for parsing has a completion as `tokens` (ids) or as `text` (with special tokens written out). It can have the
-`role` of the first message: the default is assistant, and null means none. Other names can be chosen for these fields.
-The record gets `messages` and `complete`, and `diagnostics` if it was repaired; `completions.py` writes them. A record
-for rendering has the `messages` of a conversation. It gets `tokens` or `text`, and a `role` of null, so it can be
-parsed again.
+`role` of the first message. Without it, the completion is one of the assistant, unless it begins with `<|start|>`; null
+means no role. Other paths can be chosen for these fields. The record gets `messages`, `complete`, `diagnostics` and
+`error`; `completions.py` writes them. A record for rendering has the `messages` of a conversation. It gets `tokens` or
+`text`, a `role` of null, so it can be parsed again, and `error`.
 
-All other fields pass through as they were written, byte for byte; of a record that gives an error all fields do. What
-is added replaces fields of the same name. A rendered text also replaces `tokens`, because these would be parsed instead
-of the text. A field `error` of the input is always removed, and so is a field `diagnostics` of a parsed record. Single
-surrogates, which UTF-8 cannot hold, become U+FFFD.
+All other fields pass through as they were written, byte for byte; of a record that gives an error all fields do. A
+field of a record is never replaced, unless it is null: FieldTaken names it. Single surrogates, which UTF-8 cannot hold,
+become U+FFFD.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import msgspec
 
@@ -35,11 +34,37 @@ FieldTypes: TypeAlias = Mapping[str, FieldType]
 
 
 class Names(msgspec.Struct, frozen=True):
-    """The names of the fields that hold the completion of a record, as ids or as text, and its role."""
+    """The paths to what a record holds, as `paths.py` reads them: names, or such as `choices[].token_ids`.
 
-    tokens: str = "tokens"
-    text: str = "text"
+    The completion, as ids or as text (None: not in this log); its role; the prompt before it, as ids or as text; and
+    why the model stopped.
+    """
+
+    tokens: str | None = "tokens"
+    text: str | None = "text"
     role: str = "role"
+    prompt: str | None = None
+    finish_reason: str | None = None
+
+    def completions(self) -> list[str]:
+        """The paths that may hold the completion."""
+        return [path for path in (self.tokens, self.text) if path is not None]
+
+    def all(self) -> list[str]:
+        """All paths."""
+        return [*self.completions(), self.role, *filter(None, [self.prompt, self.finish_reason])]
+
+
+class FieldTaken(ValueError):  # noqa: N818  nothing is wrong with the field
+    """Raised for a field of a record that the output would replace. It names the record and the field."""
+
+    @classmethod
+    def of(cls, name: str, where: str = "") -> Self:
+        """The exception for a field, and for the place of its record."""
+        return cls(
+            f"{where and where + ': '}the field `{name}` of the log would be replaced by that of the output: "
+            "give a key for the output, such as --into harmony"
+        )
 
 
 class Record(NamedTuple):
@@ -75,34 +100,47 @@ class Outcome(msgspec.Struct, frozen=True):
     result: ParseResult | Rendered | RecordError
     unit: Literal["line", "row"] = "line"
 
-    def to_json(self) -> bytes:
-        """A rendered record, or its error, as a line of JSON with a newline."""
+    def to_json(self, into: str | None = None) -> bytes:
+        """A rendered record, or its error, as a line of JSON. What is added stands under the key `into`, if any.
+
+        Raises FieldTaken for a field of the record that would be replaced.
+        """
+        added: dict[str, Any] = {"error": self.result}
         if isinstance(self.result, Rendered):
             text = self.result.text
             found = {"tokens": self.result.tokens} if text is None else {"text": text}
-            return as_line(self.fields, {**found, "role": None})
-        return as_line(self.fields, {"error": self.result})
+            added = {**found, "role": None, "error": None}
+        if into is not None:
+            added = {into: added}
+        check_free(self.fields, added, self.number)
+        return as_line(self.fields, added)
 
 
 _ENCODER: Final = msgspec.json.Encoder()
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TOKENS: Final = msgspec.json.Decoder(list[int])
 _TEXT: Final = msgspec.json.Decoder(str)
+_PROMPT: Final = msgspec.json.Decoder(list[int] | str)
 _ROLE: Final = msgspec.json.Decoder(str | None)
 # An escape in JSON: a pair of surrogates, or a single one (the group), or any other.
 _ESCAPE: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 _NULL: Final = msgspec.Raw(b"null")
-_ASSISTANT: Final = msgspec.Raw(b'"assistant"')
 
 
 def as_line(fields: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
-    """The fields of a record and the added fields as a line of JSON with a newline. An `error` of the input is removed.
+    """The fields of a record and the added fields as a line of JSON with a newline.
 
     A raw carriage return can only be white space between parts of a value, because JSON escapes it in strings. Some
     readers would end a line there, so it becomes a space.
     """
-    passed = {name: value for name, value in fields.items() if name != "error"}
-    return _ENCODER.encode({**passed, **added}).replace(b"\r", b" ") + b"\n"
+    return _ENCODER.encode({**fields, **added}).replace(b"\r", b" ") + b"\n"
+
+
+def check_free(fields: Mapping[str, Any], added: Mapping[str, Any], number: int) -> None:
+    """Raises FieldTaken if a field that is to be added is already there, and is not null."""
+    for name in added:
+        if name in fields and fields[name] is not None and fields[name] != _NULL:
+            raise FieldTaken.of(name, f"in line {number:,}")
 
 
 def read_records(lines: bytes, first: int, too_long: int = 0) -> list[Record | BadRecord]:
@@ -148,26 +186,29 @@ def _without_single_surrogates(line: bytes) -> bytes:
 
 
 def completion_field(fields: Mapping[str, msgspec.Raw], names: Names) -> str | None:
-    """The name of the field with the completion: tokens, or else text; None if the record has neither."""
+    """The path with the completion: tokens, or else text; None if the record has neither."""
     for name in (names.tokens, names.text):
-        if fields.get(name, _NULL) != _NULL:
+        if name is not None and fields.get(name, _NULL) != _NULL:
             return name
     return None
 
 
-def read_completion(fields: Mapping[str, msgspec.Raw], name: str, names: Names) -> list[int] | str:
-    """Reads the completion in the field of this name. Raises ValueError for a wrong type, with the path."""
-    value: list[int] | str = _value(_TOKENS if name == names.tokens else _TEXT, fields[name], name)
-    return value
+def read_completion(value: msgspec.Raw, path: str, *, as_ids: bool) -> list[int] | str:
+    """Reads the completion at this path. Raises ValueError for a wrong type, with the path."""
+    found: list[int] | str = _value(_TOKENS if as_ids else _TEXT, value, path)
+    return found
 
 
-def read_role(fields: Mapping[str, msgspec.Raw], names: Names) -> str | None:
-    """Reads the role of the first message, without checking that the role is known. None if the tokens name it.
+def read_prompt(value: msgspec.Raw, path: str) -> list[int] | str:
+    """Reads a prompt, which may be ids or a text. Raises ValueError for a wrong type, with the path."""
+    found: list[int] | str = _value(_PROMPT, value, path)
+    return found
 
-    Raises ValueError for a wrong type, with the path.
-    """
-    role: str | None = _value(_ROLE, fields.get(names.role, _ASSISTANT), names.role)
-    return role
+
+def read_name(value: msgspec.Raw, path: str) -> str | None:
+    """Reads a name, or null. Raises ValueError for a wrong type, with the path."""
+    found: str | None = _value(_ROLE, value, path)
+    return found
 
 
 def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> Any:
@@ -180,9 +221,8 @@ def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> A
 
 def no_completion(names: Names, *, conversations: bool = False) -> ValueError:
     """The error for a record without a completion (and without a conversation, if that is allowed)."""
-    if conversations:
-        return ValueError(sentence("invalid-record/no-input", tokens=names.tokens, text=names.text))
-    return ValueError(sentence("invalid-record/no-completion", tokens=names.tokens, text=names.text))
+    expected = " or ".join(f"`{path}`" for path in names.completions())
+    return ValueError(sentence(f"invalid-record/no-{'input' if conversations else 'completion'}", expected=expected))
 
 
 def read_conversation(written: bytes) -> Conversation:
@@ -228,8 +268,7 @@ def render_records(
         if isinstance(tokens, HarmonyError):
             yield Outcome(record.number, fields, record_error(tokens, record.number))
             continue
-        replaced = ("messages", "tokens") if as_text else ("messages",)
-        kept = {name: value for name, value in fields.items() if name not in replaced}
+        kept = {name: value for name, value in fields.items() if name != "messages"}
         yield Outcome(record.number, kept, Rendered(tokens, encoding.decode(tokens) if as_text else None))
 
 

@@ -216,11 +216,11 @@ FROM_A_SMALL_PROCESS = "import subprocess, sys; sys.exit(subprocess.run(sys.argv
 # What a record takes beside the program and its own line, as a multiple of that line.
 SHARE = """
 import resource, sys
-from harmony.logs.completions import parse_lines
+from harmony.logs.reading import RecordReader
 from harmony.logs.records import Names
 
 def parse(data):
-    return parse_lines(data, 1, Names(), strict=False, bare=False).to_json()
+    return RecordReader().lines(data, 1).parse(strict=False, bare=False).to_json()
 
 kind, size = sys.argv[1], 3_000_000
 parse(b'{"text":"Hi there."}\\n{"tokens":[1,2,3]}\\n')

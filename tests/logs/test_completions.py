@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 from harmony import HarmonyEncoding, HarmonyError, Role, load_harmony_encoding
 from harmony.columns.rows import Columns, read_messages
-from harmony.logs.completions import Completions, RecordReader, Tally, parse_lines
+from harmony.logs.completions import Completions, Tally
 from harmony.logs.json_py import Ids, Writer
+from harmony.logs.reading import RecordReader
 from harmony.logs.records import Names
 from harmony.messages.model import flat_messages
 from helpers.paths import DATA, SAMPLE
@@ -35,7 +36,7 @@ GOOD = b'{"tokens":[200008,12194,200002]}\n'
 
 
 def parsed(data: bytes, *, strict: bool = False, names: Names = Names()) -> Completions:  # noqa: B008
-    return parse_lines(data, 1, names, strict=strict, bare=False)
+    return RecordReader(names).lines(data, 1).parse(strict=strict, bare=False)
 
 
 def records(data: bytes) -> list[dict[str, Any]]:
@@ -237,9 +238,10 @@ def test_records_give_what_the_library_gives(encoding: HarmonyEncoding, strict: 
         assert one == other
     assert completions.tally() == tally_of(read, found)
     code = (
-        "import sys; from harmony.logs.completions import *; from harmony.logs.records import Names;"
+        "import sys; from harmony.logs.reading import *;"
         "from harmony.runtime.compiled import COMPILED;"
-        f"assert not COMPILED; done = parse_lines(sys.stdin.buffer.read(), 1, Names(), strict={strict}, bare=False);"
+        f"assert not COMPILED; read = RecordReader().lines(sys.stdin.buffer.read(), 1);"
+        f"done = read.parse(strict={strict}, bare=False);"
         "sys.stdout.buffer.write(done.to_json())"
     )
     done = subprocess.run(

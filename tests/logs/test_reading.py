@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from harmony.logs.completions import RecordReader
+from harmony.logs.reading import RecordReader
 from harmony.logs.records import Names
 from helpers.command import harmony as command
 from helpers.command import measured, on_a_terminal
