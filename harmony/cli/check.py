@@ -29,8 +29,9 @@ from harmony.logs.cutting import Chunks
 from harmony.logs.formats import LINES, LineFormat, format_of, is_log
 from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, lines, opened, pieces, unread
 from harmony.logs.places import Place
-from harmony.logs.reading import RecordReader, Unparsed
+from harmony.logs.reading import RecordReader
 from harmony.logs.records import Names
+from harmony.logs.unparsed import Unparsed
 from harmony.messages.model import Conversation
 from harmony.messages.roles import Role
 from harmony.rendering.renderer import RenderConversationConfig

@@ -23,8 +23,9 @@ from harmony.encoding import load_harmony_encoding
 from harmony.errors import UNSEEN, HarmonyError, RecordError, printable
 from harmony.format import vocabulary
 from harmony.logs.inputs import Reader, expand
-from harmony.logs.reading import RecordReader, Unparsed
+from harmony.logs.reading import RecordReader
 from harmony.logs.records import Names, Outcome, Rendered, record_error
+from harmony.logs.unparsed import Unparsed
 from harmony.messages.model import Message, TextContent
 from harmony.messages.roles import Role
 from harmony.results import ParseResult

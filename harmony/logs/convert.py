@@ -23,8 +23,9 @@ from harmony.logs.formats import format_of, is_table
 from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
 from harmony.logs.outputs import Output
 from harmony.logs.places import Changed, Place
-from harmony.logs.reading import RecordReader, Unparsed, plan_of
+from harmony.logs.reading import RecordReader, plan_of
 from harmony.logs.records import FieldTaken, FieldType, FieldTypes, Names
+from harmony.logs.unparsed import Unparsed
 from harmony.logs.workers import Pending, Workers
 from harmony.runtime import VERSION
 

@@ -1,4 +1,4 @@
-"""What was read of the records of a log, before it is parsed: the source of each completion, and what is known of it."""
+"""What was read of the records of a log before parsing: the source of each completion, and what is known of it."""
 
 from __future__ import annotations
 
