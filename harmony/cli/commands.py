@@ -1,22 +1,21 @@
 """The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab | compat`.
 
-The commands that read logs are in this module. `ending.py` says which exit status means what.
+The commands that read logs are in this module, and the others in `language.py`. Each command imports what it works with
+when it is called, so `harmony --version` and `harmony --help` are quick. `ending.py` says which exit status means what.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-from functools import partial
 from io import TextIOWrapper
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
-import msgspec
 import typer
 
-from harmony.cli import runs
 from harmony.cli.arguments import (
     SIZE,
+    EngineOption,
     LogsArgument,
     RoleOption,
     SizeOption,
@@ -27,34 +26,21 @@ from harmony.cli.arguments import (
     WorkersOption,
     with_suffixes,
 )
-from harmony.cli.check import linter_of, problems
-from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
-from harmony.cli.explain import explain
-from harmony.cli.language import show_compat, show_grammar, tokens, vocab
-from harmony.cli.render import render_log
-from harmony.cli.show import console, hint, readable, show_logs
-from harmony.encoding import load_harmony_encoding
-from harmony.errors import HarmonyError, printable
-from harmony.format import vocabulary
-from harmony.format.header import Style
-from harmony.format.machine import Start
-from harmony.logs.completions import Tally
-from harmony.logs.convert import Task
-from harmony.logs.formats import is_table
-from harmony.logs.inputs import Unreadable, expand
-from harmony.logs.outputs import check_apart
-from harmony.logs.records import Names, render_records
-from harmony.rendering.renderer import Purpose, RenderConversationConfig
+from harmony.cli.language import explain, show_compat, show_grammar, tokens, vocab
+from harmony.format.choices import Purpose, Start, Style
 from harmony.runtime import VERSION
+
+if TYPE_CHECKING:
+    from harmony.logs.completions import Tally
+    from harmony.logs.inputs import Unreadable
 
 app: Final = typer.Typer(
     name="harmony",
     help="OpenAI's Harmony response format, the chat format of gpt-oss.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
 app.add_typer(vocab, name="vocab")
 
@@ -62,6 +48,8 @@ app.add_typer(vocab, name="vocab")
 def run() -> None:
     """Runs the command."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
+        from harmony.cli.ending import refuse
+
         refuse("standard input, standard output and standard error must be open")
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal may not support all of Unicode
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -69,17 +57,30 @@ def run() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app()
-    except HarmonyError as error:  # about the vocabulary; errors of records are reported with the record
+    except Exception as error:
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    """Ends the command after an error that is not a bug; other errors keep their traceback."""
+    from harmony.cli.ending import refuse
+    from harmony.cli.runs import NO_MEMORY
+    from harmony.errors import HarmonyError
+
+    if isinstance(error, HarmonyError):  # about the vocabulary; errors of records are reported with the record
         refuse(str(error), error.code)
-    except MemoryError:
-        refuse(runs.NO_MEMORY)
-    except OSError as error:  # such as a full disk
+    if isinstance(error, MemoryError):
+        refuse(NO_MEMORY)
+    if isinstance(error, OSError):  # such as a full disk
         reason = error.strerror or str(error)
         refuse(f"{error.filename}: {reason}" if error.filename else reason)
+    raise error
 
 
 def _check_guessing(*, strict: bool, stripped: bool) -> None:
     if strict and stripped:
+        from harmony.cli.ending import refuse
+
         refuse("--strict cannot be used with --stripped: where lost markers stood is a guess")
 
 
@@ -98,7 +99,7 @@ def options(
     """OpenAI's Harmony response format, the chat format of gpt-oss."""
 
 
-@app.command(epilog="Example: [bold]harmony parse logs/ --output messages.parquet[/bold]")
+@app.command(epilog="Example: harmony parse logs/ --output messages.parquet")
 @with_suffixes
 def parse(
     files: LogsArgument,
@@ -127,9 +128,7 @@ def parse(
             "--resume", help="Continue where the same command was interrupted, or start if it did not run yet."
         ),
     ] = False,
-    engine: Annotated[
-        runs.Engine, typer.Option(metavar="ENGINE", help="local for this machine, or ray for a cluster.")
-    ] = "local",
+    engine: EngineOption = "local",
 ) -> None:
     """Parse completions into messages.
 
@@ -153,6 +152,11 @@ def parse(
     was interrupted, run it again with --resume: it continues, and gives the
     same bytes. It does not change an OUTPUT that is complete.
     """
+    from harmony.cli import runs
+    from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
+    from harmony.logs.convert import Task
+    from harmony.logs.records import Names
+
     names = Names(tokens, text, role)
     if "" in (*files, output):
         refuse("expected the name of a file or a folder, found an empty name")
@@ -163,6 +167,8 @@ def parse(
     _check_guessing(strict=strict, stripped=stripped)
     with refused():
         if output is None and sys.stdout.isatty():
+            from harmony.cli.show import show_logs
+
             bad = show_logs(files, names, max_record_size, strict=strict, stripped=stripped)
             print_bad_count(bad)
             return
@@ -176,7 +182,7 @@ def parse(
         print_summary(tally)
 
 
-@app.command(epilog="Example: [bold]harmony stats logs/ --plot stats.html[/bold]")
+@app.command(epilog="Example: harmony stats logs/ --plot stats.html")
 def stats(
     files: LogsArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
@@ -198,6 +204,11 @@ def stats(
     by channel, lengths, and how many completions were cut off, repaired or
     bad. Logs and their fields are the same as for `harmony parse`.
     """
+    from harmony.cli import runs
+    from harmony.cli.ending import print_summary, refused
+    from harmony.logs.convert import Task
+    from harmony.logs.records import Names
+
     _check_guessing(strict=strict, stripped=stripped)
     with refused():
         if plot is not None:
@@ -212,8 +223,11 @@ def stats(
         if plot is not None:
             picture.save(summed, plot)
     if as_json:
+        import msgspec
+
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summed), indent=2).decode() + "\n")
     else:
+        from harmony.cli.show import console
         from harmony.stats.counts import tables
 
         screen = console()
@@ -222,7 +236,7 @@ def stats(
     print_summary(tally)
 
 
-@app.command(epilog="Example: [bold]harmony render conversations.jsonl --text -o prompts.jsonl[/bold]")
+@app.command(epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
 def render(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="A file of JSON Lines, or - for standard input.", show_default=False)
@@ -270,6 +284,16 @@ def render(
 
     Without --output, a terminal shows the text and the number of tokens.
     """
+    from functools import partial
+
+    from harmony.cli.ending import print_bad_count, refuse, refused
+    from harmony.cli.render import render_log
+    from harmony.encoding import load_harmony_encoding
+    from harmony.format import vocabulary
+    from harmony.logs.formats import is_table
+    from harmony.logs.records import render_records
+    from harmony.rendering.renderer import RenderConversationConfig
+
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     config = RenderConversationConfig(style=style)
     render = partial(render_records, encoding=encoding, config=config, purpose=purpose, as_text=text)
@@ -281,7 +305,7 @@ def render(
     print_bad_count(bad)
 
 
-@app.command(epilog="Example: [bold]harmony validate --lint conversations.jsonl[/bold]")
+@app.command(epilog="Example: harmony validate --lint conversations.jsonl")
 @with_suffixes
 def validate(
     files: Annotated[
@@ -334,6 +358,16 @@ def validate(
     Without problems, nothing is printed. Exit status: 1 if there are
     problems, 2 if a file cannot be read.
     """
+    from harmony.cli.check import linter_of, problems
+    from harmony.cli.ending import refuse, refused
+    from harmony.cli.show import hint, readable
+    from harmony.encoding import load_harmony_encoding
+    from harmony.errors import printable
+    from harmony.format import vocabulary
+    from harmony.logs.inputs import Unreadable
+    from harmony.logs.outputs import check_apart
+    from harmony.logs.records import Names
+
     if not lint and (select or ignore):
         refuse("--select and --ignore need --lint")
     named = [_named(file) for file in files]
@@ -377,13 +411,15 @@ def validate(
 
 def _named(file: str) -> list[str] | Unreadable:
     """The files for one argument, or the error: `validate` checks the other files even if one is missing."""
+    from harmony.logs.inputs import Unreadable, expand
+
     try:
         return [name for name, _ in expand([file])]
     except Unreadable as error:
         return error
 
 
-app.command(epilog="Example: [bold]harmony explain unknown-role[/bold]")(explain)
-app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")(tokens)
-app.command("grammar", epilog="Example: [bold]harmony grammar --railroad > grammar.html[/bold]")(show_grammar)
-app.command("compat", epilog="Example: [bold]PYTHONPATH=$(harmony compat --path) python server.py[/bold]")(show_compat)
+app.command(epilog="Example: harmony explain unknown-role")(explain)
+app.command(epilog="Example: harmony tokens '<|start|>user<|message|>Hi<|end|>'")(tokens)
+app.command("grammar", epilog="Example: harmony grammar --railroad > grammar.html")(show_grammar)
+app.command("compat", epilog="Example: PYTHONPATH=$(harmony compat --path) python server.py")(show_compat)

@@ -1,28 +1,41 @@
-"""The commands that read no log: `harmony tokens`, `harmony grammar`, `harmony vocab` and `harmony compat`."""
+"""The commands that read no log: `harmony explain`, `tokens`, `grammar`, `vocab` and `compat`."""
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from harmony.cli import runs
-from harmony.cli.ending import refuse, refused
-from harmony.cli.show import show_tokens
-from harmony.encoding import load_harmony_encoding
-from harmony.errors import printable, quote
-from harmony.format import vocabulary
-from harmony.logs.outputs import Output, check_apart
 from harmony.runtime import VERSION
-from harmony.runtime.compiled import COMPILED
 
-vocab: Final = typer.Typer(help="Show or export the vocabulary o200k_harmony.", no_args_is_help=True)
+vocab: Final = typer.Typer(
+    rich_markup_mode=None, help="Show or export the vocabulary o200k_harmony.", no_args_is_help=True
+)
 
 _MOST_SHOWN: Final = 16_000_000  # bytes; encoding them as tokens takes thirty times as much memory
+
+
+def explain(
+    code: Annotated[
+        str | None, typer.Argument(metavar="CODE", help="A code, such as unknown-role.", show_default=False)
+    ] = None,
+) -> None:
+    """Explain a code of an error or a repair, and what to do about it.
+
+    Every error and every diagnostic has a code. This command prints what the
+    code means, what you can do, and example inputs. It runs the examples, so
+    the messages that you see are those of this version.
+
+    Without a CODE, it lists all codes.
+    """
+    from harmony.cli.explain import print_entry, print_list
+
+    if code is None:
+        print_list()
+    else:
+        print_entry(code)
 
 
 def tokens(
@@ -35,6 +48,12 @@ def tokens(
     token, whoever wrote it. So if a message of a user contains <|end|>, its
     rendered text has other tokens here than `harmony render` gives.
     """
+    from harmony.cli.ending import refuse, refused
+    from harmony.cli.show import show_tokens
+    from harmony.encoding import load_harmony_encoding
+    from harmony.format import vocabulary
+    from harmony.logs.outputs import check_apart
+
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     if items == ["-"]:
         with refused():
@@ -56,8 +75,9 @@ def show_grammar(
 
     `harmony validate` checks with this grammar. The output is always UTF-8.
     """
-    from harmony import grammar  # Lark is loaded where it is needed
-    from harmony.grammar import railroad  # Lark is loaded where it is needed
+    from harmony import grammar
+    from harmony.cli.ending import refuse
+    from harmony.grammar import railroad
 
     try:
         text = railroad.page() if as_page else grammar.read()
@@ -66,9 +86,15 @@ def show_grammar(
     sys.stdout.buffer.write(text.encode())
 
 
-@vocab.command(epilog="Example: [bold]harmony vocab info[/bold]")
+@vocab.command(epilog="Example: harmony vocab info")
 def info() -> None:
     """Show facts about the vocabulary: its size, its source, and the engine that parses."""
+    import os
+
+    from harmony.errors import printable
+    from harmony.format import vocabulary
+    from harmony.runtime.compiled import COMPILED
+
     loaded = vocabulary.load()
     folder = os.environ.get(vocabulary.FOLDER_VARIABLE)
     facts = {
@@ -89,7 +115,7 @@ def info() -> None:
         typer.echo(f"{name:{width}}  {printable(fact)}")
 
 
-@vocab.command(epilog="Example: [bold]harmony vocab export ~/encodings[/bold]")
+@vocab.command(epilog="Example: harmony vocab export ~/encodings")
 def export(
     folder: Annotated[
         Path,
@@ -103,6 +129,12 @@ def export(
     openai-harmony and others read it from there if the environment variable
     TIKTOKEN_ENCODINGS_BASE names the folder.
     """
+    from harmony.cli import runs
+    from harmony.cli.ending import refused
+    from harmony.errors import printable
+    from harmony.format import vocabulary
+    from harmony.logs.outputs import Output
+
     path = folder / vocabulary.FILE_NAME
     with refused(), runs.refusing(str(path)):
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,6 +155,9 @@ def show_compat(
     at the front of PYTHONPATH. It holds an openai_harmony that is harmony. The
     program and all processes that it starts import it.
     """
+    from harmony.cli.ending import refused
+    from harmony.errors import printable
+
     with refused():
         from harmony import compat  # it reads an environment variable, which may be wrong
 
@@ -141,6 +176,12 @@ def show_compat(
 
 
 def _ids(text: str) -> list[int]:
+    import re
+
+    from harmony.cli.ending import refuse
+    from harmony.errors import quote
+    from harmony.format import vocabulary
+
     numbers = []
     for word in re.findall(r"[^\s,\[\]]+", text):
         number = int(word) if re.fullmatch("[0-9]{1,9}", word) else -1
