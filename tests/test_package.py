@@ -40,7 +40,7 @@ def test_every_public_name_is_there() -> None:
 #: Imports each module in a process that has none of ours; what is not ours is there, which takes most of the time.
 ALONE = """
 import importlib, os, sys
-import lark, msgspec, pyarrow, rich, tiktoken, typer
+import click, lark, msgspec, pyarrow, rich, tiktoken
 
 assert not [name for name in sys.modules if name.startswith("harmony")]
 for name in sys.argv[1:]:

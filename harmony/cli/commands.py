@@ -9,40 +9,41 @@ from __future__ import annotations
 import signal
 import sys
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import typer
+import click
 
 from harmony.cli.arguments import (
-    SIZE,
-    EngineOption,
-    LogsArgument,
-    RoleOption,
-    SizeOption,
-    StrictOption,
-    StrippedOption,
-    TextOption,
-    TokensOption,
-    WorkersOption,
-    with_suffixes,
+    NAME,
+    PURPOSE,
+    START,
+    STYLE,
+    LogCommand,
+    OrderedGroup,
+    files,
+    role_option,
+    size_option,
+    strict_option,
+    stripped_option,
+    text_option,
+    tokens_option,
+    workers_option,
 )
-from harmony.cli.language import explain, show_compat, show_grammar, tokens, vocab
-from harmony.format.choices import Purpose, Start, Style
+from harmony.cli.language import completion, explain, show_compat, show_grammar, tokens, vocab
 from harmony.runtime import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harmony.format.choices import Purpose, Start, Style
     from harmony.logs.completions import Tally
     from harmony.logs.inputs import Unreadable
 
-app: Final = typer.Typer(
-    name="harmony",
-    help="OpenAI's Harmony response format, the chat format of gpt-oss.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode=None,
-)
-app.add_typer(vocab, name="vocab")
+
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, message="harmony %(version)s")
+def app() -> None:
+    """OpenAI's Harmony response format, the chat format of gpt-oss."""
 
 
 def run() -> None:
@@ -84,59 +85,57 @@ def _check_guessing(*, strict: bool, stripped: bool) -> None:
         refuse("--strict cannot be used with --stripped: where lost markers stood is a guess")
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"harmony {VERSION}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """OpenAI's Harmony response format, the chat format of gpt-oss."""
-
-
-@app.command(epilog="Example: harmony parse logs/ --output messages.parquet")
-@with_suffixes
+@app.command(cls=LogCommand, epilog="Example: harmony parse logs/ --output messages.parquet")
+@files
+@click.option(
+    "--output",
+    "-o",
+    metavar="NAME",
+    type=NAME,
+    help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
+)
+@strict_option
+@stripped_option
+@tokens_option
+@text_option
+@role_option
+@click.option(
+    "--nested", is_flag=True, help="In a table, write one row for each completion instead of one for each message."
+)
+@workers_option
+@size_option
+@click.option(
+    "--resume", is_flag=True, help="Continue where the same command was interrupted, or start if it did not run yet."
+)
+@click.option(
+    "--engine",
+    metavar="ENGINE",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="local for this machine, or ray for a cluster.",
+)
 def parse(
-    files: LogsArgument,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
-        ),
-    ] = None,
-    strict: StrictOption = False,
-    stripped: StrippedOption = False,
-    tokens: TokensOption = "tokens",
-    text: TextOption = "text",
-    role: RoleOption = "role",
-    nested: Annotated[
-        bool,
-        typer.Option("--nested", help="In a table, write one row for each completion instead of one for each message."),
-    ] = False,
-    workers: WorkersOption = None,
-    max_record_size: SizeOption = SIZE,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Continue where the same command was interrupted, or start if it did not run yet."
-        ),
-    ] = False,
-    engine: EngineOption = "local",
+    files: Sequence[str],
+    output: str | None,
+    strict: bool,
+    stripped: bool,
+    tokens: str,
+    text: str,
+    role: str,
+    nested: bool,
+    workers: int | None,
+    max_record_size: int,
+    resume: bool,
+    engine: str,
 ) -> None:
     """Parse completions into messages.
 
-    Logs are JSON Lines ({lines}) or tables
-    ({tables}); the suffix decides. Each record has `tokens` (ids) or `text`
-    (with markers such as <|end|> written out). It can have the `role` of the
-    first message. The default is assistant. Use null if the completion itself
-    begins with <|start|> and a role.
+    Each FILE is a log, a folder of logs, or - for standard input. Logs are
+    JSON Lines ({lines}) or tables ({tables}); the suffix decides. Each record
+    has `tokens` (ids) or `text` (with markers such as <|end|> written out).
+    It can have the `role` of the first message. The default is assistant. Use
+    null if the completion itself begins with <|start|> and a role.
 
     Each record gives one line of output, in the same order. It keeps its
     other fields, and gets `messages` and `complete`, or `error`. In a table,
@@ -183,26 +182,38 @@ def parse(
 
 
 @app.command(epilog="Example: harmony stats logs/ --plot stats.html")
+@files
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@click.option(
+    "--plot", metavar="PICTURE", type=NAME, help="Draw the counts to a file with the suffix .png, .svg or .html."
+)
+@tokens_option
+@text_option
+@role_option
+@strict_option
+@stripped_option
+@workers_option
+@size_option
 def stats(
-    files: LogsArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
-    plot: Annotated[
-        str | None,
-        typer.Option(metavar="PICTURE", help="Draw the counts to a file with the suffix .png, .svg or .html."),
-    ] = None,
-    tokens: TokensOption = "tokens",
-    text: TextOption = "text",
-    role: RoleOption = "role",
-    strict: StrictOption = False,
-    stripped: StrippedOption = False,
-    workers: WorkersOption = None,
-    max_record_size: SizeOption = SIZE,
+    files: Sequence[str],
+    as_json: bool,
+    plot: str | None,
+    tokens: str,
+    text: str,
+    role: str,
+    strict: bool,
+    stripped: bool,
+    workers: int | None,
+    max_record_size: int,
 ) -> None:
     """Count the messages, tool calls and tokens of logs.
 
+    Each FILE is a log, a folder of logs, or - for standard input. Logs and
+    their fields are the same as for `harmony parse`.
+
     The counts are: messages by role and channel, tool calls by name, tokens
     by channel, lengths, and how many completions were cut off, repaired or
-    bad. Logs and their fields are the same as for `harmony parse`.
+    bad.
     """
     from harmony.cli import runs
     from harmony.cli.ending import print_summary, refused
@@ -237,42 +248,39 @@ def stats(
 
 
 @app.command(epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
-def render(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A file of JSON Lines, or - for standard input.", show_default=False)
-    ],
-    output: Annotated[str | None, typer.Option("--output", "-o", help="A file, or - for standard output.")] = None,
-    purpose: Annotated[
-        Purpose,
-        typer.Option(
-            "--for",
-            metavar="PURPOSE",
-            help="completion: a prompt that ends in an open <|start|>assistant. training: an answer at the end is "
-            "closed with <|return|>. conversation: only the messages.",
-        ),
-    ] = "completion",
-    style: Annotated[
-        Style,
-        typer.Option(
-            metavar="STYLE",
-            help="How headers are written: openai, like openai-harmony, or oss, as the models mostly write them.",
-        ),
-    ] = "openai",
-    text: Annotated[
-        bool,
-        typer.Option(
-            "--text",
-            help="Write `text` instead of `tokens`. Not safe if a message contains text such as <|end|>.",
-        ),
-    ] = False,
-    max_record_size: SizeOption = SIZE,
-) -> None:
+@click.argument("file", metavar="FILE", type=NAME)
+@click.option("--output", "-o", metavar="NAME", type=NAME, help="A file, or - for standard output.")
+@click.option(
+    "--for",
+    "purpose",
+    metavar="PURPOSE",
+    type=PURPOSE,
+    default="completion",
+    show_default=True,
+    help="completion: a prompt that ends in an open <|start|>assistant. training: an answer at the end is closed with "
+    "<|return|>. conversation: only the messages.",
+)
+@click.option(
+    "--style",
+    metavar="STYLE",
+    type=STYLE,
+    default="openai",
+    show_default=True,
+    help="How headers are written: openai, like openai-harmony, or oss, as the models mostly write them.",
+)
+@click.option(
+    "--text",
+    is_flag=True,
+    help="Write `text` instead of `tokens`. Not safe if a message contains text such as <|end|>.",
+)
+@size_option
+def render(file: str, output: str | None, purpose: Purpose, style: Style, text: bool, max_record_size: int) -> None:
     """Render conversations into tokens.
 
-    Each line of FILE is a JSON object with `messages`, a conversation in the
-    JSON form of openai-harmony. If the last message of the assistant is an
-    answer, the analysis before the first answer is left out, as
-    openai-harmony does.
+    FILE is a file of JSON Lines, or - for standard input. Each line is a
+    JSON object with `messages`, a conversation in the JSON form of
+    openai-harmony. If the last message of the assistant is an answer, the
+    analysis before the first answer is left out, as openai-harmony does.
 
     Each line gives one line of output, in the same order. It keeps its other
     fields, and gets `tokens` (ids) or `text`, or `error`. Its `role` is null,
@@ -305,45 +313,53 @@ def render(
     print_bad_count(bad)
 
 
-@app.command(epilog="Example: harmony validate --lint conversations.jsonl")
-@with_suffixes
+@app.command(cls=LogCommand, epilog="Example: harmony validate --lint conversations.jsonl")
+@files
+@click.option(
+    "--start",
+    metavar="START",
+    type=START,
+    default="conversation",
+    show_default=True,
+    help="What texts and token ids must be. conversation: complete messages. prompt: ends in an open <|start|>role. "
+    "completion: the answer to a prompt.",
+)
+@click.option(
+    "--lint", is_flag=True, help="Also check rules about several messages, such as calls of undeclared tools."
+)
+@click.option(
+    "--select", metavar="CODES", multiple=True, help="Use only these lint rules, such as wrong-order,after-final."
+)
+@click.option("--ignore", metavar="CODES", multiple=True, help="Skip these lint rules.")
+@click.option(
+    "--format",
+    "output_format",
+    metavar="FORMAT",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="text, json (an array), or github (for GitHub Actions).",
+)
+@tokens_option
+@text_option
+@role_option
+@size_option
 def validate(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE",
-            help="Logs, folders of logs, files with one text or with token ids, or - for standard input.",
-            show_default=False,
-        ),
-    ],
-    start: Annotated[
-        Start,
-        typer.Option(
-            metavar="START",
-            help="What texts and token ids must be. conversation: complete messages. prompt: ends in an open "
-            "<|start|>role. completion: the answer to a prompt.",
-        ),
-    ] = "conversation",
-    lint: Annotated[
-        bool, typer.Option("--lint", help="Also check rules about several messages, such as calls of undeclared tools.")
-    ] = False,
-    select: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CODES", help="Use only these lint rules, such as wrong-order,after-final."),
-    ] = None,
-    ignore: Annotated[list[str] | None, typer.Option(metavar="CODES", help="Skip these lint rules.")] = None,
-    output_format: Annotated[
-        Literal["text", "json", "github"],
-        typer.Option("--format", metavar="FORMAT", help="text, json (an array), or github (for GitHub Actions)."),
-    ] = "text",
-    tokens: TokensOption = "tokens",
-    text: TextOption = "text",
-    role: RoleOption = "role",
-    max_record_size: SizeOption = SIZE,
+    files: Sequence[str],
+    start: Start,
+    lint: bool,
+    select: Sequence[str],
+    ignore: Sequence[str],
+    output_format: str,
+    tokens: str,
+    text: str,
+    role: str,
+    max_record_size: int,
 ) -> None:
-    """Check logs, texts and token ids, and print each problem with its place.
+    """Check logs, texts and token ids, and show where problems are.
 
-    Logs are JSON Lines ({lines}) or tables
+    Each FILE is a log, a folder of logs, a file with one text or with token
+    ids, or - for standard input. Logs are JSON Lines ({lines}) or tables
     ({tables}), as for `harmony parse`. Each record has `tokens` (ids), `text`
     (with markers such as <|end|> written out) or `messages` (a conversation).
 
@@ -390,23 +406,23 @@ def validate(
                 for problem in problems(file, encoding, start, linter, max_record_size, names):
                     first_code = first_code or problem.code
                     if output_format == "json":
-                        typer.echo(("," if count else "[") + problem.to_json())
+                        click.echo(("," if count else "[") + problem.to_json())
                     else:
-                        typer.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
+                        click.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
                     count += 1
             except (Unreadable, ImportError) as error:
-                typer.echo(f"harmony: {printable(str(error))}", err=True)
+                click.echo(f"harmony: {printable(str(error))}", err=True)
                 unread = True
             bad_files += count > before
     if output_format == "json":
-        typer.echo("]" if count else "[]")
+        click.echo("]" if count else "[]")
     if count:
         found_text = f"{count:,} problem{'s'[: count != 1]} in {bad_files:,} file{'s'[: bad_files != 1]}"
-        typer.echo(f"harmony: {found_text}", err=True)
+        click.echo(f"harmony: {found_text}", err=True)
         if output_format == "text":
             hint(first_code)
     if count or unread:
-        raise typer.Exit(2 if unread else 1)
+        sys.exit(2 if unread else 1)
 
 
 def _named(file: str) -> list[str] | Unreadable:
@@ -419,7 +435,5 @@ def _named(file: str) -> list[str] | Unreadable:
         return error
 
 
-app.command(epilog="Example: harmony explain unknown-role")(explain)
-app.command(epilog="Example: harmony tokens '<|start|>user<|message|>Hi<|end|>'")(tokens)
-app.command("grammar", epilog="Example: harmony grammar --railroad > grammar.html")(show_grammar)
-app.command("compat", epilog="Example: PYTHONPATH=$(harmony compat --path) python server.py")(show_compat)
+for command in (explain, tokens, show_grammar, show_compat, vocab, completion):
+    app.add_command(command)

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-import typer
+import click
 from rich import box
 from rich.padding import Padding
 from rich.table import Table
@@ -32,11 +32,11 @@ def print_entry(code: str) -> None:
     try:
         found = explanation(code)
     except ValueError as error:
-        typer.echo(f"harmony: {printable(str(error))}", err=True)
-        raise typer.Exit(2) from None
+        click.echo(f"harmony: {printable(str(error))}", err=True)
+        sys.exit(2)
     if not sys.stdout.isatty():
         for _, indent, text in _pieces(found):
-            typer.echo("\n".join(f"{' ' * indent}{line}" for line in text.split("\n")))
+            click.echo("\n".join(f"{' ' * indent}{line}" for line in text.split("\n")))
         return
     screen = console()
     for style, indent, text in _pieces(found):
@@ -66,7 +66,7 @@ def print_list() -> None:
     if not sys.stdout.isatty():
         width = max(map(len, ENTRIES))
         for code, entry in ENTRIES.items():
-            typer.echo(f"{code:{width}}  {entry.summary()}")
+            click.echo(f"{code:{width}}  {entry.summary()}")
         return
     screen = console()
     for section in SECTIONS:

@@ -1,34 +1,33 @@
-"""The commands that read no log: `harmony explain`, `tokens`, `grammar`, `vocab` and `compat`."""
+"""The commands that read no log: `harmony explain`, `tokens`, `grammar`, `vocab`, `compat` and `completion`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
+import click
 
+from harmony.cli.arguments import NAME
 from harmony.runtime import VERSION
 
-vocab: Final = typer.Typer(
-    rich_markup_mode=None, help="Show or export the vocabulary o200k_harmony.", no_args_is_help=True
-)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+_SHELLS: Final = ("bash", "zsh", "fish")
 _MOST_SHOWN: Final = 16_000_000  # bytes; encoding them as tokens takes thirty times as much memory
 
 
-def explain(
-    code: Annotated[
-        str | None, typer.Argument(metavar="CODE", help="A code, such as unknown-role.", show_default=False)
-    ] = None,
-) -> None:
-    """Explain a code of an error or a repair, and what to do about it.
+@click.command(epilog="Example: harmony explain unknown-role")
+@click.argument("code", metavar="[CODE]", required=False)
+def explain(code: str | None) -> None:
+    """Explain the code of an error or of a repair.
 
     Every error and every diagnostic has a code. This command prints what the
     code means, what you can do, and example inputs. It runs the examples, so
     the messages that you see are those of this version.
 
-    Without a CODE, it lists all codes.
+    CODE is a code such as unknown-role. Without it, all codes are listed.
     """
     from harmony.cli.explain import print_entry, print_list
 
@@ -38,11 +37,13 @@ def explain(
         print_entry(code)
 
 
-def tokens(
-    items: Annotated[list[str], typer.Argument(metavar="TEXT", help="A text, or token ids, or - for standard input.")],
-    ids: Annotated[bool, typer.Option("--ids", help="TEXT is a list of token ids.")] = False,
-) -> None:
+@click.command(epilog="Example: harmony tokens '<|start|>user<|message|>Hi<|end|>'")
+@click.argument("items", metavar="TEXT...", nargs=-1, required=True)
+@click.option("--ids", is_flag=True, help="TEXT is a list of token ids.")
+def tokens(items: Sequence[str], ids: bool) -> None:
     """Show the tokens of a text, or the text of token ids.
+
+    TEXT is a text, or token ids, or - for standard input.
 
     If the text contains a special token such as <|end|>, it becomes that
     token, whoever wrote it. So if a message of a user contains <|end|>, its
@@ -55,7 +56,7 @@ def tokens(
     from harmony.logs.outputs import check_apart
 
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
-    if items == ["-"]:
+    if list(items) == ["-"]:
         with refused():
             check_apart(items, ["-"])
         data = sys.stdin.buffer.read(_MOST_SHOWN + 1)
@@ -66,12 +67,10 @@ def tokens(
     show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
 
 
-def show_grammar(
-    as_page: Annotated[
-        bool, typer.Option("--railroad", help="Print an HTML page with a diagram of each rule.")
-    ] = False,
-) -> None:
-    """Show the formal grammar of the format, for the parser generator Lark.
+@click.command("grammar", epilog="Example: harmony grammar --railroad > grammar.html")
+@click.option("--railroad", "as_page", is_flag=True, help="Print an HTML page with a diagram of each rule.")
+def show_grammar(as_page: bool) -> None:
+    """Show the grammar of the format, for the parser generator Lark.
 
     `harmony validate` checks with this grammar. The output is always UTF-8.
     """
@@ -86,9 +85,14 @@ def show_grammar(
     sys.stdout.buffer.write(text.encode())
 
 
+@click.group()
+def vocab() -> None:
+    """Show or export the vocabulary o200k_harmony."""
+
+
 @vocab.command(epilog="Example: harmony vocab info")
 def info() -> None:
-    """Show facts about the vocabulary: its size, its source, and the engine that parses."""
+    """Show its size, its source, and the engine that parses."""
     import os
 
     from harmony.errors import printable
@@ -112,19 +116,15 @@ def info() -> None:
     }
     width = max(map(len, facts))
     for name, fact in facts.items():
-        typer.echo(f"{name:{width}}  {printable(fact)}")
+        click.echo(f"{name:{width}}  {printable(fact)}")
 
 
 @vocab.command(epilog="Example: harmony vocab export ~/encodings")
-def export(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="The folder to write to. It is created if it does not exist.", show_default=False
-        ),
-    ],
-) -> None:
+@click.argument("folder", metavar="DIR", type=NAME)
+def export(folder: str) -> None:
     """Write the official file o200k_base.tiktoken into a folder.
+
+    DIR is the folder. It is created if it does not exist.
 
     openai-harmony and others read it from there if the environment variable
     TIKTOKEN_ENCODINGS_BASE names the folder.
@@ -135,20 +135,18 @@ def export(
     from harmony.format import vocabulary
     from harmony.logs.outputs import Output
 
-    path = folder / vocabulary.FILE_NAME
+    path = Path(folder, vocabulary.FILE_NAME)
     with refused(), runs.refusing(str(path)):
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with Output(str(path), {}, resume=False) as output:
             output.write(vocabulary.shipped().official_file())
             output.finish()
-    typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
+    click.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
 
 
-def show_compat(
-    show_path: Annotated[
-        bool, typer.Option("--path", help="Print the folder for PYTHONPATH, and nothing else.")
-    ] = False,
-) -> None:
+@click.command("compat", epilog="Example: PYTHONPATH=$(harmony compat --path) python server.py")
+@click.option("--path", "show_path", is_flag=True, help="Print the folder for PYTHONPATH, and nothing else.")
+def show_compat(show_path: bool) -> None:
     """Show how programs that import openai_harmony run on harmony.
 
     In the environment of such a program, put the folder that `--path` prints
@@ -163,9 +161,9 @@ def show_compat(
 
     folder = printable(str(compat.path()))
     if show_path:
-        typer.echo(folder)
+        click.echo(folder)
         return
-    typer.echo(
+    click.echo(
         f"An `openai_harmony` that is harmony is in {folder}\n"
         "For a program and all processes that it starts:\n"
         '  PYTHONPATH="$(harmony compat --path)" vllm serve openai/gpt-oss-20b\n'
@@ -173,6 +171,24 @@ def show_compat(
         "  import harmony.compat; harmony.compat.install()\n"
         f"Parsing is lenient; {compat.VARIABLE}=strict in the environment makes it strict."
     )
+
+
+@click.command(epilog='Example: eval "$(harmony completion bash)"')
+@click.argument("shell", metavar="SHELL", type=click.Choice(_SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a script that completes commands and options in a shell.
+
+    SHELL is bash, zsh or fish. Run the script when the shell starts: put the
+    line of the example into ~/.bashrc or ~/.zshrc, with your shell in it. For
+    fish, put `harmony completion fish | source` into
+    ~/.config/fish/config.fish.
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None  # click knows these shells
+    click.echo(found(context.find_root().command, {}, "harmony", "_HARMONY_COMPLETE").source(), nl=False)
 
 
 def _ids(text: str) -> list[int]:
