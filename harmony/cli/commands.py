@@ -239,7 +239,7 @@ def stats(
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summed), indent=2).decode() + "\n")
     else:
         from harmony.cli.show import console
-        from harmony.stats.counts import tables
+        from harmony.stats.tables import tables
 
         screen = console()
         for table in tables(summed):
