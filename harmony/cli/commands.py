@@ -29,7 +29,7 @@ from harmony.cli.arguments import (
     tokens_option,
     workers_option,
 )
-from harmony.cli.language import completion, explain, show_compat, show_grammar, tokens, vocab
+from harmony.cli.language import COMPLETION_VARIABLE, completion, explain, show_compat, show_grammar, tokens, vocab
 from harmony.runtime import VERSION
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run() -> None:
     if hasattr(signal, "SIGPIPE"):  # if the reader of a pipe is gone, end without an error, like `cat`
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        app()
+        app(complete_var=COMPLETION_VARIABLE)
     except Exception as error:
         _end(error)
 
