@@ -70,6 +70,16 @@ def test_counting_a_small_log_imports_no_pandas_and_no_data_sets(tmp_path: Path)
     assert not {"pandas", "pyarrow.dataset"} & set(ast.literal_eval(imported("stats", "--json", str(log))))
 
 
+@pytest.mark.parametrize("library", ["click", "rich", "xxhash"])
+def test_a_library_of_the_command_line_that_is_missing(library: str) -> None:
+    code = (
+        f"import sys; sys.modules['{library}'] = None; sys.argv[1:] = ['stats', '-']; import harmony.__main__ as main"
+    )
+    done = run(f"{code}; main.main()")
+    expected = f"harmony: the command line needs {library}: pip install 'harmony-codec[cli]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
+
+
 def test_names_for_type_checkers_are_those_that_are_imported_late() -> None:
     tree = ast.parse(Path(harmony.__file__).read_text(encoding="utf-8"))
     [choice] = [node for node in tree.body if isinstance(node, ast.If)]

@@ -18,8 +18,8 @@ from harmony.cli.arguments import (
     PURPOSE,
     START,
     STYLE,
+    Commands,
     LogCommand,
-    OrderedGroup,
     files,
     role_option,
     size_option,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harmony.logs.inputs import Unreadable
 
 
-@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, message="harmony %(version)s")
 def app() -> None:
     """OpenAI's Harmony response format, the chat format of gpt-oss."""
