@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from harmony.columns.constants import strings
 from harmony.columns.engine import bits_of_rows, validity
 from harmony.columns.rows import CODED, END_VALUES, Columns
 from harmony.errors import Diagnostic, RecordError
@@ -258,10 +259,15 @@ def _errors(columns: Columns, count: int, conversation: pa.Array | None = None) 
 
 def _findings(found: Sequence[Diagnostic | RecordError | None]) -> pa.Array:
     """An array of faults, as structs."""
-    arrays = [
-        pa.array([None if one is None else getattr(one, field.name) for one in found], field.type) for field in _FINDING
+    there = _validity(array("i", (-(one is None) for one in found)))
+    positions = [-1 if one is None or one.position is None else one.position for one in found]
+    known = _validity(array("i", (-(position < 0) for position in positions)))
+    children = [
+        strings(["" if one is None else one.code for one in found], pa.string(), there),
+        strings(["" if one is None else one.message for one in found], pa.string(), there),
+        pa.Array.from_buffers(pa.int64(), len(found), [known, pa.py_buffer(array("q", positions))]),
     ]
-    return pa.StructArray.from_arrays(arrays, fields=list(_FINDING), mask=pa.array([one is None for one in found]))
+    return pa.Array.from_buffers(_FINDING, len(found), [there], children=children)
 
 
 def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
@@ -271,7 +277,7 @@ def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
 
 def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
     """An array of the values with these codes, which need no check. Negative codes become null."""
-    dictionary = _short_dictionary(tuple(values)) if len(values) <= _SHORT else pa.array(values, pa.string())
+    dictionary = _short_dictionary(tuple(values)) if len(values) <= _SHORT else strings(values, pa.string())
     data = pa.py_buffer(codes)
     return pa.DictionaryArray.from_buffers(_CODED, data.size // 4, [_validity(codes), data], dictionary)
 
@@ -279,7 +285,7 @@ def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
 @lru_cache(256)
 def _short_dictionary(values: tuple[str, ...]) -> pa.Array:
     """The values as an array. Most batches have the same few roles and channels, and an array takes long to make."""
-    return pa.array(values, pa.string())
+    return strings(values, pa.string())
 
 
 def _with_nulls(numbers: Buffer) -> pa.Array:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from harmony.encoding import check_stripped
-from harmony.format.machine import Start
+from harmony.format.choices import Start
 from harmony.logs.completions import Completions, Tally, tally_of
 from harmony.logs.formats import format_of, is_table
 from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows

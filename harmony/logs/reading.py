@@ -22,7 +22,7 @@ from harmony.columns.rows import (
     Sources,
 )
 from harmony.errors import Fault, RecordError
-from harmony.format.machine import Start
+from harmony.format.choices import Start
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
 from harmony.logs.paths import Plan, Variant, steps_of, without

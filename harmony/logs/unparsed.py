@@ -10,7 +10,7 @@ import msgspec
 from harmony.columns.engine import build
 from harmony.columns.rows import Columns, Sources, ends_in_last_message
 from harmony.errors import RecordError, quote
-from harmony.format.machine import Start
+from harmony.format.choices import Start
 from harmony.logs.completions import Completions
 from harmony.logs.leads import lead_of_prompt, moved_diagnostic, moved_error
 from harmony.messages.model import Conversation
