@@ -180,7 +180,7 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "too-deep": ("expected arrays and objects that are nested less deeply, found more levels than can be read"),
         "invalid-record": "{reason}",
         "invalid-record/no-completion": "expected a completion at {expected}, found none",
-        "invalid-record/no-input": "expected a completion at {expected}, or a conversation at `messages`, found none",
+        "invalid-record/no-input": "expected a completion at {expected}, or a conversation at `{messages}`, found none",
         "invalid-record/null": "expected {expected}, found null",
         "invalid-record/null-id": "Expected `int`, got `null`",
         "invalid-record/unwritable": "expected what JSON can hold, found `{found}`: {reason}",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final, get_args
 
 import click
@@ -58,23 +60,101 @@ def size_of(text: str) -> int:
 
 
 files: Final = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=NAME)
-tokens_option: Final = click.option(
-    "--tokens", metavar="NAME", default="tokens", show_default=True, help="The name of the field with the token ids."
-)
-text_option: Final = click.option(
-    "--text", metavar="NAME", default="text", show_default=True, help="The name of the field with the text."
-)
-role_option: Final = click.option(
-    "--role", metavar="NAME", default="role", show_default=True, help="The name of the field with the role."
-)
 strict_option: Final = click.option(
     "--strict", is_flag=True, help="Do not repair: a completion that breaks the format becomes an error."
 )
-stripped_option: Final = click.option(
-    "--stripped",
-    is_flag=True,
-    help="For completions that have lost their markers, because a detokenizer left out special tokens. Where the "
-    "markers stood is guessed.",
+
+
+def _start_option(default: Start) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--start",
+        metavar="START",
+        type=START,
+        default=default,
+        show_default=True,
+        help="What token ids and texts are: completion, the answer to a prompt; conversation, complete messages; or "
+        "prompt, which ends in an open <|start|>role. A completion that begins with <|start|> is a conversation.",
+    )
+
+
+_PATH: Final = "PATH"
+#: The options that make a Layout.
+_LAID_OUT: Final = [
+    "tokens",
+    "text",
+    "role",
+    "prompt",
+    "finish_reason",
+    "messages",
+    "start",
+    "prefix",
+    "stripped",
+    "into",
+]
+_RECORD_OPTIONS: Final = (
+    click.option(
+        "--preset",
+        metavar="NAME",
+        help="Read the records that a server or a tool writes: vllm, vllm-chat, sglang, openai-batch, llama.cpp, "
+        "lm-eval, langfuse or hf. Other options win over it.",
+    ),
+    click.option("--tokens", metavar=_PATH, help="Where the token ids are. The default is tokens."),
+    click.option("--text", metavar=_PATH, help="Where the text is, if there are no token ids. The default is text."),
+    click.option("--role-field", "role", metavar=_PATH, help="Where the role is. The default is role."),
+    click.option(
+        "--prompt",
+        metavar=_PATH,
+        help="Where the prompt is, as ids or text. The completion goes on in its open header.",
+    ),
+    click.option(
+        "--finish-reason",
+        metavar=_PATH,
+        help="Where the server says why the model stopped. With stop or tool_calls, a message needs no stop token.",
+    ),
+    click.option("--messages", metavar=_PATH, help="Where the conversation is. The default is messages."),
+    click.option(
+        "--prefix",
+        metavar="TEXT",
+        help="What stands before each completion, such as '<|channel|>analysis<|message|>'.",
+    ),
+    click.option(
+        "--stripped",
+        is_flag=True,
+        help="For completions that have lost their markers, because a detokenizer left out special tokens. Where the "
+        "markers stood is guessed.",
+    ),
+)
+
+
+def record_options(start: Start = "completion") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds the options that say what the records of a log hold. The command gets them as `layout`, a Layout.
+
+    `start` is the default of `--start`.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_layout(**arguments: Any) -> None:
+            from harmony.cli.ending import refused
+            from harmony.logs.presets import layout_of
+
+            given = {name: arguments.pop(name) for name in _LAID_OUT if name in arguments}
+            with refused():
+                layout = layout_of(arguments.pop("preset"), given)
+            command(layout=layout, **arguments)
+
+        made = _start_option(start)(with_layout)
+        for option in reversed(_RECORD_OPTIONS):
+            made = option(made)
+        return made
+
+    return decorate
+
+
+into_option: Final = click.option(
+    "--into",
+    metavar="NAME",
+    help="The field, or the column, that holds all of the output, for records that have fields of the same names.",
 )
 workers_option: Final = click.option(
     "--workers",

@@ -30,7 +30,7 @@ from harmony.logs.formats import LINES, LineFormat, format_of, is_log
 from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, lines, opened, pieces, unread
 from harmony.logs.places import Place
 from harmony.logs.reading import RecordReader
-from harmony.logs.records import Names
+from harmony.logs.records import Layout, Names
 from harmony.logs.unparsed import Unparsed
 from harmony.messages.model import Conversation
 from harmony.messages.roles import Role
@@ -122,7 +122,7 @@ def problems(
     missing.
     """
     check = _Check(name, encoding, start, linter)
-    reader = RecordReader(names, most, start=start, passing=False, conversations=True)
+    reader = RecordReader(Layout(names, start=start), most, passing=False, conversations=True)
     file_format = format_of(name)
     file_format.load()
     with opened(name) as file:

@@ -16,17 +16,14 @@ import click
 from harmony.cli.arguments import (
     NAME,
     PURPOSE,
-    START,
     STYLE,
     Commands,
     LogCommand,
     files,
-    role_option,
+    into_option,
+    record_options,
     size_option,
     strict_option,
-    stripped_option,
-    text_option,
-    tokens_option,
     workers_option,
 )
 from harmony.cli.language import COMPLETION_VARIABLE, completion, explain, show_compat, show_grammar, tokens, vocab
@@ -35,9 +32,10 @@ from harmony.runtime import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harmony.format.choices import Purpose, Start, Style
+    from harmony.format.choices import Purpose, Style
     from harmony.logs.completions import Tally
     from harmony.logs.inputs import Unreadable
+    from harmony.logs.records import Layout
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,11 +92,9 @@ def _check_guessing(*, strict: bool, stripped: bool) -> None:
     type=NAME,
     help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
 )
+@record_options()
 @strict_option
-@stripped_option
-@tokens_option
-@text_option
-@role_option
+@into_option
 @click.option(
     "--nested", is_flag=True, help="In a table, write one row for each completion instead of one for each message."
 )
@@ -118,11 +114,8 @@ def _check_guessing(*, strict: bool, stripped: bool) -> None:
 def parse(
     files: Sequence[str],
     output: str | None,
+    layout: Layout,
     strict: bool,
-    stripped: bool,
-    tokens: str,
-    text: str,
-    role: str,
     nested: bool,
     workers: int | None,
     max_record_size: int,
@@ -154,24 +147,22 @@ def parse(
     from harmony.cli import runs
     from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
     from harmony.logs.convert import Task
-    from harmony.logs.records import Names
 
-    names = Names(tokens, text, role)
     if "" in (*files, output):
         refuse("expected the name of a file or a folder, found an empty name")
     if (resume or engine == "ray") and output in (None, "-"):
         refuse(f"{'--resume' if resume else '--engine ray'} needs --output with the name of a file")
     if engine == "ray" and (resume or workers is not None):
         refuse(f"{'--resume' if resume else '--workers'} cannot be used with --engine ray")
-    _check_guessing(strict=strict, stripped=stripped)
+    _check_guessing(strict=strict, stripped=layout.stripped)
     with refused():
         if output is None and sys.stdout.isatty():
             from harmony.cli.show import show_logs
 
-            bad = show_logs(files, names, max_record_size, strict=strict, stripped=stripped)
+            bad = show_logs(files, layout, max_record_size, strict=strict)
             print_bad_count(bad)
             return
-        task = Task(names=names, strict=strict, stripped=stripped, nested=nested, max_record_size=max_record_size)
+        task = Task(layout=layout, strict=strict, nested=nested, max_record_size=max_record_size)
         tally: Tally | None
         if engine == "ray":
             tally = runs.parse_on_cluster(task, files, output or "-")
@@ -187,22 +178,16 @@ def parse(
 @click.option(
     "--plot", metavar="PICTURE", type=NAME, help="Draw the counts to a file with the suffix .png, .svg or .html."
 )
-@tokens_option
-@text_option
-@role_option
+@record_options()
 @strict_option
-@stripped_option
 @workers_option
 @size_option
 def stats(
     files: Sequence[str],
     as_json: bool,
     plot: str | None,
-    tokens: str,
-    text: str,
-    role: str,
+    layout: Layout,
     strict: bool,
-    stripped: bool,
     workers: int | None,
     max_record_size: int,
 ) -> None:
@@ -218,16 +203,14 @@ def stats(
     from harmony.cli import runs
     from harmony.cli.ending import print_summary, refused
     from harmony.logs.convert import Task
-    from harmony.logs.records import Names
 
-    _check_guessing(strict=strict, stripped=stripped)
+    _check_guessing(strict=strict, stripped=layout.stripped)
     with refused():
         if plot is not None:
             from harmony.stats import picture  # raises an error if a library is missing
 
             picture.check(plot)  # raises an error before the work begins
-        names = Names(tokens, text, role)
-        task = Task(names=names, strict=strict, stripped=stripped, max_record_size=max_record_size)
+        task = Task(layout=layout, strict=strict, max_record_size=max_record_size)
         outputs = ["-", *([plot] if plot else [])]
         found, tally = runs.count(task, files, outputs, workers=workers)
         summed = found.summary()
@@ -316,15 +299,6 @@ def render(file: str, output: str | None, purpose: Purpose, style: Style, text: 
 @app.command(cls=LogCommand, epilog="Example: harmony validate --lint conversations.jsonl")
 @files
 @click.option(
-    "--start",
-    metavar="START",
-    type=START,
-    default="conversation",
-    show_default=True,
-    help="What texts and token ids must be. conversation: complete messages. prompt: ends in an open <|start|>role. "
-    "completion: the answer to a prompt.",
-)
-@click.option(
     "--lint", is_flag=True, help="Also check rules about several messages, such as calls of undeclared tools."
 )
 @click.option(
@@ -340,20 +314,15 @@ def render(file: str, output: str | None, purpose: Purpose, style: Style, text: 
     show_default=True,
     help="text, json (an array), or github (for GitHub Actions).",
 )
-@tokens_option
-@text_option
-@role_option
+@record_options(start="conversation")
 @size_option
 def validate(
     files: Sequence[str],
-    start: Start,
+    layout: Layout,
     lint: bool,
     select: Sequence[str],
     ignore: Sequence[str],
     output_format: str,
-    tokens: str,
-    text: str,
-    role: str,
     max_record_size: int,
 ) -> None:
     """Check logs, texts and token ids, and show where problems are.
@@ -382,7 +351,6 @@ def validate(
     from harmony.format import vocabulary
     from harmony.logs.inputs import Unreadable
     from harmony.logs.outputs import check_apart
-    from harmony.logs.records import Names
 
     if not lint and (select or ignore):
         refuse("--select and --ignore need --lint")
@@ -393,7 +361,7 @@ def validate(
         linter = linter_of(select, ignore) if lint else None
     except (ValueError, ImportError) as error:
         refuse(str(error))
-    encoding, names = load_harmony_encoding(vocabulary.ENCODING_NAME), Names(tokens, text, role)
+    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     count = bad_files = 0
     first_code = None
     unread = False
@@ -403,7 +371,7 @@ def validate(
             try:
                 if isinstance(file, Unreadable):
                     raise file
-                for problem in problems(file, encoding, start, linter, max_record_size, names):
+                for problem in problems(file, encoding, layout.start, linter, max_record_size, layout.names):
                     first_code = first_code or problem.code
                     if output_format == "json":
                         click.echo(("," if count else "[") + problem.to_json())

@@ -24,7 +24,7 @@ from harmony.errors import UNSEEN, HarmonyError, RecordError, printable
 from harmony.format import vocabulary
 from harmony.logs.inputs import Reader, expand
 from harmony.logs.reading import RecordReader
-from harmony.logs.records import Names, Outcome, Rendered, record_error
+from harmony.logs.records import Layout, Outcome, Rendered, record_error
 from harmony.logs.unparsed import Unparsed
 from harmony.messages.model import Message, TextContent
 from harmony.messages.roles import Role
@@ -48,11 +48,11 @@ def console() -> Console:
     return console if console.width > 0 else Console(highlight=False, width=80)
 
 
-def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool, stripped: bool = False) -> int:
+def show_logs(files: Sequence[str], layout: Layout, most: int, *, strict: bool) -> int:
     """Parses records and prints their messages one by one. Returns how many records are bad."""
     screen, bad = console(), 0
     code = None
-    records = RecordReader(names, most)
+    records = RecordReader(layout, most)
     inputs = [name for name, _ in expand(files)]
     for piece in Reader(inputs, full=False, most=most):
         try:
@@ -61,7 +61,7 @@ def show_logs(files: Sequence[str], names: Names, most: int, *, strict: bool, st
             raise ValueError(f"{inputs[piece.after.file]}: {error}") from error
         unit: Literal["line", "row"] = "line" if isinstance(piece.data, bytes) else "row"
         for index, number in enumerate(read.numbers):
-            result = _parsed(read, index, strict=strict, stripped=stripped)
+            result = _parsed(read, index, strict=strict, stripped=layout.stripped)
             outcome = Outcome(number, read.fields[index], result, unit)
             show(screen, outcome)
             bad += isinstance(outcome.result, RecordError)

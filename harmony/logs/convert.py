@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from harmony.encoding import check_stripped
-from harmony.format.choices import Start
 from harmony.logs.completions import Completions, Tally, tally_of
 from harmony.logs.formats import format_of, is_table
 from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
 from harmony.logs.outputs import Output
 from harmony.logs.places import Changed, Place
 from harmony.logs.reading import RecordReader, plan_of
-from harmony.logs.records import FieldTaken, FieldType, FieldTypes, Names
+from harmony.logs.records import FieldTaken, FieldType, FieldTypes, Layout
 from harmony.logs.unparsed import Unparsed
 from harmony.logs.workers import Pending, Workers
 from harmony.runtime import VERSION
@@ -43,29 +42,20 @@ _SECONDS_KEPT: Final = 0.2
 class Task(msgspec.Struct, frozen=True):
     """What to do with each piece of a log.
 
-    `strict` and `stripped` are those of `harmony.batch.parse_batch`. `start` and `prefix` are those of RecordReader.
-    What is added to a record stands under the key `into`, if any. ValueError for options that exclude each other.
+    `strict` is that of `harmony.batch.parse_batch`. Raises ValueError for options that exclude each other.
     """
 
-    names: Names = Names()
-    start: Start = "completion"
-    prefix: str = ""
+    layout: Layout = Layout()
     strict: bool = False
-    stripped: bool = False
     to: Literal["lines", "rows", "stats"] = "lines"
     nested: bool = False
-    into: str | None = None
     threads: int = 1  # for tables, which one process parses
     max_record_size: int = MAX_LINE  # bytes
 
     def __post_init__(self) -> None:
-        if self.stripped:
+        if self.layout.stripped:
             check_stripped(strict=self.strict)
-        if self.start != "completion" and (self.prefix or self.names.prompt):
-            raise ValueError(f"a prefix and a prompt stand before a completion, not before a {self.start}")
-        if self.prefix and self.names.prompt:
-            raise ValueError("a prefix and a prompt cannot be used together: the prompt has the whole open header")
-        plan_of(self.names)  # raises an error for what is no path
+        plan_of(self.layout.names)  # raises an error for what is no path
 
     def do(self, data: bytes | pa.RecordBatch, first: int, types: FieldTypes, too_long: int = 0) -> tuple[Any, Tally]:
         """Parses a piece, and returns its result and its tally. `data`, `first` and `too_long` are those of the piece.
@@ -78,15 +68,16 @@ class Task(msgspec.Struct, frozen=True):
         read = reader.lines(data, first, too_long) if isinstance(data, bytes) else reader.rows(data, first)
         parsed = self.parsed(read, threads=1 if isinstance(data, bytes) else self.threads)
         if self.to == "lines":
-            return parsed.to_json(self.into), parsed.tally()
+            return parsed.to_json(self.layout.into), parsed.tally()
         if self.to == "stats":
             return _stats(parsed.columns, parsed.lengths), parsed.tally()
         kept = parsed.kept(types, self.taken(), self.hidden())
-        return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.into), parsed.tally()
+        return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.layout.into), parsed.tally()
 
     def parsed(self, read: Unparsed, *, threads: int = 1) -> Completions:
         """Parses what was read of a piece."""
-        return read.parse(strict=self.strict, stripped=self.stripped, bare=self._has_bare_rows(), threads=threads)
+        stripped, bare = self.layout.stripped, self.to == "stats" or (self.to == "rows" and not self.nested)
+        return read.parse(strict=self.strict, stripped=stripped, bare=bare, threads=threads)
 
     def lines(self, piece: Piece) -> Completions:
         """Reads and parses a piece of lines."""
@@ -94,8 +85,8 @@ class Task(msgspec.Struct, frozen=True):
 
     def taken(self) -> list[str]:
         """The names of the columns that a table gets from this task."""
-        if self.into is not None:
-            return [self.into]
+        if self.layout.into is not None:
+            return [self.layout.into]
         from harmony.batch import NESTED_SCHEMA, SCHEMA  # lines of JSON need no Arrow
 
         names: list[str] = (NESTED_SCHEMA if self.nested else SCHEMA).names
@@ -103,13 +94,10 @@ class Task(msgspec.Struct, frozen=True):
 
     def hidden(self) -> list[str]:
         """The fields of records that get no column: the role of the first message has one."""
-        return [] if self.nested or self.into is not None else [plan_of(self.names)[1].role]
-
-    def _has_bare_rows(self) -> bool:
-        return self.to == "stats" or (self.to == "rows" and not self.nested)
+        return [] if self.nested or self.layout.into is not None else [plan_of(self.layout.names)[1].role]
 
     def _reader(self) -> RecordReader:
-        return RecordReader(self.names, self.max_record_size, self.start, self.prefix)
+        return RecordReader(self.layout, self.max_record_size)
 
     def _rows_of_table(self, data: pa.RecordBatch, first: int) -> tuple[Any, Tally]:
         """The same for rows of a table that become rows or are counted. No row becomes a Python object."""
@@ -118,10 +106,10 @@ class Task(msgspec.Struct, frozen=True):
 
         reader = self._reader()
         rows = reader.taken(data, first)
-        hidden = [*plan_of(self.names)[1].completions(), *self.hidden()]
+        hidden = [*plan_of(self.layout.names)[1].completions(), *self.hidden()]
         parser = reader.table_parser(rows.batch.schema, hidden=hidden)
         sources, known = reader.sources(parser, rows)
-        read = Unparsed(rows.numbers, sources, parser.lengths(rows.batch), [], [], known=known, start=self.start)
+        read = Unparsed(rows.numbers, sources, parser.lengths(rows.batch), [], [], known=known, start=self.layout.start)
         columns, lengths = self.parsed(read, threads=self.threads).columns, read.lengths
         if self.to == "stats":
             return _stats(columns, lengths), tally_of(columns, lengths)
@@ -129,7 +117,7 @@ class Task(msgspec.Struct, frozen=True):
         check_columns_free(beside.schema.names, self.taken())
         kept, errors = checked(beside)
         columns = columns.with_errors(errors)
-        return TableRows.of(kept, columns, nested=self.nested, into=self.into), tally_of(columns, lengths)
+        return TableRows.of(kept, columns, nested=self.nested, into=self.layout.into), tally_of(columns, lengths)
 
 
 def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:
@@ -309,7 +297,7 @@ def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
     parsed = task.lines(piece)
     types = types_of(parsed.passed())
     # A bad record keeps its completion too. Whether the first piece has a bad record must not decide the columns.
-    _, names = plan_of(task.names)
+    _, names = plan_of(task.layout.names)
     types = {name: found for name, found in types.items() if name not in (*names.completions(), *task.hidden())}
     check_columns_free(list(types), task.taken())
     return types

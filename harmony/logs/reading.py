@@ -22,12 +22,12 @@ from harmony.columns.rows import (
     Sources,
 )
 from harmony.errors import Fault, RecordError
-from harmony.format.choices import Start
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
 from harmony.logs.paths import Plan, Variant, steps_of, without
 from harmony.logs.records import (
     BadRecord,
+    Layout,
     Names,
     Record,
     completion_field,
@@ -57,7 +57,7 @@ else:
 
 _ASSISTANT: Final = GIVEN.index(Role.ASSISTANT) | UNLESS_START
 _NO_ROLE: Final = GIVEN.index(None)
-_MESSAGES: Final = "messages"
+_AS_CONVERSATION: Final = b'{"messages":%b}'
 _NULL: Final = msgspec.Raw(b"null")
 #: The field that says which completion of its record a completion is.
 INDEX: Final = "completion_index"
@@ -72,7 +72,6 @@ class Slot(NamedTuple):
     number: int
     found: Mapping[str, msgspec.Raw]
     whole: Mapping[str, Any]
-    written: bytes = b""
     error: RecordError | None = None
 
 
@@ -89,15 +88,13 @@ def plan_of(names: Names) -> tuple[Plan, Names]:
 class RecordReader(msgspec.Struct, frozen=True):
     """Reads the records of pieces: the completions of each, their roles, and the fields that pass through.
 
-    `start` says what the completions are. `prefix` is a text that stands before each. `most` is the limit in bytes for
-    a completion in a table (lines were limited when they were cut). `passing` says whether other fields are read. With
-    `conversations`, a record without a completion may have `messages`.
+    `most` is the limit in bytes for a completion in a table (lines were limited when they were cut). `passing` says
+    whether other fields are read. With `conversations`, a record without a completion may have the messages of a
+    conversation.
     """
 
-    names: Names = Names()
+    layout: Layout = Layout()
     most: int = MAX_LINE
-    start: Start = "completion"
-    prefix: str = ""
     passing: bool = True
     conversations: bool = False
 
@@ -109,7 +106,7 @@ class RecordReader(msgspec.Struct, frozen=True):
 
     def lines(self, data: bytes, first: int, too_long: int = 0) -> Unparsed:
         """Reads the records of all lines that are not blank. The arguments are those of `read_records`."""
-        plan, names = plan_of(self.names)
+        plan, names = plan_of(self.layout.names)
         ids, offsets, roles = Ids(), [0], bytearray()
         elsewhere: dict[int, Source] = {}
         conversations: dict[int, Conversation] = {}
@@ -134,8 +131,8 @@ class RecordReader(msgspec.Struct, frozen=True):
                             elsewhere[index] = _behind(lead, completion)
                         if (reason := slot.found.get(names.finish_reason or "")) is not None:
                             known.take_reason(index, read_name(reason, names.finish_reason or ""), names.finish_reason)
-                    elif self.conversations and _MESSAGES in slot.whole:
-                        conversations[index] = read_conversation(slot.written)
+                    elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
+                        conversations[index] = read_conversation(_AS_CONVERSATION % bytes(messages))
                     else:
                         raise no_completion(names, conversations=self.conversations)
                 except (ValueError, RecursionError) as error:
@@ -149,18 +146,18 @@ class RecordReader(msgspec.Struct, frozen=True):
         sources = Sources(ids.view(), memoryview(array("q", offsets)), bytes(roles), elsewhere)
         numbers = [slot.number for slot in slots]
         whole = [slot.whole for slot in slots]
-        return Unparsed(numbers, sources, lengths, fields, whole, conversations, known=known, start=self.start)
+        return Unparsed(numbers, sources, lengths, fields, whole, conversations, known=known, start=self.layout.start)
 
     def rows(self, batch: pa.RecordBatch, first: int) -> Unparsed:
         """Reads the records of rows of a table. The first row has the number `first`."""
         from harmony.columns.passed import values_of  # loaded here, because lines of JSON need no Arrow
 
-        _, names = plan_of(self.names)
-        if self._has_conversations(batch.schema) and not self._has_completions(batch.schema):
-            numbers = range(first, first + len(batch))
-            nothing = Sources(memoryview(b"").cast("I"), memoryview(bytes(8 * len(batch) + 8)).cast("q"), b"", {})
-            return self._with_conversations(Unparsed(numbers, nothing, [], [], []), batch, range(len(batch)))
+        _, names = plan_of(self.layout.names)
         rows = self.taken(batch, first)
+        messages = rows.found.get(names.messages) if self.conversations else None
+        if messages is not None and not any(path in rows.found for path in names.completions()):
+            nothing = Sources(memoryview(b"").cast("I"), memoryview(bytes(8 * len(messages) + 8)).cast("q"), b"", {})
+            return self._with_conversations(Unparsed(rows.numbers, nothing, [], [], []), messages, range(len(messages)))
         parser = self.table_parser(rows.batch.schema, hidden=names.completions())
         sources, known = self.sources(parser, rows)
         shifts = known.shifts
@@ -168,17 +165,17 @@ class RecordReader(msgspec.Struct, frozen=True):
             length and length - shifts.get(index, 0) if isinstance(sources.elsewhere.get(index), list) else length
             for index, length in enumerate(parser.lengths(rows.batch))
         ]
-        read = Unparsed(rows.numbers, sources, lengths, [], [], known=known, start=self.start)
+        read = Unparsed(rows.numbers, sources, lengths, [], [], known=known, start=self.layout.start)
         if self.passing:
             fields, errors = values_of(rows.batch.select(parser.kept(rows.batch.schema)))
             read = read._replace(fields=list(fields), errors=errors, batch=rows.whole)
-        if self._has_conversations(batch.schema):
-            read = self._with_conversations(read, batch, parser.rows_without_completion(batch))
+        if messages is not None:
+            read = self._with_conversations(read, messages, parser.rows_without_completion(rows.batch))
         return read
 
     def taken(self, batch: pa.RecordBatch, first: int) -> Rows:
         """Takes the rows of a table apart along the paths. The first row has the number `first`."""
-        plan, names = plan_of(self.names)
+        plan, names = plan_of(self.layout.names)
         numbers: Sequence[int] = range(first, first + len(batch))
         if plan.is_flat:
             found = {name: batch.column(name) for name in names.all() if name in batch.schema.names}
@@ -195,15 +192,15 @@ class RecordReader(msgspec.Struct, frozen=True):
 
     def sources(self, parser: TableParser, rows: Rows) -> tuple[Sources, Known]:
         """The sources of the completions of some rows, and what the rows know of them."""
-        _, names = plan_of(self.names)
+        _, names = plan_of(self.layout.names)
         sources, known = parser.read(rows.batch), Known({}, set(), {})
         elsewhere, roles = dict(sources.elsewhere), bytearray(sources.roles)
-        if self.start != "completion":
+        if self.layout.start != "completion":
             roles = bytearray(code & ~(GIVEN_CODE | UNLESS_START) | _NO_ROLE for code in roles)
         for index, error in rows.wrong.items():
             elsewhere[index] = error
         reasons, prompts = (_values(rows.found.get(path or "")) for path in (names.finish_reason, names.prompt))
-        with_leads = self.start == "completion" and (self.prefix or prompts)
+        with_leads = self.layout.start == "completion" and (self.layout.prefix or prompts)
         for index in range(len(rows.batch)) if reasons or with_leads else ():
             if isinstance(elsewhere.get(index), RecordError):
                 continue
@@ -242,7 +239,7 @@ class RecordReader(msgspec.Struct, frozen=True):
         """
         from harmony.columns.tables import TableParser  # loaded here, because lines of JSON need no Arrow
 
-        _, names = plan_of(self.names)
+        _, names = plan_of(self.layout.names)
         tokens, text, role = (
             name if name is not None and name in schema.names else None
             for name in (names.tokens, names.text, names.role)
@@ -253,7 +250,7 @@ class RecordReader(msgspec.Struct, frozen=True):
             tokens,
             text,
             Role.ASSISTANT,
-            role if self.start == "completion" else None,
+            role if self.layout.start == "completion" else None,
             strict=strict,
             stripped=stripped,
             nested=nested,
@@ -264,25 +261,22 @@ class RecordReader(msgspec.Struct, frozen=True):
         parser.schema(schema)  # raises an error if a column has a wrong type
         return parser
 
-    def _has_completions(self, schema: pa.Schema) -> bool:
-        return any(steps_of(path)[0] in schema.names for path in self.names.completions())
+    def _with_conversations(self, read: Unparsed, messages: pa.Array, rows: Sequence[int]) -> Unparsed:
+        """The same records, with the conversations of these rows."""
+        import pyarrow as pa  # loaded here, because lines of JSON need no Arrow
 
-    def _has_conversations(self, schema: pa.Schema) -> bool:
-        return self.conversations and schema.get_field_index(_MESSAGES) >= 0
-
-    def _with_conversations(self, read: Unparsed, batch: pa.RecordBatch, rows: Sequence[int]) -> Unparsed:
-        """The same records, with the conversations of these rows from the column `messages`."""
-        from harmony.columns.passed import values_of  # loaded here, because lines of JSON need no Arrow
+        from harmony.columns.passed import values_of
 
         conversations: dict[int, Conversation] = {}
         elsewhere = dict(read.sources.elsewhere)
-        values, errors = values_of(batch.select([_MESSAGES])) if rows else ([], {})
+        column = pa.RecordBatch.from_arrays([messages], names=["messages"])
+        values, errors = values_of(column) if rows else ([], {})
         for index in rows:
             elsewhere.pop(index, None)
             written = msgspec.json.encode(values[index])
             if len(written) > self.most:
                 fault = Fault("record-too-large", found=len(written))
-                elsewhere[index] = fault.record_error(f"at `{_MESSAGES}`")
+                elsewhere[index] = fault.record_error(f"at `{self.layout.names.messages}`")
             elif index in errors:
                 elsewhere[index] = errors[index]
             else:
@@ -294,7 +288,7 @@ class RecordReader(msgspec.Struct, frozen=True):
 
     def _role(self, found: Mapping[str, msgspec.Raw], names: Names, index: int, known: Known) -> tuple[int, Lead]:
         """The code of a completion's role, and what stands before the completion."""
-        if self.start != "completion":
+        if self.layout.start != "completion":
             return _NO_ROLE, NOTHING
         written = found.get(names.role)
         role = _ASSISTANT if written is None else GIVEN.index(as_role(read_name(written, names.role)))
@@ -305,8 +299,8 @@ class RecordReader(msgspec.Struct, frozen=True):
         return _code_behind(lead, role), lead
 
     def _lead(self, prompt: list[int] | str | None, index: int, known: Known) -> Lead:
-        if self.prefix:
-            return lead_of_prefix(self.prefix)
+        if self.layout.prefix:
+            return lead_of_prefix(self.layout.prefix)
         if prompt is None:
             return NOTHING
         known.prompts[index] = prompt
@@ -336,7 +330,7 @@ def _slots(records: Sequence[Record | BadRecord], plan: Plan) -> Iterator[Slot]:
         if isinstance(record, BadRecord):
             yield Slot(record.number, {}, {}, error=record.error)
         elif plan.is_flat:
-            yield Slot(record.number, record.fields, record.fields, record.written)
+            yield Slot(record.number, record.fields, record.fields)
         else:
             try:
                 variants = plan.variants(record.fields)
@@ -344,7 +338,7 @@ def _slots(records: Sequence[Record | BadRecord], plan: Plan) -> Iterator[Slot]:
                 yield Slot(record.number, {}, record.fields, error=record_error(error, record.number))
                 continue
             for variant in variants:
-                yield Slot(record.number, variant.found, _with_index(variant, plan), record.written)
+                yield Slot(record.number, variant.found, _with_index(variant, plan))
 
 
 def _with_index(variant: Variant, plan: Plan) -> dict[str, Any]:

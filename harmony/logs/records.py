@@ -24,7 +24,7 @@ import msgspec
 
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import Fault, HarmonyError, RecordError, sentence
-from harmony.format.choices import Purpose
+from harmony.format.choices import Purpose, Start
 from harmony.messages.model import Conversation
 from harmony.rendering.renderer import RenderConversationConfig
 from harmony.results import ParseResult
@@ -37,8 +37,8 @@ FieldTypes: TypeAlias = Mapping[str, FieldType]
 class Names(msgspec.Struct, frozen=True):
     """The paths to what a record holds, as `paths.py` reads them: names, or such as `choices[].token_ids`.
 
-    The completion, as ids or as text (None: not in this log); its role; the prompt before it, as ids or as text; and
-    why the model stopped.
+    The completion, as ids or as text (None: not in this log); its role; the prompt before it, as ids or as text; why
+    the model stopped; and, for commands that read conversations, the messages of one.
     """
 
     tokens: str | None = "tokens"
@@ -46,6 +46,7 @@ class Names(msgspec.Struct, frozen=True):
     role: str = "role"
     prompt: str | None = None
     finish_reason: str | None = None
+    messages: str = "messages"
 
     def completions(self) -> list[str]:
         """The paths that may hold the completion."""
@@ -53,7 +54,27 @@ class Names(msgspec.Struct, frozen=True):
 
     def all(self) -> list[str]:
         """All paths."""
-        return [*self.completions(), self.role, *filter(None, [self.prompt, self.finish_reason])]
+        return [*self.completions(), self.role, self.messages, *filter(None, [self.prompt, self.finish_reason])]
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """How the records of a log are laid out, and where the output goes in them.
+
+    `start` says what the completions are. `prefix` is a text that stands before each. With `stripped`, they have lost
+    their markers. What is added to a record stands under the key `into`; None for its top.
+    """
+
+    names: Names = Names()
+    start: Start = "completion"
+    prefix: str = ""
+    stripped: bool = False
+    into: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.start != "completion" and (self.prefix or self.names.prompt):
+            raise ValueError(f"a prefix and a prompt stand before a completion, not before a {self.start}")
+        if self.prefix and self.names.prompt:
+            raise ValueError("a prefix and a prompt cannot be used together: the prompt has the whole open header")
 
 
 class FieldTaken(ValueError):  # noqa: N818  nothing is wrong with the field
@@ -126,6 +147,7 @@ _ROLE: Final = msgspec.json.Decoder(str | None)
 # An escape in JSON: a pair of surrogates, or a single one (the group), or any other.
 _ESCAPE: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 _NULL: Final = msgspec.Raw(b"null")
+_EMPTY: Final = msgspec.Raw(b"[]")
 
 
 def as_line(fields: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
@@ -187,10 +209,15 @@ def _without_single_surrogates(line: bytes) -> bytes:
 
 
 def completion_field(fields: Mapping[str, msgspec.Raw], names: Names) -> str | None:
-    """The path with the completion: tokens, or else text; None if the record has neither."""
+    """The path with the completion: tokens, or else text; None if the record has neither.
+
+    An empty list of tokens beside a text is not the completion.
+    """
     for name in (names.tokens, names.text):
         if name is not None and fields.get(name, _NULL) != _NULL:
-            return name
+            is_empty = name == names.tokens and fields[name] == _EMPTY and names.text is not None
+            if not (is_empty and fields.get(names.text or "", _NULL) != _NULL):  # some servers write both
+                return name
     return None
 
 
@@ -223,7 +250,8 @@ def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> A
 def no_completion(names: Names, *, conversations: bool = False) -> ValueError:
     """The error for a record without a completion (and without a conversation, if that is allowed)."""
     expected = " or ".join(f"`{path}`" for path in names.completions())
-    return ValueError(sentence(f"invalid-record/no-{'input' if conversations else 'completion'}", expected=expected))
+    key = "invalid-record/no-input" if conversations else "invalid-record/no-completion"
+    return ValueError(sentence(key, expected=expected, messages=names.messages))
 
 
 def read_conversation(written: bytes) -> Conversation:
