@@ -78,19 +78,10 @@ def _start_option(default: Start) -> Callable[[Callable[..., None]], Callable[..
 
 
 _PATH: Final = "PATH"
-#: The options that make a Layout.
-_LAID_OUT: Final = [
-    "tokens",
-    "text",
-    "role",
-    "prompt",
-    "finish_reason",
-    "messages",
-    "start",
-    "prefix",
-    "stripped",
-    "into",
-]
+#: The options that make a Layout, beside `--preset`.
+_LAID_OUT: Final = frozenset(
+    ("tokens", "text", "role", "prompt", "finish_reason", "messages", "start", "prefix", "stripped", "into")
+)
 _RECORD_OPTIONS: Final = (
     click.option(
         "--preset",
@@ -151,6 +142,12 @@ def record_options(start: Start = "completion") -> Callable[[Callable[..., None]
     return decorate
 
 
+prompt_messages_option: Final = click.option(
+    "--prompt-messages", is_flag=True, help="Also parse the prompts: their messages become the field prompt_messages."
+)
+keep_going_option: Final = click.option(
+    "--keep-going", is_flag=True, help="Go on although the first hundred records all fail alike."
+)
 into_option: Final = click.option(
     "--into",
     metavar="NAME",

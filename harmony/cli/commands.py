@@ -21,6 +21,8 @@ from harmony.cli.arguments import (
     LogCommand,
     files,
     into_option,
+    keep_going_option,
+    prompt_messages_option,
     record_options,
     size_option,
     strict_option,
@@ -95,6 +97,8 @@ def _check_guessing(*, strict: bool, stripped: bool) -> None:
 @record_options()
 @strict_option
 @into_option
+@prompt_messages_option
+@keep_going_option
 @click.option(
     "--nested", is_flag=True, help="In a table, write one row for each completion instead of one for each message."
 )
@@ -116,6 +120,8 @@ def parse(
     output: str | None,
     layout: Layout,
     strict: bool,
+    prompt_messages: bool,
+    keep_going: bool,
     nested: bool,
     workers: int | None,
     max_record_size: int,
@@ -154,6 +160,8 @@ def parse(
         refuse(f"{'--resume' if resume else '--engine ray'} needs --output with the name of a file")
     if engine == "ray" and (resume or workers is not None):
         refuse(f"{'--resume' if resume else '--workers'} cannot be used with --engine ray")
+    if prompt_messages and layout.names.prompt is None:
+        refuse("--prompt-messages needs --prompt, or a preset that knows where prompts are")
     _check_guessing(strict=strict, stripped=layout.stripped)
     with refused():
         if output is None and sys.stdout.isatty():
@@ -162,7 +170,14 @@ def parse(
             bad = show_logs(files, layout, max_record_size, strict=strict)
             print_bad_count(bad)
             return
-        task = Task(layout=layout, strict=strict, nested=nested, max_record_size=max_record_size)
+        task = Task(
+            layout=layout,
+            strict=strict,
+            nested=nested,
+            prompt_messages=prompt_messages,
+            keep_going=keep_going,
+            max_record_size=max_record_size,
+        )
         tally: Tally | None
         if engine == "ray":
             tally = runs.parse_on_cluster(task, files, output or "-")
@@ -180,6 +195,7 @@ def parse(
 )
 @record_options()
 @strict_option
+@keep_going_option
 @workers_option
 @size_option
 def stats(
@@ -188,6 +204,7 @@ def stats(
     plot: str | None,
     layout: Layout,
     strict: bool,
+    keep_going: bool,
     workers: int | None,
     max_record_size: int,
 ) -> None:
@@ -210,7 +227,7 @@ def stats(
             from harmony.stats import picture  # raises an error if a library is missing
 
             picture.check(plot)  # raises an error before the work begins
-        task = Task(layout=layout, strict=strict, max_record_size=max_record_size)
+        task = Task(layout=layout, strict=strict, keep_going=keep_going, max_record_size=max_record_size)
         outputs = ["-", *([plot] if plot else [])]
         found, tally = runs.count(task, files, outputs, workers=workers)
         summed = found.summary()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from harmony.columns.rows import Columns
 from harmony.logs.records import as_line, check_free
+from harmony.messages.model import flat_messages
+from harmony.parsing.engine import parse, parse_text
 from harmony.runtime.compiled import COMPILED
 
 if TYPE_CHECKING:
@@ -22,34 +25,81 @@ if TYPE_CHECKING or not COMPILED:
 else:
     from harmony.logs.json_c import Writer
 
+#: A run stops if as many records fail alike at its beginning.
+FIRST: Final = 100
+
+#: The field with the messages of the prompt.
+PROMPT_MESSAGES: Final = "prompt_messages"
+
 _MESSAGES: Final = "messages"
+_PLACE: Final = re.compile(r" (?:- )?in line [0-9,]+")
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What the first record of some is told, if all of them are told the same; and the fields that it has."""
+
+    sentence: str  # with the place of the record
+    fields: list[str]
 
 
 class Tally(msgspec.Struct):
-    """Counts of records, messages and tokens, and of errors and diagnostics by code."""
+    """Counts of records, messages and tokens, and of errors and diagnostics by code.
+
+    `first_error` is what the first bad record is told. `failure` says whether all of the first records fail alike.
+    """
 
     records: int = 0
     messages: int = 0
     tokens: int = 0
     errors: dict[str, int] = {}
     diagnostics: dict[str, int] = {}
+    first_error: str | None = None
+    failure: Failure | None = None
 
     def __add__(self, other: Tally) -> Tally:
+        failure = self.failure
+        if self.records == 0:
+            failure = other.failure
+        elif self.records < FIRST and (other.failure is None or failure is None or not _alike(failure, other.failure)):
+            failure = None
         return Tally(
             self.records + other.records,
             self.messages + other.messages,
             self.tokens + other.tokens,
             dict(Counter(self.errors) + Counter(other.errors)),
             dict(Counter(self.diagnostics) + Counter(other.diagnostics)),
+            self.first_error or other.first_error,
+            failure,
         )
 
 
-def tally_of(columns: Columns, lengths: list[int | None]) -> Tally:
-    """The tally of some records. `lengths` has the number of tokens of each record; None for a text."""
+def _alike(one: Failure, other: Failure) -> bool:
+    return _PLACE.sub("", one.sentence) == _PLACE.sub("", other.sentence)
+
+
+def tally_of(columns: Columns, lengths: list[int | None], fields: Iterable[str] = ()) -> Tally:
+    """The tally of some records. `lengths` has the number of tokens of each record; None for a text.
+
+    `fields` are those of the first record.
+    """
     messages = sum(number >= 0 for number in memoryview(columns.message).cast("B").cast("i"))
     errors = Counter(error.code for error in columns.errors.values())
     repairs = Counter(found.code for repairs in columns.diagnostics.values() for found in repairs)
-    return Tally(len(lengths), messages, sum(filter(None, lengths)), dict(errors), dict(repairs))
+    first_error = failure = None
+    if errors:
+        first_error = columns.errors[min(columns.errors)].message
+        first = [columns.errors.get(index) for index in range(min(FIRST, len(lengths)))]
+        if len({None if error is None else _PLACE.sub("", error.message) for error in first}) == 1:
+            failure = Failure(first_error, list(fields))
+    return Tally(len(lengths), messages, sum(filter(None, lengths)), dict(errors), dict(repairs), first_error, failure)
+
+
+def prompt_messages(prompt: Sequence[int] | str | None) -> msgspec.Raw | None:
+    """The messages of a prompt as JSON; None without a prompt. Its open header is no message."""
+    if prompt is None:
+        return None
+    result = parse_text(prompt, None, strict=False) if isinstance(prompt, str) else parse(prompt, None, strict=False)
+    return msgspec.Raw(msgspec.json.encode(flat_messages(result.messages)))
 
 
 class Completions(NamedTuple):
@@ -63,7 +113,14 @@ class Completions(NamedTuple):
 
     def tally(self) -> Tally:
         """The tally of these completions."""
-        return tally_of(self.columns, self.lengths)
+        return tally_of(self.columns, self.lengths, self.whole[0] if self.whole else ())
+
+    def with_prompts(self, prompts: Mapping[int, Sequence[int] | str]) -> Completions:
+        """The same with the messages of the prompts as a field."""
+        fields = [
+            {**each, PROMPT_MESSAGES: prompt_messages(prompts.get(index))} for index, each in enumerate(self.fields)
+        ]
+        return self._replace(fields=fields)
 
     def passed(self) -> Iterator[Mapping[str, Any]]:
         """The fields of each record that pass through. A record with an error keeps all."""

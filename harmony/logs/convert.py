@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import msgspec
 
 from harmony.encoding import check_stripped
-from harmony.logs.completions import Completions, Tally, tally_of
+from harmony.errors import quote
+from harmony.logs.completions import FIRST, PROMPT_MESSAGES, Completions, Tally, prompt_messages, tally_of
 from harmony.logs.formats import format_of, is_table
 from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
 from harmony.logs.outputs import Output
@@ -49,6 +50,8 @@ class Task(msgspec.Struct, frozen=True):
     strict: bool = False
     to: Literal["lines", "rows", "stats"] = "lines"
     nested: bool = False
+    prompt_messages: bool = False  # parse prompts too
+    keep_going: bool = False  # although all of the first records fail alike
     threads: int = 1  # for tables, which one process parses
     max_record_size: int = MAX_LINE  # bytes
 
@@ -67,6 +70,8 @@ class Task(msgspec.Struct, frozen=True):
         reader = self._reader()
         read = reader.lines(data, first, too_long) if isinstance(data, bytes) else reader.rows(data, first)
         parsed = self.parsed(read, threads=1 if isinstance(data, bytes) else self.threads)
+        if self.prompt_messages:
+            parsed = parsed.with_prompts(read.known.prompts)
         if self.to == "lines":
             return parsed.to_json(self.layout.into), parsed.tally()
         if self.to == "stats":
@@ -103,6 +108,7 @@ class Task(msgspec.Struct, frozen=True):
         """The same for rows of a table that become rows or are counted. No row becomes a Python object."""
         from harmony.columns.arrow import without_dictionaries  # lines of JSON need no Arrow
         from harmony.columns.passed import checked
+        from harmony.logs.fields import as_json_column
 
         reader = self._reader()
         rows = reader.taken(data, first)
@@ -112,12 +118,17 @@ class Task(msgspec.Struct, frozen=True):
         read = Unparsed(rows.numbers, sources, parser.lengths(rows.batch), [], [], known=known, start=self.layout.start)
         columns, lengths = self.parsed(read, threads=self.threads).columns, read.lengths
         if self.to == "stats":
-            return _stats(columns, lengths), tally_of(columns, lengths)
+            return _stats(columns, lengths), tally_of(columns, lengths, data.schema.names)
         beside = without_dictionaries(parser.kept_of(rows.batch))
+        if self.prompt_messages:
+            prompts = [known.prompts.get(index) for index in range(len(rows.batch))]
+            beside = beside.append_column(PROMPT_MESSAGES, as_json_column(list(map(prompt_messages, prompts))))
         check_columns_free(beside.schema.names, self.taken())
         kept, errors = checked(beside)
         columns = columns.with_errors(errors)
-        return TableRows.of(kept, columns, nested=self.nested, into=self.layout.into), tally_of(columns, lengths)
+        return TableRows.of(kept, columns, nested=self.nested, into=self.layout.into), tally_of(
+            columns, lengths, data.schema.names
+        )
 
 
 def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:
@@ -125,6 +136,26 @@ def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:
     for name in names:
         if name in taken:
             raise FieldTaken.of(name)
+
+
+class AllFail(ValueError):  # noqa: N818  the log may be right, and the options wrong
+    """Raised if the first records of a run all fail alike. It says what they are told, and which fields they have."""
+
+    @classmethod
+    def of(cls, name: str, tally: Tally) -> Self:
+        """The exception for a file, and for the tally so far."""
+        assert tally.failure is not None
+        fields = ", ".join(map(quote, tally.failure.fields)) or "none"
+        return cls(
+            f"{name}: the first {FIRST} records all fail, the first with: {tally.failure.sentence}; its fields are "
+            f"{fields}; say where the completions are with --tokens, --text or --preset, or use --keep-going"
+        )
+
+
+def check_first(task: Task, name: str, before: int, tally: Tally) -> None:
+    """Raises AllFail once the first records of a run have all failed alike. `before` is the number before the last."""
+    if before < FIRST <= tally.records and tally.failure is not None and not task.keep_going:
+        raise AllFail.of(name, tally)
 
 
 class TableRows(NamedTuple):
@@ -202,7 +233,9 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
         kept = 0.0
         try:
             for made, tally, place in _in_order(pool, task, inputs, reader, state):
-                write(target, made, state.tally.records)
+                before = state.tally.records
+                check_first(task, inputs[place.file], before, state.tally + tally)
+                write(target, made, before)
                 state.add(tally, place)
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
                     target.keep(state)
@@ -224,8 +257,10 @@ def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) ->
     stats, state = Stats(), RunState()
     with _workers(task, workers) as pool:
         reader = Reader(inputs, most=task.max_record_size)
-        for made, tally, _ in _in_order(pool, task, inputs, reader, state):
+        for made, tally, place in _in_order(pool, task, inputs, reader, state):
+            before = state.tally.records
             stats, state.tally = stats + made, state.tally + tally
+            check_first(task, inputs[place.file], before, state.tally)
             watch(reader.taken, reader.size, state.tally)
     return stats, state.tally
 
@@ -237,7 +272,7 @@ def run_of(task: Task, inputs: Sequence[str]) -> dict[str, Any]:
         "task": msgspec.to_builtins(task, str_keys=True),
         "version": VERSION,
     }
-    del run["task"]["threads"]
+    del run["task"]["threads"], run["task"]["keep_going"]
     return run
 
 

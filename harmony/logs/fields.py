@@ -69,6 +69,11 @@ def as_columns(records: Sequence[Mapping[str, Any]], types: FieldTypes, taken: S
     )
 
 
+def as_json_column(values: Iterable[msgspec.Raw | None]) -> pa.Array:
+    """Values of JSON as a column of texts."""
+    return pa.array([None if value is None else bytes(value).decode() for value in values], _ARROW_TYPES["json"])
+
+
 def _read(value: Any) -> Any:
     """The value of some JSON; the JSON itself if Python cannot hold the value, such as 1e400."""
     if not isinstance(value, msgspec.Raw):
