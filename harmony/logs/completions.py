@@ -116,7 +116,9 @@ class Completions(NamedTuple):
         return tally_of(self.columns, self.lengths, self.whole[0] if self.whole else ())
 
     def with_prompts(self, prompts: Mapping[int, Sequence[int] | str]) -> Completions:
-        """The same with the messages of the prompts as a field."""
+        """The same with the messages of the prompts as a field. Raises FieldTaken."""
+        for number, each in zip(self.numbers, self.fields, strict=False):
+            check_free(each, [PROMPT_MESSAGES], number)
         fields = [
             {**each, PROMPT_MESSAGES: prompt_messages(prompts.get(index))} for index, each in enumerate(self.fields)
         ]

@@ -70,8 +70,6 @@ class Task(msgspec.Struct, frozen=True):
         reader = self._reader()
         read = reader.lines(data, first, too_long) if isinstance(data, bytes) else reader.rows(data, first)
         parsed = self.parsed(read, threads=1 if isinstance(data, bytes) else self.threads)
-        if self.prompt_messages:
-            parsed = parsed.with_prompts(read.known.prompts)
         if self.to == "lines":
             return parsed.to_json(self.layout.into), parsed.tally()
         if self.to == "stats":
@@ -82,7 +80,8 @@ class Task(msgspec.Struct, frozen=True):
     def parsed(self, read: Unparsed, *, threads: int = 1) -> Completions:
         """Parses what was read of a piece."""
         stripped, bare = self.layout.stripped, self.to == "stats" or (self.to == "rows" and not self.nested)
-        return read.parse(strict=self.strict, stripped=stripped, bare=bare, threads=threads)
+        parsed = read.parse(strict=self.strict, stripped=stripped, bare=bare, threads=threads)
+        return parsed.with_prompts(read.known.prompts) if self.prompt_messages else parsed
 
     def lines(self, piece: Piece) -> Completions:
         """Reads and parses a piece of lines."""
@@ -121,14 +120,14 @@ class Task(msgspec.Struct, frozen=True):
             return _stats(columns, lengths), tally_of(columns, lengths, data.schema.names)
         beside = without_dictionaries(parser.kept_of(rows.batch))
         if self.prompt_messages:
+            check_columns_free(beside.schema.names, [PROMPT_MESSAGES])
             prompts = [known.prompts.get(index) for index in range(len(rows.batch))]
             beside = beside.append_column(PROMPT_MESSAGES, as_json_column(list(map(prompt_messages, prompts))))
         check_columns_free(beside.schema.names, self.taken())
         kept, errors = checked(beside)
         columns = columns.with_errors(errors)
-        return TableRows.of(kept, columns, nested=self.nested, into=self.layout.into), tally_of(
-            columns, lengths, data.schema.names
-        )
+        made = TableRows.of(kept, columns, nested=self.nested, into=self.layout.into)
+        return made, tally_of(columns, lengths, data.schema.names)
 
 
 def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:

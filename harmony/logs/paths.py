@@ -23,6 +23,9 @@ from harmony.errors import quote
 #: A step of a path: the name of a field, the index of an item, or None for each item.
 Step: TypeAlias = str | int | None
 
+#: The field that says which completion of its record a completion is, from 0.
+INDEX: Final = "completion_index"
+
 _STEP: Final = re.compile(
     r"""(?P<dot>\.?) (?: (?P<name>[^."\[\]]+) | "(?P<quoted>(?:[^"\\]|\\.)+)" )  |  \[ (?P<index>-?[0-9]+|\*|) \]""",
     re.VERBOSE,

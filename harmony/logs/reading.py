@@ -24,12 +24,13 @@ from harmony.columns.rows import (
 from harmony.errors import Fault, RecordError
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
-from harmony.logs.paths import Plan, Variant, steps_of, without
+from harmony.logs.paths import INDEX, Plan, Variant, steps_of, without
 from harmony.logs.records import (
     BadRecord,
     Layout,
     Names,
     Record,
+    check_free,
     completion_field,
     no_completion,
     read_completion,
@@ -59,8 +60,6 @@ _ASSISTANT: Final = GIVEN.index(Role.ASSISTANT) | UNLESS_START
 _NO_ROLE: Final = GIVEN.index(None)
 _AS_CONVERSATION: Final = b'{"messages":%b}'
 _NULL: Final = msgspec.Raw(b"null")
-#: The field that says which completion of its record a completion is.
-INDEX: Final = "completion_index"
 
 
 class Slot(NamedTuple):
@@ -337,6 +336,8 @@ def _slots(records: Sequence[Record | BadRecord], plan: Plan) -> Iterator[Slot]:
             except (ValueError, RecursionError) as error:
                 yield Slot(record.number, {}, record.fields, error=record_error(error, record.number))
                 continue
+            if plan.depth:
+                check_free(record.fields, [INDEX], record.number)
             for variant in variants:
                 yield Slot(record.number, variant.found, _with_index(variant, plan))
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
@@ -159,7 +159,7 @@ def as_line(fields: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
     return _ENCODER.encode({**fields, **added}).replace(b"\r", b" ") + b"\n"
 
 
-def check_free(fields: Mapping[str, Any], added: Mapping[str, Any], number: int) -> None:
+def check_free(fields: Mapping[str, Any], added: Iterable[str], number: int) -> None:
     """Raises FieldTaken if a field that is to be added is already there, and is not null."""
     for name in added:
         if name in fields and fields[name] is not None and fields[name] != _NULL:

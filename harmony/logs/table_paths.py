@@ -14,10 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harmony.errors import RecordError
-from harmony.logs.paths import Node, Plan, joined
-
-#: The column that says which completion of its row a completion is.
-INDEX = "completion_index"
+from harmony.logs.paths import INDEX, Node, Plan, joined
+from harmony.logs.records import FieldTaken
 
 
 class Taken(NamedTuple):
@@ -73,6 +71,8 @@ def take(batch: pa.RecordBatch, plan: Plan, hidden: Iterable[str]) -> Taken:
     whole = {name: each.whole for name, each in columns}
     rest = {name: each.rest for name, each in columns if each.rest is not None}
     if spine is not None and spine.indices:
+        if INDEX in rest:
+            raise FieldTaken.of(INDEX)
         index = pa.array(spine.indices[0] if len(spine.indices) == 1 else list(zip(*spine.indices, strict=True)))
         whole[INDEX] = rest[INDEX] = index
     wrong = (
