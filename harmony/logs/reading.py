@@ -302,8 +302,9 @@ class RecordReader(msgspec.Struct, frozen=True):
             return lead_of_prefix(self.layout.prefix)
         if prompt is None:
             return NOTHING
-        known.prompts[index] = prompt
-        return lead_of_prompt(prompt)
+        lead = lead_of_prompt(prompt)
+        known.prompts[index] = prompt[: len(prompt) - len(lead.text if isinstance(prompt, str) else lead.tokens)]
+        return lead
 
 
 def _code_behind(lead: Lead, role: int) -> int:
