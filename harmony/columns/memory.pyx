@@ -202,6 +202,8 @@ cdef class Rows:
         cdef int field
         for field in range(1, FIELDS):
             count, used = len(<list>values[field]), 0
+            if count == 0:
+                continue
             codes = <int32_t *>self.columns[CODES + field]
             resize(<void **>&new, (count + 1) * sizeof(int32_t))
             memset(new, 0xFF, count * sizeof(int32_t))  # -1: not met yet
