@@ -378,23 +378,25 @@ cdef class Whole:
     def help(self, builder, ended):
         """Works in a thread of its own, and keeps an error for the thread that waits for `ended`."""
         try:
-            self.work(builder)
+            self.work(builder, len(self.bounds))
         except BaseException as error:
             self.error = error
         finally:
             ended.release()
 
-    def work(self, Builder builder):
-        """Reads parts until none is left, and copies finished rows."""
-        cdef Py_ssize_t part
+    def work(self, Builder builder, Py_ssize_t most):
+        """Reads parts until none is left, or `most` are read, and copies finished rows."""
+        cdef Py_ssize_t part, count = len(self.bounds) - 1
         cdef Rows rows
-        with self.lock:
-            part = self.take()
-        while part < len(self.bounds) - 1:
+        for _ in range(most):
+            with self.lock:
+                part = self.taken
+                self.taken += part < count
+            if part == count:
+                break
             builder.run(self.bounds[part], self.bounds[part + 1])
             with self.lock:
                 self.ready[part] = builder.rows
-                part = self.take()
                 rows = self.place()
             while rows is not None:
                 with nogil:
@@ -403,10 +405,6 @@ cdef class Whole:
                 with self.lock:
                     self.copying -= 1
                     rows = self.place()
-
-    cdef Py_ssize_t take(self) noexcept:
-        self.taken += 1
-        return self.taken - 1
 
     cdef Rows place(self):
         """Gives the rows of the next part in order their place, and returns them to be copied; None if it is not ready.
@@ -458,8 +456,9 @@ def build(tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
             measure, unit = texts.offsets, BYTES_A_TOKEN
     length = measure[count] - measure[0]
     size = min(PART * unit, length // threads + 1)
-    begins = range(measure[0], measure[0] + max(length, 1), size)
-    whole = Whole([bisect_left(measure, begin, 0, count) for begin in begins], count, total, written)
+    begins = range(measure[0] + size // 4, measure[0] + max(length, 1), size)  # the first part is short
+    whole = Whole([0, *[bisect_left(measure, begin, 0, count) for begin in begins]], count, total, written)
+    whole.work(builders[0], 1)  # so threads need not wait for each other to learn the headers that are frequent
     ended = []
     try:
         for builder in builders[1:]:
@@ -467,7 +466,7 @@ def build(tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
             lock.acquire()
             start_new_thread(whole.help, (builder, lock))  # a Thread would wait here until it runs
             ended.append(lock)
-        whole.work(builders[0])
+        whole.work(builders[0], len(begins))
     finally:
         for lock in ended:
             lock.acquire()

@@ -140,7 +140,8 @@ cdef class Rows:
         """Adds a row. Its content must have been appended. If `codes` is NULL, its codes are null."""
         cdef Py_ssize_t row = self.row_count
         cdef int field
-        self.reserve_rows(1)
+        if row == self.row_capacity:
+            self.reserve_rows(1)
         (<int64_t *>self.columns[CONVERSATION])[row] = index
         (<int64_t *>self.columns[OFFSETS])[row + 1] = self.content_size
         (<int32_t *>self.columns[MESSAGE])[row] = number

@@ -86,6 +86,12 @@ cdef extern from *:
     #endif
     }
 
+    static inline uint64_t eight_bytes(const char *text) {
+        uint64_t bytes;
+        memcpy(&bytes, text, 8);
+        return bytes;
+    }
+
     /* A short string, to be compared with the begin of a text. */
     typedef struct { uint64_t bytes[2], mask[2]; } Short;
 
@@ -97,14 +103,14 @@ cdef extern from *:
 
     /* 16 bytes of the text are read, of which some may be PADDING. */
     static inline int begins_with(const char *text, const Short *string) {
-        uint64_t bytes[2];
-        memcpy(bytes, text, 16);
-        return !(((bytes[0] ^ string->bytes[0]) & string->mask[0]) | ((bytes[1] ^ string->bytes[1]) & string->mask[1]));
+        return !(((eight_bytes(text) ^ string->bytes[0]) & string->mask[0]) |
+                 ((eight_bytes(text + 8) ^ string->bytes[1]) & string->mask[1]));
     }
     """
     enum: PADDING
     bint look_through(const char *text, size_t size, uint64_t *openings) noexcept nogil
     int lowest_bit(uint64_t bits) noexcept nogil
+    uint64_t eight_bytes(const char *text) noexcept nogil
     ctypedef struct Short:
         pass
     void make_short(Short *made, const char *string, size_t size) noexcept nogil
