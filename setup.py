@@ -24,6 +24,7 @@ extensions = [
                 "columns/headers",
                 "columns/memory",
                 "columns/odd",
+                "columns/openings",
                 "columns/texts",
                 "parsing/characters",
                 "parsing/content",

@@ -24,7 +24,7 @@ from harmony.runtime.memory cimport is_utf_8, read_once, resize
 
 from array import array
 from bisect import bisect_left
-from concurrent.futures import ThreadPoolExecutor
+from _thread import start_new_thread
 from threading import Lock
 
 from harmony.format import machine, vocabulary
@@ -157,6 +157,7 @@ cdef Py_ssize_t add_text(
 cdef class Builder:
     """Builds the rows of conversations, and remembers the headers that it has read."""
     cdef object values, elsewhere
+    cdef tuple kept  # the owners of the memory that is read, which may have to live longer than the call of `build`
     cdef str format  # of the tokens, as in `struct`
     cdef const uint8_t *tokens  # these three belong to the caller of `build`
     cdef Py_ssize_t width  # bytes of a token
@@ -175,13 +176,14 @@ cdef class Builder:
     cdef int odd_number  # of that message
 
     def __cinit__(self, tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, values, elsewhere, texts,
-                  bint strict, bint stripped, bint bare):
+                  bint strict, bint stripped, bint bare, shared):
         cdef const uint8_t[::1] data = tokens.cast("B")
+        self.kept = data, offsets, roles, texts
         self.format, self.width = tokens.format, tokens.itemsize
         self.tokens, self.offsets, self.roles = &data[0], &offsets[0], &roles[0]
         self.values, self.elsewhere = values, elsewhere
         self.strict, self.stripped, self.bare = strict, stripped, bare
-        self.headers, self.narrow_stop = Headers(values), -1
+        self.headers, self.narrow_stop = Headers(values, shared), -1
         if texts is not None:
             self.texts = TextReader(texts, texts.data, texts.offsets, self.headers)
         resize(<void **>&self.open, (LONGEST_HEADER + 1) * sizeof(uint32_t))
@@ -407,6 +409,7 @@ cdef class Whole:
     cdef dict ready  # finished rows by part; they get their places in order
     cdef int copying
     cdef object lock
+    cdef object error  # what stopped one of the threads
 
     def __cinit__(self, list bounds, Py_ssize_t conversations, Py_ssize_t tokens, Py_ssize_t bytes_of_texts):
         self.bounds = [*bounds, conversations]
@@ -414,17 +417,28 @@ cdef class Whole:
         self.ready = {}
         self.lock = Lock()
 
-    def work(self, Builder builder):
-        """Reads parts until none is left, and copies finished rows."""
-        cdef Py_ssize_t part
+    def help(self, builder, ended):
+        """Works in a thread of its own, and keeps an error for the thread that waits for `ended`."""
+        try:
+            self.work(builder, len(self.bounds))
+        except BaseException as error:
+            self.error = error
+        finally:
+            ended.release()
+
+    def work(self, Builder builder, Py_ssize_t most):
+        """Reads parts until none is left, or `most` are read, and copies finished rows."""
+        cdef Py_ssize_t part, count = len(self.bounds) - 1
         cdef Rows rows
-        with self.lock:
-            part = self.take()
-        while part < len(self.bounds) - 1:
+        for _ in range(most):
+            with self.lock:
+                part = self.taken
+                self.taken += part < count
+            if part == count:
+                break
             builder.run(self.bounds[part], self.bounds[part + 1])
             with self.lock:
                 self.ready[part] = builder.rows
-                part = self.take()
                 rows = self.place()
             while rows is not None:
                 with nogil:
@@ -433,10 +447,6 @@ cdef class Whole:
                 with self.lock:
                     self.copying -= 1
                     rows = self.place()
-
-    cdef Py_ssize_t take(self) noexcept:
-        self.taken += 1
-        return self.taken - 1
 
     cdef Rows place(self):
         """Gives the rows of the next part in order their place, and returns them to be copied; None if it is not ready.
@@ -472,8 +482,10 @@ def build(tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
     cdef Py_ssize_t count = roles.shape[0], first = offsets[0], total = offsets[count] - first, written = 0, size
     load_entries()
     values = Values()
+    shared = None if threads == 1 else Headers(values)
     builders = [
-        Builder(tokens, offsets, roles, values, elsewhere, texts, strict, stripped, bare) for _ in range(threads)
+        Builder(tokens, offsets, roles, values, elsewhere, texts, strict, stripped, bare, shared)
+        for _ in range(threads)
     ]
     if threads == 1:
         builder = builders[0]
@@ -486,11 +498,20 @@ def build(tokens, const int64_t[::1] offsets, const uint8_t[::1] roles, *,
             measure, unit = texts.offsets, BYTES_A_TOKEN
     length = measure[count] - measure[0]
     size = min(PART * unit, length // threads + 1)
-    begins = range(measure[0], measure[0] + max(length, 1), size)
-    whole = Whole([bisect_left(measure, begin, 0, count) for begin in begins], count, total, written)
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(whole.work, builder) for builder in builders[1:]]
-        whole.work(builders[0])
-        for other in others:
-            other.result()
+    begins = range(measure[0] + size // 4, measure[0] + max(length, 1), size)  # the first part is short
+    whole = Whole([0, *[bisect_left(measure, begin, 0, count) for begin in begins]], count, total, written)
+    whole.work(builders[0], 1)  # so threads need not wait for each other to learn the headers that are frequent
+    ended = []
+    try:
+        for builder in builders[1:]:
+            lock = Lock()
+            lock.acquire()
+            start_new_thread(whole.help, (builder, lock))  # a Thread would wait here until it runs
+            ended.append(lock)
+        whole.work(builders[0], len(begins))
+    finally:
+        for lock in ended:
+            lock.acquire()
+    if whole.error is not None:
+        raise whole.error
     return whole.rows.finished(values.lists())

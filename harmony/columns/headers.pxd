@@ -21,6 +21,9 @@ cdef struct Known:  # a header that has been read
 cdef class Headers:
     """The headers that one thread has read. The key of a header is its tokens or its text, with the given role."""
     cdef object values
+    cdef Headers shared  # what all threads have learned together; None if there is one thread
+    cdef object lock  # held by a thread that uses these headers as `shared`
+    cdef Py_ssize_t caught_up  # how many entries of `shared` were copied
     cdef Known *known
     cdef char *keys  # of known headers, one after another
     cdef uint16_t *slots  # a hash table: 1 + the index of a known header, or 0
@@ -29,6 +32,11 @@ cdef class Headers:
     cdef Known *learn(
         self, uint64_t hash, int given, const void *key, Py_ssize_t size, list tokens
     ) except NULL
+    cdef int catch_up(self) except -1
+    cdef Known *read(
+        self, uint64_t hash, int given, const void *key, Py_ssize_t size, list tokens
+    ) except NULL
+    cdef Known *add(self, const Known *other, const void *key) noexcept
 
 
 cdef inline Known *find(Headers headers, uint64_t hash, int given, const void *key, Py_ssize_t size) noexcept nogil:

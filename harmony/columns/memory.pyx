@@ -140,7 +140,8 @@ cdef class Rows:
         """Adds a row. Its content must have been appended. If `codes` is NULL, its codes are null."""
         cdef Py_ssize_t row = self.row_count
         cdef int field
-        self.reserve_rows(1)
+        if row == self.row_capacity:
+            self.reserve_rows(1)
         (<int64_t *>self.columns[CONVERSATION])[row] = index
         (<int64_t *>self.columns[OFFSETS])[row + 1] = self.content_size
         (<int32_t *>self.columns[MESSAGE])[row] = number
@@ -202,6 +203,8 @@ cdef class Rows:
         cdef int field
         for field in range(1, FIELDS):
             count, used = len(<list>values[field]), 0
+            if count == 0:
+                continue
             codes = <int32_t *>self.columns[CODES + field]
             resize(<void **>&new, (count + 1) * sizeof(int32_t))
             memset(new, 0xFF, count * sizeof(int32_t))  # -1: not met yet

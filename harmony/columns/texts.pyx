@@ -11,70 +11,13 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 from harmony.columns.headers cimport AT_END, Known, Headers, find
 from harmony.columns.memory cimport Rows
+from harmony.columns.openings cimport (
+    PADDING, Openings, Short, begins_with, eight_bytes, look_through, make_short, next_opening, openings_of
+)
 from harmony.runtime.memory cimport is_utf_8, resize
-
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
-    #ifdef __SSE2__
-    #include <emmintrin.h>
-    #endif
-
-    #define PADDING 32 /* zeros behind the copy of a text, so that whole blocks can be read */
-
-    /* Copies a text, and zeros behind it. Returns whether all of it is ASCII. */
-    static inline int copy_text(char *to, const char *from, size_t size) {
-        size_t at = 0;
-        unsigned char high = 0;
-    #ifdef __SSE2__
-        __m128i seen = _mm_setzero_si128();
-        for (; at + 32 <= size; at += 32) {
-            __m128i first = _mm_loadu_si128((const __m128i *)(from + at));
-            __m128i second = _mm_loadu_si128((const __m128i *)(from + at + 16));
-            _mm_storeu_si128((__m128i *)(to + at), first);
-            _mm_storeu_si128((__m128i *)(to + at + 16), second);
-            seen = _mm_or_si128(seen, _mm_or_si128(first, second));
-        }
-        high = _mm_movemask_epi8(seen) ? 0x80 : 0;
-    #endif
-        memcpy(to + at, from + at, size - at);
-        memset(to + size, 0, PADDING);
-        for (; at < size; at += 8) { /* reads the copy, whose padding is zero */
-            uint64_t block;
-            memcpy(&block, to + at, 8);
-            high |= (block & UINT64_C(0x8080808080808080)) ? 0x80 : 0;
-        }
-        return high == 0;
-    }
-
-    /* The offset of the next `<|`; the size of the text if there is none. PADDING zeros must follow the text. */
-    static inline size_t opening_from(const char *text, size_t size, size_t at) {
-    #if defined(__SSE2__) && defined(__GNUC__)
-        const __m128i less = _mm_set1_epi8('<'), bar = _mm_set1_epi8('|');
-        for (; at < size; at += 16) {
-            __m128i here = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(text + at)), less);
-            __m128i behind = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(text + at + 1)), bar);
-            int found = _mm_movemask_epi8(_mm_and_si128(here, behind));
-            if (found) return at + __builtin_ctz(found);
-        }
-    #else
-        for (; at < size; at++) {
-            const char *found = memchr(text + at, '<', size - at);
-            if (found == NULL) break;
-            at = found - text;
-            if (text[at + 1] == '|') return at;
-        }
-    #endif
-        return size;
-    }
-    """
-    enum: PADDING
-    bint copy_text(char *target, const char *source, size_t size) noexcept nogil
-    Py_ssize_t opening_from(const char *text, size_t size, size_t place) noexcept nogil
 
 from harmony.columns.rows import GIVEN, IN_TEXTS as _IN_TEXTS, END_CODES, UNLESS_START as _UNLESS_START, decoded
 from harmony.format import machine, vocabulary
@@ -83,6 +26,7 @@ from harmony.format.header import REMEMBERED_LENGTH
 cdef enum:
     MARKER_SLOTS = 4096
     LONGEST_MARKER = 24
+    STOP_COUNT = 3
 
 cdef struct Marker:  # a special token as it is written
     uint32_t token  # 0 in an empty slot
@@ -96,12 +40,11 @@ cdef Py_ssize_t LONGEST_HEADER = 4 * REMEMBERED_LENGTH  # bytes
 cdef int GIVEN_NONE = GIVEN.index(None)
 cdef int IN_TEXTS = _IN_TEXTS
 cdef int UNLESS_START = _UNLESS_START
-cdef bytes START_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.START].encode()
-cdef bytes MESSAGE_TEXT = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE].encode()
-cdef const char *START = START_TEXT
-cdef const char *MESSAGE = MESSAGE_TEXT
-cdef Py_ssize_t START_WIDTH = len(START_TEXT)
-cdef Py_ssize_t MESSAGE_WIDTH = len(MESSAGE_TEXT)
+cdef Short START, MESSAGE
+cdef Marker STOPS[STOP_COUNT]  # the usual markers in content
+cdef Short WRITTEN_STOPS[STOP_COUNT]
+cdef Py_ssize_t START_WIDTH = len(vocabulary.SPECIAL_TEXTS[vocabulary.START])
+cdef Py_ssize_t MESSAGE_WIDTH = len(vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE])
 
 
 cdef inline Py_ssize_t name_of(const char *text, Py_ssize_t size, uint32_t *hash) noexcept nogil:
@@ -126,8 +69,12 @@ cdef inline Py_ssize_t name_of(const char *text, Py_ssize_t size, uint32_t *hash
 cdef inline const Marker *marker_at(const char *text, Py_ssize_t size) noexcept nogil:
     """The marker that begins here; NO_MARKER if none does. `text` begins with `<|`."""
     cdef uint32_t hash = 0
-    cdef Py_ssize_t width = name_of(text, size, &hash)
+    cdef Py_ssize_t width, place
     cdef const Marker *marker
+    for place in range(STOP_COUNT):
+        if begins_with(text, &WRITTEN_STOPS[place]):
+            return &STOPS[place]
+    width = name_of(text, size, &hash)
     while width > 0:
         marker = &MARKERS[hash & (MARKER_SLOTS - 1)]
         if marker.token == 0:
@@ -138,10 +85,18 @@ cdef inline const Marker *marker_at(const char *text, Py_ssize_t size) noexcept 
     return &NO_MARKER
 
 
+cdef Short short_of(int token):
+    cdef Short made
+    cdef bytes text = vocabulary.SPECIAL_TEXTS[token].encode()
+    make_short(&made, text, len(text))
+    return made
+
+
 def _take_markers():
     """Copies the special tokens of the vocabulary. Raises ImportError if one does not have the expected shape."""
     cdef uint32_t hash
     cdef Marker *marker
+    cdef Py_ssize_t place = 0
     for token, text in vocabulary.SPECIAL_TEXTS.items():
         written = text.encode()
         hash = 0
@@ -152,9 +107,13 @@ def _take_markers():
         marker = &MARKERS[hash & (MARKER_SLOTS - 1)]
         marker.token, marker.end, marker.width = token, END_CODES.get(token, -1), len(written)
         memcpy(marker.text, <const char *>written, len(written))
+        if token in END_CODES:
+            STOPS[place], WRITTEN_STOPS[place] = marker[0], short_of(token)
+            place += 1
 
 
 _take_markers()
+START, MESSAGE = short_of(vocabulary.START), short_of(vocabulary.MESSAGE)
 
 
 cdef inline uint64_t mixed(uint64_t hash, uint64_t block) noexcept nogil:
@@ -164,18 +123,19 @@ cdef inline uint64_t mixed(uint64_t hash, uint64_t block) noexcept nogil:
 
 cdef inline uint64_t hash_of(const char *text, Py_ssize_t size, uint64_t hash) noexcept nogil:
     """A hash of a short text; `hash` is another number that it depends on."""
-    cdef uint64_t block = 0
+    cdef uint64_t block = 0, other = size
     cdef Py_ssize_t place = 0
     if size < 8:
         for place in range(size):
             block = block << 8 | <uint8_t>text[place]
-        return mixed(mixed(hash, block), size)
-    while place + 8 <= size:
-        memcpy(&block, text + place, 8)
-        hash = mixed(hash, block)
-        place += 8
-    memcpy(&block, text + size - 8, 8)
-    return mixed(mixed(hash, block), size)
+        return mixed(mixed(hash, block), other)
+    while place + 16 < size:  # the processor does two products at a time
+        hash = mixed(hash, eight_bytes(text + place))
+        other = mixed(other, eight_bytes(text + place + 8))
+        place += 16
+    hash = mixed(hash, eight_bytes(text + max(size - 16, <Py_ssize_t>0)))
+    other = mixed(other, eight_bytes(text + size - 8))
+    return mixed(hash, other)
 
 
 cdef list tokens_of(bytes header, bint at_end):
@@ -205,16 +165,25 @@ cdef class TextReader:
         self.data, self.offsets = <const char *>&data[0], &offsets[0]
 
     def __dealloc__(self):
-        PyMem_RawFree(self.text)
+        PyMem_RawFree(self.memory)
+        PyMem_RawFree(self.openings)
 
     cdef int take(self, Py_ssize_t index) except -1 nogil:
         """Copies the text of a conversation."""
         cdef Py_ssize_t begin = self.offsets[index]
         self.size = self.offsets[index + 1] - begin
-        if self.size + PADDING > self.capacity:
-            self.capacity = self.size + self.size // 2 + PADDING
-            resize(<void **>&self.text, self.capacity)
-        self.is_ascii = copy_text(self.text, self.data + begin, self.size)
+        if self.size >= self.capacity:
+            self.reserve(self.size + self.size // 2 + 1)
+        memcpy(self.text, self.data + begin, self.size)
+        memset(self.text + self.size, 0, PADDING)
+        return 0
+
+    cdef int reserve(self, Py_ssize_t capacity) except -1 nogil:
+        resize(<void **>&self.memory, capacity + 2 * PADDING)
+        resize(<void **>&self.openings, (capacity // 64 + 1) * sizeof(uint64_t))
+        memset(self.memory, 0, PADDING)
+        self.text = self.memory + PADDING
+        self.capacity = capacity
         return 0
 
     cdef object source(self):
@@ -225,28 +194,30 @@ cdef class TextReader:
         """Reads the current text as conversation `index`. Returns False if the engine must read it instead."""
         cdef const char *text = self.text
         cdef Py_ssize_t size = self.size, at = 0, begin, stop
+        cdef Openings openings
         cdef int number = 0
         cdef Known *header
         cdef const Marker *marker = &NO_MARKER
-        cdef bint is_start = size >= START_WIDTH and not memcmp(text, START, START_WIDTH)
         if given & UNLESS_START:
-            given = GIVEN_NONE if is_start else given ^ UNLESS_START
-        if not self.is_ascii and not is_utf_8(<const uint8_t *>text, size):
+            given = GIVEN_NONE if begins_with(text, &START) else given ^ UNLESS_START
+        if not look_through(text, size, self.openings) and not is_utf_8(<const uint8_t *>text, size):
             return False
+        openings = openings_of(self.openings, size)
         rows.reserve_content(size)
         while True:
             if given == GIVEN_NONE:
                 if at == size:
                     rows.complete[index - rows.first] = True
                     return True
-                if size - at < START_WIDTH or memcmp(text + at, START, START_WIDTH):
+                if not begins_with(text + at, &START):
                     return False
+                next_opening(&openings)
                 at += START_WIDTH
-            stop = opening_from(text, size, at)
-            while stop < size and (size - stop < MESSAGE_WIDTH or memcmp(text + stop, MESSAGE, MESSAGE_WIDTH)):
+            stop = next_opening(&openings)
+            while stop < size and not begins_with(text + stop, &MESSAGE):
                 if stop - at > LONGEST_HEADER:
                     return False
-                stop = opening_from(text, size, stop + 1)
+                stop = next_opening(&openings)
             if stop == size:
                 rows.complete[index - rows.first] = False
                 return self.header(at, size, given | AT_END).legal
@@ -254,12 +225,12 @@ cdef class TextReader:
             if not header.legal:
                 return False
             begin = stop + MESSAGE_WIDTH
-            stop = opening_from(text, size, begin)
+            stop = next_opening(&openings)
             while stop < size:
                 marker = marker_at(text + stop, size - stop)
                 if marker.token != 0:
                     break
-                stop = opening_from(text, size, stop + 1)
+                stop = next_opening(&openings)
             memcpy(rows.content + rows.content_size, text + begin, stop - begin)
             rows.content_size += stop - begin
             if stop == size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import pyarrow as pa
@@ -158,6 +159,22 @@ def test_bytes_that_are_no_utf_8_are_an_error_of_their_row(broken: bytes, before
     for threads in (1, 2):
         assert rows_of(pa.table({"text": column}), threads=threads) == in_rows(expected)
     assert [row["error"] is None for row in in_rows(expected)] == [True, False, True, False, True]
+
+
+def test_the_limits_of_utf_8_at_any_place() -> None:
+    leads = b"\x41\x80\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff"
+    found = product(leads, b"\x41\x80\x8f\x90\x9f\xa0\xbf\xc2", b"\x41\x80\xbf\xe1", b"\x41\x80\xbf")
+    contents = [b"a" * (40 + number % 67) + bytes(some) for number, some in enumerate(found)]
+    column = pa.array([b"<|message|>" + content for content in contents]).view(pa.string())
+    rows = parse_table(pa.table({"text": column}), text="text").select(["content", "error"]).to_pylist()
+    for content, row in zip(contents, rows, strict=True):
+        kept = content.decode(errors="ignore")
+        if kept.encode() == content:
+            assert row == {"content": kept, "error": None}
+        else:
+            assert row["content"] is None
+            assert row["error"]["code"] == "invalid-utf-8"
+    assert 100 < sum(row["error"] is None for row in rows) < len(rows) - 100
 
 
 def test_nulls_of_a_dictionary() -> None:
