@@ -21,6 +21,7 @@ extensions = [
         depends=[
             f"harmony/{name}.pxd"
             for name in (
+                "columns/entries",
                 "columns/headers",
                 "columns/memory",
                 "columns/odd",
@@ -44,6 +45,7 @@ extensions = [
         "parsing.parser_c",
         "parsing.scan_c",
         "columns.memory",
+        "columns.entries",
         "columns.headers",
         "columns.texts",
         "columns.odd",

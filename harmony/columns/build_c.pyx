@@ -16,11 +16,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
+from harmony.columns.entries cimport add_text
 from harmony.columns.headers cimport AT_END, Headers, Known, find
-from harmony.columns.memory cimport END, FIELDS, OFFSETS, ROOM, Rows, give_rows, take_rows
+from harmony.columns.memory cimport END, FIELDS, OFFSETS, Rows, give_rows, take_rows
 from harmony.columns.odd cimport OddReader
 from harmony.columns.texts cimport TextReader
-from harmony.runtime.memory cimport is_utf_8, read_once, resize
+from harmony.runtime.memory cimport read_once, resize
 
 from array import array
 from bisect import bisect_left
@@ -29,7 +30,7 @@ from threading import Lock
 
 from harmony.format import machine, vocabulary
 from harmony.errors import HarmonyError
-from harmony.runtime.locks import Once
+from harmony.columns.entries import load_entries
 from harmony.columns.rows import (
     ELSEWHERE as _ELSEWHERE,
     END_CODES,
@@ -57,16 +58,10 @@ cdef const uint8_t[::1] KINDS = machine.KINDS
 cdef const uint8_t[::1] MOVES = machine.MOVES[True]
 
 cdef enum:
-    INLINE = 15  # bytes of a token that its entry holds
-    BROKEN = 0x80  # a flag in an entry's length: the bytes of the token are not valid UTF-8
     PART = 1 << 16  # tokens that a thread reads at a time: their rows fit into the processor's cache
     BYTES_A_TOKEN = 4  # of text, to compare the lengths of tokens and texts
     WINDOW = 1 << 14  # tokens of 64 bits that are copied at a time
     BLOCK = 256  # and those of them that are checked at a time
-
-cdef struct Entry:  # a cache line holds four
-    char data[INLINE]
-    uint8_t length  # INLINE + 1 if there are more bytes
 
 cdef int ELSEWHERE = _ELSEWHERE
 cdef int IN_TEXTS = _IN_TEXTS
@@ -75,82 +70,12 @@ cdef int GIVEN_NONE = GIVEN.index(None)
 cdef uint32_t START = vocabulary.START
 cdef Py_ssize_t LONGEST_HEADER = REMEMBERED_LENGTH
 cdef const int32_t[::1] ENDS = array("i", [END_CODES.get(token, -1) for token in vocabulary.SPECIAL_TEXTS])
-cdef const uint32_t[::1] RANK_OFFSETS
-cdef const uint8_t[::1] RANK_BYTES
-cdef Entry *ENTRIES = NULL
 
 
 cdef inline int kind_of(uint32_t token) noexcept nogil:
     if token < FIRST_SPECIAL:
         return TEXT
     return KINDS[token - FIRST_SPECIAL] if token <= LAST_TOKEN else INVALID
-
-
-def _take_entries():
-    """Copies the vocabulary into entries. From then on they are only read."""
-    global ENTRIES, RANK_OFFSETS, RANK_BYTES
-    cdef Entry *entries = NULL
-    cdef uint32_t rank, start, length
-    loaded = vocabulary.load()
-    if ENTRIES is not NULL:  # a signal handler may have loaded them meanwhile
-        return True
-    RANK_OFFSETS = loaded.offsets
-    RANK_BYTES = loaded.data
-    resize(<void **>&entries, FIRST_SPECIAL * sizeof(Entry))
-    for rank in range(FIRST_SPECIAL):
-        start = RANK_OFFSETS[rank]
-        length = RANK_OFFSETS[rank + 1] - start
-        memcpy(entries[rank].data, &RANK_BYTES[start], INLINE)  # reading past a token is safe: the data ends in zeros
-        entries[rank].length = <uint8_t>min(length, <uint32_t>INLINE + 1)
-        if not is_utf_8(&RANK_BYTES[start], length):
-            entries[rank].length |= BROKEN
-    ENTRIES = entries
-    return True
-
-
-load_entries = Once(_take_entries)
-
-
-cdef Py_ssize_t add_text(
-    Rows rows, const uint32_t *tokens, Py_ssize_t place, Py_ssize_t stop, uint32_t *found
-) except -1 nogil:
-    """Appends the bytes of ordinary tokens to the content.
-
-    Returns the place of the first other one, and sets `found`.
-    """
-    cdef const Entry *entries = ENTRIES
-    cdef char *out = rows.content + rows.content_size
-    cdef char *limit = rows.content + rows.content_capacity - ROOM
-    cdef Py_ssize_t begin = rows.content_size
-    cdef const uint32_t *at = tokens + place
-    cdef const uint32_t *end = tokens + stop
-    cdef uint32_t token, length
-    cdef uint32_t first_special = FIRST_SPECIAL
-    cdef uint32_t seen = 0
-    while at < end:
-        token = read_once(at)
-        if token >= first_special:
-            found[0] = token
-            break
-        if out > limit:
-            rows.content_size = out - rows.content
-            rows.reserve_content(ROOM)
-            out = rows.content + rows.content_size
-            limit = rows.content + rows.content_capacity - ROOM
-        memcpy(out, &entries[token], sizeof(Entry))
-        length = entries[token].length
-        seen |= length
-        length &= ~BROKEN
-        if length > INLINE:
-            length = RANK_OFFSETS[token + 1] - RANK_OFFSETS[token]
-            memcpy(out, &RANK_BYTES[RANK_OFFSETS[token]], length)
-        out += length
-        at += 1
-    rows.content_size = out - rows.content
-    if seen & BROKEN and not is_utf_8(<uint8_t *>rows.content + begin, rows.content_size - begin):
-        with gil:
-            rows.replace(begin)
-    return at - tokens
 
 
 @cython.final
