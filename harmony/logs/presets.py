@@ -39,12 +39,12 @@ PRESETS: Final[dict[str, Layout]] = {
         ),
         into="harmony",
     ),
-    # Responses of `/completion`. `tokens` is empty without `return_tokens`.
-    "llama.cpp": Layout(Names(tokens="tokens", text="content", finish_reason="stop_type")),
+    # Responses of `/completion`. `tokens` is empty without `return_tokens`. They have a `stop` of their own.
+    "llama.cpp": Layout(Names(tokens="tokens", text="content", finish_reason="stop_type"), into="harmony"),
     # The samples that `--log_samples` writes.
     "lm-eval": Layout(Names(tokens=None, text="resps[][]")),
-    # Exported observations of model calls.
-    "langfuse": Layout(Names(tokens=None, text="output.content")),
+    # Exported observations of model calls. They have a `name` of their own.
+    "langfuse": Layout(Names(tokens=None, text="output.content"), into="harmony"),
     # Responses of text-generation-inference, and what the pipeline of transformers returns.
     "hf": Layout(Names(tokens=None, text="generated_text", finish_reason="details.finish_reason")),
 }

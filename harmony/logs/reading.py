@@ -178,7 +178,7 @@ class RecordReader(msgspec.Struct, frozen=True):
         numbers: Sequence[int] = range(first, first + len(batch))
         if plan.is_flat:
             found = {name: batch.column(name) for name in names.all() if name in batch.schema.names}
-            return Rows(numbers, batch, batch, found, {})
+            return Rows(numbers, _without_empty_ids(batch, names), batch, found, {})
         from harmony.logs.table_paths import take
 
         taken = take(batch, plan, names.completions())
@@ -187,14 +187,16 @@ class RecordReader(msgspec.Struct, frozen=True):
         for name, column in columns.items():
             rest = rest.append_column(name, column)
         numbers = numbers if taken.rows is None else [first + row for row in taken.rows]
-        return Rows(numbers, rest, taken.whole, taken.found, taken.wrong)
+        return Rows(numbers, _without_empty_ids(rest, names), taken.whole, taken.found, taken.wrong)
 
     def sources(self, parser: TableParser, rows: Rows) -> tuple[Sources, Known]:
         """The sources of the completions of some rows, and what the rows know of them."""
         _, names = plan_of(self.layout.names)
         sources, known = parser.read(rows.batch), Known({}, set(), {})
         elsewhere, roles = dict(sources.elsewhere), bytearray(sources.roles)
-        if self.layout.start != "completion":
+        if self.layout.start == "completion" and names.role not in rows.batch.schema.names:
+            roles = bytearray(code | UNLESS_START for code in roles)  # a completion may name its role itself
+        elif self.layout.start != "completion":
             roles = bytearray(code & ~(GIVEN_CODE | UNLESS_START) | _NO_ROLE for code in roles)
         for index, error in rows.wrong.items():
             elsewhere[index] = error
@@ -307,6 +309,25 @@ class RecordReader(msgspec.Struct, frozen=True):
         return lead
 
 
+def _without_empty_ids(batch: pa.RecordBatch, names: Names) -> pa.RecordBatch:
+    """The batch with null for each empty list of ids beside a text, which is then the completion."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = batch.schema.names
+    if names.tokens not in columns or names.text not in columns:
+        return batch
+    place = columns.index(names.tokens)
+    ids, texts = batch.column(place), batch.column(names.text)
+    if pa.types.is_list(ids.type) or pa.types.is_large_list(ids.type):
+        if pa.types.is_null(ids.type.value_type):  # no list has an id, so nothing said what ids are
+            ids = ids.cast(pa.list_(pa.int64()))
+        is_empty = pc.and_(pc.equal(pc.list_value_length(ids), 0), texts.is_valid()).fill_null(False)
+        if is_empty.true_count:
+            ids = pc.if_else(is_empty, pa.scalar(None, ids.type), ids)
+    return batch.set_column(place, names.tokens, ids)
+
+
 def _code_behind(lead: Lead, role: int) -> int:
     """The code of the role of a completion behind a lead, where its record gives it this code."""
     if lead.role is not None:
@@ -348,7 +369,8 @@ def _with_index(variant: Variant, plan: Plan) -> dict[str, Any]:
     whole: dict[str, Any] = variant.whole
     if not plan.depth:
         return whole
-    return {**whole, INDEX: variant.indices[0] if plan.depth == 1 else list(variant.indices)}
+    indices: Any = list(variant.indices) if plan.depth > 1 else variant.indices[0] if variant.indices else None
+    return {**whole, INDEX: indices}
 
 
 def _passing(whole: Mapping[str, Any], path: str | None, plan: Plan) -> Mapping[str, Any]:

@@ -38,7 +38,7 @@ class _Walked(NamedTuple):
     whole: pa.Array
     rest: pa.Array | None  # None if nothing is left
     rows: list[int] | None = None  # of the array that was walked, for each row here
-    indices: tuple[list[int], ...] = ()  # those that each `[]` stands for
+    indices: tuple[list[int | None], ...] = ()  # those that each `[]` stands for
     wrong: Mapping[int, str] = MappingProxyType({})
 
     def take(self, rows: list[int]) -> _Walked:
@@ -126,7 +126,7 @@ def _struct(columns: dict[str, pa.Array], nulls: pa.Array) -> pa.Array:
 def _each(node: Node, array: pa.Array, at: str, hidden: frozenset[str]) -> _Walked:
     values, bounds = _list_of(array, at)
     rows: list[int] = []
-    indices: list[int] = []
+    indices: list[int | None] = []
     places: list[int | None] = []
     wrong: dict[int, str] = {}
     for row, (start, length) in enumerate(bounds):
@@ -134,7 +134,7 @@ def _each(node: Node, array: pa.Array, at: str, hidden: frozenset[str]) -> _Walk
             expected = "a list, found null" if length is None else "at least one item, found an empty list"
             wrong[len(rows)] = f"expected {expected} - at `{at}`"
             rows.append(row)
-            indices.append(0)
+            indices.append(None)
             places.append(None)
         for index in range(length or 0):
             rows.append(row)

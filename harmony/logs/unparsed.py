@@ -102,11 +102,12 @@ class Unparsed(NamedTuple):
             return columns
         complete = bytearray(columns.complete)
         for index, whole in enumerate(complete):
-            if not whole and index not in columns.errors:
-                if self.start == "prompt":
-                    complete[index] = self._is_prompt(index)
-                elif index in self.known.stopped:
-                    complete[index] = ends_in_content(self.sources, index, columns, stripped=stripped)
+            if index in columns.errors:
+                continue
+            if self.start == "prompt":
+                complete[index] = self._is_prompt(index)
+            elif not whole and index in self.known.stopped:
+                complete[index] = ends_in_content(self.sources, index, columns, stripped=stripped)
         return columns._replace(complete=bytes(complete))
 
     def _is_prompt(self, index: int) -> bool:
