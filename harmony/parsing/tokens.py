@@ -1,4 +1,4 @@
-"""Reads token ids as users pass them: lists, tuples, other iterables of integers, buffers such as numpy arrays, tensors.
+"""Reads token ids as users pass them: lists, tuples, other iterables of integers, buffers, and tensors.
 
 Sets and dicts are refused, because the ids would be read in the order that Python happens to give. True and False are
 refused too, though Python takes them for integers: they are a mask, and no ids.
