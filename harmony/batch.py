@@ -19,7 +19,7 @@ from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, flat
 from harmony.columns.completions import Offsets, divided, joined
 from harmony.columns.engine import build
 from harmony.columns.rows import ELSEWHERE, GIVEN, Source
-from harmony.columns.tables import TableParser
+from harmony.columns.tables import TableParser, as_arrow
 from harmony.encoding import check_stripped
 from harmony.format import vocabulary
 from harmony.messages.roles import Role, as_role
@@ -118,9 +118,9 @@ def parse_table(
         table = pyarrow.table({"id": ["a"], "tokens": [[200008, 12194, 200002]]})
         parse_table(table).select(["id", "content"]).to_pylist()  # [{"id": "a", "content": "Hi"}]
 
-    `table` can be a Table, or anything else that exports an Arrow stream, such as a DataFrame of polars or a relation
-    of duckdb. Then the result is a Table. If it is a RecordBatchReader, the result is one too. It reads batch by batch,
-    so neither has to fit in memory.
+    `table` can be a Table, a Dataset of `datasets` with its selection and order of rows, or anything else that exports
+    an Arrow stream, such as a DataFrame of polars or pandas, or a relation of duckdb. Then the result is a Table. If
+    `table` is a RecordBatchReader, the result is one too. It reads batch by batch, so neither has to fit in memory.
 
     If the tokens of a row are null, or contain a null, the row gets an `error`. Raises TypeError for columns of a wrong
     type, and ValueError for names that the table does not have.
@@ -140,10 +140,7 @@ def parse_table(
         nested=nested,
         threads=_checked_threads(threads),
     )
-    if not isinstance(table, pa.Table | pa.RecordBatchReader):
-        if not hasattr(table, "__arrow_c_stream__"):
-            raise TypeError(f"Expected `Table` or `RecordBatchReader`, got `{type(table).__name__}` - at `table`")
-        table = pa.table(table)
+    table = as_arrow(table)
     schema = parser.schema(table.schema)
     if isinstance(table, pa.RecordBatchReader):
         return pa.RecordBatchReader.from_batches(schema, parser.parse(table))
