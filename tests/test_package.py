@@ -31,6 +31,13 @@ def test_importing_and_parsing_load_nothing_heavy() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_the_public_names_are_shown_before_they_are_loaded() -> None:
+    done = run(
+        "import harmony; print(sorted({*harmony.__all__, 'batch'} - set(dir(harmony))), 'lint' in vars(harmony))"
+    )
+    assert (done.stdout, done.stderr) == ("[] False\n", "")
+
+
 def test_every_public_name_is_there() -> None:
     assert all(hasattr(harmony, name) for name in harmony.__all__)
     assert sorted(harmony.__all__) == harmony.__all__

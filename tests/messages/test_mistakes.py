@@ -105,7 +105,7 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
         "Expected `bool`, got `None` - at `RenderConversationConfig.auto_drop_analysis`",
     ),
     (
-        lambda: ToolDescription("a", "b", []),  # type: ignore[arg-type]
+        lambda: ToolDescription("a", "b", [1]),  # type: ignore[arg-type]
         "Expected `dict | None`, got `list` - at `ToolDescription.parameters`",
     ),
     (
@@ -161,7 +161,7 @@ def test_a_completion_without_its_role(first: int, engine: ModuleType) -> None:
 def test_only_the_beginning_of_a_completion_asks_for_its_role(engine: ModuleType) -> None:
     whole = [START, 1428, MESSAGE, 64, END]
     for tokens in ([END], [*whole, CHANNEL], [*whole, 64]):
-        with pytest.raises(HarmonyError, match="^expected `<|start|>`, found "):
+        with pytest.raises(HarmonyError, match=r"^expected `<\|start\|>`, found "):
             engine.parse(tokens, None, strict=True)
 
 
