@@ -10,7 +10,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "click", "xxhash"):
             raise
-        print(f"harmony: the command line needs {error.name}: pip install 'harmony-codec[cli]'", file=sys.stderr)
+        from harmony.runtime.extras import how_to_install
+
+        needs = f"the command line needs {error.name}: {how_to_install('cli', error.name)}"
+        print(f"harmony: {needs}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:  # so soon
         raise SystemExit(130) from None

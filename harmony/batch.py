@@ -10,10 +10,12 @@ from array import array
 from collections.abc import Iterable
 from typing import Any, Final
 
+from harmony.runtime.extras import how_to_install
+
 try:
     import pyarrow as pa
-except ModuleNotFoundError as error:
-    raise ImportError("columns need pyarrow: pip install 'harmony-codec[cli]'") from error
+except ModuleNotFoundError as _error:
+    raise ImportError(f"columns need pyarrow: {how_to_install('cli', 'pyarrow')}") from _error
 
 from harmony.columns.arrow import NESTED_SCHEMA, SCHEMA, flat
 from harmony.columns.completions import Offsets, divided, joined

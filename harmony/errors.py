@@ -247,7 +247,7 @@ class HarmonyError(RuntimeError):
         self.code = code
         self.position = position
         self.unit = unit
-        self.messages = list(messages)
+        self.messages: list[Message] = list(messages)
 
     def __str__(self) -> str:
         sentence = super().__str__()
@@ -281,10 +281,10 @@ class Fault(Exception):  # noqa: N818  internal: users catch HarmonyError
 
     def __init__(self, key: str, position: int | None = None, *, field: str = "", **facts: object) -> None:
         super().__init__(key)
-        self.code = code_of(key)
+        self.code: str = code_of(key)
         self.position = position
         self.field = field
-        self.sentence = sentence(key, **facts)
+        self.sentence: str = sentence(key, **facts)
 
     def again(self) -> Fault:
         """A new Fault that says the same, for one that is remembered must not be raised or changed."""

@@ -161,7 +161,7 @@ class Renderer:
 
     def __init__(self, check_header: Callable[[Header, Style], None] = check_header) -> None:
         self._check_header = check_header  # raises Fault for a header that is not to be written
-        self.cache = Cache(CACHE_BYTES)
+        self.cache: Cache = Cache(CACHE_BYTES)
         self._kept: dict[str, _Tokens] = {}
 
     def message(self, message: Message, options: RenderOptions) -> Rendering:
