@@ -40,28 +40,38 @@ def as_sequence(tokens: Tokens) -> list[int] | tuple[int, ...] | memoryview:
     """
     if type(tokens) is list or type(tokens) is tuple:
         return tokens
+    try:
+        view = memoryview(tokens)  # type: ignore[arg-type]  # may be no buffer
+    except TypeError:
+        return _without_buffer(tokens)
+    if view.itemsize == 1 or view.format in _INTEGERS or view.format[1:] in _INTEGERS:
+        return _from_buffer(view)
+    return _from_items(tokens)
+
+
+def _without_buffer(tokens: Any) -> list[int]:
     if isinstance(tokens, set | frozenset):
         raise TypeError(f"Expected a sequence of token ids, got `{type(tokens).__name__}`, which has no order")
-    if not isinstance(tokens, str | Mapping):
-        try:
-            view = memoryview(tokens)  # type: ignore[arg-type]  # may be no buffer
-        except TypeError:
-            if callable(getattr(tokens, "tolist", None)):
-                return _from_tensor(tokens)  # type: ignore[arg-type]  # it has the method
-        else:
-            if view.itemsize == 1 or view.format in _INTEGERS or view.format[1:] in _INTEGERS:
-                return _from_buffer(view)
-        try:
-            integers = iter(tokens)  # type: ignore[arg-type]
-        except TypeError:
-            pass
-        else:
-            try:
-                return list(integers)
-            except NotImplementedError:
-                if not isinstance(tokens, memoryview):  # a format whose items Python cannot read
-                    raise
-    raise TypeError(f"Expected a sequence of token ids, got `{type(tokens).__name__}`")
+    if isinstance(tokens, str | Mapping):
+        raise _no_sequence(tokens)
+    return _from_tensor(tokens) if callable(getattr(tokens, "tolist", None)) else _from_items(tokens)
+
+
+def _from_items(tokens: Any) -> list[int]:
+    try:
+        integers = iter(tokens)
+    except TypeError:
+        raise _no_sequence(tokens) from None
+    try:
+        return list(integers)
+    except NotImplementedError:
+        if not isinstance(tokens, memoryview):
+            raise
+        raise _no_sequence(tokens) from None  # a format whose items Python cannot read
+
+
+def _no_sequence(tokens: object) -> TypeError:
+    return TypeError(f"Expected a sequence of token ids, got `{type(tokens).__name__}`")
 
 
 def as_id(token: object, position: int) -> int:
