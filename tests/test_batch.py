@@ -263,7 +263,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"offsets": numpy.array([0, (1 << 64) - 1], "u8")}, ValueError, "offsets"),
     ({"offsets": [0, 1.0]}, TypeError, "float"),
     ({"offsets": numpy.array([0.0, 1.0])}, TypeError, "float"),
-    ({"offsets": None}, TypeError, "NoneType"),
+    (
+        {"offsets": None},
+        TypeError,
+        "Expected a list with the token ids of each completion, got `int` - at `tokens[0]`; ",
+    ),
     ({"offsets": "02"}, TypeError, "str"),
     ({"offsets": pa.array([0, None])}, TypeError, "Expected integers without a null, got `int64` - at `offsets`"),
     ({"offsets": pa.array(["0"])}, TypeError, "Expected integers without a null, got `string` - at `offsets`"),

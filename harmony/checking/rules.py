@@ -45,7 +45,7 @@ def lint(
         for found in lint(conversation, ignore=["leftover-analysis"]):
             print(found.position, found.code, found.message)
 
-    The rules about schemas need jsonschema (`pip install 'harmony-codec[lint]'`). Without it they are skipped, but if
+    The rules about schemas need jsonschema, which the extra `lint` has. Without it they are skipped, but if
     `select` names one of them, ImportError is raised. Raises TypeError if the argument is not a Conversation, and
     ValueError for an unknown code.
 

@@ -41,7 +41,7 @@ class LogCommand(click.Command):
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from harmony.logs.formats import LineFormat, TableFormat, suffixes
 
-        self.help = (self.help or "").format(lines=suffixes(LineFormat), tables=suffixes(TableFormat))
+        self.help: str | None = (self.help or "").format(lines=suffixes(LineFormat), tables=suffixes(TableFormat))
         super().format_help_text(ctx, formatter)
 
 

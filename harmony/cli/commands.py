@@ -420,5 +420,5 @@ def _named(file: str) -> list[str] | Unreadable:
         return error
 
 
-for command in (explain, tokens, show_grammar, show_compat, vocab, completion):
-    app.add_command(command)
+for _command in (explain, tokens, show_grammar, show_compat, vocab, completion):
+    app.add_command(_command)

@@ -23,6 +23,7 @@ from harmony.logs.completions import Tally
 from harmony.logs.formats import is_table
 from harmony.logs.inputs import BLOCK, Unreadable, expand
 from harmony.logs.outputs import CannotResume, Paths, check_apart, is_finished
+from harmony.runtime.extras import how_to_install
 
 if TYPE_CHECKING:
     from harmony.stats.counts import Stats
@@ -116,7 +117,7 @@ def count(
     try:
         import pyarrow  # noqa: F401  counting needs it for every kind of log
     except ImportError:
-        raise Refused("counting needs pyarrow: pip install 'harmony-codec[cli]'") from None
+        raise Refused(f"counting needs pyarrow: {how_to_install('cli', 'pyarrow')}") from None
     job = Job([name for name, _ in expand(files)], "")
     with refusing(None):
         check_apart(job.inputs, outputs)

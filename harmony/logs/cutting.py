@@ -20,7 +20,7 @@ class Chunks:
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._returned = b""
-        self.ended = False
+        self.ended: bool = False
         self.fault: Exception | None = None
 
     def take(self) -> bytes:

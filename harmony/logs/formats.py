@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 import msgspec
 
 from harmony.logs import compression, table_files
+from harmony.runtime.extras import how_to_install
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +43,7 @@ class FileFormat(msgspec.Struct, frozen=True, kw_only=True):
             import_module(self.library)
         except ImportError:
             package = self.library.partition(".")[0]
-            raise ImportError(f"files of {self.name} need {package}: pip install 'harmony-codec[cli]'") from None
+            raise ImportError(f"files of {self.name} need {package}: {how_to_install('cli', package)}") from None
 
 
 class LineFormat(FileFormat, frozen=True, kw_only=True):

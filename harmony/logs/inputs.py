@@ -125,7 +125,7 @@ class Reader:
         self._most = most
         self._stamps = [_stamp(name) for name in names]
         self._sizes = [stamp and stamp[0] for stamp in self._stamps]
-        self.size = None if None in self._sizes else sum(size or 0 for size in self._sizes)
+        self.size: int | None = None if None in self._sizes else sum(size or 0 for size in self._sizes)
         self._done = sum(size or 0 for size in self._sizes[: place.file])
         self._file: Counted | None = None
         self._index = place.file
@@ -164,7 +164,7 @@ class Counted(FileIO):
     If non-blocking input has no bytes yet, that is an error, not the end.
     """
 
-    taken = 0
+    taken: int = 0
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         count: int | None = super().readinto(buffer)
