@@ -36,9 +36,9 @@ Input: TypeAlias = Literal["completion", "conversation", "schemas"]
 
 #: What stands for each input in tables of the rules.
 INPUTS: Final[dict[Input, str]] = {
-    "completion": "a completion, or a conversation",
-    "conversation": "a whole conversation",
-    "schemas": "a whole conversation in `messages`, with the schemas of its tools; and jsonschema",
+    "completion": "a completion",
+    "conversation": "the conversation",
+    "schemas": "the conversation with the schemas of tools, and jsonschema",
 }
 _JSON: Final = frozenset({"json", f"{CONSTRAINED}json"})
 _SHOWN_NAMES: Final = 8

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Final, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import click
 
 from harmony.format.choices import Purpose, Start, Style
 from harmony.logs.limits import MAX_LINE
 
+#: The formats in which `validate` and `lint` report problems; `reports.py` has each.
+OutputFormat: TypeAlias = Literal["text", "json", "github", "sarif", "gitlab"]
+
 #: The name of a file. Whether it can be read is not checked here, but where the file is opened.
 NAME: Final = click.Path(readable=False, allow_dash=True)
 PURPOSE: Final = click.Choice(get_args(Purpose))
 START: Final = click.Choice(get_args(Start))
+FORMAT: Final = click.Choice(get_args(OutputFormat))
 STYLE: Final = click.Choice(get_args(Style))
 
 _SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
