@@ -34,7 +34,8 @@ CALL = {"role": "assistant", "channel": "commentary", "recipient": "functions.f"
 #: A completion that breaks one rule that needs the conversation, and two that a completion can break.
 COMPLETION = (
     "<|channel|>commentary to=functions.f<|constrain|>json<|message|>{<|call|>"
-    "<|start|>assistant<|channel|>final<|message|>a<|end|><|start|>assistant<|channel|>final to=user<|message|>b<|call|>"
+    "<|start|>assistant<|channel|>final<|message|>a<|end|>"
+    "<|start|>assistant<|channel|>final to=user<|message|>b<|call|>"
 )
 
 
