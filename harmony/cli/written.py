@@ -108,6 +108,7 @@ class WrittenLine:
     def _find(self, path: Path) -> tuple[_Value, bool]:
         """The value at a path; if there is none, the innermost one on the way to it, and False."""
         begin = _after_space(self._text, 0)
+        begin = begin if begin < len(self._text) else 0  # a line that was too long is empty
         value = _Value(begin, begin)
         for step in path:
             inside = self._inside(value.begin)

@@ -91,6 +91,7 @@ def test_the_last_of_two_keys_counts() -> None:
         (b'{"a": nope, "b": 1}', ["b"], 1),
         (b'{"a": 1', ["a"], 1),
         (b"", ["a"], 1),
+        (b" \r\n", ["a"], 1),
         (b"5", ["a"], 1),
     ],
 )
