@@ -70,7 +70,8 @@ SECTIONS: Final = (
     Section(
         "lint",
         "Lint",
-        "Told by `lint` and by `harmony lint`. The position is the index of a message. [`lint.md`](lint.md) has all rules.",
+        "Told by `lint` and by `harmony lint`. The position is the index of a message. [`lint.md`](lint.md) has all "
+        "rules.",
         conversations.LINT,
     ),
     Section(
