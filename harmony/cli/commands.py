@@ -1,7 +1,8 @@
-"""The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab | compat`.
+"""The command line: `harmony parse | stats | render | validate | lint | explain | tokens | grammar | vocab | compat`.
 
-The commands that read logs are in this module, and the others in `language.py`. Each command imports what it works with
-when it is called, so `harmony --version` and `harmony --help` are quick. `ending.py` says which exit status means what.
+The commands that parse and render logs are in this module, those that check logs in `lint.py`, and the others in
+`language.py`. Each command imports what it works with when it is called, so `harmony --version` and `harmony --help`
+are quick. `ending.py` says which exit status means what.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from harmony.cli.arguments import (
     workers_option,
 )
 from harmony.cli.language import COMPLETION_VARIABLE, completion, explain, show_compat, show_grammar, tokens, vocab
+from harmony.cli.lint import lint, validate
 from harmony.runtime import VERSION
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
     from harmony.format.choices import Purpose, Style
     from harmony.logs.completions import Tally
-    from harmony.logs.inputs import Unreadable
     from harmony.logs.records import Layout
 
 
@@ -313,112 +314,5 @@ def render(file: str, output: str | None, purpose: Purpose, style: Style, text: 
     print_bad_count(bad)
 
 
-@app.command(cls=LogCommand, epilog="Example: harmony validate --lint conversations.jsonl")
-@files
-@click.option(
-    "--lint", is_flag=True, help="Also check rules about several messages, such as calls of undeclared tools."
-)
-@click.option(
-    "--select", metavar="CODES", multiple=True, help="Use only these lint rules, such as wrong-order,after-final."
-)
-@click.option("--ignore", metavar="CODES", multiple=True, help="Skip these lint rules.")
-@click.option(
-    "--format",
-    "output_format",
-    metavar="FORMAT",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
-    help="text, json (an array), or github (for GitHub Actions).",
-)
-@record_options(start="conversation")
-@size_option
-def validate(
-    files: Sequence[str],
-    layout: Layout,
-    lint: bool,
-    select: Sequence[str],
-    ignore: Sequence[str],
-    output_format: str,
-    max_record_size: int,
-) -> None:
-    """Check logs, texts and token ids, and show where problems are.
-
-    Each FILE is a log, a folder of logs, a file with one text or with token
-    ids, or - for standard input. Logs are JSON Lines ({lines}) or tables
-    ({tables}), as for `harmony parse`. Each record has `tokens` (ids), `text`
-    (with markers such as <|end|> written out) or `messages` (a conversation).
-
-    Any other file is one text. If it holds only integers, commas, brackets
-    and white space, it is read as token ids. One newline at the end of the
-    file is ignored.
-
-    A conversation is valid if it can be rendered. The `role` of a completion
-    works as in `harmony parse`. If you lint completions, ignore wrong-order
-    and undeclared-tool: these rules need the messages of the prompt.
-
-    Without problems, nothing is printed. Exit status: 1 if there are
-    problems, 2 if a file cannot be read.
-    """
-    from harmony.cli.check import linter_of, problems
-    from harmony.cli.ending import refuse, refused
-    from harmony.cli.show import hint, readable
-    from harmony.encoding import load_harmony_encoding
-    from harmony.errors import printable
-    from harmony.format import vocabulary
-    from harmony.logs.inputs import Unreadable
-    from harmony.logs.outputs import check_apart
-
-    if not lint and (select or ignore):
-        refuse("--select and --ignore need --lint")
-    named = [_named(file) for file in files]
-    with refused():
-        check_apart((name for found in named if isinstance(found, list) for name in found), ["-"])
-    try:
-        linter = linter_of(select, ignore) if lint else None
-    except (ValueError, ImportError) as error:
-        refuse(str(error))
-    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
-    count = bad_files = 0
-    first_code = None
-    unread = False
-    for found in named:
-        for file in found if isinstance(found, list) else [found]:
-            before = count
-            try:
-                if isinstance(file, Unreadable):
-                    raise file
-                for problem in problems(file, encoding, layout.start, linter, max_record_size, layout.names):
-                    first_code = first_code or problem.code
-                    if output_format == "json":
-                        click.echo(("," if count else "[") + problem.to_json())
-                    else:
-                        click.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
-                    count += 1
-            except (Unreadable, ImportError) as error:
-                click.echo(f"harmony: {printable(str(error))}", err=True)
-                unread = True
-            bad_files += count > before
-    if output_format == "json":
-        click.echo("]" if count else "[]")
-    if count:
-        found_text = f"{count:,} problem{'s'[: count != 1]} in {bad_files:,} file{'s'[: bad_files != 1]}"
-        click.echo(f"harmony: {found_text}", err=True)
-        if output_format == "text":
-            hint(first_code)
-    if count or unread:
-        sys.exit(2 if unread else 1)
-
-
-def _named(file: str) -> list[str] | Unreadable:
-    """The files for one argument, or the error: `validate` checks the other files even if one is missing."""
-    from harmony.logs.inputs import Unreadable, expand
-
-    try:
-        return [name for name, _ in expand([file])]
-    except Unreadable as error:
-        return error
-
-
-for _command in (explain, tokens, show_grammar, show_compat, vocab, completion):
-    app.add_command(_command)
+for command in (validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
+    app.add_command(command)
