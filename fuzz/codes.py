@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from harmony import HarmonyEncoding, HarmonyError, StreamableParser, load_harmony_encoding, validate
 from harmony.format import vocabulary
-from harmony.format.machine import Start
+from harmony.format.choices import Start
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, START
 from harmony.messages.roles import Role
 

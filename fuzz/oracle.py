@@ -29,7 +29,7 @@ from fuzz.oracle_inputs import Input, inputs
 from fuzz.rows import HEADER_ROWS, TRANSLATIONS
 from harmony import HarmonyError, load_harmony_encoding, validate
 from harmony.format import vocabulary
-from harmony.format.machine import Start
+from harmony.format.choices import Start
 from harmony.parsing import engine
 
 Message: TypeAlias = tuple[str | None, ...]  # role, name, channel, recipient, content type, text

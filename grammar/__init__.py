@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_args
 from lark import Lark, Transformer, Tree, UnexpectedInput, UnexpectedToken
 
 from harmony.format import vocabulary
-from harmony.format.machine import Start
+from harmony.format.choices import Start
 from harmony.parsing import engine
 
 #: Returns the names of the terminals that the grammar accepts at a place.

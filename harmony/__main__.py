@@ -8,7 +8,7 @@ def main() -> None:
     try:
         from harmony.cli.commands import run
     except ModuleNotFoundError as error:
-        if error.name not in ("rich", "typer", "xxhash"):
+        if error.name not in ("rich", "click", "xxhash"):
             raise
         print(f"harmony: the command line needs {error.name}: pip install 'harmony-codec[cli]'", file=sys.stderr)
         raise SystemExit(2) from None

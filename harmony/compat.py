@@ -36,7 +36,8 @@ from typing import Final
 from harmony import encoding as _encoding
 from harmony.encoding import HarmonyEncodingName
 from harmony.errors import Fault, HarmonyError, quote
-from harmony.format.header import DefaultChannel, Header, Style, check_header
+from harmony.format.choices import Style
+from harmony.format.header import DefaultChannel, Header, check_header
 from harmony.messages.model import (
     Author,
     ChannelConfig,

@@ -13,6 +13,7 @@ import msgspec
 
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.format import vocabulary
+from harmony.format.choices import Purpose
 from harmony.messages.model import Conversation, Message
 from harmony.messages.record import unchecked
 from harmony.messages.roles import Role, as_role
@@ -21,7 +22,6 @@ from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.rendering.cache import CacheInfo
 from harmony.rendering.many import render_many
 from harmony.rendering.renderer import (
-    Purpose,
     RenderConversationConfig,
     Renderer,
     Rendering,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from harmony.errors import TABLE, Diagnostic, HarmonyError, printable, quote, sentence
 from harmony.format import vocabulary
+from harmony.format.choices import Start
 from harmony.format.header import KNOWN_CONTENT_TYPES, NOT_IN_NAMES, WORD
-from harmony.format.machine import Start
 from harmony.messages.roles import Role
 from harmony.parsing import engine
 from harmony.parsing.tokens import Tokens, as_id, as_sequence

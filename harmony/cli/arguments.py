@@ -1,63 +1,85 @@
-"""Arguments that several commands share, and the suffixes of logs in the help of commands."""
+"""Arguments and options that several commands share, and the classes of commands."""
 
 from __future__ import annotations
 
-import inspect
-import textwrap
-from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeAlias
+import re
+from typing import Final, get_args
 
-import typer
+import click
 
-from harmony.cli import runs
-from harmony.logs.formats import LineFormat, TableFormat, suffixes
-from harmony.logs.inputs import MAX_LINE
+from harmony.format.choices import Purpose, Start, Style
+from harmony.logs.limits import MAX_LINE
 
-_WIDTH: Final = 72  # columns of a paragraph in the help
-_LOG: Final = "Logs, folders of logs, or - for standard input."
-LogsArgument: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE", help=_LOG, show_default=False)]
-TokensOption: TypeAlias = Annotated[
-    str, typer.Option("--tokens", metavar="NAME", help="The name of the field with the token ids.")
-]
-TextOption: TypeAlias = Annotated[
-    str, typer.Option("--text", metavar="NAME", help="The name of the field with the text.")
-]
-RoleOption: TypeAlias = Annotated[
-    str, typer.Option("--role", metavar="NAME", help="The name of the field with the role.")
-]
-StrictOption: TypeAlias = Annotated[
-    bool, typer.Option("--strict", help="Do not repair: a completion that breaks the format becomes an error.")
-]
-StrippedOption: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--stripped",
-        help="For completions that have lost their markers, because a detokenizer left out special tokens. Where the "
-        "markers stood is guessed.",
-    ),
-]
-WorkersOption: TypeAlias = Annotated[
-    int | None, typer.Option("--workers", min=1, help="The number of processes. The default is the number of cores.")
-]
-SizeOption: TypeAlias = Annotated[
-    int,
-    typer.Option(
-        "--max-record-size",
-        metavar="SIZE",
-        parser=runs.size_of,
-        help="The size limit for a record, such as 64MB or 1GiB. A larger record becomes an error.",
-    ),
-]
-#: The default limit. It is a text because the option's parser also reads the default.
-SIZE: Final[Any] = f"{MAX_LINE // 10**6}MB"
+#: The name of a file. Whether it can be read is not checked here, but where the file is opened.
+NAME: Final = click.Path(readable=False, allow_dash=True)
+PURPOSE: Final = click.Choice(get_args(Purpose))
+START: Final = click.Choice(get_args(Start))
+STYLE: Final = click.Choice(get_args(Style))
+
+_SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
 
 
-def with_suffixes(command: Callable[..., None]) -> Callable[..., None]:
-    """Replaces `{lines}` and `{tables}` in the docstring of a command, which is its help, with the suffixes of logs."""
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    found = {"lines": suffixes(LineFormat), "tables": suffixes(TableFormat)}
-    command.__doc__ = "\n\n".join(
-        textwrap.fill(paragraph.format(**found), _WIDTH) if "{lines}" in paragraph else paragraph
-        for paragraph in paragraphs
-    )
-    return command
+class OrderedGroup(click.Group):
+    """A group whose help lists its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class LogCommand(click.Command):
+    """A command on logs. In its help, `{lines}` and `{tables}` stand for the suffixes of logs."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from harmony.logs.formats import LineFormat, TableFormat, suffixes
+
+        self.help = (self.help or "").format(lines=suffixes(LineFormat), tables=suffixes(TableFormat))
+        super().format_help_text(ctx, formatter)
+
+
+def size_of(text: str) -> int:
+    """The number of bytes for a text such as 256MB (256 million), 256MiB (256 times 1024 times 1024) or 4096."""
+    found = _SIZE.fullmatch(text.strip())
+    size = 0
+    if found is not None:
+        number, unit, binary = found.groups()
+        size = int(number[:18]) * (1024 if binary else 1000) ** (" KMG".index((unit or " ").upper()))
+    if size == 0:
+        from harmony.errors import quote
+
+        raise click.BadParameter(f"expected a size such as 64MB or 1GiB, found {quote(text)}")
+    return size
+
+
+files: Final = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=NAME)
+tokens_option: Final = click.option(
+    "--tokens", metavar="NAME", default="tokens", show_default=True, help="The name of the field with the token ids."
+)
+text_option: Final = click.option(
+    "--text", metavar="NAME", default="text", show_default=True, help="The name of the field with the text."
+)
+role_option: Final = click.option(
+    "--role", metavar="NAME", default="role", show_default=True, help="The name of the field with the role."
+)
+strict_option: Final = click.option(
+    "--strict", is_flag=True, help="Do not repair: a completion that breaks the format becomes an error."
+)
+stripped_option: Final = click.option(
+    "--stripped",
+    is_flag=True,
+    help="For completions that have lost their markers, because a detokenizer left out special tokens. Where the "
+    "markers stood is guessed.",
+)
+workers_option: Final = click.option(
+    "--workers",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    help="The number of processes. The default is the number of cores.",
+)
+size_option: Final = click.option(
+    "--max-record-size",
+    metavar="SIZE",
+    type=size_of,
+    default=f"{MAX_LINE // 10**6}MB",
+    show_default=True,
+    help="The size limit for a record, such as 64MB or 1GiB. A larger record becomes an error.",
+)

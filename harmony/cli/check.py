@@ -24,7 +24,7 @@ import msgspec
 from harmony.checking.validation import Finding, is_valid, validate
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, printable, sentence
-from harmony.format.machine import Start
+from harmony.format.choices import Start
 from harmony.logs.completions import RecordReader, Unparsed
 from harmony.logs.cutting import Chunks
 from harmony.logs.formats import LINES, LineFormat, format_of, is_log

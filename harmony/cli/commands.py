@@ -1,67 +1,56 @@
 """The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab | compat`.
 
-The commands that read logs are in this module. `ending.py` says which exit status means what.
+The commands that read logs are in this module, and the others in `language.py`. Each command imports what it works with
+when it is called, so `harmony --version` and `harmony --help` are quick. `ending.py` says which exit status means what.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-from functools import partial
 from io import TextIOWrapper
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, NoReturn
 
-import msgspec
-import typer
+import click
 
-from harmony.cli import runs
 from harmony.cli.arguments import (
-    SIZE,
-    LogsArgument,
-    RoleOption,
-    SizeOption,
-    StrictOption,
-    StrippedOption,
-    TextOption,
-    TokensOption,
-    WorkersOption,
-    with_suffixes,
+    NAME,
+    PURPOSE,
+    START,
+    STYLE,
+    LogCommand,
+    OrderedGroup,
+    files,
+    role_option,
+    size_option,
+    strict_option,
+    stripped_option,
+    text_option,
+    tokens_option,
+    workers_option,
 )
-from harmony.cli.check import linter_of, problems
-from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
-from harmony.cli.explain import explain
-from harmony.cli.language import show_compat, show_grammar, tokens, vocab
-from harmony.cli.render import render_log
-from harmony.cli.show import console, hint, readable, show_logs
-from harmony.encoding import load_harmony_encoding
-from harmony.errors import HarmonyError, printable
-from harmony.format import vocabulary
-from harmony.format.header import Style
-from harmony.format.machine import Start
-from harmony.logs.completions import Tally
-from harmony.logs.convert import Task
-from harmony.logs.formats import is_table
-from harmony.logs.inputs import Unreadable, expand
-from harmony.logs.outputs import check_apart
-from harmony.logs.records import Names, render_records
-from harmony.rendering.renderer import Purpose, RenderConversationConfig
+from harmony.cli.language import completion, explain, show_compat, show_grammar, tokens, vocab
 from harmony.runtime import VERSION
 
-app: Final = typer.Typer(
-    name="harmony",
-    help="OpenAI's Harmony response format, the chat format of gpt-oss.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
-)
-app.add_typer(vocab, name="vocab")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harmony.format.choices import Purpose, Start, Style
+    from harmony.logs.completions import Tally
+    from harmony.logs.inputs import Unreadable
+
+
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, message="harmony %(version)s")
+def app() -> None:
+    """OpenAI's Harmony response format, the chat format of gpt-oss."""
 
 
 def run() -> None:
     """Runs the command."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
+        from harmony.cli.ending import refuse
+
         refuse("standard input, standard output and standard error must be open")
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal may not support all of Unicode
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -69,75 +58,84 @@ def run() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app()
-    except HarmonyError as error:  # about the vocabulary; errors of records are reported with the record
+    except Exception as error:
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    """Ends the command after an error that is not a bug; other errors keep their traceback."""
+    from harmony.cli.ending import refuse
+    from harmony.cli.runs import NO_MEMORY
+    from harmony.errors import HarmonyError
+
+    if isinstance(error, HarmonyError):  # about the vocabulary; errors of records are reported with the record
         refuse(str(error), error.code)
-    except MemoryError:
-        refuse(runs.NO_MEMORY)
-    except OSError as error:  # such as a full disk
+    if isinstance(error, MemoryError):
+        refuse(NO_MEMORY)
+    if isinstance(error, OSError):  # such as a full disk
         reason = error.strerror or str(error)
         refuse(f"{error.filename}: {reason}" if error.filename else reason)
+    raise error
 
 
 def _check_guessing(*, strict: bool, stripped: bool) -> None:
     if strict and stripped:
+        from harmony.cli.ending import refuse
+
         refuse("--strict cannot be used with --stripped: where lost markers stood is a guess")
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"harmony {VERSION}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """OpenAI's Harmony response format, the chat format of gpt-oss."""
-
-
-@app.command(epilog="Example: [bold]harmony parse logs/ --output messages.parquet[/bold]")
-@with_suffixes
+@app.command(cls=LogCommand, epilog="Example: harmony parse logs/ --output messages.parquet")
+@files
+@click.option(
+    "--output",
+    "-o",
+    metavar="NAME",
+    type=NAME,
+    help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
+)
+@strict_option
+@stripped_option
+@tokens_option
+@text_option
+@role_option
+@click.option(
+    "--nested", is_flag=True, help="In a table, write one row for each completion instead of one for each message."
+)
+@workers_option
+@size_option
+@click.option(
+    "--resume", is_flag=True, help="Continue where the same command was interrupted, or start if it did not run yet."
+)
+@click.option(
+    "--engine",
+    metavar="ENGINE",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="local for this machine, or ray for a cluster.",
+)
 def parse(
-    files: LogsArgument,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
-        ),
-    ] = None,
-    strict: StrictOption = False,
-    stripped: StrippedOption = False,
-    tokens: TokensOption = "tokens",
-    text: TextOption = "text",
-    role: RoleOption = "role",
-    nested: Annotated[
-        bool,
-        typer.Option("--nested", help="In a table, write one row for each completion instead of one for each message."),
-    ] = False,
-    workers: WorkersOption = None,
-    max_record_size: SizeOption = SIZE,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Continue where the same command was interrupted, or start if it did not run yet."
-        ),
-    ] = False,
-    engine: Annotated[
-        runs.Engine, typer.Option(metavar="ENGINE", help="local for this machine, or ray for a cluster.")
-    ] = "local",
+    files: Sequence[str],
+    output: str | None,
+    strict: bool,
+    stripped: bool,
+    tokens: str,
+    text: str,
+    role: str,
+    nested: bool,
+    workers: int | None,
+    max_record_size: int,
+    resume: bool,
+    engine: str,
 ) -> None:
     """Parse completions into messages.
 
-    Logs are JSON Lines ({lines}) or tables
-    ({tables}); the suffix decides. Each record has `tokens` (ids) or `text`
-    (with markers such as <|end|> written out). It can have the `role` of the
-    first message. The default is assistant. Use null if the completion itself
-    begins with <|start|> and a role.
+    Each FILE is a log, a folder of logs, or - for standard input. Logs are
+    JSON Lines ({lines}) or tables ({tables}); the suffix decides. Each record
+    has `tokens` (ids) or `text` (with markers such as <|end|> written out).
+    It can have the `role` of the first message. The default is assistant. Use
+    null if the completion itself begins with <|start|> and a role.
 
     Each record gives one line of output, in the same order. It keeps its
     other fields, and gets `messages` and `complete`, or `error`. In a table,
@@ -153,6 +151,11 @@ def parse(
     was interrupted, run it again with --resume: it continues, and gives the
     same bytes. It does not change an OUTPUT that is complete.
     """
+    from harmony.cli import runs
+    from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
+    from harmony.logs.convert import Task
+    from harmony.logs.records import Names
+
     names = Names(tokens, text, role)
     if "" in (*files, output):
         refuse("expected the name of a file or a folder, found an empty name")
@@ -163,6 +166,8 @@ def parse(
     _check_guessing(strict=strict, stripped=stripped)
     with refused():
         if output is None and sys.stdout.isatty():
+            from harmony.cli.show import show_logs
+
             bad = show_logs(files, names, max_record_size, strict=strict, stripped=stripped)
             print_bad_count(bad)
             return
@@ -176,28 +181,45 @@ def parse(
         print_summary(tally)
 
 
-@app.command(epilog="Example: [bold]harmony stats logs/ --plot stats.html[/bold]")
+@app.command(epilog="Example: harmony stats logs/ --plot stats.html")
+@files
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@click.option(
+    "--plot", metavar="PICTURE", type=NAME, help="Draw the counts to a file with the suffix .png, .svg or .html."
+)
+@tokens_option
+@text_option
+@role_option
+@strict_option
+@stripped_option
+@workers_option
+@size_option
 def stats(
-    files: LogsArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
-    plot: Annotated[
-        str | None,
-        typer.Option(metavar="PICTURE", help="Draw the counts to a file with the suffix .png, .svg or .html."),
-    ] = None,
-    tokens: TokensOption = "tokens",
-    text: TextOption = "text",
-    role: RoleOption = "role",
-    strict: StrictOption = False,
-    stripped: StrippedOption = False,
-    workers: WorkersOption = None,
-    max_record_size: SizeOption = SIZE,
+    files: Sequence[str],
+    as_json: bool,
+    plot: str | None,
+    tokens: str,
+    text: str,
+    role: str,
+    strict: bool,
+    stripped: bool,
+    workers: int | None,
+    max_record_size: int,
 ) -> None:
     """Count the messages, tool calls and tokens of logs.
 
+    Each FILE is a log, a folder of logs, or - for standard input. Logs and
+    their fields are the same as for `harmony parse`.
+
     The counts are: messages by role and channel, tool calls by name, tokens
     by channel, lengths, and how many completions were cut off, repaired or
-    bad. Logs and their fields are the same as for `harmony parse`.
+    bad.
     """
+    from harmony.cli import runs
+    from harmony.cli.ending import print_summary, refused
+    from harmony.logs.convert import Task
+    from harmony.logs.records import Names
+
     _check_guessing(strict=strict, stripped=stripped)
     with refused():
         if plot is not None:
@@ -212,9 +234,12 @@ def stats(
         if plot is not None:
             picture.save(summed, plot)
     if as_json:
+        import msgspec
+
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summed), indent=2).decode() + "\n")
     else:
-        from harmony.stats.counts import tables
+        from harmony.cli.show import console
+        from harmony.stats.tables import tables
 
         screen = console()
         for table in tables(summed):
@@ -222,43 +247,40 @@ def stats(
     print_summary(tally)
 
 
-@app.command(epilog="Example: [bold]harmony render conversations.jsonl --text -o prompts.jsonl[/bold]")
-def render(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A file of JSON Lines, or - for standard input.", show_default=False)
-    ],
-    output: Annotated[str | None, typer.Option("--output", "-o", help="A file, or - for standard output.")] = None,
-    purpose: Annotated[
-        Purpose,
-        typer.Option(
-            "--for",
-            metavar="PURPOSE",
-            help="completion: a prompt that ends in an open <|start|>assistant. training: an answer at the end is "
-            "closed with <|return|>. conversation: only the messages.",
-        ),
-    ] = "completion",
-    style: Annotated[
-        Style,
-        typer.Option(
-            metavar="STYLE",
-            help="How headers are written: openai, like openai-harmony, or oss, as the models mostly write them.",
-        ),
-    ] = "openai",
-    text: Annotated[
-        bool,
-        typer.Option(
-            "--text",
-            help="Write `text` instead of `tokens`. Not safe if a message contains text such as <|end|>.",
-        ),
-    ] = False,
-    max_record_size: SizeOption = SIZE,
-) -> None:
+@app.command(epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
+@click.argument("file", metavar="FILE", type=NAME)
+@click.option("--output", "-o", metavar="NAME", type=NAME, help="A file, or - for standard output.")
+@click.option(
+    "--for",
+    "purpose",
+    metavar="PURPOSE",
+    type=PURPOSE,
+    default="completion",
+    show_default=True,
+    help="completion: a prompt that ends in an open <|start|>assistant. training: an answer at the end is closed with "
+    "<|return|>. conversation: only the messages.",
+)
+@click.option(
+    "--style",
+    metavar="STYLE",
+    type=STYLE,
+    default="openai",
+    show_default=True,
+    help="How headers are written: openai, like openai-harmony, or oss, as the models mostly write them.",
+)
+@click.option(
+    "--text",
+    is_flag=True,
+    help="Write `text` instead of `tokens`. Not safe if a message contains text such as <|end|>.",
+)
+@size_option
+def render(file: str, output: str | None, purpose: Purpose, style: Style, text: bool, max_record_size: int) -> None:
     """Render conversations into tokens.
 
-    Each line of FILE is a JSON object with `messages`, a conversation in the
-    JSON form of openai-harmony. If the last message of the assistant is an
-    answer, the analysis before the first answer is left out, as
-    openai-harmony does.
+    FILE is a file of JSON Lines, or - for standard input. Each line is a
+    JSON object with `messages`, a conversation in the JSON form of
+    openai-harmony. If the last message of the assistant is an answer, the
+    analysis before the first answer is left out, as openai-harmony does.
 
     Each line gives one line of output, in the same order. It keeps its other
     fields, and gets `tokens` (ids) or `text`, or `error`. Its `role` is null,
@@ -270,6 +292,16 @@ def render(
 
     Without --output, a terminal shows the text and the number of tokens.
     """
+    from functools import partial
+
+    from harmony.cli.ending import print_bad_count, refuse, refused
+    from harmony.cli.render import render_log
+    from harmony.encoding import load_harmony_encoding
+    from harmony.format import vocabulary
+    from harmony.logs.formats import is_table
+    from harmony.logs.records import render_records
+    from harmony.rendering.renderer import RenderConversationConfig
+
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     config = RenderConversationConfig(style=style)
     render = partial(render_records, encoding=encoding, config=config, purpose=purpose, as_text=text)
@@ -281,45 +313,53 @@ def render(
     print_bad_count(bad)
 
 
-@app.command(epilog="Example: [bold]harmony validate --lint conversations.jsonl[/bold]")
-@with_suffixes
+@app.command(cls=LogCommand, epilog="Example: harmony validate --lint conversations.jsonl")
+@files
+@click.option(
+    "--start",
+    metavar="START",
+    type=START,
+    default="conversation",
+    show_default=True,
+    help="What texts and token ids must be. conversation: complete messages. prompt: ends in an open <|start|>role. "
+    "completion: the answer to a prompt.",
+)
+@click.option(
+    "--lint", is_flag=True, help="Also check rules about several messages, such as calls of undeclared tools."
+)
+@click.option(
+    "--select", metavar="CODES", multiple=True, help="Use only these lint rules, such as wrong-order,after-final."
+)
+@click.option("--ignore", metavar="CODES", multiple=True, help="Skip these lint rules.")
+@click.option(
+    "--format",
+    "output_format",
+    metavar="FORMAT",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="text, json (an array), or github (for GitHub Actions).",
+)
+@tokens_option
+@text_option
+@role_option
+@size_option
 def validate(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE",
-            help="Logs, folders of logs, files with one text or with token ids, or - for standard input.",
-            show_default=False,
-        ),
-    ],
-    start: Annotated[
-        Start,
-        typer.Option(
-            metavar="START",
-            help="What texts and token ids must be. conversation: complete messages. prompt: ends in an open "
-            "<|start|>role. completion: the answer to a prompt.",
-        ),
-    ] = "conversation",
-    lint: Annotated[
-        bool, typer.Option("--lint", help="Also check rules about several messages, such as calls of undeclared tools.")
-    ] = False,
-    select: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CODES", help="Use only these lint rules, such as wrong-order,after-final."),
-    ] = None,
-    ignore: Annotated[list[str] | None, typer.Option(metavar="CODES", help="Skip these lint rules.")] = None,
-    output_format: Annotated[
-        Literal["text", "json", "github"],
-        typer.Option("--format", metavar="FORMAT", help="text, json (an array), or github (for GitHub Actions)."),
-    ] = "text",
-    tokens: TokensOption = "tokens",
-    text: TextOption = "text",
-    role: RoleOption = "role",
-    max_record_size: SizeOption = SIZE,
+    files: Sequence[str],
+    start: Start,
+    lint: bool,
+    select: Sequence[str],
+    ignore: Sequence[str],
+    output_format: str,
+    tokens: str,
+    text: str,
+    role: str,
+    max_record_size: int,
 ) -> None:
-    """Check logs, texts and token ids, and print each problem with its place.
+    """Check logs, texts and token ids, and show where problems are.
 
-    Logs are JSON Lines ({lines}) or tables
+    Each FILE is a log, a folder of logs, a file with one text or with token
+    ids, or - for standard input. Logs are JSON Lines ({lines}) or tables
     ({tables}), as for `harmony parse`. Each record has `tokens` (ids), `text`
     (with markers such as <|end|> written out) or `messages` (a conversation).
 
@@ -334,6 +374,16 @@ def validate(
     Without problems, nothing is printed. Exit status: 1 if there are
     problems, 2 if a file cannot be read.
     """
+    from harmony.cli.check import linter_of, problems
+    from harmony.cli.ending import refuse, refused
+    from harmony.cli.show import hint, readable
+    from harmony.encoding import load_harmony_encoding
+    from harmony.errors import printable
+    from harmony.format import vocabulary
+    from harmony.logs.inputs import Unreadable
+    from harmony.logs.outputs import check_apart
+    from harmony.logs.records import Names
+
     if not lint and (select or ignore):
         refuse("--select and --ignore need --lint")
     named = [_named(file) for file in files]
@@ -356,34 +406,34 @@ def validate(
                 for problem in problems(file, encoding, start, linter, max_record_size, names):
                     first_code = first_code or problem.code
                     if output_format == "json":
-                        typer.echo(("," if count else "[") + problem.to_json())
+                        click.echo(("," if count else "[") + problem.to_json())
                     else:
-                        typer.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
+                        click.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
                     count += 1
             except (Unreadable, ImportError) as error:
-                typer.echo(f"harmony: {printable(str(error))}", err=True)
+                click.echo(f"harmony: {printable(str(error))}", err=True)
                 unread = True
             bad_files += count > before
     if output_format == "json":
-        typer.echo("]" if count else "[]")
+        click.echo("]" if count else "[]")
     if count:
         found_text = f"{count:,} problem{'s'[: count != 1]} in {bad_files:,} file{'s'[: bad_files != 1]}"
-        typer.echo(f"harmony: {found_text}", err=True)
+        click.echo(f"harmony: {found_text}", err=True)
         if output_format == "text":
             hint(first_code)
     if count or unread:
-        raise typer.Exit(2 if unread else 1)
+        sys.exit(2 if unread else 1)
 
 
 def _named(file: str) -> list[str] | Unreadable:
     """The files for one argument, or the error: `validate` checks the other files even if one is missing."""
+    from harmony.logs.inputs import Unreadable, expand
+
     try:
         return [name for name, _ in expand([file])]
     except Unreadable as error:
         return error
 
 
-app.command(epilog="Example: [bold]harmony explain unknown-role[/bold]")(explain)
-app.command(epilog="Example: [bold]harmony tokens '<|start|>user<|message|>Hi<|end|>'[/bold]")(tokens)
-app.command("grammar", epilog="Example: [bold]harmony grammar --railroad > grammar.html[/bold]")(show_grammar)
-app.command("compat", epilog="Example: [bold]PYTHONPATH=$(harmony compat --path) python server.py[/bold]")(show_compat)
+for command in (explain, tokens, show_grammar, show_compat, vocab, completion):
+    app.add_command(command)

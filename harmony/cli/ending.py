@@ -7,11 +7,12 @@ problems. 2: wrong usage, or a file that could not be read or written to its end
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-import typer
+import click
 
 from harmony.cli import runs
 from harmony.cli.show import hint
@@ -22,7 +23,7 @@ from harmony.logs.inputs import Unreadable
 
 def refuse(reason: str, code: str | None = None) -> NoReturn:
     """Prints why the command cannot do what it was asked for, and ends it with status 2."""
-    typer.echo(f"harmony: {printable(reason)}", err=True)
+    click.echo(f"harmony: {printable(reason)}", err=True)
     hint(code)
     raise SystemExit(2)
 
@@ -41,15 +42,15 @@ def refused() -> Iterator[None]:
 def print_summary(tally: Tally) -> None:
     """Prints what a log holds. Ends the command with status 1 if some records are bad."""
     for line in runs.summary(tally):
-        typer.echo(f"harmony: {line}", err=True)
+        click.echo(f"harmony: {line}", err=True)
     hint(next(iter([*tally.errors, *tally.diagnostics]), None))
     if tally.errors:
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
 def print_bad_count(bad: int) -> None:
     """Prints how many records are bad, and ends the command with status 1 if any is."""
     if bad:
         record = "bad record, with its error" if bad == 1 else "bad records, each with its error"
-        typer.echo(f"harmony: {bad:,} {record}", err=True)
-        raise typer.Exit(1)
+        click.echo(f"harmony: {bad:,} {record}", err=True)
+        sys.exit(1)

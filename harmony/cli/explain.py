@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
+import click
 from rich import box
 from rich.padding import Padding
 from rich.table import Table
@@ -25,32 +25,18 @@ _SAID_STYLE: Final = "yellow"
 _PLAIN_WIDTH: Final = 88
 
 
-def explain(
-    code: Annotated[
-        str | None, typer.Argument(metavar="CODE", help="A code, such as unknown-role.", show_default=False)
-    ] = None,
-) -> None:
-    """Explain a code of an error or a repair, and what to do about it.
+def print_entry(code: str) -> None:
+    """Prints what a code means. Ends the command with status 2 if there is no such code."""
+    from harmony.explanations.page import explanation
 
-    Every error and every diagnostic has a code. This command prints what the
-    code means, what you can do, and example inputs. It runs the examples, so
-    the messages that you see are those of this version.
-
-    Without a CODE, it lists all codes.
-    """
-    from harmony.explanations.page import explanation  # no other command needs it
-
-    if code is None:
-        _list()
-        return
     try:
         found = explanation(code)
     except ValueError as error:
-        typer.echo(f"harmony: {printable(str(error))}", err=True)
-        raise typer.Exit(2) from None
+        click.echo(f"harmony: {printable(str(error))}", err=True)
+        sys.exit(2)
     if not sys.stdout.isatty():
         for _, indent, text in _pieces(found):
-            typer.echo("\n".join(f"{' ' * indent}{line}" for line in text.split("\n")))
+            click.echo("\n".join(f"{' ' * indent}{line}" for line in text.split("\n")))
         return
     screen = console()
     for style, indent, text in _pieces(found):
@@ -73,13 +59,14 @@ def _pieces(found: Explanation) -> Iterator[tuple[str, int, str]]:
                 yield _INPUT_STYLE, 4, readable(message)
 
 
-def _list() -> None:
+def print_list() -> None:
+    """Prints all codes, each with the first sentence about it."""
     from harmony.explanations.page import ENTRIES, SECTIONS
 
     if not sys.stdout.isatty():
         width = max(map(len, ENTRIES))
         for code, entry in ENTRIES.items():
-            typer.echo(f"{code:{width}}  {entry.summary()}")
+            click.echo(f"{code:{width}}  {entry.summary()}")
         return
     screen = console()
     for section in SECTIONS:

@@ -1,42 +1,62 @@
-"""The commands that read no log: `harmony tokens`, `harmony grammar`, `harmony vocab` and `harmony compat`."""
+"""The commands that read no log: `harmony explain`, `tokens`, `grammar`, `vocab`, `compat` and `completion`."""
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
+import click
 
-from harmony.cli import runs
-from harmony.cli.ending import refuse, refused
-from harmony.cli.show import show_tokens
-from harmony.encoding import load_harmony_encoding
-from harmony.errors import printable, quote
-from harmony.format import vocabulary
-from harmony.logs.outputs import Output, check_apart
+from harmony.cli.arguments import NAME
 from harmony.runtime import VERSION
-from harmony.runtime.compiled import COMPILED
 
-vocab: Final = typer.Typer(help="Show or export the vocabulary o200k_harmony.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+_SHELLS: Final = ("bash", "zsh", "fish")
 _MOST_SHOWN: Final = 16_000_000  # bytes; encoding them as tokens takes thirty times as much memory
 
 
-def tokens(
-    items: Annotated[list[str], typer.Argument(metavar="TEXT", help="A text, or token ids, or - for standard input.")],
-    ids: Annotated[bool, typer.Option("--ids", help="TEXT is a list of token ids.")] = False,
-) -> None:
+@click.command(epilog="Example: harmony explain unknown-role")
+@click.argument("code", metavar="[CODE]", required=False)
+def explain(code: str | None) -> None:
+    """Explain the code of an error or of a repair.
+
+    Every error and every diagnostic has a code. This command prints what the
+    code means, what you can do, and example inputs. It runs the examples, so
+    the messages that you see are those of this version.
+
+    CODE is a code such as unknown-role. Without it, all codes are listed.
+    """
+    from harmony.cli.explain import print_entry, print_list
+
+    if code is None:
+        print_list()
+    else:
+        print_entry(code)
+
+
+@click.command(epilog="Example: harmony tokens '<|start|>user<|message|>Hi<|end|>'")
+@click.argument("items", metavar="TEXT...", nargs=-1, required=True)
+@click.option("--ids", is_flag=True, help="TEXT is a list of token ids.")
+def tokens(items: Sequence[str], ids: bool) -> None:
     """Show the tokens of a text, or the text of token ids.
+
+    TEXT is a text, or token ids, or - for standard input.
 
     If the text contains a special token such as <|end|>, it becomes that
     token, whoever wrote it. So if a message of a user contains <|end|>, its
     rendered text has other tokens here than `harmony render` gives.
     """
+    from harmony.cli.ending import refuse, refused
+    from harmony.cli.show import show_tokens
+    from harmony.encoding import load_harmony_encoding
+    from harmony.format import vocabulary
+    from harmony.logs.outputs import check_apart
+
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
-    if items == ["-"]:
+    if list(items) == ["-"]:
         with refused():
             check_apart(items, ["-"])
         data = sys.stdin.buffer.read(_MOST_SHOWN + 1)
@@ -47,17 +67,16 @@ def tokens(
     show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
 
 
-def show_grammar(
-    as_page: Annotated[
-        bool, typer.Option("--railroad", help="Print an HTML page with a diagram of each rule.")
-    ] = False,
-) -> None:
-    """Show the formal grammar of the format, for the parser generator Lark.
+@click.command("grammar", epilog="Example: harmony grammar --railroad > grammar.html")
+@click.option("--railroad", "as_page", is_flag=True, help="Print an HTML page with a diagram of each rule.")
+def show_grammar(as_page: bool) -> None:
+    """Show the grammar of the format, for the parser generator Lark.
 
     `harmony validate` checks with this grammar. The output is always UTF-8.
     """
-    from harmony import grammar  # Lark is loaded where it is needed
-    from harmony.grammar import railroad  # Lark is loaded where it is needed
+    from harmony import grammar
+    from harmony.cli.ending import refuse
+    from harmony.grammar import railroad
 
     try:
         text = railroad.page() if as_page else grammar.read()
@@ -66,9 +85,20 @@ def show_grammar(
     sys.stdout.buffer.write(text.encode())
 
 
-@vocab.command(epilog="Example: [bold]harmony vocab info[/bold]")
+@click.group()
+def vocab() -> None:
+    """Show or export the vocabulary o200k_harmony."""
+
+
+@vocab.command(epilog="Example: harmony vocab info")
 def info() -> None:
-    """Show facts about the vocabulary: its size, its source, and the engine that parses."""
+    """Show its size, its source, and the engine that parses."""
+    import os
+
+    from harmony.errors import printable
+    from harmony.format import vocabulary
+    from harmony.runtime.compiled import COMPILED
+
     loaded = vocabulary.load()
     folder = os.environ.get(vocabulary.FOLDER_VARIABLE)
     facts = {
@@ -86,51 +116,54 @@ def info() -> None:
     }
     width = max(map(len, facts))
     for name, fact in facts.items():
-        typer.echo(f"{name:{width}}  {printable(fact)}")
+        click.echo(f"{name:{width}}  {printable(fact)}")
 
 
-@vocab.command(epilog="Example: [bold]harmony vocab export ~/encodings[/bold]")
-def export(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="The folder to write to. It is created if it does not exist.", show_default=False
-        ),
-    ],
-) -> None:
+@vocab.command(epilog="Example: harmony vocab export ~/encodings")
+@click.argument("folder", metavar="DIR", type=NAME)
+def export(folder: str) -> None:
     """Write the official file o200k_base.tiktoken into a folder.
+
+    DIR is the folder. It is created if it does not exist.
 
     openai-harmony and others read it from there if the environment variable
     TIKTOKEN_ENCODINGS_BASE names the folder.
     """
-    path = folder / vocabulary.FILE_NAME
+    from harmony.cli import runs
+    from harmony.cli.ending import refused
+    from harmony.errors import printable
+    from harmony.format import vocabulary
+    from harmony.logs.outputs import Output
+
+    path = Path(folder, vocabulary.FILE_NAME)
     with refused(), runs.refusing(str(path)):
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with Output(str(path), {}, resume=False) as output:
             output.write(vocabulary.shipped().official_file())
             output.finish()
-    typer.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
+    click.echo(f"{printable(str(path))}: {vocabulary.FILE_SIZE:,} bytes, SHA-256 {vocabulary.FILE_SHA256}")
 
 
-def show_compat(
-    show_path: Annotated[
-        bool, typer.Option("--path", help="Print the folder for PYTHONPATH, and nothing else.")
-    ] = False,
-) -> None:
+@click.command("compat", epilog="Example: PYTHONPATH=$(harmony compat --path) python server.py")
+@click.option("--path", "show_path", is_flag=True, help="Print the folder for PYTHONPATH, and nothing else.")
+def show_compat(show_path: bool) -> None:
     """Show how programs that import openai_harmony run on harmony.
 
     In the environment of such a program, put the folder that `--path` prints
     at the front of PYTHONPATH. It holds an openai_harmony that is harmony. The
     program and all processes that it starts import it.
     """
+    from harmony.cli.ending import refused
+    from harmony.errors import printable
+
     with refused():
         from harmony import compat  # it reads an environment variable, which may be wrong
 
     folder = printable(str(compat.path()))
     if show_path:
-        typer.echo(folder)
+        click.echo(folder)
         return
-    typer.echo(
+    click.echo(
         f"An `openai_harmony` that is harmony is in {folder}\n"
         "For a program and all processes that it starts:\n"
         '  PYTHONPATH="$(harmony compat --path)" vllm serve openai/gpt-oss-20b\n'
@@ -140,7 +173,31 @@ def show_compat(
     )
 
 
+@click.command(epilog='Example: eval "$(harmony completion bash)"')
+@click.argument("shell", metavar="SHELL", type=click.Choice(_SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a script that completes commands and options in a shell.
+
+    SHELL is bash, zsh or fish. Run the script when the shell starts: put the
+    line of the example into ~/.bashrc or ~/.zshrc, with your shell in it. For
+    fish, put `harmony completion fish | source` into
+    ~/.config/fish/config.fish.
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None  # click knows these shells
+    click.echo(found(context.find_root().command, {}, "harmony", "_HARMONY_COMPLETE").source(), nl=False)
+
+
 def _ids(text: str) -> list[int]:
+    import re
+
+    from harmony.cli.ending import refuse
+    from harmony.errors import quote
+    from harmony.format import vocabulary
+
     numbers = []
     for word in re.findall(r"[^\s,\[\]]+", text):
         number = int(word) if re.fullmatch("[0-9]{1,9}", word) else -1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,14 +11,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from harmony.errors import printable, quote
+from harmony.errors import printable
 from harmony.logs import convert
 from harmony.logs.completions import Tally
 from harmony.logs.formats import is_table
@@ -29,14 +27,11 @@ from harmony.logs.outputs import CannotResume, Paths, check_apart, is_finished
 if TYPE_CHECKING:
     from harmony.stats.counts import Stats
 
-Engine: TypeAlias = Literal["local", "ray"]
-
 _CODES_SHOWN: Final = 12
 _SECONDS_BETWEEN: Final = 0.1  # between two updates of the progress bar
 
 #: The error message if memory runs out.
 NO_MEMORY: Final = "there is not enough memory: use fewer --workers or a smaller --max-record-size"
-_SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
 
 
 class Refused(Exception):  # noqa: N818  its text is for users
@@ -128,18 +123,6 @@ def count(
     with _progress([_size_of(job)]) as shown, refusing(None):
         task = msgspec.structs.replace(task, to="stats", threads=workers or cores())
         return convert.count(task, job.inputs, workers=_workers(job, workers), watch=shown.watcher(Tally()))
-
-
-def size_of(text: str) -> int:
-    """The number of bytes for a text such as 256MB (256 million), 256MiB (256 times 1024 times 1024) or 4096."""
-    found = _SIZE.fullmatch(text.strip())
-    size = 0
-    if found is not None:
-        number, unit, binary = found.groups()
-        size = int(number[:18]) * (1024 if binary else 1000) ** (" KMG".index((unit or " ").upper()))
-    if size == 0:
-        raise typer.BadParameter(f"expected a size such as 64MB or 1GiB, found {quote(text)}")
-    return size
 
 
 def cores() -> int:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final, Literal
 
+import click
 import msgspec
-import typer
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
@@ -80,7 +80,7 @@ def _first_code(result: ParseResult | Rendered | RecordError) -> str | None:
 def hint(code: str | None) -> None:
     """On a terminal, prints how to read more about a code."""
     if code is not None and sys.stderr.isatty():
-        typer.echo(f"harmony: `harmony explain {printable(code)}` says more", err=True)
+        click.echo(f"harmony: `harmony explain {printable(code)}` says more", err=True)
 
 
 def _parsed(read: Unparsed, index: int, *, strict: bool, stripped: bool) -> ParseResult | RecordError:
@@ -183,7 +183,7 @@ def show_tokens(numbers: list[int]) -> None:
     ]
     if not sys.stdout.isatty():
         for row in rows:
-            typer.echo("\t".join(row).rstrip("\t"))
+            click.echo("\t".join(row).rstrip("\t"))
         return
     screen = console()
     table = Table("token", "id", "text", "", box=box.SIMPLE_HEAD)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from harmony.columns.constants import strings
 from harmony.columns.engine import bits_of_rows, validity
 from harmony.columns.rows import CODED, END_VALUES, Columns
 from harmony.errors import Diagnostic, RecordError
@@ -271,7 +272,7 @@ def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
 @lru_cache(256)
 def _short_dictionary(values: tuple[str, ...]) -> pa.Array:
     """The values as an array. Most batches have the same few roles and channels, and an array takes long to make."""
-    return pa.array(values, pa.string())
+    return strings(values, pa.string())
 
 
 def _with_nulls(numbers: Buffer) -> pa.Array:

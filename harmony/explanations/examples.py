@@ -14,7 +14,7 @@ from harmony.checking.validation import validate
 from harmony.encoding import HarmonyEncoding, load_harmony_encoding
 from harmony.errors import Diagnostic, HarmonyError
 from harmony.format import vocabulary
-from harmony.format.machine import Start
+from harmony.format.choices import Start
 from harmony.messages.model import Conversation
 from harmony.messages.roles import Role
 from harmony.results import ParseResult

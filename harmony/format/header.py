@@ -16,12 +16,13 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from harmony.errors import Fault, quote
 from harmony.format import vocabulary
+from harmony.format.choices import Style
 from harmony.messages.model import Author, Message, TextContent
 from harmony.messages.record import unchecked
 from harmony.messages.roles import ROLES, Role
@@ -35,11 +36,6 @@ CONSTRAINED: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CONSTRAIN]
 _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
 _NAMED_ROLES: Final = ROLES - {Role.TOOL.value}
-
-#: How headers are written. "openai" puts the recipient before the channel, as openai-harmony does. "oss" puts it after
-#: the channel `commentary`, and writes each content type as `<|constrain|>word`. That is what oss-harmony 0.0.11 does,
-#: and what the model tends to write.
-Style: TypeAlias = Literal["openai", "oss"]
 
 #: A word of a header. Only this ASCII white space separates words; other Unicode white space is an error in a name.
 WORD: Final = re.compile(r"[^ \t\n\f\r]+")

@@ -48,14 +48,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from harmony.errors import Fault, quote
 from harmony.format import vocabulary
-
-#: The three forms of an input: whole messages; a prompt, which ends in an open `<|start|>role`; and a completion, whose
-#: first message has no `<|start|>assistant`.
-Start: TypeAlias = Literal["conversation", "prompt", "completion"]
 
 
 class Kind(IntEnum):

@@ -23,6 +23,7 @@ from xxhash import xxh3_64
 
 from harmony.logs.cutting import Chunks, cut
 from harmony.logs.formats import LineFormat, TableFormat, format_of, is_log, is_table, suffixes
+from harmony.logs.limits import MAX_LINE as MAX_LINE
 from harmony.logs.places import Changed, Place, Stamp, describe, stamp_of
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 20
 #: The most rows in a piece of a table.
 ROWS: Final = 16_384
-#: The most bytes in a line, where nobody says otherwise.
-MAX_LINE: Final = 256_000_000
 
 _BUFFER: Final = 1 << 16
 

@@ -25,8 +25,9 @@ import msgspec
 
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import Fault, HarmonyError, RecordError, sentence
+from harmony.format.choices import Purpose
 from harmony.messages.model import Conversation
-from harmony.rendering.renderer import Purpose, RenderConversationConfig
+from harmony.rendering.renderer import RenderConversationConfig
 from harmony.results import ParseResult
 
 #: The type of the column that a field of JSON becomes; `json` is text, for values of several types, lists and objects.

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from types import NoneType
-from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Annotated, Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
 from harmony.errors import Fault, RenderTypeError, sentence
 from harmony.format import vocabulary
-from harmony.format.header import Header, Style, check_header, whole_header, write_header
+from harmony.format.choices import Purpose, Style
+from harmony.format.header import Header, check_header, whole_header, write_header
 from harmony.messages.model import (
     Author,
     Content,
@@ -35,10 +36,6 @@ from harmony.rendering.cache import Cache
 from harmony.rendering.sections import developer_text, system_text
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.results import ENDS, RenderedSpan
-
-#: The purpose of a rendering. "conversation" renders the messages as they are. "completion" adds an open `<|start|>`
-#: and the role whose turn is next. "training" ends an answer on `final` with `<|return|>`, if it is the last message.
-Purpose: TypeAlias = Literal["conversation", "completion", "training"]
 
 #: The most tokens of a rendering, and of one message of the assistant in it. The numbers are openai-harmony 0.0.8's.
 CONTEXT_LENGTH: Final = 1_048_576

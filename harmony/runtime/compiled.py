@@ -18,5 +18,13 @@ _NEEDED: Final = tuple(
     f"harmony.{name}" for name in ("messages.repeats_c", "parsing.moves_c", "parsing.parser_c", "parsing.scan_c")
 )
 
+_missing = [name for name in _NEEDED if _choice != "no" and find_spec(name) is None]
+if _choice == "yes" and _missing:
+    raise ModuleNotFoundError(
+        f"HARMONY_EXTENSION is `yes`: expected the compiled module {_missing[0]}, found none: install "
+        "harmony-codec with a C compiler, or unset HARMONY_EXTENSION",
+        name=_missing[0],
+    )
+
 #: Whether the compiled modules are used.
-COMPILED: Final = _choice == "yes" or (_choice == "" and all(map(find_spec, _NEEDED)))
+COMPILED: Final = _choice != "no" and not _missing

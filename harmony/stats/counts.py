@@ -27,33 +27,31 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 import pyarrow.compute as pc  # type: ignore[import-untyped,unused-ignore]
 
-from harmony.errors import printable
+from harmony.columns.constants import integer, integers, string, strings
 from harmony.messages.roles import KNOWN_CHANNELS, Role
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-#: The label for all names that are not counted separately, and the label for messages without a channel.
+#: The label for all names that are not counted separately.
 OTHERS: Final = "(all others)"
-NO_CHANNEL: Final = "(no channel)"
 
 _LABELS: Final = 100  # channels, roles and codes
 _TOOLS: Final = 10_000
 _NAME_LENGTH: Final = 256
+_LONGEST_NAME: Final = integer(_NAME_LENGTH)
 _BUCKET_BITS: Final = 8  # the leading bits of a length that choose its bucket
+_FREE_BITS: Final = integer(_BUCKET_BITS - 1)
 _LENGTH_BITS: Final = 48  # the limit up to which the logarithm of a float is exact enough
-_PARTS: Final = 256  # the number of batches after which their names are counted together
-_ROWS: Final = 20  # shown in a table
 _KNOWN: Final = frozenset([*KNOWN_CHANNELS, *(role.value for role in Role)])
-_NO_TOOLS: Final = pa.array(["assistant", "all"], pa.large_string())
-_STATISTICS: Final = ("mean", "median", "90 %", "99 %", "longest")
-_TEXTS: Final = ("", "in", "role", "channel", "recipient", "code")  # the columns of printed tables that hold text
+_NO_TOOLS: Final = strings(["assistant", "all"], pa.large_string())
+_ASSISTANT: Final = string(Role.ASSISTANT.value)
+_OTHERS: Final = string(OTHERS)
+_ZERO: Final = integer(0)
+_ONE: Final = integer(1)
 #: The columns that are used for counting. A string may be dictionary-encoded.
 _COLUMNS: Final = {
     **dict.fromkeys(("conversation", "message", "content_tokens"), "integer"),
@@ -62,6 +60,9 @@ _COLUMNS: Final = {
     "diagnostics": "list of struct with a string `code`",
     "error": "struct with a string `code`",
 }
+
+#: Pairs of values, and how often each occurs.
+_Pairs: TypeAlias = Iterator[tuple[Any, Any, int]]
 
 
 class Bin(msgspec.Struct, frozen=True):
@@ -147,7 +148,7 @@ class Stats:
         columns = _columns(batch)
         first_rows, message_counts = _conversations(columns)
         token_counts = _token_counts(tokens, len(first_rows))
-        messages, tools = _messages(columns)
+        messages, lengths, tools = _messages(columns)
         repaired, repairs = _repairs(columns["diagnostics"].take(first_rows))
         errors = columns["error"].take(first_rows)
         bad = errors.is_valid()
@@ -156,11 +157,12 @@ class Stats:
         kinds = {"all": len(first_rows), "truncated": truncated, "repaired": repaired, "bad": bad.true_count}
 
         self._conversations.update(kinds)
-        for role, name, start, count, total, longest in messages:
-            channel = self._channels[name]
-            channel.roles[role] += count
-            if start is not None:
-                channel.tokens.take(start, count, total, longest)
+        for name, role, count in messages:
+            self._channels[name].roles[OTHERS if role is None else role] += count
+        for name, known, count in lengths:
+            if known is not None:
+                start, length = known
+                self._channels[name].tokens.take(start, length, count)
         self._tools.take(*tools)
         self._repairs.update(repairs)
         self._errors.update(codes)
@@ -217,11 +219,11 @@ class _Histogram:
         self._buckets: Counter[int] = Counter()
         self._total = self._longest = 0
 
-    def take(self, start: int, count: int, total: int, longest: int) -> None:
-        """Counts lengths of one bucket."""
+    def take(self, start: int, length: int, count: int) -> None:
+        """Counts a length of the bucket with this start."""
         self._buckets[start] += count
-        self._total += total
-        self._longest = max(self._longest, longest)
+        self._total += length * count
+        self._longest = max(self._longest, length)
 
     def take_each(self, lengths: pa.Array) -> None:
         for bucket in _starts(lengths).value_counts().to_pylist():
@@ -269,40 +271,30 @@ class _FrequentNames:
 
     def __init__(self) -> None:
         self._total = self._undercount = 0
-        self._parts = [pa.table({"name": pa.array([], pa.large_string()), "calls": pa.array([], pa.int64())})]
+        self._calls: Counter[str] = Counter()
 
     def take(self, names: pa.Array, counts: pa.Array) -> None:
-        self._total += pc.sum(counts, min_count=0).as_py()
-        self._parts.append(pa.table([names, counts], names=["name", "calls"]))
-        self._join_many()
+        for name, calls in zip(names.to_pylist(), counts.to_pylist(), strict=True):
+            self._calls[name] += calls
+            self._total += calls
+        self._bound()
 
     def __iadd__(self, other: _FrequentNames) -> _FrequentNames:
         self._total += other._total
         self._undercount += other._undercount
-        self._parts += other._parts
-        self._join_many()
+        self._calls.update(other._calls)
+        self._bound()
         return self
 
-    def _join_many(self) -> None:
-        # Not after each batch, because this goes through all names.
-        if len(self._parts) > _PARTS or sum(part.num_rows for part in self._parts) > 4 * _TOOLS:
-            joined = self._joined()
-            if joined.num_rows > _TOOLS:
-                less = joined["calls"].sort("descending")[_TOOLS].as_py()
-                calls = pc.subtract(joined["calls"], less)
-                joined = pa.table([joined["name"], calls], names=["name", "calls"]).filter(pc.greater(calls, 0))
-                self._undercount += less
-            self._parts = [joined.combine_chunks()]
-
-    def _joined(self) -> pa.Table:
-        """All names with their counts, each name once."""
-        joined = pa.concat_tables(self._parts).group_by("name", use_threads=False).aggregate([("calls", "sum")])
-        return joined.rename_columns(["name", "calls"])
+    def _bound(self) -> None:
+        # Not as soon as there are too many names, because this goes through all of them.
+        if len(self._calls) > 4 * _TOOLS:
+            less = sorted(self._calls.values(), reverse=True)[_TOOLS]
+            self._calls = Counter({name: calls - less for name, calls in self._calls.items() if calls > less})
+            self._undercount += less
 
     def summary(self) -> ToolCalls:
-        found = self._joined()
-        counts = _by_count(Counter(dict(zip(*(column.to_pylist() for column in found.columns), strict=True))))
-        names = dict(islice(counts.items(), _TOOLS))
+        names = dict(islice(_by_count(self._calls).items(), _TOOLS))
         return ToolCalls(self._total, names, self._total - sum(names.values()), self._undercount)
 
 
@@ -347,63 +339,78 @@ def _kind(kind: pa.DataType) -> str:
 
 def _conversations(columns: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
     """For each conversation: the index of its first row, and the number of its messages."""
-    rows = pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), len(columns["message"])), start=-1)
-    table = pa.table([columns["conversation"], columns["message"], rows], names=["conversation", "message", "row"])
-    grouped = table.group_by("conversation", use_threads=False).aggregate([("row", "min"), ("message", "count")])
-    return grouped["row_min"].combine_chunks(), grouped["message_count"].combine_chunks()
+    encoded = columns["conversation"].dictionary_encode(null_encoding="encode")
+    numbers = encoded.indices.cast(pa.int64())  # by first appearance
+    highest_before = pc.cumulative_max(pa.concat_arrays([integers([-1]), numbers])).slice(0, len(numbers))
+    first_rows = pc.indices_nonzero(pc.greater(numbers, highest_before))
+    messages = numbers.filter(columns["message"].is_valid())
+    # Each conversation is counted once more, for it may have no message.
+    counts = pa.concat_arrays([numbers.take(first_rows), messages]).value_counts().field("counts")
+    return first_rows, pc.subtract(counts, _ONE)
 
 
 def _token_counts(tokens: Sequence[int | None] | pa.Array | None, conversations: int) -> pa.Array:
     """The numbers of tokens that are known."""
     if tokens is None:
-        return pa.array([], pa.int64())
+        return integers([])
     try:
-        counts = tokens.cast(pa.int64()) if isinstance(tokens, pa.Array) else pa.array(tokens, pa.int64())
+        if isinstance(tokens, pa.Array):
+            counts = tokens.cast(pa.int64()).drop_null()
+        else:
+            counts = integers(count for count in tokens if count is not None)
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
         raise ValueError(f"expected the number of tokens of each conversation: {error}") from None
-    if len(counts) != conversations:
-        raise ValueError(f"expected the numbers of tokens of {conversations:,} conversations, found {len(counts):,}")
+    if len(tokens) != conversations:
+        raise ValueError(f"expected the numbers of tokens of {conversations:,} conversations, found {len(tokens):,}")
     _check(counts)
-    return counts.drop_null()
+    return counts
 
 
-def _messages(columns: dict[str, pa.Array]) -> tuple[Iterator[tuple[Any, ...]], tuple[pa.Array, pa.Array]]:
-    """Messages by role, channel and bucket, and their number, total and longest length; tools, and their calls."""
+def _messages(columns: dict[str, pa.Array]) -> tuple[_Pairs, _Pairs, tuple[pa.Array, pa.Array]]:
+    """Messages by channel and role; by channel and length, with the start of its bucket; tools, and their calls."""
     there = columns["message"].is_valid()
     roles, role_names = _labels(columns["role"].filter(there))
     channels, channel_names = _labels(columns["channel"].filter(there))
     recipients, recipient_names = _labels(columns["recipient"].filter(there))
     lengths = columns["content_tokens"].filter(there).cast(pa.int64())
     _check(lengths)
-    table = pa.table([roles, channels, _starts(lengths), lengths], names=["role", "channel", "start", "length"])
-    grouped = table.group_by(["role", "channel", "start"], use_threads=False).aggregate(
-        [([], "count_all"), ("length", "sum"), ("length", "max")]
-    )
-    names = role_names.take(grouped["role"]).fill_null(OTHERS), channel_names.take(grouped["channel"])
-    numbers = (grouped[name] for name in ("start", "count_all", "length_sum", "length_max"))
-    by_assistant = pc.equal(role_names, Role.ASSISTANT.value).take(roles)
+    encoded = lengths.dictionary_encode()
+    starts = zip(_starts(encoded.dictionary).to_pylist(), encoded.dictionary.to_pylist(), strict=True)
+    by_assistant = pc.equal(role_names, _ASSISTANT).take(roles)
     to_tool = pc.invert(pc.is_in(recipient_names, _NO_TOOLS)).take(recipients)
     calls = recipients.filter(pc.and_(by_assistant, to_tool)).value_counts()
+    names = channel_names.to_pylist()
     return (
-        zip(*(column.to_pylist() for column in (*names, *numbers)), strict=True),
+        _pairs(channels, names, roles, role_names.to_pylist()),
+        _pairs(channels, names, encoded.indices, list(starts)),
         (recipient_names.take(calls.field("values")), calls.field("counts")),
     )
 
 
+def _pairs(first: pa.Array, first_values: list[Any], second: pa.Array, second_values: list[Any]) -> _Pairs:
+    """Each pair of values, given as indices into lists, and how often it occurs. A null is None."""
+    width = len(second_values) + 1
+    first, second = (pc.add(indices.cast(pa.int64()), _ONE).fill_null(_ZERO) for indices in (first, second))
+    found = pc.add(pc.multiply(first, integer(width)), second).value_counts()
+    for key, count in zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True):
+        one, other = divmod(key, width)
+        yield first_values[one - 1] if one else None, second_values[other - 1] if other else None, count
+
+
 def _repairs(diagnostics: pa.Array) -> tuple[int, Counter[str]]:
     """How many conversations were repaired, and how many by each code."""
-    repaired = diagnostics.filter(pc.greater(pc.list_value_length(diagnostics), 0))
+    repaired = diagnostics.filter(pc.greater(pc.list_value_length(diagnostics), _ZERO))
     if not len(repaired):  # the usual case
         return 0, Counter()
     codes, names = _labels(pc.struct_field(repaired.flatten(), "code"))
-    pairs = pa.table([pc.list_parent_indices(repaired), codes], names=["conversation", "code"])
-    each = pairs.group_by(["conversation", "code"], use_threads=False).aggregate([])
-    return len(repaired), _counted(each["code"].combine_chunks(), names)
+    labels = names.take(codes).fill_null(_OTHERS).to_pylist()
+    each = set(zip(pc.list_parent_indices(repaired).to_pylist(), labels, strict=True))
+    return len(repaired), Counter(label for _, label in each)
 
 
 def _counted(indices: pa.Array, names: pa.Array) -> Counter[str]:
     found = indices.value_counts()
-    labels = names.take(found.field("values")).fill_null(OTHERS).to_pylist()
+    labels = names.take(found.field("values")).fill_null(_OTHERS).to_pylist()
     return Counter(dict(zip(labels, found.field("counts").to_pylist(), strict=True)))
 
 
@@ -411,7 +418,7 @@ def _labels(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     """A column of strings as indices into different names, which are cut to the allowed length."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     names = encoded.dictionary.cast(pa.large_string())
-    too_long = pc.greater(pc.utf8_length(names), _NAME_LENGTH)
+    too_long = pc.greater(pc.utf8_length(names), _LONGEST_NAME)
     if too_long.true_count:
         names = pc.if_else(too_long, pc.utf8_replace_slice(names, _NAME_LENGTH - 1, 1 << 62, "…"), names)
     distinct = names.dictionary_encode()
@@ -426,8 +433,8 @@ def _check(lengths: pa.Array) -> None:
 
 def _starts(lengths: pa.Array) -> pa.Array:
     """For each length, the smallest length in its bucket."""
-    exponents = pc.floor(pc.log2(pc.max_element_wise(lengths, 1, skip_nulls=False))).cast(pa.int64())
-    shifts = pc.max_element_wise(pc.subtract(exponents, _BUCKET_BITS - 1), 0, skip_nulls=False)
+    exponents = pc.floor(pc.log2(pc.max_element_wise(lengths, _ONE, skip_nulls=False))).cast(pa.int64())
+    shifts = pc.max_element_wise(pc.subtract(exponents, _FREE_BITS), _ZERO, skip_nulls=False)
     return pc.shift_left(pc.shift_right(lengths, shifts), shifts)
 
 
@@ -439,62 +446,3 @@ def _width(start: int) -> int:
 # The starts of the bins: each is the start of a bucket.
 _QUARTERS: Final = [ceil(2 ** (power / 4)) for power in range(4 * _LENGTH_BITS + 1)]
 _EDGES: Final = sorted({0, *(-(-length // _width(length)) * _width(length) for length in _QUARTERS)})
-
-
-def tables(summary: Summary) -> Iterator[Table]:
-    """The summary as tables for a terminal. Empty tables are left out, except the first."""
-    whole, calls = summary.conversations, summary.tool_calls
-    kinds = {kind: getattr(summary, kind) for kind in ("complete", "truncated", "repaired", "bad")}
-    yield _table(f"Conversations: {whole:,}", ["", "conversations", "share"], _shares(kinds, whole))
-    channels = [(NO_CHANNEL if item.channel is None else item.channel, item) for item in summary.channels]
-    roles = Counter({(role, name): count for name, item in channels for role, count in item.roles.items()})
-    messages = [[*names, *_share(count, roles.total())] for names, count in roles.most_common()]
-    tokens = sum(item.content_tokens.total for _, item in channels)
-    contents = [
-        [name, *_share(item.content_tokens.total, tokens), *_statistics(item.content_tokens)]
-        for name, item in channels
-        if item.content_tokens.count
-    ]
-    lengths = (("tokens", summary.conversation_tokens), ("messages", summary.conversation_messages))
-    of_conversations = [[name, *_statistics(found)] for name, found in lengths if found.count]
-    named = "Tool calls"
-    if calls.other_calls:
-        named += f"; {calls.other_calls:,} under no name here, counts too low by at most {calls.undercount:,}"
-    for title, columns, rows in (
-        ("Messages", ["role", "channel", "messages", "share"], messages),
-        ("Content tokens, and lengths of messages in tokens", ["channel", "tokens", "share", *_STATISTICS], contents),
-        ("Lengths of conversations", ["in", *_STATISTICS], of_conversations),
-        (named, ["recipient", "calls", "share"], _shares(calls.names, calls.calls)),
-        ("Repairs", ["code", "conversations", "share"], _shares(summary.repairs, whole)),
-        ("Errors", ["code", "conversations", "share"], _shares(summary.errors, whole)),
-    ):
-        if rows:
-            yield _table(title, columns, rows)
-
-
-def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, justify="left" if column in _TEXTS else "right", overflow="fold")
-    for row in rows if len(rows) <= _ROWS else rows[: _ROWS - 1]:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    if len(rows) > _ROWS:
-        table.add_row(f"… {len(rows) - _ROWS + 1:,} more", style="dim")
-    return table
-
-
-def _shares(counts: dict[str, int], whole: int) -> list[list[str]]:
-    return [[name, *_share(count, whole)] for name, count in counts.items()]
-
-
-def _share(count: int, whole: int) -> list[str]:
-    return [f"{count:,}", f"{count / whole:.2%}" if whole else "-"]
-
-
-def _statistics(lengths: Lengths) -> list[str]:
-    values = lengths.median, lengths.percentile_90, lengths.percentile_99, lengths.longest
-    return [f"{lengths.mean:,.1f}", *(f"{value:,}" for value in values)]

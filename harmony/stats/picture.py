@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from harmony.errors import printable
-from harmony.stats.counts import NO_CHANNEL, OTHERS, Summary
+from harmony.stats.counts import OTHERS, Summary
+from harmony.stats.tables import NO_CHANNEL
 
 try:
     import altair as alt

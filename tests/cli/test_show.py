@@ -15,7 +15,8 @@ from harmony.cli.show import readable, show
 from harmony.errors import RecordError, printable, quote
 from harmony.logs.records import Outcome
 from harmony.results import ParseResult
-from harmony.stats.counts import Lengths, Summary, ToolCalls, tables
+from harmony.stats.counts import Lengths, Summary, ToolCalls
+from harmony.stats.tables import tables
 from helpers.command import harmony, on_a_terminal
 from helpers.talk import message
 

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harmony import HarmonyError, load_harmony_encoding
-from harmony.stats.counts import OTHERS, Stats, Summary, tables
+from harmony.stats.counts import OTHERS, Stats, Summary
 from harmony.stats.picture import save
+from harmony.stats.tables import tables
 from helpers.paths import SAMPLE
 from helpers.sizes import examples
 
