@@ -278,9 +278,10 @@ def _line_blocks(files: Sequence[RemoteFile]) -> Iterator[pa.Table]:
 def _piece_blocks(files: Sequence[RemoteFile], most: int) -> Iterator[pa.Table]:
     """The pieces of files up to the first fault. The fault is the last row."""
     for file in files:
-        row: Parcel = {"file": file.number, "is_table": is_table(file.name)}
+        row: Parcel = {"file": file.number, "is_table": False}
         try:
             for piece, taken in pieces_of(file, most):
+                row["is_table"] = not isinstance(piece.data, bytes)
                 data = _as_stream(piece.data) if row["is_table"] else piece.data
                 after = msgspec.msgpack.encode(piece.after)
                 found = {"first": piece.first, "after": after, "taken": taken, "data": data}
@@ -320,7 +321,8 @@ def _types(task: convert.Task, files: Sequence[RemoteFile]) -> dict[str, Any] | 
             continue
         try:
             with closing(pieces_of(file, task.max_record_size)) as pieces:
-                for piece, _ in pieces:
+                piece = next((piece for piece, _ in pieces), None)
+                if piece is not None and isinstance(piece.data, bytes):
                     return convert.types_in(task, piece)
         except (Unreadable, ImportError):  # the dataset has it as a row, and it is raised there
             return None

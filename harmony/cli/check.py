@@ -27,8 +27,8 @@ from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, printab
 from harmony.format.choices import Start
 from harmony.logs.completions import RecordReader, Unparsed
 from harmony.logs.cutting import Chunks
-from harmony.logs.formats import LINES, LineFormat, format_of, is_log
-from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, lines, opened, pieces, unread
+from harmony.logs.formats import LINES, LineFormat, format_of, is_log, may_be_log
+from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, format_here, lines, opened, pieces, unread
 from harmony.logs.places import Place
 from harmony.logs.records import Names
 from harmony.messages.model import Conversation
@@ -122,12 +122,11 @@ def problems(
     """
     check = _Check(name, encoding, start, linter)
     reader = RecordReader(names, most, roles=start == "completion", passing=False, conversations=True)
-    file_format = format_of(name)
-    file_format.load()
     with opened(name) as file:
+        file_format = format_here(name, file)
         if isinstance(file_format, LineFormat):
             chunks = chunks_of(file_format, file)
-            if not _holds_records(name, chunks):
+            if not _holds_records(name, file_format, chunks):
                 yield from check.whole(_whole(name, chunks, most))
                 return
             found: Iterator[Piece] = lines(name, chunks, Place(), most, full=False)
@@ -141,11 +140,12 @@ def problems(
             yield from check.records(read, names, is_table=not isinstance(piece.data, bytes))
 
 
-def _holds_records(name: str, chunks: Chunks) -> bool:
+def _holds_records(name: str, file_format: LineFormat, chunks: Chunks) -> bool:
     """Whether a file of lines holds records, by its name or else by its first character that is not blank."""
     if is_log(name):
         return True
-    return (name == "-" or format_of(name) is not LINES) and chunks.peek(_SPACE.encode(), BOM_UTF8) == b"{"
+    may_be = name == "-" or file_format is not LINES or format_of(name) is not LINES or may_be_log(name)
+    return may_be and chunks.peek(_SPACE.encode(), BOM_UTF8) == b"{"
 
 
 def _whole(name: str, chunks: Chunks, most: int) -> bytes:

@@ -20,6 +20,7 @@ from harmony.cli.arguments import (
     STYLE,
     LogCommand,
     OrderedGroup,
+    file_or_input,
     files,
     role_option,
     size_option,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harmony.format.choices import Purpose, Start, Style
-    from harmony.logs.completions import Tally
     from harmony.logs.inputs import Unreadable
 
 
@@ -172,13 +172,11 @@ def parse(
             print_bad_count(bad)
             return
         task = Task(names=names, strict=strict, stripped=stripped, nested=nested, max_record_size=max_record_size)
-        tally: Tally | None
         if engine == "ray":
-            tally = runs.parse_on_cluster(task, files, output or "-")
+            run = runs.parse_on_cluster(task, files, output or "-")
         else:
-            tally = runs.parse(task, files, output or "-", workers=workers, resume=resume)
-    if tally is not None:
-        print_summary(tally)
+            run = runs.parse(task, files, output or "-", workers=workers, resume=resume)
+    print_summary(run)
 
 
 @app.command(epilog="Example: harmony stats logs/ --plot stats.html")
@@ -229,7 +227,7 @@ def stats(
         names = Names(tokens, text, role)
         task = Task(names=names, strict=strict, stripped=stripped, max_record_size=max_record_size)
         outputs = ["-", *([plot] if plot else [])]
-        found, tally = runs.count(task, files, outputs, workers=workers)
+        found, run = runs.count(task, files, outputs, workers=workers)
         summed = found.summary()
         if plot is not None:
             picture.save(summed, plot)
@@ -244,11 +242,11 @@ def stats(
         screen = console()
         for table in tables(summed):
             screen.print(table)
-    print_summary(tally)
+    print_summary(run)
 
 
 @app.command(epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
-@click.argument("file", metavar="FILE", type=NAME)
+@file_or_input
 @click.option("--output", "-o", metavar="NAME", type=NAME, help="A file, or - for standard output.")
 @click.option(
     "--for",

@@ -18,11 +18,12 @@ import msgspec
 
 from harmony.encoding import check_stripped
 from harmony.logs.completions import RecordReader, Tally, parse_lines, tally_of
-from harmony.logs.formats import format_of, is_table
-from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
-from harmony.logs.outputs import Output
-from harmony.logs.places import Changed, Place
+from harmony.logs.formats import format_of
+from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, holds_table, no_rows, stamps_of
+from harmony.logs.outputs import Output, finished
+from harmony.logs.places import Changed, Place, Stamp
 from harmony.logs.records import FieldType, FieldTypes, Names
+from harmony.logs.stores import is_remote
 from harmony.logs.workers import Pending, Workers
 from harmony.runtime import VERSION
 
@@ -144,19 +145,31 @@ class RunState(msgspec.Struct):
 Watcher: TypeAlias = Callable[[int, int | None, Tally], None]
 
 
-def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, resume: bool, watch: Watcher) -> Tally:
+def convert(
+    task: Task,
+    inputs: Sequence[str],
+    output: str,
+    *,
+    workers: int,
+    resume: bool,
+    watch: Watcher,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Tally:
     """Parses all inputs into one output, and returns the tally. The output gets its name when it is complete.
 
     With `resume`, it continues an interrupted run with the same inputs and task. The part of the inputs that was read
     must be unchanged: files that were read to their end, and the current file up to the place that was reached. So a
     log of lines may have grown, and the new lines are parsed too. Later inputs may have changed. Otherwise it raises
-    CannotResume, before anything is written.
+    CannotResume, before anything is written. An output that is complete is written again: ask `completed` before.
+    `tell` is called with what users must know, such as that the work of an earlier run is discarded.
 
     Raises Unreadable if an input cannot be read to its end (the results before that are kept); OSError if the output
     cannot be written; TypeError and ValueError for tables without the required columns.
     """
     format_of(output).load()  # raises ImportError here, before worker processes start
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
+        if target.discarded:
+            tell(f"the unfinished {output}.partial of an earlier run is discarded; --resume would go on with it")
         state = RunState() if target.state is None else msgspec.convert(target.state, RunState)
         full = output != "-" or pool is not None
         reader = Reader(inputs, state.place, state.before, full=full, most=task.max_record_size)
@@ -174,8 +187,19 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
             raise
         except Changed as error:
             raise target.refusal(str(error)) from None
-        finish(target, task, state.tally, inputs)
+        if is_remote(output):
+            target.keep(state)  # if it cannot be uploaded, no work is lost
+        finish(target, task, state.tally, inputs, reader.stamps)
     return state.tally
+
+
+def completed(task: Task, inputs: Sequence[str], output: str) -> Tally | None:
+    """The tally of the run that made an output which is complete; None if there is none.
+
+    Raises CannotResume if the output is not what this task makes of these inputs; Unreadable if an input is missing.
+    """
+    found = finished(output, run_of(task, inputs), stamps_of(inputs))
+    return None if found is None else msgspec.convert(found, Tally)
 
 
 def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) -> tuple[Stats, Tally]:
@@ -214,15 +238,21 @@ def write(target: Output, made: Any, before: int) -> None:
         target.write(part)
 
 
-def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ()) -> None:
-    """Gives the output its name, after everything is written.
+def finish(
+    target: Output,
+    task: Task,
+    tally: Tally,
+    inputs: Sequence[str] = (),
+    stamps: Sequence[Stamp | None] | None = None,
+) -> None:
+    """Gives the output its name, after everything is written. With the stamps of the inputs, its state stays beside it.
 
     A table without a row still gets columns: those of the first table among the inputs.
     """
     if task.to == "rows" and tally.records == 0:
-        table = next((name for name in inputs if is_table(name)), None)
+        table = next((name for name in inputs if holds_table(name)), None)
         write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0)
-    target.finish()
+    target.finish(stamps, tally)
 
 
 def _in_order(
