@@ -316,14 +316,11 @@ def _types(task: convert.Task, files: Sequence[RemoteFile]) -> dict[str, Any] | 
     """The types of the columns for JSON fields, from the first piece of lines; None if there is no such piece."""
     if task.to != "rows":
         return None
-    for file in files:
-        if is_table(file.name):
-            continue
+    for file in (file for file in files if not is_table(file.name)):
         try:
             with closing(pieces_of(file, task.max_record_size)) as pieces:
-                piece = next((piece for piece, _ in pieces), None)
-                if piece is not None and isinstance(piece.data, bytes):
-                    return convert.types_in(task, piece)
+                for piece, _ in pieces:
+                    return convert.types_in(task, piece) if isinstance(piece.data, bytes) else None
         except (Unreadable, ImportError):  # the dataset has it as a row, and it is raised there
             return None
     return None

@@ -30,7 +30,8 @@ from harmony.runtime import VERSION
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from harmony.columns.rows import Columns
+    from harmony.columns import rows as columns_of
+    from harmony.logs.united import Columns
     from harmony.stats.counts import Stats
 
 
@@ -100,7 +101,7 @@ class TableRows(NamedTuple):
     rows: pa.RecordBatch
 
     @classmethod
-    def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool) -> TableRows:
+    def of(cls, kept: pa.RecordBatch, columns: columns_of.Columns, *, nested: bool) -> TableRows:
         """The rows of these columns, with ordinary strings instead of dictionaries, as files need them."""
         from harmony.columns import arrow  # lines of JSON need no Arrow
 
@@ -114,7 +115,7 @@ class TableRows(NamedTuple):
         return repeated(self.kept, self.rows, before=before)
 
 
-def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
+def _stats(columns: columns_of.Columns, lengths: list[int | None]) -> Stats:
     from harmony.columns.arrow import flat
     from harmony.stats.counts import Stats
 
@@ -126,13 +127,15 @@ def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
 class RunState(msgspec.Struct):
     """How far a run got: the place to continue at, the tally so far, and the types of the columns for fields of JSON.
 
-    `before` has the last places in the inputs that were already read to their end.
+    `before` has the last places in the inputs that were already read to their end. `columns` is the schema of the
+    columns of all inputs together, if they were united.
     """
 
     place: Place = Place()
     before: list[Place] = []
     tally: Tally = msgspec.field(default_factory=Tally)
     types: dict[str, FieldType] | None = msgspec.field(default=None, name="kinds")
+    columns: bytes | None = None
 
     def add(self, tally: Tally, place: Place) -> None:
         """Adds the tally of a piece, and moves to the place after it."""
@@ -171,12 +174,16 @@ def convert(
         if target.discarded:
             tell(f"the unfinished {output}.partial of an earlier run is discarded; --resume would go on with it")
         state = RunState() if target.state is None else msgspec.convert(target.state, RunState)
+        columns = _columns(task, inputs, state, begins=target.state is None)
         full = output != "-" or pool is not None
         reader = Reader(inputs, state.place, state.before, full=full, most=task.max_record_size)
         kept = 0.0
         try:
             for made, tally, place in _in_order(pool, task, inputs, reader, state):
-                write(target, made, state.tally.records)
+                try:
+                    write(target, made, state.tally.records, columns)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{inputs[place.file]}: {error}") from error
                 state.add(tally, place)
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
                     target.keep(state)
@@ -189,8 +196,33 @@ def convert(
             raise target.refusal(str(error)) from None
         if is_remote(output):
             target.keep(state)  # if it cannot be uploaded, no work is lost
-        finish(target, task, state.tally, inputs, reader.stamps)
+        finish(target, task, state.tally, inputs, reader.stamps, columns)
     return state.tally
+
+
+def _columns(task: Task, inputs: Sequence[str], state: RunState, *, begins: bool) -> Columns | None:
+    """The united columns of the inputs, which are kept in the state; None if nothing is united."""
+    if task.to != "rows":
+        return None
+    from harmony.logs.united import Columns  # lines of JSON need no Arrow
+
+    if not begins:
+        return None if state.columns is None else Columns(_schema_of(state.columns), state.types or {})
+    columns = Columns.of(
+        inputs,
+        task.max_record_size,
+        lambda data, types: task.do(data, 1, types)[0].kept,
+        lambda piece: types_in(task, piece),
+    )
+    if columns is not None:
+        state.columns, state.types = columns.schema.serialize().to_pybytes(), columns.types
+    return columns
+
+
+def _schema_of(data: bytes) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.ipc.read_schema(pa.py_buffer(data))
 
 
 def completed(task: Task, inputs: Sequence[str], output: str) -> Tally | None:
@@ -232,8 +264,10 @@ def written(made: Any, before: int) -> Iterable[Any]:
     return made_of
 
 
-def write(target: Output, made: Any, before: int) -> None:
+def write(target: Output, made: Any, before: int, columns: Columns | None = None) -> None:
     """Writes the result of a piece. `before` is the number of records before the piece."""
+    if columns is not None:
+        made = made._replace(kept=columns.conform(made.kept))
     for part in written(made, before):
         target.write(part)
 
@@ -244,6 +278,7 @@ def finish(
     tally: Tally,
     inputs: Sequence[str] = (),
     stamps: Sequence[Stamp | None] | None = None,
+    columns: Columns | None = None,
 ) -> None:
     """Gives the output its name, after everything is written. With the stamps of the inputs, its state stays beside it.
 
@@ -251,7 +286,7 @@ def finish(
     """
     if task.to == "rows" and tally.records == 0:
         table = next((name for name in inputs if holds_table(name)), None)
-        write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0)
+        write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0, columns)
     target.finish(stamps, tally)
 
 

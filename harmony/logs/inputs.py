@@ -248,9 +248,9 @@ class Counted(FileIO):
         return count
 
     def head(self) -> bytes:
-        """The first bytes of a pipe, as many as tell the format. They are read again afterwards."""
+        """The first bytes of a pipe, at least as many as tell the format. They are read again afterwards."""
         while len(self._head) < HEAD and may_become_magic(self._head):
-            more = super().read(HEAD - len(self._head))
+            more = super().read(_BUFFER)
             if more is None:
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             if not more:
@@ -299,8 +299,8 @@ def format_here(name: str, file: BufferedReader[Any]) -> Format:
     try:
         seekable = file.seekable()
         is_pipe = isinstance(file.raw, Counted) and not seekable
-        head = file.raw.head() if is_pipe else file.peek(HEAD)[:HEAD]
-        found = format_in(name, head)
+        head = file.raw.head() if is_pipe else file.peek(HEAD)
+        found = format_in(name, head[:HEAD])
     except (OSError, WrongFormatError) as error:
         raise unread(name, error) from None
     if isinstance(found, TableFormat) and not (found.streams or seekable):

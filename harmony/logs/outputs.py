@@ -283,6 +283,9 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if kind is not None and not self._is_direct and not self._size and not self._paths.state.exists():
+            with suppress(OSError):  # nothing was written, so there is nothing to go on with
+                self._paths.partial.unlink(missing_ok=True)
         self._close()
 
     def _close(self) -> None:

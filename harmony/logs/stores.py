@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import RawIOBase
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from harmony.logs.places import Stamp
 
 _AHEAD: Final = 1 << 23  # bytes that are requested from a store at a time
+_DEEP: Final = re.compile(r"(?<=/)\*\*([^*/][^/]*)$")  # `**.jsonl` is a file at any depth
 _SIGNS: Final = frozenset("*?[")
 _PACKAGES: Final = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
@@ -75,7 +77,10 @@ def place_of(name: str) -> tuple[Any, str]:
 def _as_os_error(name: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        if cause is not None and name.startswith(("http://", "https://")) and getattr(cause, "status", 0) != 404:
+            raise OSError(errno.EIO, " ".join(str(cause).split()), name) from None
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
     except OSError as error:
         reason = error.strerror or str(error).strip() or type(error).__name__
@@ -94,12 +99,15 @@ def matches(name: str) -> list[tuple[str, str]]:
         filesystem, path = place_of(f"file://{os.path.abspath(name)}")  # noqa: PTH100  it must not follow links
     else:
         filesystem, path = place_of(name)
+    path = _DEEP.sub(r"**/*\1", path)
     with _as_os_error(name):
         found = filesystem.glob(path, detail=True)
+        files = {each for each, info in found.items() if info["type"] == "file"}
+        if "**" not in path:
+            files.update(*(filesystem.find(each) for each, info in found.items() if info["type"] == "directory"))
     root = _before_signs(path)
-    files = sorted(each for each, info in found.items() if info["type"] == "file")
-    shown = [filesystem.unstrip_protocol(each) if is_remote(name) else _as_given(each, name) for each in files]
-    return [(full, os.path.relpath(each, root)) for full, each in zip(shown, files, strict=True)]
+    shown = [filesystem.unstrip_protocol(each) if is_remote(name) else _as_given(each, name) for each in sorted(files)]
+    return [(full, os.path.relpath(each, root)) for full, each in zip(shown, sorted(files), strict=True)]
 
 
 def _before_signs(path: str) -> str:
