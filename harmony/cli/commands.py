@@ -131,9 +131,10 @@ def parse(
 ) -> None:
     """Parse completions into messages.
 
-    Each FILE is a log, a folder of logs, or - for standard input. Logs are
-    JSON Lines ({lines}) or tables ({tables}); the suffix decides. Each record
-    has `tokens` (ids) or `text` (with markers such as <|end|> written out).
+    Each FILE is a log, a folder of logs, a URI such as s3://bucket/logs/, a
+    pattern in quotes such as 'logs/*.jsonl', or - for standard input, which is
+    also read without a FILE. Logs are JSON Lines ({lines}) or tables
+    ({tables}); their first bytes decide. Each record has `tokens` (ids) or `text` (with markers such as <|end|> written out).
     It can have the `role` of the first message. The default is assistant. Use
     null if the completion itself begins with <|start|> and a role.
 
@@ -149,7 +150,8 @@ def parse(
 
     Until the output is complete, it is named OUTPUT.partial. If the command
     was interrupted, run it again with --resume: it continues, and gives the
-    same bytes. It does not change an OUTPUT that is complete.
+    same bytes. An OUTPUT that is complete stays as it is if the inputs and
+    the options are the same, and is refused if they are not.
     """
     from harmony.cli import runs
     from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
@@ -206,8 +208,8 @@ def stats(
 ) -> None:
     """Count the messages, tool calls and tokens of logs.
 
-    Each FILE is a log, a folder of logs, or - for standard input. Logs and
-    their fields are the same as for `harmony parse`.
+    Each FILE is a log, a folder of logs, a URI, a pattern in quotes, or - for
+    standard input. Logs and their fields are the same as for `harmony parse`.
 
     The counts are: messages by role and channel, tool calls by name, tokens
     by channel, lengths, and how many completions were cut off, repaired or
