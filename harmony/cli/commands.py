@@ -134,9 +134,10 @@ def parse(
     Each FILE is a log, a folder of logs, a URI such as s3://bucket/logs/, a
     pattern in quotes such as 'logs/*.jsonl', or - for standard input, which is
     also read without a FILE. Logs are JSON Lines ({lines}) or tables
-    ({tables}); their first bytes decide. Each record has `tokens` (ids) or `text` (with markers such as <|end|> written out).
-    It can have the `role` of the first message. The default is assistant. Use
-    null if the completion itself begins with <|start|> and a role.
+    ({tables}); their first bytes decide. Each record has `tokens` (ids) or
+    `text` (with markers such as <|end|> written out). It can have the `role`
+    of the first message. The default is assistant. Use null if the completion
+    itself begins with <|start|> and a role.
 
     Each record gives one line of output, in the same order. It keeps its
     other fields, and gets `messages` and `complete`, or `error`. In a table,
