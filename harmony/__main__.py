@@ -7,14 +7,16 @@ def main() -> None:
     """Runs the command line, which needs the extra `cli`."""
     try:
         from harmony.cli.commands import run
+
+        run()
     except ModuleNotFoundError as error:
-        if error.name not in ("rich", "click", "xxhash"):
+        library = (error.name or "").partition(".")[0]
+        if library not in ("rich", "click", "xxhash"):
             raise
-        print(f"harmony: the command line needs {error.name}: pip install 'harmony-codec[cli]'", file=sys.stderr)
+        print(f"harmony: the command line needs {library}: pip install 'harmony-codec[cli]'", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:  # so soon
+    except KeyboardInterrupt:  # before the command began
         raise SystemExit(130) from None
-    run()
 
 
 if __name__ == "__main__":

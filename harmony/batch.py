@@ -172,6 +172,7 @@ def _use_arrow() -> bool:
     ids, bounds = memoryview(array("I", [vocabulary.END])), array("q", [0, 1])
     columns = build(ids, memoryview(bounds), bytes([GIVEN.index(None)]), strict=False)
     with forks_wait:
+        pa.scalar(0)
         flat(columns)
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import os
 import subprocess
@@ -29,6 +30,72 @@ def test_importing_and_parsing_load_nothing_heavy() -> None:
         "print([name for name in ('tiktoken', 'lark', 'pyarrow', 'pydantic', 'numpy', 'rich') if name in sys.modules])"
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+#: Runs a command, and prints which of these modules it has imported.
+_IMPORTED = """
+import sys
+from harmony.__main__ import main
+try:
+    main()
+finally:
+    names = ("lark", "msgspec", "multiprocessing", "numpy", "pandas", "pyarrow", "pyarrow.dataset", "rich", "tiktoken")
+    print([name for name in names if name in sys.modules], file=sys.stderr)
+"""
+
+
+def imported(*arguments: str) -> str:
+    command = [sys.executable, "-c", _IMPORTED, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120).stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["vocab", "--help"], ["completion", "bash"]])
+def test_short_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    assert imported(*arguments) == "[]"
+
+
+@pytest.mark.parametrize("command", ["parse", "stats", "render", "validate", "explain", "tokens", "grammar", "compat"])
+def test_the_help_of_a_command_imports_nothing_heavy(command: str) -> None:
+    assert imported(command, "--help") in ("[]", "['msgspec']")
+
+
+def test_counting_a_small_log_imports_no_pandas_and_no_data_sets(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(
+        '{"tokens":[200008,12194,200002]}\n'
+        '{"text":"<|channel|>final<|channel|>final<|message|>Hi<|return|>"}\n'
+        '{"tokens":["no id"]}\n'
+    )
+    assert "pyarrow" in imported("stats", str(log))
+    assert not {"pandas", "pyarrow.dataset"} & set(ast.literal_eval(imported("stats", "--json", str(log))))
+
+
+@pytest.mark.parametrize("library", ["click", "rich", "xxhash"])
+def test_a_library_of_the_command_line_that_is_missing(library: str) -> None:
+    code = (
+        f"import sys; sys.modules['{library}'] = None; sys.argv[1:] = ['stats', '-']; import harmony.__main__ as main"
+    )
+    done = run(f"{code}; main.main()")
+    expected = f"harmony: the command line needs {library}: pip install 'harmony-codec[cli]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
+
+
+def test_names_for_type_checkers_are_those_that_are_imported_late() -> None:
+    tree = ast.parse(Path(harmony.__file__).read_text(encoding="utf-8"))
+    [choice] = [node for node in tree.body if isinstance(node, ast.If)]
+    for_checkers = {
+        alias.name: f"harmony.{alias.name}" if node.module == "harmony" else node.module
+        for node in choice.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert for_checkers == vars(harmony)["_LATE"]
+    assert {*harmony.__all__, "batch"} <= for_checkers.keys()
+
+
+def test_dir_shows_what_is_not_imported_yet() -> None:
+    done = run("import harmony; print(set(harmony.__all__) - set(dir(harmony)), 'Message' in vars(harmony))")
+    assert (done.stdout, done.stderr) == ("set() False\n", "")
 
 
 def test_every_public_name_is_there() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import click
 
@@ -20,8 +21,14 @@ STYLE: Final = click.Choice(get_args(Style))
 _SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
 
 
-class OrderedGroup(click.Group):
-    """A group whose help lists its commands in the order in which they were added."""
+class Commands(click.Group):
+    """The group of all commands. Its help lists them in the order in which they were added."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(128 + signal.SIGINT) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

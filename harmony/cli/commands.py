@@ -18,8 +18,8 @@ from harmony.cli.arguments import (
     PURPOSE,
     START,
     STYLE,
+    Commands,
     LogCommand,
-    OrderedGroup,
     file_or_input,
     files,
     role_option,
@@ -30,7 +30,7 @@ from harmony.cli.arguments import (
     tokens_option,
     workers_option,
 )
-from harmony.cli.language import completion, explain, show_compat, show_grammar, tokens, vocab
+from harmony.cli.language import COMPLETION_VARIABLE, completion, explain, show_compat, show_grammar, tokens, vocab
 from harmony.runtime import VERSION
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harmony.logs.inputs import Unreadable
 
 
-@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, message="harmony %(version)s")
 def app() -> None:
     """OpenAI's Harmony response format, the chat format of gpt-oss."""
@@ -57,7 +57,7 @@ def run() -> None:
     if hasattr(signal, "SIGPIPE"):  # if the reader of a pipe is gone, end without an error, like `cat`
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        app()
+        app(complete_var=COMPLETION_VARIABLE)
     except Exception as error:
         _end(error)
 

@@ -14,6 +14,9 @@ from harmony.runtime import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: The variable by which the script of `harmony completion` asks for completions.
+COMPLETION_VARIABLE: Final = "_HARMONY_COMPLETE"
+
 _SHELLS: Final = ("bash", "zsh", "fish")
 _MOST_SHOWN: Final = 16_000_000  # bytes; encoding them as tokens takes thirty times as much memory
 
@@ -188,7 +191,7 @@ def completion(context: click.Context, shell: str) -> None:
 
     found = get_completion_class(shell)
     assert found is not None  # click knows these shells
-    click.echo(found(context.find_root().command, {}, "harmony", "_HARMONY_COMPLETE").source(), nl=False)
+    click.echo(found(context.find_root().command, {}, "harmony", COMPLETION_VARIABLE).source(), nl=False)
 
 
 def _ids(text: str) -> list[int]:

@@ -251,10 +251,15 @@ def _errors(columns: Columns, count: int, conversation: pa.Array | None = None) 
 
 def _findings(found: Sequence[Diagnostic | RecordError | None]) -> pa.Array:
     """An array of faults, as structs."""
-    arrays = [
-        pa.array([None if one is None else getattr(one, field.name) for one in found], field.type) for field in _FINDING
+    there = _validity(array("i", (-(one is None) for one in found)))
+    positions = [-1 if one is None or one.position is None else one.position for one in found]
+    known = _validity(array("i", (-(position < 0) for position in positions)))
+    children = [
+        strings(["" if one is None else one.code for one in found], pa.string(), there),
+        strings(["" if one is None else one.message for one in found], pa.string(), there),
+        pa.Array.from_buffers(pa.int64(), len(found), [known, pa.py_buffer(array("q", positions))]),
     ]
-    return pa.StructArray.from_arrays(arrays, fields=list(_FINDING), mask=pa.array([one is None for one in found]))
+    return pa.Array.from_buffers(_FINDING, len(found), [there], children=children)
 
 
 def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
@@ -264,7 +269,7 @@ def _numbers(buffer: Buffer, kind: pa.DataType) -> pa.Array:
 
 def _coded(codes: Buffer, values: Sequence[str]) -> pa.Array:
     """An array of the values with these codes, which need no check. Negative codes become null."""
-    dictionary = _short_dictionary(tuple(values)) if len(values) <= _SHORT else pa.array(values, pa.string())
+    dictionary = _short_dictionary(tuple(values)) if len(values) <= _SHORT else strings(values, pa.string())
     data = pa.py_buffer(codes)
     return pa.DictionaryArray.from_buffers(_CODED, data.size // 4, [_validity(codes), data], dictionary)
 

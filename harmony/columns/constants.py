@@ -1,7 +1,7 @@
 """Small Arrow arrays and scalars, made from buffers.
 
 Where pandas is installed, pyarrow imports all of it before it turns the first Python value into an Arrow value. That
-takes longer than to count a small log. So the code for every log makes its constants here.
+takes longer than to count a small log. So what every log needs is made here.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def integer(value: int) -> pa.Scalar:
     return integers([value])[0]
 
 
-def strings(values: Sequence[str], kind: pa.DataType) -> pa.Array:
-    """An array of strings; `kind` is `string` or `large_string`."""
+def strings(values: Sequence[str], kind: pa.DataType, validity: pa.Buffer | None = None) -> pa.Array:
+    """An array of strings; `kind` is `string` or `large_string`. `validity` has the bits of those that are not null."""
     encoded = [value.encode() for value in values]
     offsets = array("q" if pa.types.is_large_string(kind) else "i", accumulate(map(len, encoded), initial=0))
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(kind, len(encoded), buffers)
 
 
