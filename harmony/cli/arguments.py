@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -63,7 +64,22 @@ def size_of(text: str) -> int:
     return size
 
 
-files: Final = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=NAME)
+def _or_standard_input(
+    context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None
+) -> str | tuple[str, ...]:
+    """The files, or standard input if none are named. On a terminal, where nothing comes from it, the help is shown."""
+    if value:
+        return value
+    if sys.stdin.isatty():
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
+    return "-" if parameter.nargs == 1 else ("-",)
+
+
+file_or_input: Final = click.argument("file", metavar="[FILE]", required=False, type=NAME, callback=_or_standard_input)
+files: Final = click.argument(
+    "files", metavar="[FILE...]", nargs=-1, required=False, type=NAME, callback=_or_standard_input
+)
 strict_option: Final = click.option(
     "--strict", is_flag=True, help="Do not repair: a completion that breaks the format becomes an error."
 )

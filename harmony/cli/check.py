@@ -32,8 +32,8 @@ from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, sentenc
 from harmony.format import vocabulary
 from harmony.format.choices import Start
 from harmony.logs.cutting import Chunks
-from harmony.logs.formats import LINES, LineFormat, format_of, is_log
-from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, lines, opened, pieces, unread
+from harmony.logs.formats import LINES, LineFormat, format_of, is_log, may_be_log
+from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, format_here, lines, opened, pieces, unread
 from harmony.logs.paths import INDEX, steps_of
 from harmony.logs.places import Place
 from harmony.logs.reading import RecordReader
@@ -126,12 +126,11 @@ def problems(
     """
     check = _Check(name, load_harmony_encoding(vocabulary.ENCODING_NAME), layout.start, linter)
     reader = RecordReader(layout, most, passing=False, conversations=True)
-    file_format = format_of(name)
-    file_format.load()
     with opened(name) as file:
+        file_format = format_here(name, file)
         if isinstance(file_format, LineFormat):
             chunks = chunks_of(file_format, file)
-            if not _holds_records(name, chunks):
+            if not _holds_records(name, file_format, chunks):
                 yield from check.whole(_whole(name, chunks, most))
                 return
             found: Iterator[Piece] = lines(name, chunks, Place(), most, full=False)
@@ -145,11 +144,12 @@ def problems(
             yield from check.records(read, piece, layout.names)
 
 
-def _holds_records(name: str, chunks: Chunks) -> bool:
+def _holds_records(name: str, file_format: LineFormat, chunks: Chunks) -> bool:
     """Whether a file of lines holds records, by its name or else by its first character that is not blank."""
     if is_log(name):
         return True
-    return (name == "-" or format_of(name) is not LINES) and chunks.peek(_SPACE.encode(), BOM_UTF8) == b"{"
+    may_be = name == "-" or file_format is not LINES or format_of(name) is not LINES or may_be_log(name)
+    return may_be and chunks.peek(_SPACE.encode(), BOM_UTF8) == b"{"
 
 
 def _whole(name: str, chunks: Chunks, most: int) -> bytes:

@@ -20,6 +20,7 @@ from harmony.cli.arguments import (
     STYLE,
     Commands,
     LogCommand,
+    file_or_input,
     files,
     into_option,
     keep_going_option,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harmony.format.choices import Purpose, Style
-    from harmony.logs.completions import Tally
     from harmony.logs.records import Layout
 
 
@@ -131,11 +131,13 @@ def parse(
 ) -> None:
     """Parse completions into messages.
 
-    Each FILE is a log, a folder of logs, or - for standard input. Logs are
-    JSON Lines ({lines}) or tables ({tables}); the suffix decides. Each record
-    has `tokens` (ids) or `text` (with markers such as <|end|> written out).
-    It can have the `role` of the first message. The default is assistant. Use
-    null if the completion itself begins with <|start|> and a role.
+    Each FILE is a log, a folder of logs, a URI such as s3://bucket/logs/, a
+    pattern in quotes such as 'logs/*.jsonl', or - for standard input, which is
+    also read without a FILE. Logs are JSON Lines ({lines}) or tables
+    ({tables}); their first bytes decide. Each record has `tokens` (ids) or
+    `text` (with markers such as <|end|> written out). It can have the `role`
+    of the first message. The default is assistant. Use null if the completion
+    itself begins with <|start|> and a role.
 
     Each record gives one line of output, in the same order. It keeps its
     other fields, and gets `messages` and `complete`, or `error`. In a table,
@@ -149,7 +151,8 @@ def parse(
 
     Until the output is complete, it is named OUTPUT.partial. If the command
     was interrupted, run it again with --resume: it continues, and gives the
-    same bytes. It does not change an OUTPUT that is complete.
+    same bytes. An OUTPUT that is complete stays as it is if the inputs and
+    the options are the same, and is refused if they are not.
     """
     from harmony.cli import runs
     from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
@@ -179,13 +182,11 @@ def parse(
             keep_going=keep_going,
             max_record_size=max_record_size,
         )
-        tally: Tally | None
         if engine == "ray":
-            tally = runs.parse_on_cluster(task, files, output or "-")
+            run = runs.parse_on_cluster(task, files, output or "-")
         else:
-            tally = runs.parse(task, files, output or "-", workers=workers, resume=resume)
-    if tally is not None:
-        print_summary(tally)
+            run = runs.parse(task, files, output or "-", workers=workers, resume=resume)
+    print_summary(run)
 
 
 @app.command(epilog="Example: harmony stats logs/ --plot stats.html")
@@ -211,8 +212,8 @@ def stats(
 ) -> None:
     """Count the messages, tool calls and tokens of logs.
 
-    Each FILE is a log, a folder of logs, or - for standard input. Logs and
-    their fields are the same as for `harmony parse`.
+    Each FILE is a log, a folder of logs, a URI, a pattern in quotes, or - for
+    standard input. Logs and their fields are the same as for `harmony parse`.
 
     The counts are: messages by role and channel, tool calls by name, tokens
     by channel, lengths, and how many completions were cut off, repaired or
@@ -230,7 +231,7 @@ def stats(
             picture.check(plot)  # raises an error before the work begins
         task = Task(layout=layout, strict=strict, keep_going=keep_going, max_record_size=max_record_size)
         outputs = ["-", *([plot] if plot else [])]
-        found, tally = runs.count(task, files, outputs, workers=workers)
+        found, run = runs.count(task, files, outputs, workers=workers)
         summed = found.summary()
         if plot is not None:
             picture.save(summed, plot)
@@ -245,11 +246,11 @@ def stats(
         screen = console()
         for table in tables(summed):
             screen.print(table)
-    print_summary(tally)
+    print_summary(run)
 
 
 @app.command(epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
-@click.argument("file", metavar="FILE", type=NAME)
+@file_or_input
 @click.option("--output", "-o", metavar="NAME", type=NAME, help="A file, or - for standard output.")
 @click.option(
     "--for",

@@ -19,12 +19,13 @@ import msgspec
 from harmony.encoding import check_stripped
 from harmony.errors import quote
 from harmony.logs.completions import FIRST, PROMPT_MESSAGES, Completions, Tally, prompt_messages, tally_of
-from harmony.logs.formats import format_of, is_table
-from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
-from harmony.logs.outputs import Output
-from harmony.logs.places import Changed, Place
+from harmony.logs.formats import format_of
+from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, holds_table, no_rows, stamps_of
+from harmony.logs.outputs import Output, finished
+from harmony.logs.places import Changed, Place, Stamp
 from harmony.logs.reading import RecordReader, plan_of
 from harmony.logs.records import FieldTaken, FieldType, FieldTypes, Layout
+from harmony.logs.stores import is_remote
 from harmony.logs.unparsed import Unparsed
 from harmony.logs.workers import Pending, Workers
 from harmony.runtime import VERSION
@@ -32,7 +33,8 @@ from harmony.runtime import VERSION
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from harmony.columns.rows import Columns
+    from harmony.columns import rows as columns_of
+    from harmony.logs.united import Columns
     from harmony.stats.counts import Stats
 
 
@@ -165,7 +167,7 @@ class TableRows(NamedTuple):
     into: str | None  # the column that holds all columns of the messages
 
     @classmethod
-    def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool, into: str | None) -> TableRows:
+    def of(cls, kept: pa.RecordBatch, columns: columns_of.Columns, *, nested: bool, into: str | None) -> TableRows:
         """The rows of these columns, with ordinary strings instead of dictionaries, as files need them."""
         from harmony.columns import arrow  # lines of JSON need no Arrow
 
@@ -182,7 +184,7 @@ class TableRows(NamedTuple):
         return (under(batch, len(self.kept.schema), self.into) for batch in batches)
 
 
-def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
+def _stats(columns: columns_of.Columns, lengths: list[int | None]) -> Stats:
     from harmony.columns.arrow import flat
     from harmony.stats.counts import Stats
 
@@ -194,13 +196,15 @@ def _stats(columns: Columns, lengths: list[int | None]) -> Stats:
 class RunState(msgspec.Struct):
     """How far a run got: the place to continue at, the tally so far, and the types of the columns for fields of JSON.
 
-    `before` has the last places in the inputs that were already read to their end.
+    `before` has the last places in the inputs that were already read to their end. `columns` is the schema of the
+    columns of all inputs together, if they were united.
     """
 
     place: Place = Place()
     before: list[Place] = []
     tally: Tally = msgspec.field(default_factory=Tally)
     types: dict[str, FieldType] | None = msgspec.field(default=None, name="kinds")
+    columns: bytes | None = None
 
     def add(self, tally: Tally, place: Place) -> None:
         """Adds the tally of a piece, and moves to the place after it."""
@@ -213,20 +217,33 @@ class RunState(msgspec.Struct):
 Watcher: TypeAlias = Callable[[int, int | None, Tally], None]
 
 
-def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, resume: bool, watch: Watcher) -> Tally:
+def convert(
+    task: Task,
+    inputs: Sequence[str],
+    output: str,
+    *,
+    workers: int,
+    resume: bool,
+    watch: Watcher,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Tally:
     """Parses all inputs into one output, and returns the tally. The output gets its name when it is complete.
 
     With `resume`, it continues an interrupted run with the same inputs and task. The part of the inputs that was read
     must be unchanged: files that were read to their end, and the current file up to the place that was reached. So a
     log of lines may have grown, and the new lines are parsed too. Later inputs may have changed. Otherwise it raises
-    CannotResume, before anything is written.
+    CannotResume, before anything is written. An output that is complete is written again: ask `completed` before.
+    `tell` is called with what users must know, such as that the work of an earlier run is discarded.
 
     Raises Unreadable if an input cannot be read to its end (the results before that are kept); OSError if the output
     cannot be written; TypeError and ValueError for tables without the required columns.
     """
     format_of(output).load()  # raises ImportError here, before worker processes start
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
+        if target.discarded:
+            tell(f"the unfinished {output}.partial of an earlier run is discarded; --resume would go on with it")
         state = RunState() if target.state is None else msgspec.convert(target.state, RunState)
+        columns = _columns(task, inputs, state, begins=target.state is None)
         full = output != "-" or pool is not None
         reader = Reader(inputs, state.place, state.before, full=full, most=task.max_record_size)
         kept = 0.0
@@ -234,7 +251,10 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
             for made, tally, place in _in_order(pool, task, inputs, reader, state):
                 before = state.tally.records
                 check_first(task, inputs[place.file], before, state.tally + tally)
-                write(target, made, before)
+                try:
+                    write(target, made, before, columns)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{inputs[place.file]}: {error}") from error
                 state.add(tally, place)
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
                     target.keep(state)
@@ -245,8 +265,48 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
             raise
         except Changed as error:
             raise target.refusal(str(error)) from None
-        finish(target, task, state.tally, inputs)
+        except (AllFail, FieldTaken):
+            if state.tally.records == 0:
+                target.discard()
+            raise
+        if is_remote(output):
+            target.keep(state)  # if it cannot be uploaded, no work is lost
+        finish(target, task, state.tally, inputs, reader.stamps, columns)
     return state.tally
+
+
+def _columns(task: Task, inputs: Sequence[str], state: RunState, *, begins: bool) -> Columns | None:
+    """The united columns of the inputs, which are kept in the state; None if nothing is united."""
+    if task.to != "rows":
+        return None
+    from harmony.logs.united import Columns  # lines of JSON need no Arrow
+
+    if not begins:
+        return None if state.columns is None else Columns(_schema_of(state.columns), state.types or {})
+    columns = Columns.of(
+        inputs,
+        task.max_record_size,
+        lambda data, types: task.do(data, 1, types)[0].kept,
+        lambda piece: types_in(task, piece),
+    )
+    if columns is not None:
+        state.columns, state.types = columns.schema.serialize().to_pybytes(), columns.types
+    return columns
+
+
+def _schema_of(data: bytes) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.ipc.read_schema(pa.py_buffer(data))
+
+
+def completed(task: Task, inputs: Sequence[str], output: str) -> Tally | None:
+    """The tally of the run that made an output which is complete; None if there is none.
+
+    Raises CannotResume if the output is not what this task makes of these inputs; Unreadable if an input is missing.
+    """
+    found = finished(output, run_of(task, inputs), stamps_of(inputs))
+    return None if found is None else msgspec.convert(found, Tally)
 
 
 def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) -> tuple[Stats, Tally]:
@@ -281,21 +341,30 @@ def written(made: Any, before: int) -> Iterable[Any]:
     return made_of
 
 
-def write(target: Output, made: Any, before: int) -> None:
+def write(target: Output, made: Any, before: int, columns: Columns | None = None) -> None:
     """Writes the result of a piece. `before` is the number of records before the piece."""
+    if columns is not None:
+        made = made._replace(kept=columns.conform(made.kept))
     for part in written(made, before):
         target.write(part)
 
 
-def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ()) -> None:
-    """Gives the output its name, after everything is written.
+def finish(
+    target: Output,
+    task: Task,
+    tally: Tally,
+    inputs: Sequence[str] = (),
+    stamps: Sequence[Stamp | None] | None = None,
+    columns: Columns | None = None,
+) -> None:
+    """Gives the output its name, after everything is written. With the stamps of the inputs, its state stays beside it.
 
     A table without a row still gets columns: those of the first table among the inputs.
     """
     if task.to == "rows" and tally.records == 0:
-        table = next((name for name in inputs if is_table(name)), None)
-        write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0)
-    target.finish()
+        table = next((name for name in inputs if holds_table(name)), None)
+        write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0, columns)
+    target.finish(stamps, tally)
 
 
 def _in_order(
@@ -312,13 +381,20 @@ def _in_order(
             pending.append((_begun(workers, task, inputs[piece.after.file], piece, state.types or {}), piece.after))
             while pending and (len(pending) == most or pending[0][0].done()):
                 future, place = pending.popleft()
-                yield *future.result(), place
+                yield *_result(future, inputs[place.file]), place
     except Unreadable as error:
         fault = error
     for future, place in pending:
-        yield *future.result(), place
+        yield *_result(future, inputs[place.file]), place
     if fault is not None:
         raise fault
+
+
+def _result(pending: Pending, name: str) -> tuple[Any, Tally]:
+    try:
+        return pending.result()
+    except FieldTaken as error:
+        raise FieldTaken(f"{name}: {error}") from None
 
 
 def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
@@ -344,6 +420,8 @@ def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, types: 
     done: Future[tuple[Any, Tally]] = Future()
     try:
         done.set_result(task.do(piece.data, piece.first, types, piece.too_long))
+    except FieldTaken as error:
+        done.set_exception(error)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from error
     return done

@@ -42,6 +42,11 @@ class Chunks:
             yield chunk[:size]
             size -= len(chunk)
 
+    def start(self) -> bytes:
+        """The first chunk, which stays in the stream."""
+        self._returned = self.take()
+        return self._returned
+
     def peek(self, blank: bytes, mark: bytes) -> bytes:
         """The first byte after an optional mark and after blanks; b"" at the end. The bytes stay in the stream."""
         held: list[bytes] = []

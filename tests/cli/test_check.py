@@ -395,7 +395,6 @@ def test_what_the_grammar_refuses_is_not_linted() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((), "Missing argument"),
         (("log.parquet",), "log.parquet cannot be read: No such file or directory"),
         (("-", "--start", "end"), "'end' is not one of"),
         (("-", "--format", "xml"), "'xml' is not one of"),

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from helpers.command import GOOD, PLAIN, flat, harmony, on_a_terminal, records, shown_on
+from helpers.command import GOOD, PLAIN, TIME, flat, harmony, on_a_terminal, records, shown_on
 from helpers.files import read_lines
 from helpers.paths import CONVERSATIONS, DATA, SAMPLE
 from helpers.sizes import Scale
@@ -143,7 +143,9 @@ def log_of(folder: Path, megabytes: int) -> Path:
 
 
 def names_in(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """The files in a folder, without the states beside outputs that are complete."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".harmony"))
+    return {str(path.relative_to(folder)) for path in files}
 
 
 def test_a_folder_becomes_a_folder(tmp_path: Path) -> None:
@@ -267,8 +269,8 @@ def test_resume(tmp_path: Path) -> None:
     log.unlink()
     log.write_bytes(GOOD)
     done = harmony("parse", str(log), "-o", str(output), "--resume")
-    assert done.returncode == 0
-    assert done.stderr.decode().startswith(f"harmony: {output} is already complete\n")
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith(f"harmony: {output} is complete, but {log} has changed since: it had ")
     assert output.read_bytes() == written
     assert harmony("parse", str(log), "-o", str(output)).returncode == 0
     assert len(records(output.read_bytes())) == 1
@@ -305,7 +307,7 @@ def test_what_cannot_be_parsed(
     if arguments[0] != ".":
         for name in ("a/x.jsonl", "b/x.jsonl"):
             Path(name).write_bytes(GOOD)
-        Path("bad.parquet").write_bytes(GOOD)
+        Path("bad.parquet").write_bytes(b"PAR1 and no more")
         pq.write_table(pa.table({"id": [1]}), "other.parquet")
         pq.write_table(pa.table({"tokens": ["a"]}), "typed.parquet")
     done = harmony("parse", *arguments, stdin=GOOD, COLUMNS="200")
@@ -465,4 +467,5 @@ def test_a_bar_tells_how_far_it_is_and_leaves_no_rest(tmp_path: Path, command: s
     assert "records, " in lines[0]
     assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l")
     piped = harmony(command, str(log), "--workers", "2", *options).stderr.decode()
+    assert TIME.fullmatch(lines.pop(-2).encode() + b"\n")
     assert lines == [*piped.splitlines(), "harmony: `harmony explain invalid-json` says more"]
