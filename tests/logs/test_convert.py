@@ -26,13 +26,13 @@ from harmony.batch import SCHEMA
 from harmony.logs.completions import Tally
 from harmony.logs.convert import Task, convert, count
 from harmony.logs.outputs import CannotResume
-from harmony.logs.records import Names
+from harmony.logs.records import FieldTaken, Layout
 from helpers.command import harmony, measured
 from helpers.files import read_lines
-from helpers.paths import DATA, SAMPLE
+from helpers.cases import LOG, LOG_LINES
+from helpers.paths import SAMPLE
 from helpers.sizes import Scale
 
-CASES = DATA / "completions.jsonl"
 SUFFIXES = ["jsonl", "jsonl.gz", "jsonl.zst", "parquet", "arrow"]
 TABLES = ("parquet", "arrow")
 BAD = b'nope\n{"id":"none"}\n\n{"id":"\xff"}\n{"id":"bad","tokens":[1,"x"]}\n'
@@ -50,10 +50,11 @@ def converted(
     strict: bool = False,
     stripped: bool = False,
     resume: bool = False,
+    into: str | None = None,
 ) -> Tally:
     """What one process makes of logs."""
     to: Any = "rows" if output.suffix in (".parquet", ".arrow") else "lines"
-    task = Task(names=Names(), strict=strict, stripped=stripped, to=to, nested=nested)
+    task = Task(layout=Layout(stripped=stripped, into=into), strict=strict, to=to, nested=nested)
     names = [str(name) for name in inputs]
     return convert(task, names, str(output), workers=1, resume=resume, watch=lambda taken, size, tally: None)
 
@@ -88,7 +89,7 @@ def read(file: Path) -> list[Read]:
                 line,
                 [
                     (*(message.get(name) for name in HEADER), "".join(part["text"] for part in message["content"]))
-                    for message in line.get("messages", [])
+                    for message in line["messages"] or []
                 ],
             )
             for line in map(json.loads, read_lines(file).splitlines())
@@ -116,7 +117,7 @@ def read(file: Path) -> list[Read]:
 def log(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> tuple[Path, int]:
     """A log of several pieces, in which some records are bad, some are repaired, and fields come late; its records."""
     file, pieces = tmp_path_factory.mktemp("logs") / "log.jsonl", scale(3, 7)
-    sample, cases = SAMPLE.read_bytes(), CASES.read_bytes()
+    sample, cases = SAMPLE.read_bytes(), LOG_LINES
     late = sample.replace(b'{"id":', b'{"late":[1, 2],"id":')
     file.write_bytes((sample * 20 + cases + BAD) * pieces + late * 20)
     return file, 20 * sample.count(b"\n") * (pieces + 1) + pieces * (cases.count(b"\n") + 4)
@@ -164,8 +165,8 @@ def same_logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same records in every format, one of them bad."""
     folder = tmp_path_factory.mktemp("same")
     records = [
-        {"tokens": None, "text": None, "role": "assistant", **json.loads(line)}
-        for line in [*SAMPLE.read_bytes().splitlines(), *CASES.read_bytes().splitlines()]
+        {"tokens": None, "text": None, "role": "assistant", **record}
+        for record in [*map(json.loads, SAMPLE.read_bytes().splitlines()), *LOG]
     ]
     records.insert(5, {"id": "bad", "tokens": None, "text": None, "role": "assistant"})
     kept = [{name: record[name] for name in ("id", "tokens", "text", "role")} for record in records]
@@ -405,7 +406,7 @@ def test_a_run_is_gone_on_with_from_every_piece(same_logs: dict[str, Path], tmp_
 
 def test_lost_markers_are_not_read_strictly() -> None:
     with pytest.raises(ValueError, match=r"^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
-        Task(strict=True, stripped=True)
+        Task(layout=Layout(stripped=True), strict=True)
 
 
 def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path) -> None:
@@ -416,7 +417,7 @@ def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path)
     stopped(inputs, output, 2)
     with pytest.raises(CannotResume, match=r"`task\.strict` was `false`, and is `true`; remove .*partial to begin"):
         converted(inputs, output, resume=True, strict=True)
-    with pytest.raises(CannotResume, match=r"`task\.stripped` was `false`, and is `true`; remove .*partial to begin"):
+    with pytest.raises(CannotResume, match=r"`task\.layout\.stripped` was `false`, and is `true`; remove .*partial to begin"):
         converted(inputs, output, resume=True, stripped=True)
     with pytest.raises(CannotResume, match=r"`task\.nested` was `false`, and is `true`; remove .*partial to begin"):
         converted(inputs, output, resume=True, nested=True)
