@@ -129,8 +129,9 @@ class RecordReader(msgspec.Struct, frozen=True):
                         if path != names.tokens or not ids.scan(slot.found[path]):
                             completion = read_completion(slot.found[path], path, as_ids=path == names.tokens)
                             elsewhere[index] = _behind(lead, completion)
-                        if (reason := slot.found.get(names.finish_reason or "")) is not None:
-                            known.take_reason(index, read_name(reason, names.finish_reason or ""), names.finish_reason)
+                        if names.finish_reason is not None and names.finish_reason in slot.found:
+                            reason = read_name(slot.found[names.finish_reason], names.finish_reason)
+                            known.take_reason(index, reason, names.finish_reason)
                     elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
                         conversations[index] = read_conversation(_AS_CONVERSATION % bytes(messages))
                     else:
