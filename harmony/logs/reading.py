@@ -6,6 +6,7 @@ source of each completion. This module does not know which files the pieces come
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -59,6 +60,7 @@ _ASSISTANT: Final = GIVEN.index(Role.ASSISTANT) | UNLESS_START
 _NO_ROLE: Final = GIVEN.index(None)
 _AS_CONVERSATION: Final = b'{"messages":%b}'
 _NULL: Final = msgspec.Raw(b"null")
+_REPLACED: Final = b"\\ufffd"  # what `read_records` writes for a single surrogate
 #: The field that says which completion of its record a completion is.
 INDEX: Final = "completion_index"
 
@@ -67,12 +69,14 @@ class Slot(NamedTuple):
     """One completion of a record of JSON, or the error of the record.
 
     `found` has the values by path. `whole` is what passes through if the completion is bad, with the completion itself.
+    `written` is the line, if all paths are only names.
     """
 
     number: int
     found: Mapping[str, msgspec.Raw]
     whole: Mapping[str, Any]
     error: RecordError | None = None
+    written: bytes = b""
 
 
 @lru_cache(1 << 6)
@@ -133,7 +137,7 @@ class RecordReader(msgspec.Struct, frozen=True):
                             reason = read_name(slot.found[names.finish_reason], names.finish_reason)
                             known.take_reason(index, reason, names.finish_reason)
                     elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
-                        conversations[index] = read_conversation(_AS_CONVERSATION % bytes(messages))
+                        conversations[index] = _conversation(messages, names.messages, slot.written)
                     else:
                         raise no_completion(names, conversations=self.conversations)
                 except (ValueError, RecursionError) as error:
@@ -246,7 +250,8 @@ class RecordReader(msgspec.Struct, frozen=True):
             for name in (names.tokens, names.text, names.role)
         )
         if tokens is None and text is None:
-            raise ValueError(str(no_completion(names)) + f"; the columns are {_listed(schema.names)}")
+            missing = no_completion(names, conversations=self.conversations)
+            raise ValueError(f"{missing}; the columns are {_listed(schema.names)}")
         parser = TableParser(
             tokens,
             text,
@@ -317,6 +322,14 @@ def _code_behind(lead: Lead, role: int) -> int:
     return role & ~UNLESS_START if lead.text else role
 
 
+def _conversation(messages: msgspec.Raw, name: str, line: bytes) -> Conversation:
+    """Reads the conversation of a record. What was replaced in a single surrogate's place is read from the line."""
+    written = bytes(messages)
+    if line and _REPLACED in written:
+        written = json.dumps(json.loads(line)[name]).encode()
+    return read_conversation(_AS_CONVERSATION % written)
+
+
 def _values(column: pa.Array | None) -> list[Any] | None:
     return None if column is None else column.to_pylist()
 
@@ -331,7 +344,7 @@ def _slots(records: Sequence[Record | BadRecord], plan: Plan) -> Iterator[Slot]:
         if isinstance(record, BadRecord):
             yield Slot(record.number, {}, {}, error=record.error)
         elif plan.is_flat:
-            yield Slot(record.number, record.fields, record.fields)
+            yield Slot(record.number, record.fields, record.fields, written=record.written)
         else:
             try:
                 variants = plan.variants(record.fields)
