@@ -30,6 +30,7 @@ from harmony import batch, ray  # noqa: E402
 from harmony.logs import convert  # noqa: E402
 from harmony.logs.completions import Tally  # noqa: E402
 from harmony.logs.inputs import Unreadable, expand  # noqa: E402
+from harmony.logs.records import Layout  # noqa: E402
 from helpers.deadly import Deadly  # noqa: E402
 
 LINES = SAMPLE.read_bytes().splitlines(keepends=True)
