@@ -106,7 +106,9 @@ def parts_of(output: Path) -> list[Path]:
     return parts
 
 
-@pytest.mark.parametrize("task", [convert.Task(), convert.Task(strict=True), convert.Task(layout=Layout(stripped=True))])
+@pytest.mark.parametrize(
+    "task", [convert.Task(), convert.Task(strict=True), convert.Task(layout=Layout(stripped=True))]
+)
 @pytest.mark.parametrize("name", ["out.jsonl", "out"])
 def test_lines_become_the_same_lines(folder: Path, tmp_path: Path, name: str, task: convert.Task) -> None:
     expected = alone(task, [str(folder)], tmp_path / "alone.jsonl")

@@ -154,12 +154,14 @@ def test_what_the_format_does_not_allow_is_repaired_or_refused(engine: str) -> N
 @pytest.mark.parametrize("options", [(), ("--strict",)])
 @pytest.mark.parametrize("name", ["messages", "complete", "diagnostics", "error"])
 def test_fields_with_the_names_of_output_stop_a_run_or_stay_beside_it(name: str, options: tuple[str, ...]) -> None:
-    lines = [b'{"id":1,"text":"<|message|>a%s","%s":"old"}' % (stop, name.encode()) for stop in (b"<|end|>", b"<|call|>")]
+    lines = [
+        b'{"id":1,"text":"<|message|>a%s","%s":"old"}' % (stop, name.encode()) for stop in (b"<|end|>", b"<|call|>")
+    ]
     log = b"\n".join([GOOD, *lines])
     done = harmony("parse", "-", *options, stdin=log)
     assert (done.returncode, done.stderr.decode()) == (
         2,
-        f"harmony: in line 2: the field `{name}` of the log would be replaced by that of the output: "
+        f"harmony: -: in line 2: the field `{name}` of the log would be replaced by that of the output: "
         "give a key for the output, such as --into harmony\n",
     )
     done = harmony("parse", "-", *options, "--into", "harmony", stdin=log)
@@ -333,7 +335,7 @@ def test_an_old_error_of_null_is_replaced_and_another_is_not(command: str) -> No
     assert (done.returncode, records(done.stdout)[0]["error"]) == (0, None)
     done = harmony(command, "-", stdin=b'{"error":"old",%s\n' % rest)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert b"harmony: in line 1: the field `error` of the log would be replaced" in done.stderr
+    assert b"in line 1: the field `error` of the log would be replaced" in done.stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--text",)])

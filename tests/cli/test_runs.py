@@ -296,7 +296,10 @@ def test_resume(tmp_path: Path) -> None:
         (["a/x.jsonl", "--workers", "0"], "Invalid value for '--workers'"),
         (["a/x.jsonl", "a/none.jsonl"], "a/none.jsonl cannot be read: No such file or directory"),
         (["bad.parquet", "-o", "out.jsonl"], "bad.parquet cannot be read: "),
-        (["other.parquet", "-o", "out.jsonl"], "expected a completion at `tokens` or `text`, found none; the columns are `id`\n"),
+        (
+            ["other.parquet", "-o", "out.jsonl"],
+            "expected a completion at `tokens` or `text`, found none; the columns are `id`\n",
+        ),
         (["typed.parquet", "-o", "out.jsonl"], "Expected a list of integers, found `string` - at column `tokens`"),
     ],
 )

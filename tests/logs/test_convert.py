@@ -26,7 +26,7 @@ from harmony.batch import NESTED_SCHEMA, SCHEMA
 from harmony.logs.completions import Tally
 from harmony.logs.convert import Task, convert, count
 from harmony.logs.outputs import CannotResume
-from harmony.logs.records import FieldTaken, Layout
+from harmony.logs.records import Layout
 from helpers.command import harmony, measured
 from helpers.files import read_lines
 from helpers.cases import LOG, LOG_LINES
@@ -272,7 +272,16 @@ def test_a_late_field_and_a_value_that_does_not_fit_go_to_another_column(tmp_pat
     assert others[: len(early)] == [None] * len(early)
     assert others[len(early) :] == [
         *('{"id":"7"}', '{"id":7.0}', '{"id":18446744073709551616}', None, '{"id":[1]}', '{"id":1e999}'),
-        *(None, '{"score":"3"}', '{"score":9007199254740993}', None, None, '{"label":1e999}', '{"label":{"a": 1}}', '{"ok":1}'),
+        *(
+            None,
+            '{"score":"3"}',
+            '{"score":9007199254740993}',
+            None,
+            None,
+            '{"label":1e999}',
+            '{"label":{"a": 1}}',
+            '{"ok":1}',
+        ),
         *('{"late":1.50}', '{"late":null}', '{"\ufffd":"\\ufffd"}', '{"":""}', '{"id":' + "9" * 5_000 + "}"),
         *('{"content":5}', '{"complete":{}}'),
     ]
@@ -284,15 +293,49 @@ def test_a_late_field_and_a_value_that_does_not_fit_go_to_another_column(tmp_pat
 @pytest.mark.parametrize("name", [name for name in SCHEMA.names if name != "role"])
 def test_fields_named_as_columns_of_messages_stop_a_run_or_are_kept_beside_these(tmp_path: Path, name: str) -> None:
     own = b'"x":"y","%s":5,' % name.encode()
-    told = f"^the field `{name}` of the log would be replaced by that of the output: give a key for the output, such as"
-    with pytest.raises(FieldTaken, match=told):
+    told = f"fields.jsonl: the field `{name}` of the log would be replaced by that of the output: give a key for the output, such as"
+    with pytest.raises(ValueError, match=told):
         fields_of(tmp_path, own)
     assert fields_of(tmp_path, own, into="harmony") == [{"x": "y", name: 5, "other": None}]
-    with pytest.raises(FieldTaken, match=told.replace(name, "x")):
+    with pytest.raises(ValueError, match=told.replace(name, "x")):
         fields_of(tmp_path, own, into="x")
 
 
-def test_what_stands_in_a_column_of_its_own_is_what_stands_at_the_top(same_logs: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_column_of_a_table_with_a_name_of_the_output(tmp_path: Path, suffix: str, workers: str) -> None:
+    source, output = tmp_path / "log.parquet", tmp_path / f"out.{suffix}"
+    pq.write_table(pa.table({"tokens": [[200008, 12194, 200002]], "complete": [7]}), source)
+    done = harmony("parse", source, "-o", output, "--workers", workers)
+    where = "" if suffix in TABLES else "in line 1: "
+    assert (done.returncode, done.stderr.decode()) == (
+        2,
+        f"harmony: {source}: {where}the field `complete` of the log would be replaced by that of the output: "
+        "give a key for the output, such as --into harmony\n",
+    )
+    assert not output.exists()
+    done = harmony("parse", source, "-o", output, "--workers", workers, "--into", "harmony")
+    assert (done.returncode, done.stderr) == (0, b"harmony: 1 record, 1 message, 3 tokens\n")
+    (row,) = read_table(output).to_pylist() if suffix in TABLES else map(json.loads, read_lines(output).splitlines())
+    assert (row["complete"], row["harmony"]["complete"], row["harmony"]["error"]) == (7, True, None)
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_a_late_field_that_would_be_replaced_is_told_with_its_file_and_line(tmp_path: Path, workers: str) -> None:
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    first.write_bytes(SAMPLE.read_bytes() * 60)
+    second.write_bytes(SAMPLE.read_bytes() * 60 + b'{"tokens":[200008],"error":"own"}\n')
+    done = harmony("parse", first, second, "-o", tmp_path / "out.jsonl", "--workers", workers)
+    assert (done.returncode, done.stderr.decode().partition(" of the log")[0]) == (
+        2,
+        f"harmony: {second}: in line 2,401: the field `error`",
+    )
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_what_stands_in_a_column_of_its_own_is_what_stands_at_the_top(
+    same_logs: dict[str, Path], tmp_path: Path
+) -> None:
     for source in ("jsonl", "parquet"):
         for nested in (False, True):
             plain, under = tmp_path / "plain.parquet", tmp_path / "under.parquet"
@@ -443,7 +486,9 @@ def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path)
     stopped(inputs, output, 2)
     with pytest.raises(CannotResume, match=r"`task\.strict` was `false`, and is `true`; remove .*partial to begin"):
         converted(inputs, output, resume=True, strict=True)
-    with pytest.raises(CannotResume, match=r"`task\.layout\.stripped` was `false`, and is `true`; remove .*partial to begin"):
+    with pytest.raises(
+        CannotResume, match=r"`task\.layout\.stripped` was `false`, and is `true`; remove .*partial to begin"
+    ):
         converted(inputs, output, resume=True, stripped=True)
     with pytest.raises(CannotResume, match=r"`task\.nested` was `false`, and is `true`; remove .*partial to begin"):
         converted(inputs, output, resume=True, nested=True)

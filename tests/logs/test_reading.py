@@ -194,7 +194,10 @@ def test_a_terminal_shows_the_records_that_a_file_would_get(tmp_path: Path) -> N
     pq.write_table(pa.table({"id": [1]}), file)
     shown, said, status = on_a_terminal("parse", str(file))
     assert (shown, status) == ([""], 2)
-    assert said.decode() == f"harmony: {file}: expected a completion at `tokens` or `text`, found none; the columns are `id`\n"
+    assert (
+        said.decode()
+        == f"harmony: {file}: expected a completion at `tokens` or `text`, found none; the columns are `id`\n"
+    )
 
 
 def test_what_was_read_outlives_its_reader() -> None:
