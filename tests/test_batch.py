@@ -48,7 +48,7 @@ def test_a_batch_is_what_parsing_gives(role: Role | None, strict: bool, scale: S
         assert len({one["error"]["code"] for one in read if one["error"]}) > 10
     else:
         assert len({found["code"] for one in read for found in one["diagnostics"]}) > 10
-    assert {row["end"] for row in expected} == {None, "end", "call", "return"}
+    assert {row["stop"] for row in expected} == {None, "end", "call", "return"}
     assert {row["complete"] for row in expected} == {False, True}
     assert {row["message"] for row in expected} >= {None, 0, 4}
     tokens, offsets = joined(streams)
@@ -407,7 +407,7 @@ def test_one_message_of_three_million_tokens(threads: int, scale: Scale) -> None
         batch = parse_batch(tokens, given_offsets, threads=threads, strict=True)
         batch.validate(full=True)
         row = batch.slice(len(given_offsets) // 2 - 1, 1).to_pylist()[0]
-        assert (row["content_tokens"], row["end"]) == (len(tokens) - 2, "return")
+        assert (row["content_tokens"], row["stop"]) == (len(tokens) - 2, "return")
         assert row["content"] == "Blå himmel 🌤 i Oslo. " * ((len(tokens) - 2) // len(words))
 
 

@@ -30,6 +30,7 @@ from harmony import batch, ray  # noqa: E402
 from harmony.logs import convert  # noqa: E402
 from harmony.logs.completions import Tally  # noqa: E402
 from harmony.logs.inputs import Unreadable, expand  # noqa: E402
+from harmony.logs.records import Layout  # noqa: E402
 from helpers.deadly import Deadly  # noqa: E402
 
 LINES = SAMPLE.read_bytes().splitlines(keepends=True)
@@ -105,7 +106,9 @@ def parts_of(output: Path) -> list[Path]:
     return parts
 
 
-@pytest.mark.parametrize("task", [convert.Task(), convert.Task(strict=True), convert.Task(stripped=True)])
+@pytest.mark.parametrize(
+    "task", [convert.Task(), convert.Task(strict=True), convert.Task(layout=Layout(stripped=True))]
+)
 @pytest.mark.parametrize("name", ["out.jsonl", "out"])
 def test_lines_become_the_same_lines(folder: Path, tmp_path: Path, name: str, task: convert.Task) -> None:
     expected = alone(task, [str(folder)], tmp_path / "alone.jsonl")

@@ -140,8 +140,8 @@ def parse(
     itself begins with <|start|> and a role.
 
     Each record gives one line of output, in the same order. It keeps its
-    other fields, and gets `messages` and `complete`, or `error`. In a table,
-    each message is a row. Without --output, a terminal shows the messages.
+    fields, and gets `messages`, `complete`, `diagnostics` and `error`, null
+    where there is nothing. In a table, each message is a row. Without --output, a terminal shows the messages.
 
     Completions that break the format are repaired, for example if they have
     a second channel or no <|message|>. The field `diagnostics` lists the
@@ -285,8 +285,9 @@ def render(file: str, output: str | None, purpose: Purpose, style: Style, text: 
     analysis before the first answer is left out, as openai-harmony does.
 
     Each line gives one line of output, in the same order. It keeps its other
-    fields, and gets `tokens` (ids) or `text`, or `error`. Its `role` is null,
-    so that `harmony parse` can read the output.
+    fields, and gets `tokens` (ids) or `text`, and `error`, null if there is
+    none. Its `role` is null, so that `harmony parse` can read the output. If
+    a line has such a field of its own that is not null, the command stops.
 
     In `text`, a marker that a user typed, such as <|end|>, looks like a real
     one. Parsed again, one message can become several. Use `tokens` for

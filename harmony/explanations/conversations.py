@@ -189,7 +189,7 @@ RECORDS: Final[dict[str, Entry]] = {
     ),
     "invalid-record": entry(
         "A record lacks a field that is needed, or a field holds a wrong type. A completion has `tokens` or `text`; "
-        "name others by `--tokens`, `--text` and `--role`. The sentence gives the path of the field.",
+        "name others by `--tokens`, `--text` and `--role-field`. The sentence gives the path of the field.",
         Logged(b'{"completion": "Hi"}'),
         Logged(b'{"text": 5}'),
     ),

@@ -160,9 +160,14 @@ class Completions(NamedTuple):
     def kept(self, types: FieldTypes, taken: Sequence[str], hidden: Sequence[str]) -> pa.RecordBatch:
         """The fields that pass through, as columns of these types, one row for each completion.
 
-        Hidden names are left out. Values with taken names have no column of their own.
+        Hidden names are left out, except of bad records, which keep all. Values with taken names have no column of
+        their own.
         """
         from harmony.logs.fields import as_columns  # loaded here, because JSON to JSON needs no Arrow
 
-        rows = [{name: value for name, value in fields.items() if name not in hidden} for fields in self.passed()]
+        errors = self.columns.errors
+        rows = [
+            fields if index in errors else {name: value for name, value in fields.items() if name not in hidden}
+            for index, fields in enumerate(self.passed())
+        ]
         return as_columns(rows, types, taken)

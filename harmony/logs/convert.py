@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
 
@@ -372,29 +372,28 @@ def _in_order(
 ) -> Iterator[tuple[Any, Tally, Place]]:
     """The results of pieces in their order, each with the place after it. An Unreadable is raised after all of them."""
     pending: deque[tuple[Pending, Place]] = deque()
+
+    def made() -> tuple[Any, Tally, Place]:
+        future, place = pending.popleft()
+        with _named(inputs[place.file]):
+            return *future.result(), place
+
     most = 1 if workers is None else workers.most
     fault = None
     try:
         for piece in pieces:
-            if state.types is None and task.to == "rows" and isinstance(piece.data, bytes):
-                state.types = types_in(task, piece)
-            pending.append((_begun(workers, task, inputs[piece.after.file], piece, state.types or {}), piece.after))
+            with _named(inputs[piece.after.file]):
+                if state.types is None and task.to == "rows" and isinstance(piece.data, bytes):
+                    state.types = types_in(task, piece)
+                pending.append((_begun(workers, task, piece, state.types or {}), piece.after))
             while pending and (len(pending) == most or pending[0][0].done()):
-                future, place = pending.popleft()
-                yield *_result(future, inputs[place.file]), place
+                yield made()
     except Unreadable as error:
         fault = error
-    for future, place in pending:
-        yield *_result(future, inputs[place.file]), place
+    while pending:
+        yield made()
     if fault is not None:
         raise fault
-
-
-def _result(pending: Pending, name: str) -> tuple[Any, Tally]:
-    try:
-        return pending.result()
-    except FieldTaken as error:
-        raise FieldTaken(f"{name}: {error}") from None
 
 
 def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
@@ -413,17 +412,22 @@ def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
     return types
 
 
-def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, types: FieldTypes) -> Pending:
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Names the file in the errors of its pieces."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = FieldTaken if isinstance(error, FieldTaken) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
+def _begun(workers: Workers | None, task: Task, piece: Piece, types: FieldTypes) -> Pending:
     """Begins the work on a piece. Lines go to a worker process if there are any; tables are parsed here."""
     if workers is not None and isinstance(piece.data, bytes):
         return workers.begin(piece.data, piece.first, types, piece.too_long)
     done: Future[tuple[Any, Tally]] = Future()
-    try:
-        done.set_result(task.do(piece.data, piece.first, types, piece.too_long))
-    except FieldTaken as error:
-        done.set_exception(error)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{name}: {error}") from error
+    done.set_result(task.do(piece.data, piece.first, types, piece.too_long))
     return done
 
 

@@ -6,6 +6,7 @@ source of each completion. This module does not know which files the pieces come
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -60,6 +61,7 @@ _ASSISTANT: Final = GIVEN.index(Role.ASSISTANT) | UNLESS_START
 _NO_ROLE: Final = GIVEN.index(None)
 _AS_CONVERSATION: Final = b'{"messages":%b}'
 _NULL: Final = msgspec.Raw(b"null")
+_REPLACED: Final = b"\\ufffd"  # what `read_records` writes for a single surrogate
 
 
 class Slot(NamedTuple):
@@ -149,10 +151,11 @@ class RecordReader(msgspec.Struct, frozen=True):
                         if path != names.tokens or not ids.scan(slot.found[path]):
                             completion = read_completion(slot.found[path], path, as_ids=path == names.tokens)
                             elsewhere[index] = _behind(lead, completion)
-                        if (reason := slot.found.get(names.finish_reason or "")) is not None:
-                            known.take_reason(index, read_name(reason, names.finish_reason or ""), names.finish_reason)
+                        if names.finish_reason is not None and names.finish_reason in slot.found:
+                            reason = read_name(slot.found[names.finish_reason], names.finish_reason)
+                            known.take_reason(index, reason, names.finish_reason)
                     elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
-                        conversations[index] = read_conversation(_AS_CONVERSATION % bytes(messages))
+                        conversations[index] = _conversation(messages, names.messages, slot.record)
                     else:
                         raise no_completion(names, conversations=self.conversations)
                 except (ValueError, RecursionError) as error:
@@ -267,7 +270,8 @@ class RecordReader(msgspec.Struct, frozen=True):
             for name in (names.tokens, names.text, names.role)
         )
         if tokens is None and text is None:
-            raise ValueError(str(no_completion(names)) + f"; the columns are {_listed(schema.names)}")
+            missing = no_completion(names, conversations=self.conversations)
+            raise ValueError(f"{missing}; the columns are {_listed(schema.names)}")
         parser = TableParser(
             tokens,
             text,
@@ -356,6 +360,14 @@ def _code_behind(lead: Lead, role: int) -> int:
     if lead.names_role:
         return _NO_ROLE
     return role & ~UNLESS_START if lead.text else role
+
+
+def _conversation(messages: msgspec.Raw, name: str, record: Record | BadRecord) -> Conversation:
+    """Reads the conversation of a record. What was replaced in a single surrogate's place is read from the line."""
+    written = bytes(messages)
+    if _REPLACED in written and isinstance(record, Record) and name in record.fields:
+        written = json.dumps(json.loads(record.written)[name]).encode()
+    return read_conversation(_AS_CONVERSATION % written)
 
 
 def _values(column: pa.Array | None) -> list[Any] | None:

@@ -185,11 +185,21 @@ BAD = [
     (b"nope", "invalid-json", "invalid character", 5),
     (b"[1]", "invalid-json", "Expected `object`, got `array`", 1),
     (b'{"tokens":[1,2', "invalid-json", "truncated", 15),
-    (b'{"id":"\xff"}', "invalid-utf-8", "found the byte 0xff", 8),
+    (b'{"id":"\xff"}', "invalid-utf-8", "found the byte 0xff at byte 7", 8),
     (b'{"tokens":' + b"[" * 100_000, "too-deep", "nested less deeply", 1),
     (b'{"messages":' + b"[" * 100_000, "too-deep", "nested less deeply", 1),
-    (b"{}", "invalid-record", "expected a field `tokens`, `text` or `messages`, found none of them", 1),
-    (b'{"tokens":null,"text":null}', "invalid-record", "found none of them", 1),
+    (
+        b"{}",
+        "invalid-record",
+        "expected a completion at `tokens` or `text`, or a conversation at `messages`, found none",
+        1,
+    ),
+    (
+        b'{"tokens":null,"text":null}',
+        "invalid-record",
+        "expected a completion at `tokens` or `text`, or a conversation at `messages`, found none",
+        1,
+    ),
     (b'{"tokens":"a"}', "invalid-record", "Expected `array`, got `str` - at `$.tokens`", 11),
     (b'{"tokens":[1,true]}', "invalid-record", "at `$.tokens[1]`", 14),
     (b'{"tokens":[%s]}' % (b"9" * 5000), "invalid-record", "Integer value out of range", 12),
@@ -197,7 +207,12 @@ BAD = [
     (b'{"tokens":[340282366920938463463374607431768211456]}', "invalid-token", "an integer of 129 bits", 12),
     (b'{"text":5}', "invalid-record", "Expected `str`, got `int` - at `$.text`", 9),
     (rb'{"text":"\ud800"}', "expected-start", "found `\ufffd` at 1:1 of `text`", 10),
-    (b'{"messages":null}', "invalid-record", "Expected `array`, got `null` - at `$.messages`", 13),
+    (
+        b'{"messages":null}',
+        "invalid-record",
+        "expected a completion at `tokens` or `text`, or a conversation at `messages`, found none",
+        13,
+    ),
     (b'{"messages":[{"role":"boss","content":""}]}', "invalid-record", "'boss' - at `$.messages[0].role`", 22),
     (rb'{"messages":[{"role":"b\u001b[31m\n","content":""}]}', "invalid-record", "at `$.messages[0].role`", 22),
     (rb'{"messages":[{"role":"user","content":"\ud800"}]}', "lone-surrogate", "at `messages[0].content[0].text`", 39),
@@ -226,9 +241,15 @@ def test_bad_records_are_all_told(tmp_path: Path) -> None:
 
 
 def test_the_role_of_a_completion() -> None:
-    lines = [record(tokens=IDS), record(tokens=IDS, role="boss"), record(tokens=IDS, role=5)]
+    roles = [{"role": role} for role in ("assistant", "boss", 5, None)]
+    lines = [record(tokens=IDS, **role) for role in ({}, *roles)]
     found = as_json("-", "--start", "completion", stdin=b"".join(lines))
-    assert [problem["code"] for problem in found] == ["unexpected-in-header", "invalid-record", "invalid-record"]
+    # Without a role, it begins with one of its own.
+    assert [(problem["line"], problem["code"]) for problem in found] == [
+        (2, "unexpected-in-header"),
+        (3, "invalid-record"),
+        (4, "invalid-record"),
+    ]
     assert "Unknown role: 'boss'" in found[1]["message"]
     assert "at `$.role`" in found[2]["message"]
 

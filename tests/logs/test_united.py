@@ -113,7 +113,8 @@ def test_what_cannot_be_united_is_refused_at_the_start(tmp_path: Path) -> None:
     assert done.returncode == 0
     pq.write_table(pa.table({"n": [1]}), tmp_path / "none.parquet")
     done = harmony("parse", one, tmp_path / "none.parquet", "-o", tmp_path / "out.parquet")
-    assert done.stderr.startswith(f"harmony: {tmp_path}/none.parquet: expected a completion at `tokens` or `text`, found none; the columns are `n`".encode())
+    told = "expected a completion at `tokens` or `text`, found none; the columns are `n`"
+    assert done.stderr.decode().startswith(f"harmony: {tmp_path}/none.parquet: {told}")
     done = harmony("parse", "-", one, "-o", tmp_path / "out.parquet", stdin=b"{}")
     assert (done.returncode, b"standard input cannot be united with tables" in done.stderr) == (2, True)
 

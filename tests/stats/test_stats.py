@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
         ("content_type", NAME),
         ("content", pa.large_string()),
         ("content_tokens", pa.int32()),
-        ("end", NAME),
+        ("stop", NAME),
         ("complete", pa.bool_()),
         ("diagnostics", pa.list_(FAULT)),
         ("error", FAULT),
@@ -78,7 +78,7 @@ def parsed(record: dict[str, Any], *, strict: bool = False) -> tuple[list[dict[s
             "content_type": message.content_type,
             "content": "".join(part.text for part in message.content),
             "content_tokens": None if tokens is None else span.stop - span.content_start,
-            "end": span.end,
+            "stop": span.end,
         }
         for index, (message, span) in enumerate(zip(result.messages, result.spans, strict=True))
     ]
