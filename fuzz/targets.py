@@ -204,7 +204,7 @@ def _checks_of_line(fields: dict[str, Any], record: dict[str, Any], *, strict: b
         yield Check("messages beside an error", True, record["messages"] in (None, fields.get("messages")))
     if not _is_completion(fields):
         return
-    role = fields.get("role", None if fields["tokens"][:1] == [vocabulary.START] else "assistant")
+    role = fields.get("role", None if fields["tokens"][:1] == [START] else "assistant")
     kind, found = whole(ENGINES[0], fields["tokens"], role and Role(role), strict=strict)
     if kind == "read":
         messages = json.loads(msgspec.json.encode(flat_messages(found[0])))

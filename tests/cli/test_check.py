@@ -180,6 +180,7 @@ def test_problems_of_records(tmp_path: Path) -> None:
     )
 
 
+NO_INPUT = "expected a completion at `tokens` or `text`, or a conversation at `messages`, found none"
 BAD = [
     (b"nope", "invalid-json", "invalid character"),
     (b"[1]", "invalid-json", "Expected `object`, got `array`"),
