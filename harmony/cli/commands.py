@@ -136,12 +136,14 @@ def parse(
     also read without a FILE. Logs are JSON Lines ({lines}) or tables
     ({tables}); their first bytes decide. Each record has `tokens` (ids) or
     `text` (with markers such as <|end|> written out). It can have the `role`
-    of the first message. The default is assistant. Use null if the completion
-    itself begins with <|start|> and a role.
+    of the first message. Without it, the role is assistant, unless the
+    completion begins with <|start|> and a role.
 
-    Each record gives one line of output, in the same order. It keeps its
-    fields, and gets `messages`, `complete`, `diagnostics` and `error`, null
-    where there is nothing. In a table, each message is a row. Without --output, a terminal shows the messages.
+    Each record gives one line of output, in the same order. It keeps its other
+    fields, and gets `messages`, `complete`, `diagnostics` and `error`, which
+    are null where there is nothing. If it has such a field of its own that is
+    not null, the command stops; use --into. In a table, each message is a
+    row. Without --output, a terminal shows the messages.
 
     Completions that break the format are repaired, for example if they have
     a second channel or no <|message|>. The field `diagnostics` lists the

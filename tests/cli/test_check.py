@@ -180,12 +180,13 @@ def test_problems_of_records(tmp_path: Path) -> None:
     )
 
 
+NO_INPUT = "expected a completion at `tokens` or `text`, or a conversation at `messages`, found none"
 #: A bad record, the code, a part of the sentence, and the column.
 BAD = [
     (b"nope", "invalid-json", "invalid character", 5),
     (b"[1]", "invalid-json", "Expected `object`, got `array`", 1),
     (b'{"tokens":[1,2', "invalid-json", "truncated", 15),
-    (b'{"id":"\xff"}', "invalid-utf-8", "found the byte 0xff at byte 7", 8),
+    (b'{"id":"\xff"}', "invalid-utf-8", "found the byte 0xff", 8),
     (b'{"tokens":' + b"[" * 100_000, "too-deep", "nested less deeply", 1),
     (b'{"messages":' + b"[" * 100_000, "too-deep", "nested less deeply", 1),
     (

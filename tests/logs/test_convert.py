@@ -298,7 +298,7 @@ def test_a_late_field_and_a_value_that_does_not_fit_go_to_another_column(tmp_pat
 @pytest.mark.parametrize("name", [name for name in SCHEMA.names if name != "role"])
 def test_fields_named_as_columns_of_messages_stop_a_run_or_are_kept_beside_these(tmp_path: Path, name: str) -> None:
     own = b'"x":"y","%s":5,' % name.encode()
-    told = f"fields.jsonl: the field `{name}` of the log would be replaced by that of the output: give a key for"
+    told = f"fields.jsonl: the field `{name}` of the log would be replaced by that of the output: give a key"
     with pytest.raises(ValueError, match=told):
         fields_of(tmp_path, own)
     assert fields_of(tmp_path, own, into="harmony") == [{"x": "y", name: 5, "other": None}]
@@ -338,9 +338,7 @@ def test_a_late_field_that_would_be_replaced_is_told_with_its_file_and_line(tmp_
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_what_stands_in_a_column_of_its_own_is_what_stands_at_the_top(
-    same_logs: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_column_of_its_own_holds_what_stands_at_the_top(same_logs: dict[str, Path], tmp_path: Path) -> None:
     for source in ("jsonl", "parquet"):
         for nested in (False, True):
             plain, under = tmp_path / "plain.parquet", tmp_path / "under.parquet"
