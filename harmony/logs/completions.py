@@ -89,7 +89,7 @@ def tally_of(columns: Columns, lengths: list[int | None], fields: Iterable[str] 
     if errors:
         first_error = columns.errors[min(columns.errors)].message
         first = [columns.errors.get(index) for index in range(min(FIRST, len(lengths)))]
-        if len({None if error is None else _PLACE.sub("", error.message) for error in first}) == 1:
+        if len({error and _PLACE.sub("", error.message) for error in first}) == 1 and first[0] is not None:
             failure = Failure(first_error, list(fields))
     return Tally(len(lengths), messages, sum(filter(None, lengths)), dict(errors), dict(repairs), first_error, failure)
 

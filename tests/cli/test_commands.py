@@ -58,7 +58,7 @@ BROKEN: list[tuple[bytes, str, str, list[str], list[tuple[str, int]]]] = [
     (
         b'{"tokens":[200008,64],"role":null}',
         "expected-start",
-        "expected `<|start|>`, found `<|message|>`",
+        'expected `<|start|>`, or `role="assistant"` for a completion, found `<|message|>`',
         ["a"],
         [("missing-start", 0)],
     ),

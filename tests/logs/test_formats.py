@@ -98,7 +98,7 @@ def test_help_and_errors_name_every_suffix(tmp_path: Path) -> None:
         done = harmony(command, tmp_path)
         said = "expected a file named .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .arrow, .jsonl.xz, found none"
         assert (done.returncode, said in done.stderr.decode()) == (2, True)
-    written = (ROOT / "README.md").read_text()
+    written = (ROOT / "docs" / "logs.md").read_text()
     assert [each.suffix for each in FORMATS if f"`{each.suffix}`" not in written] == []
 
 

@@ -152,7 +152,7 @@ def test_validate_reads_folders(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no text of the format")
     status, lines, said = harmony("validate", tmp_path)
     assert (status, said) == (1, "harmony: 1 problem in 1 file\n")
-    assert lines.startswith(f"{tmp_path}/day/b.jsonl.gz:1:1: ")
+    assert lines.startswith(f"{tmp_path}/day/b.jsonl.gz:1:13: ")
 
 
 def test_what_validate_reads_is_not_written(tmp_path: Path) -> None:
