@@ -15,7 +15,7 @@ records = [json.loads(line) for line in log.read_bytes().splitlines()]
 columns = ("id", "model", "finish_reason", "tokens", "text", "role")
 completions = pyarrow.table({name: [record.get(name) for record in records] for name in columns})
 
-# Where a record names no role, the prompt ended in `<|start|>assistant`.
+# Where a record names no role, it is the assistant's, unless the completion begins with `<|start|>` and a role.
 roles = pyarrow.array([record.get("role", "assistant") for record in records])
 completions = completions.set_column(columns.index("role"), "role", roles)
 
@@ -40,7 +40,7 @@ with duckdb.connect() as database:
     print("--- duckdb: calls whose arguments are JSON, and what is named in them")
     for recipient, names in database.sql(
         "SELECT recipient, json_keys(content) FROM messages "
-        "WHERE \"end\" = 'call' AND json_valid(content) ORDER BY ALL LIMIT 8"
+        "WHERE stop = 'call' AND json_valid(content) ORDER BY ALL LIMIT 8"
     ).fetchall():
         print(f"{recipient}: {', '.join(names)}")
     print("--- duckdb: how much each model thinks before it answers")
