@@ -15,7 +15,7 @@ records = [json.loads(line) for line in log.read_bytes().splitlines()]
 columns = ("id", "model", "finish_reason", "tokens", "text", "role")
 completions = pyarrow.table({name: [record.get(name) for record in records] for name in columns})
 
-# Where a record names no role, it is the assistant's, unless the completion begins with `<|start|>` and a role.
+# Where a record names no role, the prompt ended in `<|start|>assistant`.
 roles = pyarrow.array([record.get("role", "assistant") for record in records])
 completions = completions.set_column(columns.index("role"), "role", roles)
 
