@@ -57,6 +57,8 @@ class Run:
         if bad:
             theirs = "with its" if bad == 1 else "each with its"
             yield f"{_counted(bad, 'bad record')}, {theirs} error: {_codes(tally.errors)}"
+            if tally.first_error is not None:
+                yield f"the first error: {printable(tally.first_error)}"
         if repairs:
             yield f"{_counted(repairs, 'repair')}: {_codes(tally.diagnostics)}"
         if self.skipped:

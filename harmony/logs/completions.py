@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -31,8 +31,11 @@ FIRST: Final = 100
 #: The field with the messages of the prompt.
 PROMPT_MESSAGES: Final = "prompt_messages"
 
+#: What the numbers of records count.
+Unit: TypeAlias = Literal["line", "row"]
+
 _MESSAGES: Final = "messages"
-_PLACE: Final = re.compile(r" (?:- )?in line [0-9,]+")
+_PLACE: Final = re.compile(r" (?:- )?in (?:line|row) [0-9,]+")
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -77,10 +80,12 @@ def _alike(one: Failure, other: Failure) -> bool:
     return _PLACE.sub("", one.sentence) == _PLACE.sub("", other.sentence)
 
 
-def tally_of(columns: Columns, lengths: list[int | None], fields: Iterable[str] = ()) -> Tally:
+def tally_of(
+    columns: Columns, lengths: list[int | None], numbers: Sequence[int], unit: Unit, fields: Iterable[str] = ()
+) -> Tally:
     """The tally of some records. `lengths` has the number of tokens of each record; None for a text.
 
-    `fields` are those of the first record.
+    `numbers` are those of their lines or rows. `fields` are those of the first record.
     """
     messages = sum(number >= 0 for number in memoryview(columns.message).cast("B").cast("i"))
     errors = Counter(error.code for error in columns.errors.values())
@@ -88,6 +93,8 @@ def tally_of(columns: Columns, lengths: list[int | None], fields: Iterable[str] 
     first_error = failure = None
     if errors:
         first_error = columns.errors[min(columns.errors)].message
+        if _PLACE.search(first_error) is None:
+            first_error += f" - in {unit} {numbers[min(columns.errors)]:,}"
         first = [columns.errors.get(index) for index in range(min(FIRST, len(lengths)))]
         if len({error and _PLACE.sub("", error.message) for error in first}) == 1 and first[0] is not None:
             failure = Failure(first_error, list(fields))
@@ -110,10 +117,12 @@ class Completions(NamedTuple):
     whole: Sequence[Mapping[str, Any]]  # that pass through if the completion is bad
     lengths: list[int | None]  # how many tokens each has; None for a text
     columns: Columns
+    unit: Unit = "line"  # what the numbers count
 
     def tally(self) -> Tally:
         """The tally of these completions."""
-        return tally_of(self.columns, self.lengths, self.whole[0] if self.whole else ())
+        fields = self.whole[0] if self.whole else ()
+        return tally_of(self.columns, self.lengths, self.numbers, self.unit, fields)
 
     def with_prompts(self, prompts: Mapping[int, Sequence[int] | str]) -> Completions:
         """The same with the messages of the prompts as a field. Raises FieldTaken."""

@@ -20,7 +20,7 @@ from harmony.encoding import check_stripped
 from harmony.errors import quote
 from harmony.logs.completions import FIRST, PROMPT_MESSAGES, Completions, Tally, prompt_messages, tally_of
 from harmony.logs.formats import format_of
-from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, holds_table, no_rows, stamps_of
+from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, holds_table, no_rows, shown, stamps_of
 from harmony.logs.outputs import Output, finished
 from harmony.logs.places import Changed, Place, Stamp
 from harmony.logs.reading import RecordReader, plan_of
@@ -119,7 +119,7 @@ class Task(msgspec.Struct, frozen=True):
         read = Unparsed(rows.numbers, sources, parser.lengths(rows.batch), [], [], known=known, start=self.layout.start)
         columns, lengths = self.parsed(read, threads=self.threads).columns, read.lengths
         if self.to == "stats":
-            return _stats(columns, lengths), tally_of(columns, lengths, data.schema.names)
+            return _stats(columns, lengths), tally_of(columns, lengths, rows.numbers, "row", data.schema.names)
         beside = without_dictionaries(parser.kept_of(rows.batch))
         if self.prompt_messages:
             check_columns_free(beside.schema.names, [PROMPT_MESSAGES])
@@ -129,7 +129,7 @@ class Task(msgspec.Struct, frozen=True):
         kept, errors = checked(beside)
         columns = columns.with_errors(errors)
         made = TableRows.of(kept, columns, nested=self.nested, into=self.layout.into)
-        return made, tally_of(columns, lengths, data.schema.names)
+        return made, tally_of(columns, lengths, rows.numbers, "row", data.schema.names)
 
 
 def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:
@@ -376,7 +376,10 @@ def _in_order(
     def made() -> tuple[Any, Tally, Place]:
         future, place = pending.popleft()
         with _named(inputs[place.file]):
-            return *future.result(), place
+            found, tally = future.result()
+        if tally.first_error is not None:
+            tally.first_error = f"{shown(inputs[place.file])}: {tally.first_error}"
+        return found, tally, place
 
     most = 1 if workers is None else workers.most
     fault = None
@@ -419,7 +422,7 @@ def _named(name: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError, OverflowError) as error:
         kind = FieldTaken if isinstance(error, FieldTaken) else ValueError
-        raise kind(f"{name}: {error}") from error
+        raise kind(f"{shown(name)}: {error}") from error
 
 
 def _begun(workers: Workers | None, task: Task, piece: Piece, types: FieldTypes) -> Pending:

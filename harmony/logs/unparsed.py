@@ -11,7 +11,7 @@ from harmony.columns.engine import build
 from harmony.columns.rows import Columns, Sources, ends_in_last_message
 from harmony.errors import RecordError, quote
 from harmony.format.choices import Start
-from harmony.logs.completions import Completions
+from harmony.logs.completions import Completions, Unit
 from harmony.logs.leads import lead_of_prompt, moved_diagnostic, moved_error
 from harmony.messages.model import Conversation
 
@@ -82,7 +82,8 @@ class Unparsed(NamedTuple):
             whole = list(fields)
             for index in columns.errors:
                 whole[index] = _values_of_row(self.batch, index)
-        return Completions(self.numbers, fields, whole, self.lengths, columns)
+        unit: Unit = "line" if self.batch is None else "row"
+        return Completions(self.numbers, fields, whole, self.lengths, columns, unit)
 
     def placed(self, columns: Columns, *, stripped: bool) -> Columns:
         """The columns with positions that count from the completion, and with what is known of its end."""

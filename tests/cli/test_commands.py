@@ -105,6 +105,7 @@ def test_bad_records_are_reported_and_their_neighbours_kept(engine: str, options
     assert done.stderr.decode().splitlines() == [
         f"harmony: {len(BAD) + good} records, {good} messages, {3 * good} tokens",
         f"harmony: {len(BAD)} bad records, each with its error: {codes}",
+        "harmony: the first error: standard input: JSON is malformed: invalid character (byte 4) - in line 2",
     ]
     assert found[::2] == [found[0]] * (len(BAD) + 1)
     assert found[0]["error"] is None
@@ -136,6 +137,8 @@ def test_what_the_format_does_not_allow_is_repaired_or_refused(engine: str) -> N
             f"harmony: 16 records, 10 messages, {tokens} tokens",
             "harmony: 8 bad records, each with its error: expected-start 3, invalid-token 3, truncated-header 1, "
             "unexpected-in-header 1",
+            "harmony: the first error: standard input: Invalid token for decoding: -1, expected an id in 0..201088 at "
+            "token 2 - in line 1",
         ],
     )
     refused = records(done.stdout)
@@ -161,7 +164,7 @@ def test_fields_with_the_names_of_output_stop_a_run_or_stay_beside_it(name: str,
     done = harmony("parse", "-", *options, stdin=log)
     assert (done.returncode, done.stderr.decode()) == (
         2,
-        f"harmony: -: in line 2: the field `{name}` of the log would be replaced by that of the output: "
+        f"harmony: standard input: in line 2: the field `{name}` of the log would be replaced by that of the output: "
         "give a key for the output, such as --into harmony\n",
     )
     done = harmony("parse", "-", *options, "--into", "harmony", stdin=log)

@@ -413,6 +413,7 @@ def test_stats(tmp_path: Path) -> None:
     assert one.stderr.decode().splitlines() == [
         f"harmony: {41 * repeated:,} records, {107 * repeated:,} messages, {6_148 * repeated:,} tokens",
         f"harmony: {repeated:,} bad records, each with its error: invalid-json {repeated:,}",
+        f"harmony: the first error: {log}: JSON is malformed: invalid character (byte 4) - in line 41",
     ]
     tables = harmony("stats", str(SAMPLE), COLUMNS="100").stdout.decode()
     for line in ("Conversations: 40", "assistant   analysis", "functions.get_weather"):

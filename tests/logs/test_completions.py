@@ -279,9 +279,12 @@ def before_error(record: dict[str, Any]) -> int:
 def tally_of(read: list[dict[str, Any]], found: list[dict[str, Any]]) -> Tally:
     """What there is in records, counted from the lines that they gave."""
     tally = Tally(len(read), 0, sum(len(record.get("tokens", ())) for record in read))
-    for record in found:
+    for number, record in enumerate(found, 1):
         error = record["error"]
         tally.messages += len(record["messages"]) if error is None else before_error(record)
+        if error is not None and tally.first_error is None:
+            place = "" if " in line " in error["message"] else f" - in line {number}"
+            tally.first_error = error["message"] + place
         for codes, faults in (
             (tally.errors, [] if error is None else [error]),
             (tally.diagnostics, record["diagnostics"] or []),
