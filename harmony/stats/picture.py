@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from harmony.errors import printable
-from harmony.stats.counts import OTHERS, Summary
-from harmony.stats.tables import NO_CHANNEL
+from harmony.stats.counts import Summary
+from harmony.stats.tables import NO_CHANNEL, contents_of, kinds_of
+from harmony.stats.tallies import OTHERS
 
 try:
     import altair as alt
@@ -110,11 +111,10 @@ def _channel_colours(summary: Summary) -> dict[str, str]:
 def _kinds(summary: Summary) -> _Panel:
     whole = summary.conversations
     rows = []
-    for kind in ("complete", "truncated", "bad", "repaired"):
-        count = getattr(summary, kind)
+    for kind, count in kinds_of(summary).items():
         text = f"{count:,} ({count / whole:.1%})" if whole else "0"
         rows.append({"name": kind, "value": count / whole if whole else 0, "text": text, "colour": _PLAIN_COLOUR})
-    title = alt.TitleParams("What became of conversations", subtitle="repaired ones are complete or truncated, too")
+    title = alt.TitleParams("What became of conversations", subtitle="repaired ones are complete or cut off, too")
     axis = alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1])
     return _bars(title, "share of all conversations", rows, largest=1, axis=axis)
 
@@ -149,15 +149,19 @@ def _messages(summary: Summary, colours: dict[str, str]) -> _Panel:
 
 
 def _tokens(summary: Summary, colours: dict[str, str]) -> _Panel:
-    counts = Counter[str]()
-    for channel in summary.channels:
-        counts[_drawn(channel.channel, colours)] += channel.content_tokens.total
-    title = alt.TitleParams("Content tokens", subtitle=f"by channel, {counts.total():,} in all")
-    if not any(channel.content_tokens.count for channel in summary.channels):
+    contents = contents_of(summary)
+    total = sum(lengths.total for lengths in contents.values())
+    title = alt.TitleParams("Content tokens", subtitle=f"of the assistant by channel, {total:,} in all")
+    if not contents:
         return _nothing(title, "no numbers of tokens")
+    channels = {_label(channel.channel) for channel in summary.channels}
+    counts = Counter[str]()
+    for name, lengths in contents.items():
+        label = printable(name)
+        counts[label if label in colours or label not in channels else OTHERS] += lengths.total
     rows = [
-        {"name": name, "value": counts[name], "text": f"{counts[name]:,}", "colour": colour}
-        for name, colour in colours.items()
+        {"name": name, "value": count, "text": f"{count:,}", "colour": colours.get(name, _PLAIN_COLOUR)}
+        for name, count in counts.most_common()
     ]
     return _bars(title, "tokens", rows)
 

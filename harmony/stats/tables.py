@@ -7,32 +7,33 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from harmony.errors import printable
-from harmony.stats.counts import Lengths, Summary
+from harmony.stats.counts import Summary
+from harmony.stats.tallies import Lengths
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 #: The label for messages without a channel.
 NO_CHANNEL: Final = "(no channel)"
+#: The label for the contents of tools.
+TOOL_RESULTS: Final = "tool results"
 
 _ROWS: Final = 20  # shown in a table
 _STATISTICS: Final = ("mean", "median", "90 %", "99 %", "longest")
-_TEXTS: Final = ("", "in", "role", "channel", "recipient", "code")  # the columns of printed tables that hold text
+_TEXTS: Final = ("", "in", "of", "role", "channel", "recipient", "code")  # the columns of printed tables that hold text
 
 
 def tables(summary: Summary) -> Iterator[Table]:
     """The summary as tables for a terminal. Empty tables are left out, except the first."""
     whole, calls = summary.conversations, summary.tool_calls
-    kinds = {kind: getattr(summary, kind) for kind in ("complete", "truncated", "repaired", "bad")}
-    yield _table(f"Conversations: {whole:,}", ["", "conversations", "share"], _shares(kinds, whole))
+    yield _table(f"Conversations: {whole:,}", ["", "conversations", "share"], _shares(kinds_of(summary), whole))
     channels = [(NO_CHANNEL if item.channel is None else item.channel, item) for item in summary.channels]
     roles = Counter({(role, name): count for name, item in channels for role, count in item.roles.items()})
     messages = [[*names, *_share(count, roles.total())] for names, count in roles.most_common()]
-    tokens = sum(item.content_tokens.total for _, item in channels)
-    contents = [
-        [name, *_share(item.content_tokens.total, tokens), *_statistics(item.content_tokens)]
-        for name, item in channels
-        if item.content_tokens.count
+    contents = contents_of(summary)
+    tokens = sum(lengths.total for lengths in contents.values())
+    rows_of_contents = [
+        [name, *_share(lengths.total, tokens), *_statistics(lengths)] for name, lengths in contents.items()
     ]
     lengths = (("tokens", summary.conversation_tokens), ("messages", summary.conversation_messages))
     of_conversations = [[name, *_statistics(found)] for name, found in lengths if found.count]
@@ -41,7 +42,11 @@ def tables(summary: Summary) -> Iterator[Table]:
         named += f"; {calls.other_calls:,} under no name here, counts too low by at most {calls.undercount:,}"
     for title, columns, rows in (
         ("Messages", ["role", "channel", "messages", "share"], messages),
-        ("Content tokens, and lengths of messages in tokens", ["channel", "tokens", "share", *_STATISTICS], contents),
+        (
+            "Content tokens, and lengths of messages in tokens",
+            ["of", "tokens", "share", *_STATISTICS],
+            rows_of_contents,
+        ),
         ("Lengths of conversations", ["in", *_STATISTICS], of_conversations),
         (named, ["recipient", "calls", "share"], _shares(calls.names, calls.calls)),
         ("Repairs", ["code", "conversations", "share"], _shares(summary.repairs, whole)),
@@ -49,6 +54,35 @@ def tables(summary: Summary) -> Iterator[Table]:
     ):
         if rows:
             yield _table(title, columns, rows)
+
+
+def kinds_of(summary: Summary) -> dict[str, int]:
+    """What became of the conversations. Cut-off ones stand under "cut off" if it is not known in what they were cut."""
+    unknown = summary.truncated - summary.no_stop - summary.cut_in_header
+    return {
+        "complete": summary.complete,
+        "no stop": summary.no_stop,
+        "cut inside a header": summary.cut_in_header,
+        **({"cut off": unknown} if unknown else {}),
+        "repaired": summary.repaired,
+        "bad": summary.bad,
+    }
+
+
+def contents_of(summary: Summary) -> dict[str, Lengths]:
+    """The known lengths of contents: of the assistant by channel, and of the others by role."""
+    of_assistant = {
+        NO_CHANNEL if item.channel is None else item.channel: item.content_tokens
+        for item in summary.channels
+        if item.content_tokens.count
+    }
+    # No channel has a space, so these names are no channels.
+    others = {
+        TOOL_RESULTS if role == "tool" else f"from {role}": lengths
+        for role, lengths in summary.other_content_tokens.items()
+        if lengths.count
+    }
+    return {**of_assistant, **others}
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
