@@ -59,6 +59,14 @@ def size_of(text: str) -> int:
     return size
 
 
+def check_guessing(*, strict: bool, stripped: bool) -> None:
+    """Ends the command if it is to guess and not to guess."""
+    if strict and stripped:
+        from harmony.cli.ending import refuse
+
+        refuse("--strict cannot be used with --stripped: where lost markers stood is a guess")
+
+
 files: Final = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=NAME)
 strict_option: Final = click.option(
     "--strict", is_flag=True, help="Do not repair: a completion that breaks the format becomes an error."
@@ -152,6 +160,16 @@ into_option: Final = click.option(
     "--into",
     metavar="NAME",
     help="The field, or the column, that holds all of the output, for records that have fields of the same names.",
+)
+limit_option: Final = click.option(
+    "--limit", metavar="NUMBER", type=click.IntRange(min=1), help="Read only the first records."
+)
+sample_option: Final = click.option(
+    "--sample",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    help="Read a random sample of this many records, each with the same chance. A log with as many records always "
+    "gives the same sample. With --limit, it is drawn from the first records.",
 )
 workers_option: Final = click.option(
     "--workers",

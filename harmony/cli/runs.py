@@ -25,7 +25,7 @@ from harmony.logs.inputs import BLOCK, Unreadable, expand
 from harmony.logs.outputs import CannotResume, Paths, check_apart, is_finished
 
 if TYPE_CHECKING:
-    from harmony.stats.counts import Stats
+    from harmony.stats.groups import GroupedStats
 
 _CODES_SHOWN: Final = 12
 _SECONDS_BETWEEN: Final = 0.1  # between two updates of the progress bar
@@ -108,7 +108,7 @@ def parse_on_cluster(task: convert.Task, files: Sequence[str], output: str) -> T
 
 def count(
     task: convert.Task, files: Sequence[str], outputs: Sequence[str], *, workers: int | None
-) -> tuple[Stats, Tally]:
+) -> tuple[GroupedStats, Tally]:
     """Counts what logs hold, with a progress bar on a terminal. Raises the same errors as `parse`.
 
     `outputs` are the files that the caller will write; none of them may be an input.

@@ -63,20 +63,20 @@ def _kind(kind: pa.DataType) -> str:
 
 def conversations_of(columns: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
     """For each conversation: the index of its first row, and the number of its messages."""
-    numbers = _numbered(columns["conversation"])
-    first_rows = _first_rows(numbers)
+    numbers = numbered(columns["conversation"])
+    first_rows = first_rows_of(numbers)
     messages = numbers.filter(columns["message"].is_valid())
     # Each conversation is counted once more, for it may have no message.
     counts = pa.concat_arrays([numbers.take(first_rows), messages]).value_counts().field("counts")
     return first_rows, pc.subtract(counts, _ONE)
 
 
-def _numbered(conversations: pa.Array) -> pa.Array:
+def numbered(conversations: pa.Array) -> pa.Array:
     """The conversations as numbers from 0, in the order in which they appear."""
     return conversations.dictionary_encode(null_encoding="encode").indices.cast(pa.int64())
 
 
-def _first_rows(numbers: pa.Array) -> pa.Array:
+def first_rows_of(numbers: pa.Array) -> pa.Array:
     """The rows in which a number appears for the first time."""
     highest_before = pc.cumulative_max(pa.concat_arrays([integers([-1]), numbers])).slice(0, len(numbers))
     return pc.indices_nonzero(pc.greater(numbers, highest_before))
@@ -158,7 +158,7 @@ def unfinished_of(columns: dict[str, pa.Array]) -> tuple[int, int]:
     cut = pc.and_not(pc.invert(columns["complete"]), columns["error"].is_valid())
     rows = pc.indices_nonzero(cut)
     backwards = rows.take(integers(range(len(rows) - 1, -1, -1)))
-    last_rows = backwards.take(_first_rows(_numbered(columns["conversation"].take(backwards))))
+    last_rows = backwards.take(first_rows_of(numbered(columns["conversation"].take(backwards))))
     no_stop = pc.and_(columns["message"].is_valid(), stops.is_null()).take(last_rows).true_count
     return no_stop, len(last_rows) - no_stop
 

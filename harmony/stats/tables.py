@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from harmony.errors import printable
 from harmony.stats.counts import Summary
 from harmony.stats.tallies import Lengths
 
 if TYPE_CHECKING:
+    from rich.rule import Rule
     from rich.table import Table
+
+    from harmony.stats.groups import Grouped
 
 #: The label for messages without a channel.
 NO_CHANNEL: Final = "(no channel)"
@@ -56,6 +59,28 @@ def tables(summary: Summary) -> Iterator[Table]:
             yield _table(title, columns, rows)
 
 
+def tables_by(grouped: Grouped) -> Iterator[Table | Rule]:
+    """The counts by the values of a field: first all values beside each other, and then the tables of each."""
+    from rich.rule import Rule
+    from rich.text import Text
+
+    whole = grouped.total.conversations
+    rows = [_overview("(all)", grouped.total, whole)]
+    rows += [_overview(group.label, group.counts, whole) for group in grouped.groups]
+    columns = [grouped.by, "count", "share", "complete", "repaired", "bad", "tokens"]
+    yield _table(f"Conversations by {grouped.by}; tokens are medians", columns, rows, most=len(rows), texts=1)
+    for group in grouped.groups:
+        yield Rule(Text(f"{printable(grouped.by)}: {printable(group.label)}"), style="dim", align="left")
+        yield from tables(group.counts)
+
+
+def _overview(name: str, counts: Summary, whole: int) -> list[str]:
+    own, median = counts.conversations, counts.conversation_tokens.median
+    parts = (counts.complete, counts.repaired, counts.bad)
+    shares = [_share(part, own)[1] for part in parts]
+    return [name, *_share(own, whole), *shares, "-" if median is None else f"{median:,}"]
+
+
 def kinds_of(summary: Summary) -> dict[str, int]:
     """What became of the conversations. Cut-off ones stand under "cut off" if it is not known in what they were cut."""
     unknown = summary.truncated - summary.no_stop - summary.cut_in_header
@@ -85,18 +110,20 @@ def contents_of(summary: Summary) -> dict[str, Lengths]:
     return {**of_assistant, **others}
 
 
-def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
+def _table(title: str, columns: list[str], rows: list[list[str]], *, most: int = _ROWS, texts: int = 0) -> Table:
+    """A table of `most` rows at most. The first `texts` columns, and those named in _TEXTS, hold text."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, justify="left" if column in _TEXTS else "right", overflow="fold")
-    for row in rows if len(rows) <= _ROWS else rows[: _ROWS - 1]:
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
+    for place, column in enumerate(columns):
+        justify: Literal["left", "right"] = "left" if place < texts or column in _TEXTS else "right"
+        table.add_column(Text(printable(column)), justify=justify, overflow="fold")
+    for row in rows if len(rows) <= most else rows[: most - 1]:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    if len(rows) > _ROWS:
-        table.add_row(f"… {len(rows) - _ROWS + 1:,} more", style="dim")
+    if len(rows) > most:
+        table.add_row(f"… {len(rows) - most + 1:,} more", style="dim")
     return table
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
+from collections.abc import Collection
 from itertools import accumulate, islice
 from math import ceil
 from typing import Any, Final
@@ -146,8 +147,15 @@ def bound(tallies: dict[Any, Any]) -> None:  # which makes missing values
     """Moves the counts of surplus names to OTHERS. Which names these are does not depend on the order of the data."""
     names = [name for name in tallies if name is not None and name != OTHERS]
     if len(names) > LABELS:
-        for name in sorted(names, key=lambda name: (name not in _KNOWN, len(name), name))[LABELS:]:
+        for name in set(names) - kept_names(names):
             tallies[OTHERS] += tallies.pop(name)
+
+
+def kept_names(names: Collection[str]) -> set[str]:
+    """The names that are counted separately."""
+    if len(names) <= LABELS:
+        return set(names)
+    return set(sorted(names, key=lambda name: (name not in _KNOWN, len(name), name))[:LABELS])
 
 
 def check_lengths(lengths: pa.Array) -> None:

@@ -341,7 +341,7 @@ def test_tables_of_odd_logs() -> None:
     assert shown(Stats().summary()).count("0       -") == 5
     names = [f"functions.f{number}" for number in range(30)] + ["evil\x1b[31m\u202e", "[red]a\nb"]
     log: Log = [([message(recipient=name, channel="[bold]")], 1) for name in names]
-    (table,) = (table for table in tables(count(log).summary()) if table.title == "Tool calls")
+    (table,) = (table for table in tables(count(log).summary()) if str(table.title) == "Tool calls")
     assert table.row_count == 20
     text = shown(count(log).summary())
     assert "… 13 more" in text

@@ -1,0 +1,134 @@
+"""`harmony stats`: counts what logs hold, and compares two logs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from harmony.cli.arguments import (
+    NAME,
+    LogCommand,
+    check_guessing,
+    files,
+    keep_going_option,
+    limit_option,
+    record_options,
+    sample_option,
+    size_option,
+    strict_option,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harmony.logs.records import Layout
+    from harmony.stats.groups import GroupedStats
+
+
+@click.command(cls=LogCommand, epilog="Example: harmony stats logs/ --plot stats.html")
+@files
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@click.option(
+    "--plot", metavar="PICTURE", type=NAME, help="Draw the counts to a file with the suffix .png, .svg or .html."
+)
+@click.option(
+    "--by",
+    metavar="PATH",
+    help="Count also for each value of this field, such as model or meta.model. At most 100 values are shown apart.",
+)
+@click.option(
+    "--against",
+    metavar="FILE",
+    type=NAME,
+    help="Compare with another log, file or folder: which shares moved, with intervals of 95 %.",
+)
+@click.option(
+    "--into", metavar="NAME", help="The field that holds the output of `harmony parse`, if it was written with --into."
+)
+@record_options()
+@strict_option
+@keep_going_option
+@limit_option
+@sample_option
+@workers_option
+@size_option
+def stats(
+    files: Sequence[str],
+    as_json: bool,
+    plot: str | None,
+    by: str | None,
+    against: str | None,
+    layout: Layout,
+    strict: bool,
+    keep_going: bool,
+    limit: int | None,
+    sample: int | None,
+    workers: int | None,
+    max_record_size: int,
+) -> None:
+    """Count the messages, tool calls and tokens of logs.
+
+    Each FILE is a log, a folder of logs, or - for standard input. Logs are
+    JSON Lines ({lines}) or tables ({tables}), and their fields are the same
+    as for `harmony parse`. What `harmony parse` wrote, and conversations in
+    `messages`, are counted as they are.
+
+    The counts are: messages by role and channel, tool calls by name, content
+    tokens of the assistant by channel and of tools, lengths, and how many
+    completions have no stop, were cut inside a header, repaired or bad.
+    """
+    from harmony.cli import runs
+    from harmony.cli.ending import print_summary, refuse, refused
+    from harmony.logs.choosing import Choice
+    from harmony.logs.convert import Task
+
+    check_guessing(strict=strict, stripped=layout.stripped)
+    if against is not None and (by is not None or plot is not None):
+        refuse(f"--against cannot be used with {'--plot' if by is None else '--by'}")
+    with refused():
+        if plot is not None:
+            from harmony.stats import picture  # raises an error if a library is missing
+
+            picture.check(plot)  # raises an error before the work begins
+        task = Task(
+            layout=layout,
+            strict=strict,
+            to="stats",
+            keep_going=keep_going,
+            max_record_size=max_record_size,
+            by=by,
+            choice=Choice(limit, sample),
+        )
+        outputs = ["-", *([plot] if plot else [])]
+        found, tally = runs.count(task, files, outputs, workers=workers)
+        if plot is not None:
+            picture.save(found.summary(), plot)
+    _print(found, by, as_json=as_json)
+    _print_kinds(found)
+    print_summary(tally)
+
+
+def _print(found: GroupedStats, by: str | None, *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        counts = found.summary() if by is None else found.by(by)
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(counts), indent=2).decode() + "\n")
+        return
+    from harmony.cli.show import console
+    from harmony.stats.tables import tables, tables_by
+
+    screen = console()
+    for table in tables(found.summary()) if by is None else tables_by(found.by(by)):
+        screen.print(table)
+
+
+def _print_kinds(found: GroupedStats) -> None:
+    """Says how many records were not parsed, because that may not be what was meant."""
+    for count, what in ((found.conversations, "a conversation"), (found.parsed, "the output of harmony parse")):
+        if count:
+            hold = "record holds" if count == 1 else "records hold"
+            click.echo(f"harmony: {count:,} {hold} {what}, and nothing was parsed there", err=True)
