@@ -86,7 +86,7 @@ def _without_parsed(task: Task, data: bytes, first: int) -> tuple[bytes, list[tu
 
 def _only(batch: pa.RecordBatch, kept: Sequence[int], count: int) -> pa.RecordBatch:
     """The rows of these conversations, among `count` that are numbered from 0."""
-    marks = bytearray(count)
+    marks = [0] * count
     for index in kept:
         marks[index] = 1
     chosen = pc.not_equal(integers(marks), integers([0])[0])

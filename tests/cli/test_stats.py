@@ -178,3 +178,88 @@ def test_some_records_cannot_be_resumed(tmp_path: Path) -> None:
     for option in ("--limit", "--sample"):
         done = harmony("parse", SAMPLE, option, "3", "-o", tmp_path / "x.jsonl", "--resume")
         assert done.stderr.decode() == f"harmony: {option} cannot be used with --resume\n"
+
+
+def broken_log(tmp_path: Path) -> Path:
+    """The sample log, with records that are repaired, cut, and bad."""
+    made = [json.loads(line) for line in SAMPLE.read_bytes().splitlines()]
+    made += [CUT, {"text": "<|channel|>fin"}, {"text": "I can't."}, {"text": 5}, {"tokens": [200_005, 17_196]}]
+    for number, record in enumerate(made):
+        record["model"] = f"m{number % 3}"
+    return written(tmp_path / "log.jsonl", made)
+
+
+def without_tokens(counts: dict[str, Any]) -> dict[str, Any]:
+    """The counts that lines of parsed output have."""
+    names = ("conversations", "complete", "truncated", "repaired", "bad", "tool_calls", "repairs", "errors")
+    kept = {name: counts[name] for name in (*names, "conversation_messages")}
+    return {**kept, "channels": {item["channel"]: item["roles"] for item in counts["channels"]}}
+
+
+@pytest.mark.parametrize("into", [[], ["--into", "harmony"]])
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet", "arrow", "nested.parquet"])
+def test_what_parse_wrote_is_counted(tmp_path: Path, kind: str, into: list[str]) -> None:
+    log, output = broken_log(tmp_path), tmp_path / f"out.{kind}"
+    nested = ["--nested"] if "nested" in kind else []
+    assert harmony("parse", log, "-o", output, *nested, *into).returncode == 1
+    if kind == "parquet":  # conversations that are cut by the reader
+        pq.write_table(pq.read_table(output), output, row_group_size=2)
+    direct = counted(log, "--by", "model", status=1)
+    done = harmony("stats", "--json", output, "--by", "model", *into)
+    assert done.returncode == 1
+    said = done.stderr.decode().splitlines()
+    assert said[0] == "harmony: 45 records hold the output of harmony parse, and nothing was parsed there"
+    assert said[1].startswith("harmony: 45 records, 109 messages, ")
+    found = json.loads(done.stdout)
+    for one, other in zip(
+        [found["total"], *(group["counts"] for group in found["groups"])],
+        [direct["total"], *(group["counts"] for group in direct["groups"])],
+        strict=True,
+    ):
+        assert without_tokens(one) == without_tokens(other)
+        if kind.startswith("jsonl"):
+            assert one["no_stop"] == one["cut_in_header"] == 0
+            assert not any(item["content_tokens"]["count"] for item in one["channels"])
+        else:
+            for name in ("channels", "other_content_tokens", "no_stop", "cut_in_header"):
+                assert one[name] == other[name]
+    assert direct["total"]["no_stop"] > 0 < direct["total"]["cut_in_header"]
+    few = counted(output, "--limit", "7", *into)
+    assert without_tokens(few) == without_tokens(counted(log, "--limit", "7"))
+    some = counted(output, "--sample", "20", *into, status=0)
+    assert without_tokens(some) == without_tokens(counted(log, "--sample", "20", status=0))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_conversations_are_counted(tmp_path: Path, suffix: str) -> None:
+    made = [
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "channel": "final", "content": "Ho"}]},
+        {"messages": [{"role": "wizard", "content": "Hi"}]},
+    ]
+    log = written(tmp_path / f"log.{suffix}", [{"chat": record, "model": "m"} for record in made])
+    found = counted(log, "--messages", "chat.messages", "--by", "model", status=1)["total"]
+    assert (found["conversations"], found["complete"], found["bad"]) == (2, 1, 1)
+    assert {item["channel"]: item["roles"] for item in found["channels"]} == {
+        None: {"user": 1},
+        "final": {"assistant": 1},
+    }
+    flat = written(tmp_path / f"flat.{suffix}", made[:1])
+    done = harmony("stats", flat)
+    assert done.returncode == 0
+    assert done.stderr.decode().splitlines() == [
+        "harmony: 1 record holds a conversation, and nothing was parsed there",
+        "harmony: 1 record, 2 messages, 0 tokens",
+    ]
+
+
+def test_a_log_of_everything(tmp_path: Path) -> None:
+    log, output, mixed = broken_log(tmp_path), tmp_path / "out.jsonl", tmp_path / "mixed.jsonl"
+    harmony("parse", log, "-o", output)
+    conversation = b'{"messages":[{"role":"user","content":"a"}]}\n'
+    mixed.write_bytes(conversation + output.read_bytes() + conversation + log.read_bytes() + conversation)
+    both, once = counted(mixed, status=1), counted(log, status=1)
+    assert both["conversations"] == 2 * once["conversations"] + 3
+    assert both["complete"] == 2 * once["complete"] + 3
+    assert both["errors"] == {code: 2 * count for code, count in once["errors"].items()}
+    assert both["repairs"] == {code: 2 * count for code, count in once["repairs"].items()}
+    assert both["conversation_tokens"] == once["conversation_tokens"]
