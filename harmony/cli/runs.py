@@ -140,6 +140,9 @@ def summary(tally: Tally) -> Iterator[str]:
         yield f"{_counted(bad, 'bad record')}, {theirs} error: {_codes(tally.errors)}"
     if repairs:
         yield f"{_counted(repairs, 'repair')}: {_codes(tally.diagnostics)}"
+    if 2 * tally.unmarked > tally.records:
+        texts = _counted(tally.unmarked, "text")
+        yield f"{texts} without any marker such as <|end|>: --stripped guesses where they stood"
 
 
 def _counted(number: int, name: str) -> str:

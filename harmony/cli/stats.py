@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,8 +22,9 @@ from harmony.cli.arguments import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from harmony.logs.completions import Tally
     from harmony.logs.records import Layout
     from harmony.stats.groups import GroupedStats
 
@@ -106,17 +107,21 @@ def stats(
         found, tally = runs.count(task, files, outputs, workers=workers)
         if plot is not None:
             picture.save(found.summary(), plot)
+        if against is not None:
+            other, other_tally = runs.count(task, [against], outputs, workers=workers)
+    if against is not None:
+        _print_comparison(found, other, as_json=as_json)
+        _print_summaries([("here", found, tally), ("against", other, other_tally)])
+        return
     _print(found, by, as_json=as_json)
-    _print_kinds(found)
+    for line in _kinds(found):
+        click.echo(f"harmony: {line}", err=True)
     print_summary(tally)
 
 
 def _print(found: GroupedStats, by: str | None, *, as_json: bool) -> None:
     if as_json:
-        import msgspec
-
-        counts = found.summary() if by is None else found.by(by)
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(counts), indent=2).decode() + "\n")
+        _write_json(found.summary() if by is None else found.by(by))
         return
     from harmony.cli.show import console
     from harmony.stats.tables import tables, tables_by
@@ -126,9 +131,41 @@ def _print(found: GroupedStats, by: str | None, *, as_json: bool) -> None:
         screen.print(table)
 
 
-def _print_kinds(found: GroupedStats) -> None:
-    """Says how many records were not parsed, because that may not be what was meant."""
+def _print_comparison(found: GroupedStats, other: GroupedStats, *, as_json: bool) -> None:
+    from harmony.stats.comparison import compare
+
+    compared = compare(found.summary(), other.summary())
+    if as_json:
+        _write_json(compared)
+        return
+    from harmony.cli.show import console
+    from harmony.stats.tables import tables_of_comparison
+
+    screen = console()
+    for table in tables_of_comparison(compared):
+        screen.print(table)
+
+
+def _write_json(counts: Any) -> None:
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(counts), indent=2).decode() + "\n")
+
+
+def _print_summaries(logs: Sequence[tuple[str, GroupedStats, Tally]]) -> None:
+    """Prints what two logs hold. Ends the command with status 1 if some records are bad."""
+    from harmony.cli import runs
+
+    for name, found, tally in logs:
+        for line in [*_kinds(found), *runs.summary(tally)]:
+            click.echo(f"harmony: {name}: {line}", err=True)
+    if any(tally.errors for _, _, tally in logs):
+        sys.exit(1)
+
+
+def _kinds(found: GroupedStats) -> Iterator[str]:
+    """How many records were not parsed, because that may not be what was meant."""
     for count, what in ((found.conversations, "a conversation"), (found.parsed, "the output of harmony parse")):
         if count:
             hold = "record holds" if count == 1 else "records hold"
-            click.echo(f"harmony: {count:,} {hold} {what}, and nothing was parsed there", err=True)
+            yield f"{count:,} {hold} {what}, and nothing was parsed there"

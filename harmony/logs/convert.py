@@ -81,10 +81,15 @@ class Task(msgspec.Struct, frozen=True):
         reader = self._reader()
         read = reader.lines(data, first, too_long) if isinstance(data, bytes) else reader.rows(data, first)
         parsed = self.parsed(read, threads=1 if isinstance(data, bytes) else self.threads)
+        tally = self.with_unmarked(parsed.tally(), read, parsed.columns)
         if self.to == "lines":
-            return parsed.to_json(self.layout.into), parsed.tally()
+            return parsed.to_json(self.layout.into), tally
         kept = parsed.kept(types, self.taken(), self.hidden())
-        return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.layout.into), parsed.tally()
+        return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.layout.into), tally
+
+    def with_unmarked(self, tally: Tally, read: Unparsed, columns: Columns) -> Tally:
+        """The tally, with the number of texts without any marker, unless the option for these is given."""
+        return tally if self.layout.stripped else msgspec.structs.replace(tally, unmarked=read.unmarked(columns))
 
     def parsed(self, read: Unparsed, *, threads: int = 1) -> Completions:
         """Parses what was read of a piece."""
@@ -141,7 +146,7 @@ class Task(msgspec.Struct, frozen=True):
         kept, errors = checked(beside)
         columns = columns.with_errors(errors)
         made = TableRows.of(kept, columns, nested=self.nested, into=self.layout.into)
-        return made, tally_of(columns, lengths, data.schema.names)
+        return made, self.with_unmarked(tally_of(columns, lengths, data.schema.names), read, columns)
 
 
 def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:

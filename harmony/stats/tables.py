@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.rule import Rule
     from rich.table import Table
 
+    from harmony.stats.comparison import Comparison, Share
     from harmony.stats.groups import Grouped
 
 #: The label for messages without a channel.
@@ -72,6 +73,40 @@ def tables_by(grouped: Grouped) -> Iterator[Table | Rule]:
     for group in grouped.groups:
         yield Rule(Text(f"{printable(grouped.by)}: {printable(group.label)}"), style="dim", align="left")
         yield from tables(group.counts)
+
+
+def tables_of_comparison(compared: Comparison) -> Iterator[Table]:
+    """Two logs beside each other."""
+    moved = [share for share in compared.shares if share.sureness is not None and share.sureness > 1]
+    others = compared.shares[len(moved) :]  # they are sorted
+    logs = f"{compared.conversations:,} conversations against {compared.other_conversations:,}"
+    columns = ["of", "here", "against", "change", "95 % interval"]
+    if moved:
+        yield _table(f"Shares that moved, in %: {logs}", columns, [_row_of_share(share) for share in moved])
+    if others:
+        title = f"Shares that may not have moved, in %: {logs}"
+        yield _table(title, columns, [_row_of_share(share) for share in others])
+    medians = [
+        [median.of, *(_number(value) for value in (median.median, median.other_median))] for median in compared.medians
+    ]
+    if medians:
+        yield _table("Medians of lengths", ["of", "here", "against"], medians)
+
+
+def _row_of_share(share: Share) -> list[str]:
+    name = share.name if share.of == "conversations" else f"{share.of} {share.name}"
+    row = [name, _percent(share.count, share.whole), _percent(share.other_count, share.other_whole)]
+    if share.difference is None or share.low is None or share.high is None:
+        return [*row, "-", "-"]
+    return [*row, f"{100 * share.difference:+.2f}", f"{100 * share.low:+.2f} to {100 * share.high:+.2f}"]
+
+
+def _percent(count: int, whole: int) -> str:
+    return f"{100 * count / whole:.2f}" if whole else "-"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
 
 
 def _overview(name: str, counts: Summary, whole: int) -> list[str]:

@@ -263,3 +263,43 @@ def test_a_log_of_everything(tmp_path: Path) -> None:
     assert both["errors"] == {code: 2 * count for code, count in once["errors"].items()}
     assert both["repairs"] == {code: 2 * count for code, count in once["repairs"].items()}
     assert both["conversation_tokens"] == once["conversation_tokens"]
+
+
+def test_against_another_log(tmp_path: Path) -> None:
+    one = written(tmp_path / "one.jsonl", [GOOD] * 50 + [CUT] * 50)
+    other = written(tmp_path / "other.jsonl", [GOOD] * 80)
+    done = harmony("stats", one, "--against", other)
+    assert (done.returncode, done.stderr.decode().splitlines()) == (
+        0,
+        ["harmony: here: 100 records, 100 messages, 0 tokens", "harmony: against: 80 records, 80 messages, 0 tokens"],
+    )
+    assert "Shares that moved, in %: 100 conversations against 80" in done.stdout.decode()
+    found = counted(one, "--against", other)
+    first = found["shares"][0]
+    assert (first["of"], first["name"], first["difference"]) == ("conversations", "no stop", 0.5)
+    other.write_bytes(b"nope\n")
+    assert harmony("stats", one, "--against", other).returncode == 1
+    for option in (["--by", "model"], ["--plot", str(tmp_path / "x.svg")]):
+        done = harmony("stats", one, "--against", other, *option)
+        assert done.stderr.decode() == f"harmony: --against cannot be used with {option[0]}\n"
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("command", [["parse", "-o", "out.jsonl"], ["parse", "-o", "out.parquet"], ["stats"]])
+def test_texts_without_markers_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], suffix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bare = {"text": "analysisHm.assistantfinalHi"}
+    hint = "texts without any marker such as <|end|>: --stripped guesses where they stood"
+    for count, is_told in ((3, True), (2, False)):
+        log = written(tmp_path / f"log.{suffix}", [bare] * count + [GOOD, CUT])
+        said = harmony(*command, log).stderr.decode()
+        assert (f"harmony: {count} {hint}\n" in said) is is_told
+    assert "--stripped" not in harmony(*command, log, "--stripped").stderr.decode()
+    # A text that is broken in another way, ids, and a lead that has the markers.
+    broken = written(tmp_path / f"log.{suffix}", [{"text": "<|channel|>fin"}] * 3)
+    assert "--stripped" not in harmony(*command, broken).stderr.decode()
+    log = written(tmp_path / f"log.{suffix}", [{"text": "Hm.assistantfinalHi"}] * 3)
+    said = harmony(*command, log, "--prefix", "<|channel|>analysis<|message|>").stderr.decode()
+    assert "--stripped" not in said
