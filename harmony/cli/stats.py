@@ -106,7 +106,7 @@ def stats(
         outputs = ["-", *([plot] if plot else [])]
         found, tally = runs.count(task, files, outputs, workers=workers)
         if plot is not None:
-            picture.save(found.summary(), plot)
+            picture.save(found.summary(), plot, None if by is None else found.by(by))
         if against is not None:
             other, other_tally = runs.count(task, [against], outputs, workers=workers)
     if against is not None:
