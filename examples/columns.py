@@ -40,7 +40,7 @@ with duckdb.connect() as database:
     print("--- duckdb: calls whose arguments are JSON, and what is named in them")
     for recipient, names in database.sql(
         "SELECT recipient, json_keys(content) FROM messages "
-        "WHERE \"end\" = 'call' AND json_valid(content) ORDER BY ALL LIMIT 8"
+        "WHERE stop = 'call' AND json_valid(content) ORDER BY ALL LIMIT 8"
     ).fetchall():
         print(f"{recipient}: {', '.join(names)}")
     print("--- duckdb: how much each model thinks before it answers")

@@ -21,6 +21,7 @@ from harmony import Role
 from harmony.batch import NESTED_SCHEMA, SCHEMA, parse_table
 from harmony.format.vocabulary import SPECIAL_TEXTS, START
 from harmony.logs.reading import RecordReader
+from harmony.logs.records import FieldTaken
 from harmony.messages.model import flat_messages
 
 T = TypeVar("T")
@@ -87,6 +88,8 @@ _JSON: Final = [
 _INTEGERS: Final = [pa.int64(), pa.uint32(), pa.int32(), pa.uint64(), pa.int8(), pa.uint16()]
 _STRINGS: Final = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
 _ROLES: Final = [None, "user", "assistant", "tool", "boss", ""]
+_ADDED: Final = frozenset(("messages", "complete", "diagnostics", "error"))
+_KEY: Final = "what was read"  # for lines that have such fields of their own
 _OF_MESSAGE: Final = NESTED_SCHEMA.field("messages").type.value_type.names
 
 
@@ -169,21 +172,39 @@ def lines(data: bytes) -> None:
     written = b"".join(pieces)
     given = [line for line in written.split(b"\n") if line.strip()]
     for strict in (False, True):
-        read = parse_lines(written, strict=strict)
+        into = None
+        try:
+            read = parse_lines(written, strict=strict)
+        except FieldTaken:
+            into = _KEY
+            read = parse_lines(written, strict=strict, into=into)
         found = [json.loads(line) for line in read.splitlines()]
         _insist(iter([Check("one line for each", len(given), len(found))]), written)
-        for index, (line, record) in enumerate(zip(given, found, strict=True)):
-            _insist(_checks_of_line(line, record, first=index == 0, strict=strict), line)
+        owned = [_fields(line, first=index == 0) for index, line in enumerate(given)]
+        is_taken = any(fields.get(name) is not None for fields in owned for name in _ADDED)
+        _insist(iter([Check("a field is taken", True, is_taken or into is None)]), written)
+        for fields, line, record in zip(owned, given, found, strict=True):
+            _insist(_checks_of_line(fields, record if into is None else record[into], strict=strict), line)
 
 
-def _checks_of_line(line: bytes, record: dict[str, Any], *, first: bool, strict: bool) -> Iterator[Check]:
-    yield Check("messages or an error", True, ("messages" in record) != (isinstance(record.get("error"), dict)))
-    fields: Any = None
+def _fields(line: bytes, *, first: bool) -> dict[str, Any]:
+    """The fields of a record; none if it is no object."""
     with suppress(ValueError, RecursionError):
         fields = json.loads(line.decode("utf-8-sig" if first else "utf-8"), parse_constant=_refused)
-    if not isinstance(fields, dict) or not _is_completion(fields):
+        if isinstance(fields, dict):
+            return fields
+    return {}
+
+
+def _checks_of_line(fields: dict[str, Any], record: dict[str, Any], *, strict: bool) -> Iterator[Check]:
+    yield Check("what is added", set(), _ADDED - record.keys())
+    if record["error"] is None:
+        yield Check("messages without an error", True, isinstance(record["messages"], list))
+    else:
+        yield Check("messages beside an error", True, record["messages"] in (None, fields.get("messages")))
+    if not _is_completion(fields):
         return
-    role = fields.get("role", "assistant")
+    role = fields.get("role", None if fields["tokens"][:1] == [START] else "assistant")
     kind, found = whole(ENGINES[0], fields["tokens"], role and Role(role), strict=strict)
     if kind == "read":
         messages = json.loads(msgspec.json.encode(flat_messages(found[0])))
@@ -201,14 +222,15 @@ def _is_completion(fields: dict[str, Any]) -> bool:
     tokens = fields.get("tokens")
     return (
         isinstance(tokens, list)
+        and (tokens != [] or fields.get("text") is None)  # no tokens beside a text are not the completion
         and all(type(token) is int and math.log2(abs(token) + 1) < 63 for token in tokens)
         and fields.get("role", "assistant") in (None, *(role.value for role in Role))
     )
 
 
-def parse_lines(data: bytes, *, strict: bool) -> bytes:
+def parse_lines(data: bytes, *, strict: bool, into: str | None = None) -> bytes:
     """The lines of output for lines of a log."""
-    return RecordReader().lines(data, 1).parse(strict=strict, bare=False).to_json()
+    return RecordReader().lines(data, 1).parse(strict=strict, bare=False).to_json(into)
 
 
 # --- tables

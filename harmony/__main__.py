@@ -13,7 +13,10 @@ def main() -> None:
         library = (error.name or "").partition(".")[0]
         if library not in ("rich", "click", "xxhash"):
             raise
-        print(f"harmony: the command line needs {library}: pip install 'harmony-codec[cli]'", file=sys.stderr)
+        from harmony.runtime.extras import how_to_install
+
+        needs = f"the command line needs {library}: {how_to_install('cli', library)}"
+        print(f"harmony: {needs}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:  # before the command began
         raise SystemExit(130) from None

@@ -14,7 +14,14 @@ import msgspec
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.format import vocabulary
 from harmony.format.choices import Purpose
-from harmony.messages.model import Conversation, Message
+from harmony.messages.model import (
+    Content,
+    Conversation,
+    DeveloperContent,
+    Message,
+    SystemContent,
+    ToolDescription,
+)
 from harmony.messages.record import unchecked
 from harmony.messages.roles import Role, as_role
 from harmony.parsing import engine
@@ -60,6 +67,25 @@ class HarmonyEncoding:
     def name(self) -> str:
         """The name of the encoding, `HarmonyGptOss`: the argument of `load_harmony_encoding`."""
         return vocabulary.ENCODING_NAME
+
+    def warm_up(self) -> None:
+        """Does now what the first calls would do besides their work, so that they are as fast as all others.
+
+        Call it once when a server starts, or before a process forks its workers. It builds tiktoken's encoder, loads
+        the modules of rendering, parsing and repairs, and makes their tables. This takes about half a second and 80 MB
+        of memory, nearly all of it for the encoder. A process that only parses needs no encoder. Calling this again
+        takes about a millisecond.
+
+        It does not load Lark, which `harmony.validate` needs, or pyarrow, which `harmony.batch` needs.
+        """
+        repaired = self.encode(_REPAIRED, allowed_special="all")
+        self.parse(self.encode(_COMPLETION, allowed_special="all"), Role.ASSISTANT)
+        self.parse(repaired, Role.ASSISTANT, strict=False)
+        self.parse_text(_LOST_MARKERS, strict=False, stripped=True)
+        engine.StreamableParser(self, Role.ASSISTANT, strict=False).process_many(repaired)
+        self.decode_utf8(repaired)
+        # The cache is that of another Renderer: nothing of this conversation stays in the one that users see.
+        Renderer().conversation(_every_content(), _CONFIG, "completion", Role.ASSISTANT).tokens()
 
     def __repr__(self) -> str:
         return f"<HarmonyEncoding {self.name!r}>"
@@ -399,6 +425,26 @@ def check_stripped(*, strict: bool) -> None:
     """Raises ValueError if a text that has lost its markers is to be parsed strictly."""
     if strict:
         raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
+
+
+# What `warm_up` parses: a well-formed completion, one whose header needs a repair, and one without markers.
+_COMPLETION: Final = "<|channel|>final<|message|>Hi<|return|>"
+_REPAIRED: Final = (
+    "<|channel|>commentary to=functions.f <|constrain|>json code<|message|>{}<|call|>analysis Hi<|return|>"
+)
+_LOST_MARKERS: Final = "analysisHi.assistantfinalHo."
+
+
+def _every_content() -> Conversation:
+    """A conversation with content of each kind, and with a tool."""
+    any_json = {"type": "object", "properties": {"place": {"type": "string", "description": "Where?"}}}
+    tools = [ToolDescription("search", "Searches.", any_json)]
+    contents: dict[Role, Content | str] = {
+        Role.SYSTEM: SystemContent.new().with_browser_tool(),
+        Role.DEVELOPER: DeveloperContent.new().with_function_tools(tools),
+        Role.USER: "Hi",
+    }
+    return Conversation.from_messages([Message.from_role_and_content(*each) for each in contents.items()])
 
 
 _OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # unchecked, which keeps the import fast

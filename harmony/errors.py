@@ -50,6 +50,7 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
     "strict": {
         # between messages, and where a marker may stand
         "expected-start": "expected {expected}, found {found}",
+        "expected-start/no-role": 'expected {expected}, or `role="assistant"` for a completion, found {found}',
         "unexpected-in-header": _IN_HEADER + "expected {expected}, found {found}",
         "unexpected-in-content": "expected {expected}, found {found}",
         "truncated-header": _CUT_OFF + "expected {expected}, found the end of the input inside a message header",
@@ -135,6 +136,7 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
     },
     "rendering": {
         "wrong-type": "expected `{expected}`, found `{found}`",
+        "wrong-type/flat": "expected `Message`, found `{found}`, which `Message.from_dict` reads",
         "unwritable-name": f"expected {_A_NAME}, found {{found}}",
         "unwritable-name/dot": f"expected {_A_PART} on both sides of each dot, found {{found}}",
         "unwritable-name/channel": f"expected {_A_CHANNEL}, found {{found}}",
@@ -245,7 +247,7 @@ class HarmonyError(RuntimeError):
         self.code = code
         self.position = position
         self.unit = unit
-        self.messages = list(messages)
+        self.messages: list[Message] = list(messages)
 
     def __str__(self) -> str:
         sentence = super().__str__()
@@ -279,10 +281,10 @@ class Fault(Exception):  # noqa: N818  internal: users catch HarmonyError
 
     def __init__(self, key: str, position: int | None = None, *, field: str = "", **facts: object) -> None:
         super().__init__(key)
-        self.code = code_of(key)
+        self.code: str = code_of(key)
         self.position = position
         self.field = field
-        self.sentence = sentence(key, **facts)
+        self.sentence: str = sentence(key, **facts)
 
     def again(self) -> Fault:
         """A new Fault that says the same, for one that is remembered must not be raised or changed."""
@@ -308,6 +310,11 @@ class Fault(Exception):  # noqa: N818  internal: users catch HarmonyError
         path = f"{place}.{self.field}" if self.field else place
         error_type = RenderTypeError if self.code == "wrong-type" else RenderError
         return error_type(f"{self.sentence} - at `{path}`", code=self.code, position=index, unit="message")
+
+
+def in_turn(words: Sequence[str]) -> str:
+    """The words as a sentence lists them: `a, b or c`."""
+    return " or ".join(", ".join(words).rsplit(", ", 1))
 
 
 def quote(text: str) -> str:

@@ -278,9 +278,10 @@ def _line_blocks(files: Sequence[RemoteFile]) -> Iterator[pa.Table]:
 def _piece_blocks(files: Sequence[RemoteFile], most: int) -> Iterator[pa.Table]:
     """The pieces of files up to the first fault. The fault is the last row."""
     for file in files:
-        row: Parcel = {"file": file.number, "is_table": is_table(file.name)}
+        row: Parcel = {"file": file.number, "is_table": False}
         try:
             for piece, taken in pieces_of(file, most):
+                row["is_table"] = not isinstance(piece.data, bytes)
                 data = _as_stream(piece.data) if row["is_table"] else piece.data
                 after = msgspec.msgpack.encode(piece.after)
                 found = {"first": piece.first, "after": after, "taken": taken, "data": data}
@@ -315,13 +316,11 @@ def _types(task: convert.Task, files: Sequence[RemoteFile]) -> dict[str, Any] | 
     """The types of the columns for JSON fields, from the first piece of lines; None if there is no such piece."""
     if task.to != "rows":
         return None
-    for file in files:
-        if is_table(file.name):
-            continue
+    for file in (file for file in files if not is_table(file.name)):
         try:
             with closing(pieces_of(file, task.max_record_size)) as pieces:
                 for piece, _ in pieces:
-                    return convert.types_in(task, piece)
+                    return convert.types_in(task, piece) if isinstance(piece.data, bytes) else None
         except (Unreadable, ImportError):  # the dataset has it as a row, and it is raised there
             return None
     return None

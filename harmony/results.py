@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from itertools import islice
-from typing import Final, Literal, TypeVar, overload
+from typing import ClassVar, Final, Literal, TypeVar, overload
 
 import msgspec
 
@@ -72,7 +72,7 @@ class Snapshot(Sequence[_Item]):
             return NotImplemented
         return len(self) == len(other) and list(self) == list(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as of a list
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as of a list
 
     def __add__(self, other: list[_Item]) -> list[_Item]:
         return [*self, *other]

@@ -48,7 +48,7 @@ def test_a_batch_is_what_parsing_gives(role: Role | None, strict: bool, scale: S
         assert len({one["error"]["code"] for one in read if one["error"]}) > 10
     else:
         assert len({found["code"] for one in read for found in one["diagnostics"]}) > 10
-    assert {row["end"] for row in expected} == {None, "end", "call", "return"}
+    assert {row["stop"] for row in expected} == {None, "end", "call", "return"}
     assert {row["complete"] for row in expected} == {False, True}
     assert {row["message"] for row in expected} >= {None, 0, 4}
     tokens, offsets = joined(streams)
@@ -263,7 +263,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"offsets": numpy.array([0, (1 << 64) - 1], "u8")}, ValueError, "offsets"),
     ({"offsets": [0, 1.0]}, TypeError, "float"),
     ({"offsets": numpy.array([0.0, 1.0])}, TypeError, "float"),
-    ({"offsets": None}, TypeError, "NoneType"),
+    (
+        {"offsets": None},
+        TypeError,
+        "Expected a list with the token ids of each completion, got `int` - at `tokens[0]`; ",
+    ),
     ({"offsets": "02"}, TypeError, "str"),
     ({"offsets": pa.array([0, None])}, TypeError, "Expected integers without a null, got `int64` - at `offsets`"),
     ({"offsets": pa.array(["0"])}, TypeError, "Expected integers without a null, got `string` - at `offsets`"),
@@ -403,7 +407,7 @@ def test_one_message_of_three_million_tokens(threads: int, scale: Scale) -> None
         batch = parse_batch(tokens, given_offsets, threads=threads, strict=True)
         batch.validate(full=True)
         row = batch.slice(len(given_offsets) // 2 - 1, 1).to_pylist()[0]
-        assert (row["content_tokens"], row["end"]) == (len(tokens) - 2, "return")
+        assert (row["content_tokens"], row["stop"]) == (len(tokens) - 2, "return")
         assert row["content"] == "Blå himmel 🌤 i Oslo. " * ((len(tokens) - 2) // len(words))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -133,3 +135,38 @@ def test_parse_messages_from_completion_tokens(encoding: HarmonyEncoding) -> Non
     )
     with pytest.raises(TypeError):
         encoding.parse_text(b"<|message|>", "user")  # type: ignore[arg-type]
+
+
+# What a program does after `warm_up`. It prints what these calls have still imported or built.
+AFTER_WARM_UP = """
+import sys
+from harmony import *
+
+encoding = load_harmony_encoding("HarmonyGptOss")
+encoding.warm_up()
+assert encoding.cache_info().entries == 0
+from harmony.format import vocabulary
+made = vocabulary.load()._encoder._made
+modules = set(sys.modules)
+first = encoding.encode("<|channel|>analysis<|message|>Hm.<|end|>", allowed_special="all")
+encoding.decode(first)
+encoding.parse(first, Role.ASSISTANT)
+encoding.parse(first[1:] + first, Role.ASSISTANT, strict=False)
+encoding.parse_text("analysisHm.", strict=False, stripped=True)
+StreamableParser(encoding, Role.ASSISTANT).process_many(first)
+system = SystemContent.new().with_python_tool()
+developer = DeveloperContent.new().with_instructions("Be brief.")
+messages = [Message.from_role_and_content(Role.SYSTEM, system), Message.from_role_and_content("developer", developer)]
+encoding.render_conversation_for_completion(Conversation.from_messages(messages), Role.ASSISTANT)
+print(made is not None and vocabulary.load().encoder is made, sorted(set(sys.modules) - modules))
+"""
+
+
+def test_after_warm_up_the_first_calls_load_nothing() -> None:
+    command = [sys.executable, "-c", AFTER_WARM_UP]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.stderr) == ("True []\n", "")
+    cold = AFTER_WARM_UP.replace("encoding.warm_up()", "")
+    done = subprocess.run([*command[:2], cold], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.startswith("False [")
+    assert "harmony.parsing.repairs" in done.stdout

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import harmony
+from harmony.runtime.extras import how_to_install
 from helpers.modules import modules
 from helpers.paths import EXAMPLES, ROOT
 
@@ -76,7 +79,7 @@ def test_a_library_of_the_command_line_that_is_missing(library: str) -> None:
         f"import sys; sys.modules['{library}'] = None; sys.argv[1:] = ['stats', '-']; import harmony.__main__ as main"
     )
     done = run(f"{code}; main.main()")
-    expected = f"harmony: the command line needs {library}: pip install 'harmony-codec[cli]'\n"
+    expected = f"harmony: the command line needs {library}: {how_to_install('cli', library)}\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
 
 
@@ -187,6 +190,32 @@ def test_an_example_runs_as_it_stands(example: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) > 3
+
+
+def in_extra(name: str) -> set[str]:
+    """The packages of an extra of pyproject.toml, with those of the extras that it includes."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    found: set[str] = set()
+    for requirement in extras[name]:
+        package, _, inside = re.split("[>=<;]", requirement)[0].partition("[")
+        if package == "harmony-codec":
+            found.update(*(in_extra(each) for each in inside.removesuffix("]").split(",")))
+        else:
+            found.add(package)
+    return found
+
+
+def test_the_extra_has_what_the_examples_need() -> None:
+    needed = set()
+    for path in EXAMPLES.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                needed |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                needed.add(node.module.partition(".")[0])
+    others = needed - {"harmony"} - sys.stdlib_module_names
+    assert others == {"duckdb", "polars", "pyarrow", "ray"}
+    assert others <= in_extra("examples")
 
 
 def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from harmony import batch, ray  # noqa: E402
 from harmony.logs import convert  # noqa: E402
 from harmony.logs.completions import Tally  # noqa: E402
 from harmony.logs.inputs import Unreadable, expand  # noqa: E402
+from harmony.logs.records import Layout, Names  # noqa: E402
 from helpers.deadly import Deadly  # noqa: E402
 
 LINES = SAMPLE.read_bytes().splitlines(keepends=True)
@@ -105,7 +106,9 @@ def parts_of(output: Path) -> list[Path]:
     return parts
 
 
-@pytest.mark.parametrize("task", [convert.Task(), convert.Task(strict=True), convert.Task(stripped=True)])
+@pytest.mark.parametrize(
+    "task", [convert.Task(), convert.Task(strict=True), convert.Task(layout=Layout(stripped=True))]
+)
 @pytest.mark.parametrize("name", ["out.jsonl", "out"])
 def test_lines_become_the_same_lines(folder: Path, tmp_path: Path, name: str, task: convert.Task) -> None:
     expected = alone(task, [str(folder)], tmp_path / "alone.jsonl")
@@ -150,7 +153,7 @@ def test_other_names_of_fields(tmp_path: Path) -> None:
     lines = [{"ids": record["tokens"], "tokens": 3, "who": "assistant"} for record in RECORDS if "tokens" in record]
     log = tmp_path / "log.jsonl"
     log.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-    task = msgspec.convert({"names": {"tokens": "ids", "text": "said", "role": "who"}}, convert.Task)
+    task = convert.Task(layout=Layout(names=Names(tokens="ids", text="said", role="who")))
     expected = alone(task, [str(log)], tmp_path / "alone.jsonl")
     assert (expected.records, expected.errors) == (len(lines), {})
     assert ray.run(task, [str(log)], str(tmp_path / "out")) == expected
@@ -235,7 +238,9 @@ def test_a_broken_table_is_told(table: Path, tmp_path: Path) -> None:
 def test_a_table_without_completions(tmp_path: Path, name: str) -> None:
     file = tmp_path / "other.parquet"
     pq.write_table(pa.table({"prompt": ["a"], "n": [1]}), file)
-    with pytest.raises(ValueError, match=r"^Expected one column `tokens`, found `prompt`, `n`$"):
+    with pytest.raises(
+        ValueError, match=r"^expected a completion at `tokens` or `text`, found none; the columns are `prompt`, `n`$"
+    ):
         ray.run(convert.Task(), [str(file)], str(tmp_path / name))
 
 

@@ -1,15 +1,16 @@
 """`lint`: checks rules that a grammar cannot express, because they depend on more than one message.
 
-Each rule is one function with a docstring; RULES has them by code. Rules look at messages and at what these declare,
-never at tokens. Faults of a single message are found by rendering and by `harmony.validate`. So a message of a wrong
-type is skipped here.
+Each rule is one function with a docstring; RULES has them by code, with the input that each needs. Rules look at
+messages and at what these declare, never at tokens. Faults of a single message are found by rendering and by
+`harmony.validate`. So a message of a wrong type is skipped here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from inspect import getdoc
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from harmony.checking.schemas import (
     Schema,
@@ -29,9 +30,50 @@ from harmony.messages.roles import Role
 
 #: The index of a message, and the fault in it.
 PlacedFault: TypeAlias = tuple[int, Fault]
+#: The least that a rule needs to be right: a completion by itself, or the whole conversation with the messages of the
+#: prompt, or a whole conversation that holds the schemas of its tools, as objects.
+Input: TypeAlias = Literal["completion", "conversation", "schemas"]
 
+#: What stands for each input in tables of the rules.
+INPUTS: Final[dict[Input, str]] = {
+    "completion": "a completion",
+    "conversation": "the conversation",
+    "schemas": "the conversation with the schemas of tools, and jsonschema",
+}
 _JSON: Final = frozenset({"json", f"{CONSTRAINED}json"})
 _SHOWN_NAMES: Final = 8
+_TRIPS: Final = "Trips: "
+
+
+class Rule(NamedTuple):
+    """A rule: the function that finds its faults, the input that it needs, and the function that repairs them, if any.
+
+    What is written about a rule is the docstring of `check`.
+    """
+
+    check: Callable[[View], Iterator[PlacedFault]]
+    needs: Input
+    fixed_by: str | None = None
+
+    @property
+    def code(self) -> str:
+        """The code of the rule: the name of its function, with `-` for `_`."""
+        return self.check.__name__.replace("_", "-")
+
+    @property
+    def sentence(self) -> str:
+        """The rule in one sentence."""
+        return (getdoc(self.check) or "").partition("\n")[0]
+
+    @property
+    def meaning(self) -> str:
+        """All that the rule says of itself, except what trips it."""
+        return " ".join((getdoc(self.check) or "").split()).partition(_TRIPS)[0].rstrip()
+
+    @property
+    def trips(self) -> str:
+        """What trips the rule, as a clause that ends in a dot."""
+        return " ".join((getdoc(self.check) or "").split()).partition(_TRIPS)[2]
 
 
 def lint(
@@ -45,7 +87,7 @@ def lint(
         for found in lint(conversation, ignore=["leftover-analysis"]):
             print(found.position, found.code, found.message)
 
-    The rules about schemas need jsonschema (`pip install 'harmony-codec[lint]'`). Without it they are skipped, but if
+    The rules about schemas need jsonschema, which the extra `lint` has. Without it they are skipped, but if
     `select` names one of them, ImportError is raised. Raises TypeError if the argument is not a Conversation, and
     ValueError for an unknown code.
 
@@ -61,10 +103,10 @@ def lint(
         raise TypeError(f"Expected `list`, got `{type(messages).__name__}` - at `conversation.messages`")
 
     codes = [code for code in RULES if (selected is None or code in selected) and code not in ignored]
-    if selected is not None and not _NEED_JSONSCHEMA.isdisjoint(codes):
+    if selected is not None and any(RULES[code].needs == "schemas" for code in codes):
         load_jsonschema()
     view = view_of(conversation.messages)
-    found = [fault.diagnostic(position) for code in codes for position, fault in RULES[code](view)]
+    found = [fault.diagnostic(position) for code in codes for position, fault in RULES[code].check(view)]
     return sorted(found, key=lambda diagnostic: (diagnostic.position, diagnostic.code))
 
 
@@ -209,7 +251,7 @@ def final_with_recipient(view: View) -> Iterator[PlacedFault]:
 
 
 def wrong_order(view: View) -> Iterator[PlacedFault]:
-    """The order is: at most one system message, then developer messages, then turns. A user begins the first turn.
+    """The order is: at most one system message, then developer messages, then turns; a user begins the first.
 
     Trips: a second system message; a developer message after a user message; an answer before any user message.
     """
@@ -254,24 +296,23 @@ def leftover_analysis(view: View) -> Iterator[PlacedFault]:
 
 
 #: Every rule, by its code.
-RULES: Final[dict[str, Callable[[View], Iterator[PlacedFault]]]] = {
-    rule.__name__.replace("_", "-"): rule
+RULES: Final[dict[str, Rule]] = {
+    rule.code: rule
     for rule in (
-        unknown_channel,
-        channel_required,
-        call_off_commentary,
-        undeclared_tool,
-        arguments_not_json,
-        arguments_break_schema,
-        unusable_schema,
-        result_without_call,
-        final_with_recipient,
-        wrong_order,
-        after_final,
-        leftover_analysis,
+        Rule(unknown_channel, needs="conversation"),
+        Rule(channel_required, needs="conversation"),
+        Rule(call_off_commentary, needs="completion"),
+        Rule(undeclared_tool, needs="conversation"),
+        Rule(arguments_not_json, needs="completion"),
+        Rule(arguments_break_schema, needs="schemas"),
+        Rule(unusable_schema, needs="schemas"),
+        Rule(result_without_call, needs="conversation"),
+        Rule(final_with_recipient, needs="completion"),
+        Rule(wrong_order, needs="conversation"),
+        Rule(after_final, needs="completion"),
+        Rule(leftover_analysis, needs="conversation", fixed_by="drop_analysis"),
     )
 }
-_NEED_JSONSCHEMA: Final = frozenset({"arguments-break-schema", "unusable-schema"})
 
 
 def _schema_faults(view: View) -> list[PlacedFault]:

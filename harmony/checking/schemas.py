@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from harmony.errors import Fault, quote
 from harmony.messages.record import check_repeats
+from harmony.runtime.extras import how_to_install
 from harmony.runtime.locks import forks_wait
 
 # The limit of a check: a fixed cost, and an additional cost for each character that is checked.
@@ -88,7 +89,7 @@ def load_jsonschema() -> Any:
         with forks_wait:
             return import_module("jsonschema")
     except ImportError as error:
-        raise ImportError("jsonschema is needed: pip install 'harmony-codec[lint]'") from error
+        raise ImportError(f"jsonschema is needed: {how_to_install('lint', 'jsonschema')}") from error
 
 
 class Schema(NamedTuple):

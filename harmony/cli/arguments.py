@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import click
 
 from harmony.format.choices import Purpose, Start, Style
 from harmony.logs.limits import MAX_LINE
 
+#: The formats in which `validate` and `lint` report problems; `reports.py` has each.
+OutputFormat: TypeAlias = Literal["text", "json", "github", "sarif", "gitlab"]
+
 #: The name of a file. Whether it can be read is not checked here, but where the file is opened.
 NAME: Final = click.Path(readable=False, allow_dash=True)
 PURPOSE: Final = click.Choice(get_args(Purpose))
 START: Final = click.Choice(get_args(Start))
+FORMAT: Final = click.Choice(get_args(OutputFormat))
 STYLE: Final = click.Choice(get_args(Style))
 
 _SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
@@ -41,7 +46,7 @@ class LogCommand(click.Command):
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from harmony.logs.formats import LineFormat, TableFormat, suffixes
 
-        self.help = (self.help or "").format(lines=suffixes(LineFormat), tables=suffixes(TableFormat))
+        self.help: str | None = (self.help or "").format(lines=suffixes(LineFormat), tables=suffixes(TableFormat))
         super().format_help_text(ctx, formatter)
 
 
@@ -67,19 +72,34 @@ def check_guessing(*, strict: bool, stripped: bool) -> None:
         refuse("--strict cannot be used with --stripped: where lost markers stood is a guess")
 
 
-files: Final = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=NAME)
+def _or_standard_input(
+    context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None
+) -> str | tuple[str, ...]:
+    """The files, or standard input if none are named. On a terminal, where nothing comes from it, the help is shown."""
+    if value:
+        return value
+    if sys.stdin.isatty():
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
+    return "-" if parameter.nargs == 1 else ("-",)
+
+
+file_or_input: Final = click.argument("file", metavar="[FILE]", required=False, type=NAME, callback=_or_standard_input)
+files: Final = click.argument(
+    "files", metavar="[FILE...]", nargs=-1, required=False, type=NAME, callback=_or_standard_input
+)
 strict_option: Final = click.option(
     "--strict", is_flag=True, help="Do not repair: a completion that breaks the format becomes an error."
 )
 
 
-def _start_option(default: Start) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _start_option(default: Start | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         "--start",
         metavar="START",
         type=START,
         default=default,
-        show_default=True,
+        show_default=default is not None,
         help="What token ids and texts are: completion, the answer to a prompt; conversation, complete messages; or "
         "prompt, which ends in an open <|start|>role. A completion that begins with <|start|> is a conversation.",
     )
@@ -125,10 +145,10 @@ _RECORD_OPTIONS: Final = (
 )
 
 
-def record_options(start: Start = "completion") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def record_options(start: Start | None = "completion") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds the options that say what the records of a log hold. The command gets them as `layout`, a Layout.
 
-    `start` is the default of `--start`.
+    `start` is the default of `--start`. Without a default, the command also gets `start` as it was given.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -138,6 +158,8 @@ def record_options(start: Start = "completion") -> Callable[[Callable[..., None]
             from harmony.logs.presets import layout_of
 
             given = {name: arguments.pop(name) for name in _LAID_OUT if name in arguments}
+            if start is None:
+                arguments["start"] = given["start"]
             with refused():
                 layout = layout_of(arguments.pop("preset"), given)
             command(layout=layout, **arguments)

@@ -7,27 +7,34 @@ space, commas and brackets. A byte order mark at its beginning and one newline a
 part of it: no text of the format begins with such a mark, and none is valid only with that newline.
 
 Markers that a `text` spells are markers here, whatever they were before the text was written out.
+
+A problem in a record of lines has the line of the record, and the column in that line where the character, the token id
+or the message is written. Columns count characters from 1, as editors do.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from io import BytesIO
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from harmony.checking.validation import Finding, is_valid, validate
-from harmony.encoding import HarmonyEncoding
-from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, printable, sentence
+from harmony.cli.written import WrittenLine, path_of
+from harmony.columns.rows import Source
+from harmony.encoding import HarmonyEncoding, load_harmony_encoding
+from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, sentence
+from harmony.format import vocabulary
 from harmony.format.choices import Start
 from harmony.logs.cutting import Chunks
-from harmony.logs.formats import LINES, LineFormat, format_of, is_log
-from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, lines, opened, pieces, unread
+from harmony.logs.formats import LINES, LineFormat, format_of, is_log, may_be_log
+from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, format_here, lines, opened, pieces, unread
+from harmony.logs.paths import INDEX, steps_of
 from harmony.logs.places import Place
 from harmony.logs.reading import RecordReader
 from harmony.logs.records import Layout, Names
@@ -36,8 +43,6 @@ from harmony.messages.model import Conversation
 from harmony.messages.roles import Role
 from harmony.rendering.renderer import RenderConversationConfig
 
-#: What finds more in a conversation than the grammar does; its positions are indices of messages.
-Linter: TypeAlias = Callable[[Conversation], Iterable[Diagnostic]]
 Unit: TypeAlias = Literal["token", "character", "message"]
 
 # All messages, for analysis that is left out by default would not be looked at.
@@ -48,13 +53,21 @@ _WORD: Final = re.compile(rf"[^{_SPACE},\[\]]+")
 _ID: Final = re.compile("-?[0-9]{1,99}")  # Python does not read integers of any length
 
 
+# What records are told that cannot be read from their lines: the text that says where, and the byte.
+_AT_BYTE: Final = re.compile(r" \(byte ([0-9]{1,18})\)$| at byte [0-9,]+(?: of line [0-9,]+)?$")
+_IN_LINE: Final = re.compile(r"(?: -)? in line [0-9,]+$")
+_PATH: Final = re.compile(r" - at `(?:\$\.)?([^`]*)`$")
+_TRUNCATED: Final = "Input data was truncated"
+
+
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that is wrong with a file, and where.
 
-    `line` and `column` count from 1; of a record, the column is 1. A record of a table has no line: `row` is the number
-    of its row, from 1, and `line` and `column` are None. `position` is the index of a token or of a message, or the
-    offset of a character, as `unit` says, in what the file or the record holds; both are None where there is no such
-    place. `excerpt` shows the place in a text.
+    `line` and `column` count from 1, the column in characters. The column of a record is that of the character, the
+    token id or the message in the line as it is written, or else of the field or the record. A record of a table has no
+    line: `row` is the number of its row, from 1, and `line` and `column` are None. `position` is the index of a token
+    or of a message, or the offset of a character, as `unit` says, in what the file or the record holds; both are None
+    where there is no such place. `excerpt` shows the place in a text.
     """
 
     file: str
@@ -67,68 +80,57 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     excerpt: str | None = None
     row: int | None = None
 
-    def to_text(self) -> str:
-        """The problem as a line to be read, and its excerpt below."""
-        place = f"{self.line}:{self.column}" if self.row is None else f"row {self.row}"
-        line = printable(f"{self.file}:{place}: {self.code} {self.message}")
-        return line if self.excerpt is None else "\n    ".join([line, *self.excerpt.split("\n")])
 
-    def to_json(self) -> str:
-        """The problem as a JSON object on one line, in ASCII, for the name of a file need not be Unicode."""
-        return json.dumps(msgspec.to_builtins(self))
+class Linter(NamedTuple):
+    """What finds more than the grammar does, in whole conversations and in completions. Positions are of messages."""
 
-    def to_github(self) -> str:
-        """The problem as a workflow command of GitHub Actions, which shows it at its line."""
-        name, code = (_escaped(text).replace(":", "%3A").replace(",", "%2C") for text in (self.file, self.code))
-        if self.row is not None:
-            return f"::error file={name},title={code}::row {self.row}: {_escaped(self.message)}"
-        return f"::error file={name},line={self.line},col={self.column},title={code}::{_escaped(self.message)}"
+    of_conversation: Callable[[Conversation], Iterable[Diagnostic]]
+    of_completion: Callable[[Conversation], Iterable[Diagnostic]]
 
 
-def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def codes_of(texts: Iterable[str]) -> list[str]:
+    """The codes in some strings; each string holds codes with commas between them."""
+    return [code.strip() for text in texts for code in text.split(",")]
 
 
 def linter_of(select: Iterable[str] | None, ignore: Iterable[str] | None) -> Linter:
-    """`harmony.lint` by some of its rules; each string holds codes with commas between them.
+    """`harmony.lint` by some of its rules, given by their codes. None and no codes select all, and ignore none.
 
-    Raises ValueError for an unknown code, and ImportError where one needs a library that is missing.
+    In completions, the rules that need the whole conversation are left out. Raises ValueError for an unknown code, and
+    ImportError where a selected rule needs a library that is missing.
     """
-    from harmony.checking.rules import lint
+    from harmony.checking.rules import RULES, lint
 
-    selected, ignored = (
-        [code.strip() for text in texts for code in text.split(",")] if texts else None for texts in (select, ignore)
-    )
-    linter = partial(lint, select=selected, ignore=ignored)
-    linter(Conversation())  # it checks the codes first
-    return linter
+    selected, ignored = (list(codes) if codes else None for codes in (select, ignore))
+    of_conversation = partial(lint, select=selected, ignore=ignored)
+    of_conversation(Conversation())  # it checks the codes first
+    known = [code for code in selected or RULES if RULES[code].needs == "completion"]
+    return Linter(of_conversation, partial(lint, select=known, ignore=ignored))
 
 
 def problems(
     name: str,
-    encoding: HarmonyEncoding,
-    start: Start,
+    *,
     linter: Linter | None = None,
     most: int = MAX_LINE,
-    names: Names = Names(),  # noqa: B008
+    layout: Layout = Layout(start="conversation"),  # noqa: B008
 ) -> Iterator[Problem]:
     """What is wrong with a file, or with standard input for `-`, as soon as it is found.
 
-    `start` is what texts and tokens are to be. Where they are to be completions, a record can have a `role`: None where
-    they begin with a `<|start|>` of their own. The linter gets whatever the grammar finds no fault with. A record, or a
-    file that is one text, may have `most` bytes.
+    The `start` of the layout is what texts and tokens are to be. Where they are to be completions, a record can have a
+    role: None where they begin with a `<|start|>` of their own. The linter gets whatever the grammar finds no fault
+    with. A record, or a file that is one text, may have `most` bytes.
 
     Raises Unreadable, also for a table without the columns that it should have; and ImportError where a library is
     missing.
     """
-    check = _Check(name, encoding, start, linter)
-    reader = RecordReader(Layout(names, start=start), most, passing=False, conversations=True)
-    file_format = format_of(name)
-    file_format.load()
+    check = _Check(name, load_harmony_encoding(vocabulary.ENCODING_NAME), layout.start, linter)
+    reader = RecordReader(layout, most, passing=False, conversations=True)
     with opened(name) as file:
+        file_format = format_here(name, file)
         if isinstance(file_format, LineFormat):
             chunks = chunks_of(file_format, file)
-            if not _holds_records(name, chunks):
+            if not _holds_records(name, file_format, chunks):
                 yield from check.whole(_whole(name, chunks, most))
                 return
             found: Iterator[Piece] = lines(name, chunks, Place(), most, full=False)
@@ -139,14 +141,15 @@ def problems(
                 read = reader.read(piece)
             except (TypeError, ValueError) as error:
                 raise unread(name, error) from None
-            yield from check.records(read, names, is_table=not isinstance(piece.data, bytes))
+            yield from check.records(read, piece, layout.names)
 
 
-def _holds_records(name: str, chunks: Chunks) -> bool:
+def _holds_records(name: str, file_format: LineFormat, chunks: Chunks) -> bool:
     """Whether a file of lines holds records, by its name or else by its first character that is not blank."""
     if is_log(name):
         return True
-    return (name == "-" or format_of(name) is not LINES) and chunks.peek(_SPACE.encode(), BOM_UTF8) == b"{"
+    may_be = name == "-" or file_format is not LINES or format_of(name) is not LINES or may_be_log(name)
+    return may_be and chunks.peek(_SPACE.encode(), BOM_UTF8) == b"{"
 
 
 def _whole(name: str, chunks: Chunks, most: int) -> bytes:
@@ -181,17 +184,25 @@ class _Check:
         self._start = start
         self._linter = linter
 
-    def records(self, read: Unparsed, names: Names, *, is_table: bool) -> Iterator[Problem]:
+    def records(self, read: Unparsed, piece: Piece, names: Names) -> Iterator[Problem]:
+        written = None if not isinstance(piece.data, bytes) else _Lines(piece.data, piece.first)
         for index, number in enumerate(read.numbers):
-            line, column, row = (None, None, number) if is_table else (number, 1, None)
             for mistake in self._in_record(read, index):
-                message, excerpt = mistake.message.removesuffix(f" - in line {number:,}"), None
+                message, excerpt = mistake.message, None
                 if mistake.finding is not None:
                     message += f" at {mistake.finding.line}:{mistake.finding.column} of `{names.text}`"
                     excerpt = mistake.finding.excerpt
-                yield Problem(
-                    self._name, line, column, mistake.code, message, mistake.position, mistake.unit, excerpt, row
+                if mistake.unit is None and written is not None:
+                    message = _AT_BYTE.sub("", _IN_LINE.sub("", message))
+                problem = Problem(
+                    self._name, None, None, mistake.code, message, mistake.position, mistake.unit, excerpt, number
                 )
+                if written is not None:
+                    source = None if index in read.conversations else read.sources.of(index)
+                    paths = [_steps(path or "", read, index) for path in (names.tokens, names.text, names.messages)]
+                    column = _column(written.line(number), mistake, source, paths, read.known.shifts.get(index, 0))
+                    problem = msgspec.structs.replace(problem, line=number, column=column, row=None)
+                yield problem
 
     def whole(self, data: bytes) -> Iterator[Problem]:
         data = data.removeprefix(BOM_UTF8)
@@ -241,7 +252,8 @@ class _Check:
             except HarmonyError as error:
                 yield _Mistake(error.code, str(error), error.position, error.unit, error.position)
                 return
-            for diagnostic in self._linter(Conversation(result.messages)):
+            lint = self._linter.of_completion if start == "completion" else self._linter.of_conversation
+            for diagnostic in lint(Conversation(result.messages)):
                 yield _mistake_in_message(diagnostic, result.spans[diagnostic.position].start)
 
     def _in_conversation(self, conversation: Conversation) -> Iterator[_Mistake]:
@@ -253,7 +265,7 @@ class _Check:
         if not is_valid(tokens):
             yield from map(_mistake_of, validate(tokens))
         elif self._linter is not None:
-            for diagnostic in self._linter(conversation):
+            for diagnostic in self._linter.of_conversation(conversation):
                 yield _mistake_in_message(diagnostic, None)
 
 
@@ -267,6 +279,63 @@ def _mistake_of(diagnostic: Diagnostic) -> _Mistake:
 def _mistake_in_message(diagnostic: Diagnostic, place: int | None) -> _Mistake:
     index = diagnostic.position
     return _Mistake(diagnostic.code, f"{diagnostic.message} at message {index}", index, "message", place)
+
+
+class _Lines:
+    """The lines of a piece of a log. They are looked at only if a record has a problem."""
+
+    def __init__(self, data: bytes, first: int) -> None:
+        self._data = data
+        self._first = first
+        self._lines: list[bytes] | None = None
+        self._latest: tuple[int, WrittenLine] | None = None
+
+    def line(self, number: int) -> WrittenLine:
+        """The line of this number in the file."""
+        if self._latest is None or self._latest[0] != number:
+            if self._lines is None:
+                self._lines = list(BytesIO(self._data))
+            self._latest = number, WrittenLine(self._lines[number - self._first], first=number == 1)
+        return self._latest[1]
+
+
+def _steps(path: str, read: Unparsed, index: int) -> list[str | int]:
+    """The steps of a path to what completion `index` has, with its own indices in the place of each `[]`."""
+    own = read.whole[index].get(INDEX)
+    indices = iter(own if isinstance(own, list) else [own or 0])
+    return [next(indices, 0) if step is None else step for step in (steps_of(path) if path else ())]
+
+
+def _column(
+    line: WrittenLine, mistake: _Mistake, source: Source | None, paths: Sequence[list[str | int]], shift: int
+) -> int:
+    """The column of a problem in the line of its record. `source` is its completion; None for a conversation.
+
+    `paths` lead to its tokens, text and messages. The first `shift` tokens or characters of the source are not its own.
+    """
+    tokens, text, messages = paths
+    place = max((mistake.place or 0) - shift, 0)
+    if mistake.unit is None:
+        return _column_of_record(line, mistake)
+    if source is None or isinstance(source, RecordError):
+        path = _PATH.search(mistake.message)
+        if path is not None:
+            return line.of_value(path_of(path[1]))
+        return line.of_value([*messages, mistake.position or 0] if mistake.unit == "message" else messages)
+    if isinstance(source, str):
+        return line.of_character(text, len(source) - shift, place)
+    return line.of_item(tokens, len(source) - shift, place)
+
+
+def _column_of_record(line: WrittenLine, mistake: _Mistake) -> int:
+    """The column of what is wrong with a record itself."""
+    message = _IN_LINE.sub("", mistake.message)
+    path, byte = _PATH.search(message), _AT_BYTE.search(message)
+    if line.is_cut or message.startswith(_TRUNCATED):
+        return line.end()
+    if byte is not None and byte[1] is not None:
+        return line.of_byte(int(byte[1]))
+    return line.of_value([] if path is None else path_of(path[1]))
 
 
 def _ids(text: str) -> list[int] | None:

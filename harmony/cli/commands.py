@@ -1,7 +1,8 @@
-"""The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab | compat`.
+"""The command line: `harmony parse | stats | render | validate | lint | explain | tokens | grammar | vocab | compat`.
 
-The commands that read logs are in this module, and the others in `language.py`. Each command imports what it works with
-when it is called, so `harmony --version` and `harmony --help` are quick. `ending.py` says which exit status means what.
+The commands that parse and render logs are in this module, those that check logs in `lint.py`, and the others in
+`language.py`. Each command imports what it works with when it is called, so `harmony --version` and `harmony --help`
+are quick. `ending.py` says which exit status means what.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from harmony.cli.arguments import (
     Commands,
     LogCommand,
     check_guessing,
+    file_or_input,
     files,
     into_option,
     keep_going_option,
@@ -32,6 +34,7 @@ from harmony.cli.arguments import (
     workers_option,
 )
 from harmony.cli.language import COMPLETION_VARIABLE, completion, explain, show_compat, show_grammar, tokens, vocab
+from harmony.cli.lint import lint, validate
 from harmony.cli.stats import stats
 from harmony.runtime import VERSION
 
@@ -39,8 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harmony.format.choices import Purpose, Style
-    from harmony.logs.completions import Tally
-    from harmony.logs.inputs import Unreadable
     from harmony.logs.records import Layout
 
 
@@ -131,15 +132,19 @@ def parse(
 ) -> None:
     """Parse completions into messages.
 
-    Each FILE is a log, a folder of logs, or - for standard input. Logs are
-    JSON Lines ({lines}) or tables ({tables}); the suffix decides. Each record
-    has `tokens` (ids) or `text` (with markers such as <|end|> written out).
-    It can have the `role` of the first message. The default is assistant. Use
-    null if the completion itself begins with <|start|> and a role.
+    Each FILE is a log, a folder of logs, a URI such as s3://bucket/logs/, a
+    pattern in quotes such as 'logs/*.jsonl', or - for standard input, which is
+    also read without a FILE. Logs are JSON Lines ({lines}) or tables
+    ({tables}); their first bytes decide. Each record has `tokens` (ids) or
+    `text` (with markers such as <|end|> written out). It can have the `role`
+    of the first message. Without it, the role is assistant, unless the
+    completion begins with <|start|> and a role.
 
-    Each record gives one line of output, in the same order. It keeps its
-    other fields, and gets `messages` and `complete`, or `error`. In a table,
-    each message is a row. Without --output, a terminal shows the messages.
+    Each record gives one line of output, in the same order. It keeps its other
+    fields, and gets `messages`, `complete`, `diagnostics` and `error`, which
+    are null where there is nothing. If it has such a field of its own that is
+    not null, the command stops; use --into. In a table, each message is a
+    row. Without --output, a terminal shows the messages.
 
     Completions that break the format are repaired, for example if they have
     a second channel or no <|message|>. The field `diagnostics` lists the
@@ -149,7 +154,8 @@ def parse(
 
     Until the output is complete, it is named OUTPUT.partial. If the command
     was interrupted, run it again with --resume: it continues, and gives the
-    same bytes. It does not change an OUTPUT that is complete.
+    same bytes. An OUTPUT that is complete stays as it is if the inputs and
+    the options are the same, and is refused if they are not.
     """
     from harmony.cli import runs
     from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
@@ -185,17 +191,15 @@ def parse(
             max_record_size=max_record_size,
             choice=choice,
         )
-        tally: Tally | None
         if engine == "ray":
-            tally = runs.parse_on_cluster(task, files, output or "-")
+            run = runs.parse_on_cluster(task, files, output or "-")
         else:
-            tally = runs.parse(task, files, output or "-", workers=workers, resume=resume)
-    if tally is not None:
-        print_summary(tally)
+            run = runs.parse(task, files, output or "-", workers=workers, resume=resume)
+    print_summary(run)
 
 
 @app.command(epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
-@click.argument("file", metavar="FILE", type=NAME)
+@file_or_input
 @click.option("--output", "-o", metavar="NAME", type=NAME, help="A file, or - for standard output.")
 @click.option(
     "--for",
@@ -230,8 +234,9 @@ def render(file: str, output: str | None, purpose: Purpose, style: Style, text: 
     analysis before the first answer is left out, as openai-harmony does.
 
     Each line gives one line of output, in the same order. It keeps its other
-    fields, and gets `tokens` (ids) or `text`, or `error`. Its `role` is null,
-    so that `harmony parse` can read the output.
+    fields, and gets `tokens` (ids) or `text`, and `error`, null if there is
+    none. Its `role` is null, so that `harmony parse` can read the output. If
+    a line has such a field of its own that is not null, the command stops.
 
     In `text`, a marker that a user typed, such as <|end|>, looks like a real
     one. Parsed again, one message can become several. Use `tokens` for
@@ -260,113 +265,5 @@ def render(file: str, output: str | None, purpose: Purpose, style: Style, text: 
     print_bad_count(bad)
 
 
-@app.command(cls=LogCommand, epilog="Example: harmony validate --lint conversations.jsonl")
-@files
-@click.option(
-    "--lint", is_flag=True, help="Also check rules about several messages, such as calls of undeclared tools."
-)
-@click.option(
-    "--select", metavar="CODES", multiple=True, help="Use only these lint rules, such as wrong-order,after-final."
-)
-@click.option("--ignore", metavar="CODES", multiple=True, help="Skip these lint rules.")
-@click.option(
-    "--format",
-    "output_format",
-    metavar="FORMAT",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
-    help="text, json (an array), or github (for GitHub Actions).",
-)
-@record_options(start="conversation")
-@size_option
-def validate(
-    files: Sequence[str],
-    layout: Layout,
-    lint: bool,
-    select: Sequence[str],
-    ignore: Sequence[str],
-    output_format: str,
-    max_record_size: int,
-) -> None:
-    """Check logs, texts and token ids, and show where problems are.
-
-    Each FILE is a log, a folder of logs, a file with one text or with token
-    ids, or - for standard input. Logs are JSON Lines ({lines}) or tables
-    ({tables}), as for `harmony parse`. Each record has `tokens` (ids), `text`
-    (with markers such as <|end|> written out) or `messages` (a conversation).
-
-    Any other file is one text. If it holds only integers, commas, brackets
-    and white space, it is read as token ids. One newline at the end of the
-    file is ignored.
-
-    A conversation is valid if it can be rendered. The `role` of a completion
-    works as in `harmony parse`. If you lint completions, ignore wrong-order
-    and undeclared-tool: these rules need the messages of the prompt.
-
-    Without problems, nothing is printed. Exit status: 1 if there are
-    problems, 2 if a file cannot be read.
-    """
-    from harmony.cli.check import linter_of, problems
-    from harmony.cli.ending import refuse, refused
-    from harmony.cli.show import hint, readable
-    from harmony.encoding import load_harmony_encoding
-    from harmony.errors import printable
-    from harmony.format import vocabulary
-    from harmony.logs.inputs import Unreadable
-    from harmony.logs.outputs import check_apart
-
-    if not lint and (select or ignore):
-        refuse("--select and --ignore need --lint")
-    named = [_named(file) for file in files]
-    with refused():
-        check_apart((name for found in named if isinstance(found, list) for name in found), ["-"])
-    try:
-        linter = linter_of(select, ignore) if lint else None
-    except (ValueError, ImportError) as error:
-        refuse(str(error))
-    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
-    count = bad_files = 0
-    first_code = None
-    unread = False
-    for found in named:
-        for file in found if isinstance(found, list) else [found]:
-            before = count
-            try:
-                if isinstance(file, Unreadable):
-                    raise file
-                for problem in problems(file, encoding, layout.start, linter, max_record_size, layout.names):
-                    first_code = first_code or problem.code
-                    if output_format == "json":
-                        click.echo(("," if count else "[") + problem.to_json())
-                    else:
-                        click.echo(problem.to_text() if output_format == "text" else readable(problem.to_github()))
-                    count += 1
-            except (Unreadable, ImportError) as error:
-                click.echo(f"harmony: {printable(str(error))}", err=True)
-                unread = True
-            bad_files += count > before
-    if output_format == "json":
-        click.echo("]" if count else "[]")
-    if count:
-        found_text = f"{count:,} problem{'s'[: count != 1]} in {bad_files:,} file{'s'[: bad_files != 1]}"
-        click.echo(f"harmony: {found_text}", err=True)
-        if output_format == "text":
-            hint(first_code)
-    if count or unread:
-        sys.exit(2 if unread else 1)
-
-
-def _named(file: str) -> list[str] | Unreadable:
-    """The files for one argument, or the error: `validate` checks the other files even if one is missing."""
-    from harmony.logs.inputs import Unreadable, expand
-
-    try:
-        return [name for name, _ in expand([file])]
-    except Unreadable as error:
-        return error
-
-
-app.add_command(stats)
-for command in (explain, tokens, show_grammar, show_compat, vocab, completion):
+for command in (stats, validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
     app.add_command(command)

@@ -16,8 +16,8 @@ import click
 
 from harmony.cli import runs
 from harmony.cli.show import hint
+from harmony.cli.summary import Run
 from harmony.errors import printable
-from harmony.logs.completions import Tally
 from harmony.logs.inputs import Unreadable
 
 
@@ -39,12 +39,12 @@ def refused() -> Iterator[None]:
         raise SystemExit(128 + signal.SIGINT) from None
 
 
-def print_summary(tally: Tally) -> None:
+def print_summary(run: Run) -> None:
     """Prints what a log holds. Ends the command with status 1 if some records are bad."""
-    for line in runs.summary(tally):
+    for line in run.lines():
         click.echo(f"harmony: {line}", err=True)
-    hint(next(iter([*tally.errors, *tally.diagnostics]), None))
-    if tally.errors:
+    hint(next(iter([*run.tally.errors, *run.tally.diagnostics]), None))
+    if run.tally.errors:
         sys.exit(1)
 
 

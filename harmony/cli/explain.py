@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harmony.checking.rules import RULES
+from harmony.cli.ending import refuse
 from harmony.cli.show import console, readable
 from harmony.errors import printable
+from harmony.explanations.rules_page import HEADINGS, cells
 
 if TYPE_CHECKING:
     from harmony.explanations.page import Explanation
@@ -75,3 +79,29 @@ def print_list() -> None:
         for code, entry in section.entries.items():
             table.add_row(Text(code, _CODE_STYLE), entry.summary())
         screen.print(table)
+
+
+def print_rules(output_format: str) -> None:
+    """Prints all rules of `lint`, as a table or as JSON. Ends the command with status 2 for another format."""
+    if output_format == "json":
+        found = [
+            {"code": code, "rule": rule.sentence, "needs": rule.needs, "fixed_by": rule.fixed_by}
+            for code, rule in RULES.items()
+        ]
+        click.echo(json.dumps(found, indent=2))
+        return
+    if output_format != "text":
+        refuse(f"expected --format text or json beside --rules, found {output_format}")
+    if not sys.stdout.isatty():
+        rows = [HEADINGS, *map(cells, RULES.values())]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        return
+    table = Table(box=box.SIMPLE)
+    for heading in HEADINGS:
+        table.add_column(heading, no_wrap=heading == HEADINGS[0])
+    for rule in RULES.values():
+        code, *others = cells(rule)
+        table.add_row(Text(code, _CODE_STYLE), *others)
+    console().print(table)

@@ -10,6 +10,7 @@ import click
 
 from harmony.cli.arguments import NAME
 from harmony.runtime import VERSION
+from harmony.runtime.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,7 @@ def show_grammar(as_page: bool) -> None:
     try:
         text = railroad.page() if as_page else grammar.read()
     except ImportError:
-        refuse("the page needs railroad-diagrams: pip install 'harmony-codec[cli]'")
+        refuse(f"the page needs railroad-diagrams: {how_to_install('cli', 'railroad-diagrams')}")
     sys.stdout.buffer.write(text.encode())
 
 

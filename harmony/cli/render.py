@@ -26,6 +26,8 @@ def render_log(file: str, output: str | None, most: int, render: Render) -> int:
     job = runs.one_job(file, output or "-")
     with runs.refusing(job.output), nullcontext() if on_screen else Output(job.output, {}, resume=False) as target:
         for piece in Reader(job.inputs, full=job.output != "-", most=most):
+            if not isinstance(piece.data, bytes):
+                raise runs.Refused(f"{file}: expected a file of JSON Lines, found a table")
             outcomes = list(render(read_records(piece.data, piece.first, piece.too_long)))
             errors = [outcome.result for outcome in outcomes if isinstance(outcome.result, RecordError)]
             bad += len(errors)

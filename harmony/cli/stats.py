@@ -9,7 +9,6 @@ import click
 
 from harmony.cli.arguments import (
     NAME,
-    LogCommand,
     check_guessing,
     files,
     keep_going_option,
@@ -24,12 +23,12 @@ from harmony.cli.arguments import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harmony.logs.completions import Tally
+    from harmony.cli.summary import Run
     from harmony.logs.records import Layout
     from harmony.stats.groups import GroupedStats
 
 
-@click.command(cls=LogCommand, epilog="Example: harmony stats logs/ --plot stats.html")
+@click.command(epilog="Example: harmony stats logs/ --plot stats.html")
 @files
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option(
@@ -72,9 +71,9 @@ def stats(
 ) -> None:
     """Count the messages, tool calls and tokens of logs.
 
-    Each FILE is a log, a folder of logs, or - for standard input. Logs are
-    JSON Lines ({lines}) or tables ({tables}), and their fields are the same
-    as for `harmony parse`. What `harmony parse` wrote, and conversations in
+    Each FILE is a log, a folder of logs, a URI, a pattern in quotes, or - for
+    standard input. Logs and their fields are the same as for `harmony parse`.
+    What `harmony parse` wrote, and conversations in
     `messages`, are counted as they are.
 
     The counts are: messages by role and channel, tool calls by name, content
@@ -104,19 +103,19 @@ def stats(
             choice=Choice(limit, sample),
         )
         outputs = ["-", *([plot] if plot else [])]
-        found, tally = runs.count(task, files, outputs, workers=workers)
+        found, run = runs.count(task, files, outputs, workers=workers)
         if plot is not None:
             picture.save(found.summary(), plot, None if by is None else found.by(by))
         if against is not None:
-            other, other_tally = runs.count(task, [against], outputs, workers=workers)
+            other, other_run = runs.count(task, [against], outputs, workers=workers)
     if against is not None:
         _print_comparison(found, other, as_json=as_json)
-        _print_summaries([("here", found, tally), ("against", other, other_tally)])
+        _print_summaries([("here", found, run), ("against", other, other_run)])
         return
     _print(found, by, as_json=as_json)
     for line in _kinds(found):
         click.echo(f"harmony: {line}", err=True)
-    print_summary(tally)
+    print_summary(run)
 
 
 def _print(found: GroupedStats, by: str | None, *, as_json: bool) -> None:
@@ -152,14 +151,12 @@ def _write_json(counts: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(counts), indent=2).decode() + "\n")
 
 
-def _print_summaries(logs: Sequence[tuple[str, GroupedStats, Tally]]) -> None:
+def _print_summaries(logs: Sequence[tuple[str, GroupedStats, Run]]) -> None:
     """Prints what two logs hold. Ends the command with status 1 if some records are bad."""
-    from harmony.cli import runs
-
-    for name, found, tally in logs:
-        for line in [*_kinds(found), *runs.summary(tally)]:
+    for name, found, run in logs:
+        for line in [*_kinds(found), *run.lines()]:
             click.echo(f"harmony: {name}: {line}", err=True)
-    if any(tally.errors for _, _, tally in logs):
+    if any(run.tally.errors for _, _, run in logs):
         sys.exit(1)
 
 

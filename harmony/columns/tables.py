@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import reduce
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -65,6 +65,19 @@ def checked_offsets(offsets: memoryview, size: int) -> memoryview:
     if bounds[0] < 0 or bounds[-1] > size:
         raise ValueError(f"Expected offsets in 0..{size}, found {bounds[0]} to {bounds[-1]} - at `offsets`")
     return bounds
+
+
+def as_arrow(table: Any) -> pa.Table | pa.RecordBatchReader:
+    """What a user passes as a table, as one of Arrow. Raises TypeError for anything that gives none."""
+    if isinstance(table, pa.Table | pa.RecordBatchReader):
+        return table
+    datasets = sys.modules.get("datasets")  # if there is a Dataset, its library is imported
+    if datasets is not None and isinstance(table, datasets.Dataset):
+        # Not `table.data`: this has all rows in their first order, and `[:]` those that were selected, sorted or mixed.
+        return table.with_format("arrow")[:]
+    if not hasattr(table, "__arrow_c_stream__"):
+        raise TypeError(f"Expected `Table` or `RecordBatchReader`, got `{type(table).__name__}` - at `table`")
+    return pa.table(table)
 
 
 class _Plan(NamedTuple):

@@ -5,8 +5,6 @@ What a rule of `lint` means is its docstring, in `checking/rules.py`. Here stand
 
 from __future__ import annotations
 
-import re
-from inspect import getdoc
 from typing import Any, Final
 
 from harmony.checking.rules import RULES
@@ -117,9 +115,8 @@ def _declared(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _rule(code: str, advice: str, *messages: list[dict[str, Any]]) -> Entry:
     """What is written about a rule: what it says of itself, and what to do."""
-    meaning = re.sub(r"\s*Trips: .*", "", " ".join((getdoc(RULES[code]) or "").split()))
     examples: list[Example] = [Linted(code, each) for each in messages]
-    return entry(f"{meaning} {advice}", *examples)
+    return entry(f"{RULES[code].meaning} {advice}", *examples)
 
 
 _CITY: Final = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -192,7 +189,7 @@ RECORDS: Final[dict[str, Entry]] = {
     ),
     "invalid-record": entry(
         "A record lacks a field that is needed, or a field holds a wrong type. A completion has `tokens` or `text`; "
-        "name others by `--tokens`, `--text` and `--role`. The sentence gives the path of the field.",
+        "name others by `--tokens`, `--text` and `--role-field`. The sentence gives the path of the field.",
         Logged(b'{"completion": "Hi"}'),
         Logged(b'{"text": 5}'),
     ),

@@ -70,7 +70,8 @@ SECTIONS: Final = (
     Section(
         "lint",
         "Lint",
-        "Told by `lint` and by `harmony validate --lint`. The position is the index of a message.",
+        "Told by `lint` and by `harmony lint`. The position is the index of a message. [`lint.md`](lint.md) has all "
+        "rules.",
         conversations.LINT,
     ),
     Section(
@@ -130,7 +131,7 @@ def page() -> str:
 def _lines() -> Iterator[str]:
     yield "# Every code, and what to do about it"
     yield ""
-    yield from _wrapped(
+    yield from wrapped(
         "Each fault that harmony tells has a kebab-case code to match on and a sentence for people. This page has "
         "every code, with an input that shows it and what is said of that input. `harmony explain CODE` prints an "
         "entry in the terminal. The page is made by `python -m harmony.explanations.page > docs/diagnostics.md`; the "
@@ -142,19 +143,20 @@ def _lines() -> Iterator[str]:
         yield ""
         yield f"## {section.title}"
         yield ""
-        yield from _wrapped(section.about)
+        yield from wrapped(section.about)
         for code in section.entries:
             yield ""
             yield f"### {code}"
             yield ""
-            yield from _wrapped(ENTRIES[code].about)
+            yield from wrapped(ENTRIES[code].about)
             yield ""
             found = explanation(code)
             yield from _rows(found) if section.family == "repair" else _blocks(found)
     yield ""
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+    """A paragraph of a page, as lines."""
     return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 

@@ -50,7 +50,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from harmony.errors import Fault, quote
+from harmony.errors import Fault, in_turn, quote
 from harmony.format import vocabulary
 
 
@@ -260,6 +260,8 @@ _WORDS: Final = {
     **{kind: quote(vocabulary.SPECIAL_TEXTS[token]) for token, kind in _MARKERS.items()},
     Kind.STOP: ", ".join(quote(vocabulary.SPECIAL_TEXTS[token]) for token in vocabulary.STOPS),
 }
+#: What a completion may begin with, whose `<|start|>assistant` is in the prompt.
+_IN_COMPLETIONS: Final = frozenset({Kind.TEXT, Kind.CHANNEL, Kind.CONSTRAIN, Kind.MESSAGE})
 #: The state behind each marker that may stand inside a header.
 _INNER: Final = {vocabulary.CHANNEL: State.CHANNEL, vocabulary.CONSTRAIN: State.CONSTRAIN}
 
@@ -276,10 +278,12 @@ def illegal(state: int, kind: int, position: int, found: str) -> Fault:
     expected = _expected(state)
     if kind == Kind.END_OF_INPUT:
         return Fault("truncated-header", position, expected=expected)
-    code = {State.EXPECT_START: "expected-start", State.CONTENT: "unexpected-in-content"}.get(
+    key = {State.EXPECT_START: "expected-start", State.CONTENT: "unexpected-in-content"}.get(
         State(state), "unexpected-in-header"
     )
-    return Fault(code, position, expected=expected, found=found)
+    if state == State.EXPECT_START and position == 0 and kind in _IN_COMPLETIONS:  # a given role is another state
+        key = "expected-start/no-role"
+    return Fault(key, position, expected=expected, found=found)
 
 
 def stopped(header_tokens: Sequence[int], position: int, found: str, *, at_end: bool) -> Fault:
@@ -295,5 +299,4 @@ def stopped(header_tokens: Sequence[int], position: int, found: str, *, at_end: 
 
 
 def _expected(state: int) -> str:
-    words = ", ".join(word for legal, word in _WORDS.items() if (State(state), legal) in STRICT)
-    return " or ".join(words.rsplit(", ", 1))
+    return in_turn([word for legal, word in _WORDS.items() if (State(state), legal) in STRICT])

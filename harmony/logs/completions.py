@@ -92,7 +92,7 @@ def tally_of(columns: Columns, lengths: list[int | None], fields: Iterable[str] 
     if errors:
         first_error = columns.errors[min(columns.errors)].message
         first = [columns.errors.get(index) for index in range(min(FIRST, len(lengths)))]
-        if len({None if error is None else _PLACE.sub("", error.message) for error in first}) == 1:
+        if len({error and _PLACE.sub("", error.message) for error in first}) == 1 and first[0] is not None:
             failure = Failure(first_error, list(fields))
     return Tally(len(lengths), messages, sum(filter(None, lengths)), dict(errors), dict(repairs), first_error, failure)
 
@@ -163,9 +163,14 @@ class Completions(NamedTuple):
     def kept(self, types: FieldTypes, taken: Sequence[str], hidden: Sequence[str]) -> pa.RecordBatch:
         """The fields that pass through, as columns of these types, one row for each completion.
 
-        Hidden names are left out. Values with taken names have no column of their own.
+        Hidden names are left out, except of bad records, which keep all. Values with taken names have no column of
+        their own.
         """
         from harmony.logs.fields import as_columns  # loaded here, because JSON to JSON needs no Arrow
 
-        rows = [{name: value for name, value in fields.items() if name not in hidden} for fields in self.passed()]
+        errors = self.columns.errors
+        rows = [
+            fields if index in errors else {name: value for name, value in fields.items() if name not in hidden}
+            for index, fields in enumerate(self.passed())
+        ]
         return as_columns(rows, types, taken)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
@@ -21,12 +21,13 @@ from harmony.encoding import check_stripped
 from harmony.errors import quote
 from harmony.logs.choosing import Choice, check_by, chosen
 from harmony.logs.completions import FIRST, PROMPT_MESSAGES, Completions, Tally, prompt_messages, tally_of
-from harmony.logs.formats import format_of, is_table
-from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, no_rows
-from harmony.logs.outputs import Output
-from harmony.logs.places import Changed, Place
+from harmony.logs.formats import format_of
+from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, holds_table, no_rows, stamps_of
+from harmony.logs.outputs import Output, finished
+from harmony.logs.places import Changed, Place, Stamp
 from harmony.logs.reading import RecordReader, Rows, plan_of
 from harmony.logs.records import FieldTaken, FieldType, FieldTypes, Layout
+from harmony.logs.stores import is_remote
 from harmony.logs.unparsed import Unparsed
 from harmony.logs.workers import Pending, Workers
 from harmony.runtime import VERSION
@@ -34,8 +35,9 @@ from harmony.runtime import VERSION
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from harmony.columns.rows import Columns
+    from harmony.columns import rows as columns_of
     from harmony.columns.tables import TableParser
+    from harmony.logs.united import Columns
     from harmony.stats.groups import GroupedStats
 
 
@@ -87,7 +89,7 @@ class Task(msgspec.Struct, frozen=True):
         kept = parsed.kept(types, self.taken(), self.hidden())
         return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.layout.into), tally
 
-    def with_unmarked(self, tally: Tally, read: Unparsed, columns: Columns) -> Tally:
+    def with_unmarked(self, tally: Tally, read: Unparsed, columns: columns_of.Columns) -> Tally:
         """The tally, with the number of texts without any marker, unless the option for these is given."""
         return tally if self.layout.stripped else msgspec.structs.replace(tally, unmarked=read.unmarked(columns))
 
@@ -184,7 +186,7 @@ class TableRows(NamedTuple):
     into: str | None  # the column that holds all columns of the messages
 
     @classmethod
-    def of(cls, kept: pa.RecordBatch, columns: Columns, *, nested: bool, into: str | None) -> TableRows:
+    def of(cls, kept: pa.RecordBatch, columns: columns_of.Columns, *, nested: bool, into: str | None) -> TableRows:
         """The rows of these columns, with ordinary strings instead of dictionaries, as files need them."""
         from harmony.columns import arrow  # lines of JSON need no Arrow
 
@@ -204,13 +206,15 @@ class TableRows(NamedTuple):
 class RunState(msgspec.Struct):
     """How far a run got: the place to continue at, the tally so far, and the types of the columns for fields of JSON.
 
-    `before` has the last places in the inputs that were already read to their end.
+    `before` has the last places in the inputs that were already read to their end. `columns` is the schema of the
+    columns of all inputs together, if they were united.
     """
 
     place: Place = Place()
     before: list[Place] = []
     tally: Tally = msgspec.field(default_factory=Tally)
     types: dict[str, FieldType] | None = msgspec.field(default=None, name="kinds")
+    columns: bytes | None = None
 
     def add(self, tally: Tally, place: Place) -> None:
         """Adds the tally of a piece, and moves to the place after it."""
@@ -223,20 +227,33 @@ class RunState(msgspec.Struct):
 Watcher: TypeAlias = Callable[[int, int | None, Tally], None]
 
 
-def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, resume: bool, watch: Watcher) -> Tally:
+def convert(
+    task: Task,
+    inputs: Sequence[str],
+    output: str,
+    *,
+    workers: int,
+    resume: bool,
+    watch: Watcher,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Tally:
     """Parses all inputs into one output, and returns the tally. The output gets its name when it is complete.
 
     With `resume`, it continues an interrupted run with the same inputs and task. The part of the inputs that was read
     must be unchanged: files that were read to their end, and the current file up to the place that was reached. So a
     log of lines may have grown, and the new lines are parsed too. Later inputs may have changed. Otherwise it raises
-    CannotResume, before anything is written.
+    CannotResume, before anything is written. An output that is complete is written again: ask `completed` before.
+    `tell` is called with what users must know, such as that the work of an earlier run is discarded.
 
     Raises Unreadable if an input cannot be read to its end (the results before that are kept); OSError if the output
     cannot be written; TypeError and ValueError for tables without the required columns.
     """
     format_of(output).load()  # raises ImportError here, before worker processes start
     with _workers(task, workers) as pool, Output(output, run_of(task, inputs), resume=resume) as target:
+        if target.discarded:
+            tell(f"the unfinished {output}.partial of an earlier run is discarded; --resume would go on with it")
         state = RunState() if target.state is None else msgspec.convert(target.state, RunState)
+        columns = _columns(task, inputs, state, begins=target.state is None)
         full = output != "-" or pool is not None
         reader = Reader(inputs, state.place, state.before, full=full, most=task.max_record_size)
         kept = 0.0
@@ -244,7 +261,10 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
             for made, tally, place in _in_order(pool, task, inputs, chosen(reader, task.choice), state):
                 before = state.tally.records
                 check_first(task, inputs[place.file], before, state.tally + tally)
-                write(target, made, before)
+                try:
+                    write(target, made, before, columns)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{inputs[place.file]}: {error}") from error
                 state.add(tally, place)
                 if output == "-" or monotonic() - kept > _SECONDS_KEPT:
                     target.keep(state)
@@ -255,8 +275,48 @@ def convert(task: Task, inputs: Sequence[str], output: str, *, workers: int, res
             raise
         except Changed as error:
             raise target.refusal(str(error)) from None
-        finish(target, task, state.tally, inputs)
+        except (AllFail, FieldTaken):
+            if state.tally.records == 0:
+                target.discard()
+            raise
+        if is_remote(output):
+            target.keep(state)  # if it cannot be uploaded, no work is lost
+        finish(target, task, state.tally, inputs, reader.stamps, columns)
     return state.tally
+
+
+def _columns(task: Task, inputs: Sequence[str], state: RunState, *, begins: bool) -> Columns | None:
+    """The united columns of the inputs, which are kept in the state; None if nothing is united."""
+    if task.to != "rows":
+        return None
+    from harmony.logs.united import Columns  # lines of JSON need no Arrow
+
+    if not begins:
+        return None if state.columns is None else Columns(_schema_of(state.columns), state.types or {})
+    columns = Columns.of(
+        inputs,
+        task.max_record_size,
+        lambda data, types: task.do(data, 1, types)[0].kept,
+        lambda piece: types_in(task, piece),
+    )
+    if columns is not None:
+        state.columns, state.types = columns.schema.serialize().to_pybytes(), columns.types
+    return columns
+
+
+def _schema_of(data: bytes) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.ipc.read_schema(pa.py_buffer(data))
+
+
+def completed(task: Task, inputs: Sequence[str], output: str) -> Tally | None:
+    """The tally of the run that made an output which is complete; None if there is none.
+
+    Raises CannotResume if the output is not what this task makes of these inputs; Unreadable if an input is missing.
+    """
+    found = finished(output, run_of(task, inputs), stamps_of(inputs))
+    return None if found is None else msgspec.convert(found, Tally)
 
 
 def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) -> tuple[GroupedStats, Tally]:
@@ -301,21 +361,30 @@ def written(made: Any, before: int) -> Iterable[Any]:
     return made_of
 
 
-def write(target: Output, made: Any, before: int) -> None:
+def write(target: Output, made: Any, before: int, columns: Columns | None = None) -> None:
     """Writes the result of a piece. `before` is the number of records before the piece."""
+    if columns is not None:
+        made = made._replace(kept=columns.conform(made.kept))
     for part in written(made, before):
         target.write(part)
 
 
-def finish(target: Output, task: Task, tally: Tally, inputs: Sequence[str] = ()) -> None:
-    """Gives the output its name, after everything is written.
+def finish(
+    target: Output,
+    task: Task,
+    tally: Tally,
+    inputs: Sequence[str] = (),
+    stamps: Sequence[Stamp | None] | None = None,
+    columns: Columns | None = None,
+) -> None:
+    """Gives the output its name, after everything is written. With the stamps of the inputs, its state stays beside it.
 
     A table without a row still gets columns: those of the first table among the inputs.
     """
     if task.to == "rows" and tally.records == 0:
-        table = next((name for name in inputs if is_table(name)), None)
-        write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0)
-    target.finish()
+        table = next((name for name in inputs if holds_table(name)), None)
+        write(target, task.do(b"" if table is None else no_rows(table), 1, {})[0], 0, columns)
+    target.finish(stamps, tally)
 
 
 def _in_order(
@@ -323,20 +392,26 @@ def _in_order(
 ) -> Iterator[tuple[Any, Tally, Place]]:
     """The results of pieces in their order, each with the place after it. An Unreadable is raised after all of them."""
     pending: deque[tuple[Pending, Place]] = deque()
+
+    def made() -> tuple[Any, Tally, Place]:
+        future, place = pending.popleft()
+        with _named(inputs[place.file]):
+            return *future.result(), place
+
     most = 1 if workers is None else workers.most
     fault = None
     try:
         for piece in pieces:
-            if state.types is None and task.to == "rows" and isinstance(piece.data, bytes):
-                state.types = types_in(task, piece)
-            pending.append((_begun(workers, task, inputs[piece.after.file], piece, state.types or {}), piece.after))
+            with _named(inputs[piece.after.file]):
+                if state.types is None and task.to == "rows" and isinstance(piece.data, bytes):
+                    state.types = types_in(task, piece)
+                pending.append((_begun(workers, task, piece, state.types or {}), piece.after))
             while pending and (len(pending) == most or pending[0][0].done()):
-                future, place = pending.popleft()
-                yield *future.result(), place
+                yield made()
     except Unreadable as error:
         fault = error
-    for future, place in pending:
-        yield *future.result(), place
+    while pending:
+        yield made()
     if fault is not None:
         raise fault
 
@@ -357,15 +432,22 @@ def types_in(task: Task, piece: Piece) -> dict[str, FieldType]:
     return types
 
 
-def _begun(workers: Workers | None, task: Task, name: str, piece: Piece, types: FieldTypes) -> Pending:
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Names the file in the errors of its pieces."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = FieldTaken if isinstance(error, FieldTaken) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
+def _begun(workers: Workers | None, task: Task, piece: Piece, types: FieldTypes) -> Pending:
     """Begins the work on a piece. Lines go to a worker process if there are any; tables are parsed here."""
     if workers is not None and isinstance(piece.data, bytes):
         return workers.begin(piece.data, piece.first, types, piece.too_long)
     done: Future[tuple[Any, Tally]] = Future()
-    try:
-        done.set_result(task.do(piece.data, piece.first, types, piece.too_long))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{name}: {error}") from error
+    done.set_result(task.do(piece.data, piece.first, types, piece.too_long))
     return done
 
 

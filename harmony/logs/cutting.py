@@ -20,7 +20,7 @@ class Chunks:
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._returned = b""
-        self.ended = False
+        self.ended: bool = False
         self.fault: Exception | None = None
 
     def take(self) -> bytes:
@@ -41,6 +41,11 @@ class Chunks:
             self._returned = chunk[size:]
             yield chunk[:size]
             size -= len(chunk)
+
+    def start(self) -> bytes:
+        """The first chunk, which stays in the stream."""
+        self._returned = self.take()
+        return self._returned
 
     def peek(self, blank: bytes, mark: bytes) -> bytes:
         """The first byte after an optional mark and after blanks; b"" at the end. The bytes stay in the stream."""

@@ -21,10 +21,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from xxhash import xxh3_64
 
+from harmony.logs import stores
 from harmony.logs.cutting import Chunks, cut
-from harmony.logs.formats import LineFormat, TableFormat, format_of, is_log, is_table, suffixes
+from harmony.logs.formats import (
+    Format,
+    LineFormat,
+    TableFormat,
+    format_of,
+    is_log,
+    may_be_log,
+    may_become_magic,
+    suffixes,
+)
 from harmony.logs.limits import MAX_LINE as MAX_LINE
-from harmony.logs.places import Changed, Place, Stamp, describe, stamp_of
+from harmony.logs.magic import HEAD, WrongFormatError, check_lines, format_in
+from harmony.logs.places import Changed, Place, Stamp, describe, is_seal, stamp_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,45 +65,97 @@ class Piece(NamedTuple):
     too_long: int = 0
 
 
-def expand(names: Iterable[str]) -> list[tuple[str, str]]:
+def expand(names: Iterable[str], skipped: list[str] | None = None) -> list[tuple[str, str]]:
     """The files for some names of files and folders, each with its name relative to the folder.
 
     A folder stands for all its files with the suffix of a log, also in folders inside it, in the order of their names.
-    Hidden files are left out. Raises Unreadable if a file or folder is missing or cannot be read, or if a folder has no
-    log.
+    A file named `.json` is one of them if it holds lines. The names of all others, and of hidden files and folders, are
+    added to `skipped`. A name may be a URI, and may have glob signs. Raises Unreadable if a file or folder is missing
+    or cannot be read, or if a folder has no log; ImportError and ValueError for a URI that cannot be used.
     """
+    skipped = [] if skipped is None else skipped
     found: list[tuple[str, str]] = []
-    for name in names:
+    for name in map(stores.local, names):
         try:
-            if name != "-" and S_ISDIR(Path(name).stat().st_mode):
-                inside = _inside(Path(name))
-                if not inside:
-                    raise Unreadable(f"{name}: expected a file named {suffixes()}, found none")
-                found += inside
-            else:
-                found.append((name, Path(name).name))
+            inside = _several(name, skipped)
         except OSError as error:
             raise unread(str(error.filename or name), error) from None
+        if inside is not None and not inside:
+            raise Unreadable(f"{name}: expected a file named {suffixes()}, found none")
+        found += [(name, Path(name).name)] if inside is None else inside
     for name, _ in found:
-        if name != "-" and not os.access(name, os.R_OK):
+        if name != "-" and not stores.is_remote(name) and not os.access(name, os.R_OK):
             reason = errno.EACCES if Path(name).exists() else errno.ENOENT
             raise unread(name, OSError(reason, os.strerror(reason)))
     return found
 
 
-def _inside(folder: Path) -> list[tuple[str, str]]:
+def _several(name: str, skipped: list[str]) -> list[tuple[str, str]] | None:
+    """The files that a name stands for; None if it is the name of one file. Raises OSError."""
+    if name == "-":
+        return None
+    if stores.is_pattern(name):
+        found = stores.matches(name)
+        if not found:
+            raise Unreadable(f"{name}: expected a file that matches it, found none")
+        return found if Path(name).suffix else _logs_of(found, skipped)
+    if stores.is_remote(name):
+        inside = stores.files_of(name)
+        return None if inside is None else _logs_of(inside, skipped)
+    return _inside(Path(name), skipped) if S_ISDIR(Path(name).stat().st_mode) else None
+
+
+def _logs_of(files: Sequence[tuple[str, str]], skipped: list[str]) -> list[tuple[str, str]]:
+    """Those of some files that are read in a folder."""
+    found = []
+    for name, relative in files:
+        parts = relative.split("/")
+        if not any(part.startswith(".") for part in parts) and is_read_in_folder(name, parts[-1]):
+            found.append((name, relative))
+        elif not is_seal(parts[-1]):
+            skipped.append(relative)
+    return found
+
+
+def _inside(folder: Path, skipped: list[str]) -> list[tuple[str, str]]:
     def refuse(error: OSError) -> None:
         raise error
 
-    found = []
+    found, others = [], []
     for parent, folders, files in os.walk(folder, onerror=refuse):
+        others += [f"{Path(parent, name).relative_to(folder)}/" for name in folders if name.startswith(".")]
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(parent, name)
+            relative = str(path.relative_to(folder))
             # A broken link is kept, so it is reported. A pipe is left out, because reading it would wait.
-            if is_log(name) and not name.startswith(".") and (path.is_file() or not path.exists()):
-                found.append((str(path), str(path.relative_to(folder))))
+            if is_read_in_folder(str(path), name) and (path.is_file() or not path.exists()):
+                found.append((str(path), relative))
+            elif not is_seal(name):
+                others.append(relative)
+    skipped += sorted(others)
     return sorted(found, key=lambda pair: pair[1])
+
+
+def is_read_in_folder(path: str, name: str) -> bool:
+    """Whether a file of a folder, of this name, is read as a log."""
+    if name.startswith("."):
+        return False
+    return is_log(name) or (may_be_log(name) and _has_lines(path))
+
+
+def _has_lines(name: str) -> bool:
+    """Whether a file of JSON has lines of it. A file that cannot be read counts too, so it is reported."""
+    if not stores.is_remote(name) and not os.access(name, os.R_OK):
+        return True
+    try:
+        with opened(name) as file:
+            file_format = format_here(name, file)
+            if isinstance(file_format, LineFormat):
+                check_lines(name, chunks_of(file_format, file).start())
+    except (Unreadable, WrongFormatError):
+        return False
+    return True
 
 
 class Reader:
@@ -123,12 +186,17 @@ class Reader:
         self._before = before
         self._full = full
         self._most = most
-        self._stamps = [_stamp(name) for name in names]
+        self._stamps = stamps_of(names)
         self._sizes = [stamp and stamp[0] for stamp in self._stamps]
-        self.size = None if None in self._sizes else sum(size or 0 for size in self._sizes)
+        self.size: int | None = None if None in self._sizes else sum(size or 0 for size in self._sizes)
         self._done = sum(size or 0 for size in self._sizes[: place.file])
-        self._file: Counted | None = None
+        self._file: Counted | stores.StoreFile | None = None
         self._index = place.file
+
+    @property
+    def stamps(self) -> list[Stamp | None]:
+        """The stamps of the files, as they were before they were read."""
+        return self._stamps
 
     @property
     def taken(self) -> int:
@@ -151,10 +219,10 @@ class Reader:
         """The pieces of a file that follow a place in it."""
         self._index = place.file
         name, stamp = self._names[place.file], self._stamps[place.file]
-        if place.offset and is_table(name) and place.stamp != stamp:
-            raise _changed(name, f"expected {describe(place.stamp)}, found {describe(stamp)}")
         with opened(name) as file:
             self._file = file.raw
+            if place.offset and isinstance(format_here(name, file), TableFormat) and place.stamp != stamp:
+                raise _changed(name, f"expected {describe(place.stamp)}, found {describe(stamp)}")
             yield from pieces(name, file, msgspec.structs.replace(place, stamp=stamp), self._most, full=self._full)
 
 
@@ -164,28 +232,53 @@ class Counted(FileIO):
     If non-blocking input has no bytes yet, that is an error, not the end.
     """
 
-    taken = 0
+    taken: int = 0
+    _head: bytes = b""
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        count: int | None = super().readinto(buffer)
-        if count is None:
+        count: int | None
+        if self._head:
+            with memoryview(buffer).cast("B") as view:
+                count = min(len(view), len(self._head))
+                view[:count] = self._head[:count]
+            self._head = self._head[count:]
+        elif (count := super().readinto(buffer)) is None:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         self.taken += count
         return count
 
+    def head(self) -> bytes:
+        """The first bytes of a pipe, at least as many as tell the format. They are read again afterwards."""
+        while len(self._head) < HEAD and may_become_magic(self._head):
+            more = super().read(_BUFFER)
+            if more is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            if not more:
+                break
+            self._head += more
+        return self._head
 
-def _stamp(name: str) -> Stamp | None:
-    try:
-        return stamp_of(name)
-    except OSError as error:
-        raise unread(name, error) from None
+
+def stamps_of(names: Iterable[str]) -> list[Stamp | None]:
+    """The stamps of files. Raises Unreadable."""
+    stamps = []
+    for name in names:
+        try:
+            stamps.append(stamp_of(name))
+        except OSError as error:
+            raise unread(name, error) from None
+    return stamps
 
 
 @contextmanager
-def opened(name: str) -> Iterator[BufferedReader[Counted]]:
-    """Opens a file for reading, or standard input for `-`. Raises Unreadable."""
+def opened(name: str) -> Iterator[BufferedReader[Any]]:
+    """Opens a file for reading, by its name or URI, or standard input for `-`. Raises Unreadable."""
+    file: Counted | stores.StoreFile
     try:
-        file = Counted(sys.stdin.fileno(), closefd=False) if name == "-" else Counted(name)
+        if stores.is_remote(name):
+            file = stores.opened(name, seekable=isinstance(format_of(name), TableFormat))
+        else:
+            file = Counted(sys.stdin.fileno(), closefd=False) if name == "-" else Counted(name)
     except OSError as error:
         raise unread(name, error) from None
     with BufferedReader(file, _BUFFER) as buffered:
@@ -194,11 +287,35 @@ def opened(name: str) -> Iterator[BufferedReader[Counted]]:
 
 def pieces(name: str, file: BufferedReader[Any], place: Place, most: int, *, full: bool = True) -> Iterator[Piece]:
     """The pieces of an open file after a place in it. `file.raw.taken` is the number of bytes read."""
-    file_format = format_of(name)
+    file_format = format_here(name, file)
     if isinstance(file_format, TableFormat):
         yield from _rows(name, file_format, file, place)
     else:
         yield from lines(name, chunks_of(file_format, file), place, most, full=full)
+
+
+def format_here(name: str, file: BufferedReader[Any]) -> Format:
+    """The format of a file that was just opened. Raises Unreadable, and ImportError if its library is missing."""
+    try:
+        seekable = file.seekable()
+        is_pipe = isinstance(file.raw, Counted) and not seekable
+        head = file.raw.head() if is_pipe else file.peek(HEAD)
+        found = format_in(name, head[:HEAD])
+    except (OSError, WrongFormatError) as error:
+        raise unread(name, error) from None
+    if isinstance(found, TableFormat) and not (found.streams or seekable):
+        reason = f"{found.name} data is read from its end, which a stream cannot give: pass the name of a file"
+        raise unread(name, ValueError(reason))
+    found.load()
+    return found
+
+
+def holds_table(name: str) -> bool:
+    """Whether a file holds a table; otherwise it holds lines. Standard input is not looked at. Raises Unreadable."""
+    if name == "-":
+        return False
+    with opened(name) as file:
+        return isinstance(format_here(name, file), TableFormat)
 
 
 def chunks_of(file_format: LineFormat, file: BufferedReader[Any]) -> Chunks:
@@ -226,6 +343,11 @@ def lines(name: str, chunks: Chunks, place: Place, most: int, *, full: bool) -> 
     """The pieces of a file of lines after a place in it. The chunks start at the beginning of the file."""
     offset, number, digest = place.offset, place.number, xxh3_64()
     size, last = 0, b""
+    if not offset:
+        try:
+            check_lines(name, chunks.start())
+        except WrongFormatError as error:
+            raise unread(name, error) from None
     for data in chunks.first(offset):
         size, last = size + len(data), data[-1:]
         digest.update(data)
@@ -271,10 +393,10 @@ def no_rows(name: str) -> pa.RecordBatch:
     """An empty batch with the columns of a table. Raises Unreadable."""
     import pyarrow as pa  # loaded here, because lines need no Arrow
 
-    file_format = format_of(name)
-    assert isinstance(file_format, TableFormat)
     try:
         with opened(name) as file:
+            file_format = format_here(name, file)
+            assert isinstance(file_format, TableFormat)
             return pa.RecordBatch.from_pylist([], schema=file_format.read_schema(file))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise unread(name, error) from None

@@ -2,10 +2,11 @@
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
 """Token ids out of JSON, and messages into it, compiled. Its twin `json_py.py` says what every public name does."""
 
-from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
 cdef extern from *:
     """
@@ -36,6 +37,11 @@ cdef uint64_t HIGH_BITS = 0x8080808080808080
 cdef uint64_t EVERY_FOURTH = 0x000000FF000000FF
 cdef uint64_t HUNDRED_AND_MILLION = 100 + (1_000_000 << 32)
 cdef uint64_t ONE_AND_TEN_THOUSAND = 1 + (10_000 << 32)
+
+cdef object RAW = msgspec.Raw
+cdef object STRING = msgspec.json.Decoder(str)
+cdef dict NAMES = {}  # of members, by their bytes
+cdef Py_ssize_t MOST_NAMES = 4096
 
 cdef bytes BEFORE_TEXT = b'"text":"'  # no name has a quote, so it stands there once
 
@@ -70,10 +76,16 @@ Token ids, one completion behind the other: a buffer of uint32 that grows."""
             self.capacity = capacity
         return 0
 
-    def scan(self, const uint8_t[::1] written not None):
+    def scan(self, written):
         """Appends the integers of an array in JSON; False, and nothing appended, where it is not all uint32."""
-        cdef Py_ssize_t length = written.shape[0]
-        cdef const uint8_t *at = &written[0]
+        cdef Py_buffer view
+        PyObject_GetBuffer(written, &view, PyBUF_SIMPLE)
+        try:
+            return self.scanned(<const uint8_t *>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef bint scanned(self, const uint8_t *at, Py_ssize_t length) except -1:
         cdef const uint8_t *end = at + length
         cdef const uint8_t *digits
         cdef uint32_t *out
@@ -140,6 +152,149 @@ cdef inline const uint8_t *behind_space(const uint8_t *at, const uint8_t *end) n
     while at < end and (at[0] == c" " or at[0] == c"\t" or at[0] == c"\n" or at[0] == c"\r"):
         at += 1
     return at
+
+
+def members(written):
+    """members(written)
+--
+
+The members of an object in JSON, which must be valid. Raises TypeError for any other value."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(written, &view, PyBUF_SIMPLE)
+    try:
+        return members_in(<const uint8_t *>view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef dict members_in(const uint8_t *at, Py_ssize_t size):
+    cdef const uint8_t *end = at + size
+    cdef const uint8_t *start
+    cdef dict found = {}
+    at = behind_space(at, end)
+    if at == end or at[0] != c"{":
+        raise TypeError("expected an object")
+    at = behind_space(at + 1, end)
+    while at < end and at[0] == c'"':
+        start = at
+        at = behind_string(at, end)
+        name = name_of(start + 1, at - start - 2)
+        at = behind_space(at, end)
+        start = behind_space(at + 1, end)  # the colon
+        at = behind_value(start, end)
+        found[name] = raw(start, at)
+        at = behind_space(at, end)
+        if at < end and at[0] == c",":
+            at = behind_space(at + 1, end)
+    return found
+
+
+def items(written):
+    """items(written)
+--
+
+The items of an array in JSON, which must be valid. Raises TypeError for any other value."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(written, &view, PyBUF_SIMPLE)
+    try:
+        return items_in(<const uint8_t *>view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef list items_in(const uint8_t *at, Py_ssize_t size):
+    cdef const uint8_t *end = at + size
+    cdef const uint8_t *start
+    cdef list found = []
+    at = behind_space(at, end)
+    if at == end or at[0] != c"[":
+        raise TypeError("expected an array")
+    at = behind_space(at + 1, end)
+    while at < end and at[0] != c"]":
+        start = at
+        at = behind_value(at, end)
+        found.append(raw(start, at))
+        at = behind_space(at, end)
+        if at < end and at[0] == c",":
+            at = behind_space(at + 1, end)
+    return found
+
+
+cdef object raw(const uint8_t *start, const uint8_t *end):
+    return RAW(PyBytes_FromStringAndSize(<const char *>start, end - start))
+
+
+cdef object name_of(const uint8_t *text, Py_ssize_t size):
+    """The name of a member. Names are the same in all records, so a string is made of each only once."""
+    key = PyBytes_FromStringAndSize(<const char *>text, size)
+    name = NAMES.get(key)
+    if name is None:
+        name = STRING.decode(b'"%b"' % key)
+        if len(NAMES) < MOST_NAMES:
+            NAMES[key] = name
+    return name
+
+
+cdef inline const uint8_t *behind_string(const uint8_t *at, const uint8_t *end) noexcept:
+    """The place behind a string. `at` is that of its first quote."""
+    cdef const uint8_t *quote
+    cdef const uint8_t *before
+    at += 1
+    while at < end:
+        quote = <const uint8_t *>memchr(at, c'"', end - at)
+        if quote is NULL:
+            return end
+        before = quote
+        while before > at and before[-1] == c"\\":
+            before -= 1
+        if (quote - before) & 1 == 0:  # an odd number of backslashes makes the quote a part of the string
+            return quote + 1
+        at = quote + 1
+    return end
+
+
+cdef inline const uint8_t *behind_numbers(const uint8_t *at, const uint8_t *end) noexcept:
+    """The place behind numbers, commas and spaces, or a place before that.
+
+    Letters and brackets have one bit that these have not, and a quote has another value.
+    """
+    cdef uint64_t[4] words
+    while end - at >= 32:
+        memcpy(words, at, 32)
+        if (words[0] | words[1] | words[2] | words[3]) & 0x40 * ONES or (
+            has_less(words[0] ^ 0x22 * ONES, 1) or has_less(words[1] ^ 0x22 * ONES, 1)
+            or has_less(words[2] ^ 0x22 * ONES, 1) or has_less(words[3] ^ 0x22 * ONES, 1)
+        ):
+            break
+        at += 32
+    return at
+
+
+cdef inline const uint8_t *behind_value(const uint8_t *at, const uint8_t *end) noexcept:
+    """The place behind a value of valid JSON. No bracket stands in it but in strings, objects and arrays."""
+    cdef Py_ssize_t depth = 0
+    while at < end:
+        if depth:
+            at = behind_numbers(at, end)
+            if at == end:
+                break
+        if at[0] == c'"':
+            at = behind_string(at, end)
+            if not depth:
+                return at
+            continue
+        if at[0] == c"[" or at[0] == c"{":
+            depth += 1
+        elif at[0] == c"]" or at[0] == c"}":
+            if not depth:
+                return at  # that of the array or the object around the value
+            depth -= 1
+            if not depth:
+                return at + 1
+        elif not depth and (at[0] == c"," or at[0] == c" " or at[0] == c"\t" or at[0] == c"\n" or at[0] == c"\r"):
+            return at
+        at += 1
+    return end
 
 
 cdef class Writer:

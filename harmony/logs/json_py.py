@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _INTEGERS = msgspec.json.Decoder(list[int])
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _MOST: int = (1 << 32) - 1
 
 
@@ -40,6 +42,25 @@ class Ids:
     def view(self) -> memoryview:
         """All ids, which must not grow any more."""
         return memoryview(self._ids)
+
+
+def members(written: Buffer) -> dict[str, msgspec.Raw]:
+    """The members of an object in JSON. It must be valid: `msgspec` has read the record that it is in.
+
+    Raises TypeError for any other value.
+    """
+    try:
+        return _OBJECT.decode(written)
+    except msgspec.ValidationError:
+        raise TypeError("expected an object") from None
+
+
+def items(written: Buffer) -> list[msgspec.Raw]:
+    """The items of an array in JSON, which must be valid. Raises TypeError for any other value."""
+    try:
+        return _ARRAY.decode(written)
+    except msgspec.ValidationError:
+        raise TypeError("expected an array") from None
 
 
 class Writer:

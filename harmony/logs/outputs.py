@@ -14,9 +14,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from io import BufferedWriter, FileIO
 from itertools import zip_longest
@@ -26,10 +25,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self, TextIO
 
 import msgspec
-from xxhash import xxh3_64, xxh3_64_hexdigest
+from xxhash import xxh3_64
 
-from harmony.errors import quote
+from harmony.logs import stores
 from harmony.logs.formats import LineFormat, TableFormat, format_of
+from harmony.logs.places import SEAL, Stamp
+from harmony.logs.states import Finished, Kept, difference, digest_of, framed, replace
 
 if sys.platform != "win32":
     import fcntl
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 
     from harmony.logs.table_files import TableWriter
 
-_MISSING: Final = object()
-_LAYOUT: Final = 2  # of the state file
-_HEADER: Final = re.compile(rb"harmony state ([0-9]+) ([0-9a-f]{16})")
 _BLOCK: Final = 1 << 20
 
 
@@ -57,13 +55,20 @@ class Paths(NamedTuple):
     state: Path
     new_state: Path
     table: Path  # the table that is made of its journal
+    finished: Path  # the state that stays beside an output that is complete
+    new_finished: Path
 
     @classmethod
     def of(cls, name: str) -> Paths:
-        """The paths for an output that is a regular file. If the name is a link, they are beside its target."""
-        path = os.path.realpath(name)
+        """The paths for an output that is a regular file. If the name is a link, they are beside its target.
+
+        For a URI, they are in the current folder. The finished file and its state are then in the store.
+        """
+        path = os.path.realpath(stores.base_name(name) if stores.is_remote(name) else name)
         beside = (".partial", ".partial.state", ".partial.state.new", ".partial.whole")
-        return cls(Path(path), *(Path(path + suffix) for suffix in beside))
+        folder, name = os.path.split(path)
+        finished = [Path(folder, f".{name}{SEAL}{suffix}") for suffix in ("", ".new")]
+        return cls(Path(path), *(Path(path + suffix) for suffix in beside), *finished)
 
 
 def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
@@ -80,7 +85,7 @@ def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
             raise ValueError(f"{name} would be written twice, because two inputs have that name: rename one of them")
         written.add(name)
         whole = "standard output" if name == "-" else f"the output {name}"
-        paths = ["-"] if name == "-" else [] if _is_special(name) else map(str, Paths.of(name))
+        paths = ["-"] if name == "-" else [] if is_special(name) else map(str, Paths.of(name))
         for index, path in enumerate(paths):
             said = f"{path}, which {whole} needs," if index else whole
             keys = _keys(path, sys.stdout)
@@ -91,6 +96,8 @@ def check_apart(inputs: Iterable[str], outputs: Iterable[str]) -> None:
 
 def _keys(name: str, standard: TextIO) -> set[object]:
     """What identifies a file under any name: its path without links, and its device and inode if it exists."""
+    if stores.is_remote(name):
+        return {name}
     keys: set[object] = set() if name == "-" else {os.path.realpath(name)}
     with suppress(OSError, ValueError):  # it does not exist, or has no inode
         found = os.fstat(standard.fileno()) if name == "-" else Path(name).stat()
@@ -99,42 +106,65 @@ def _keys(name: str, standard: TextIO) -> set[object]:
     return keys
 
 
-class _Kept(msgspec.Struct):
-    """The content of a state file.
+def finished(name: str, run: dict[str, Any], stamps: Sequence[Stamp | None]) -> dict[str, Any] | None:
+    """The tally of the run that has finished an output; None if there is no such file, or a run is writing it again.
 
-    `size` is the number of valid bytes of the partial file, `digest` their XXH3 hash.
+    Raises CannotResume if the file is not what this run would write of inputs with these stamps.
     """
-
-    run: dict[str, Any]
-    size: int
-    digest: int
-    state: dict[str, Any]
-
-    @classmethod
-    def read(cls, file: Path) -> Self:
-        """Reads a state file. Raises ValueError if it is not as it was written."""
-        header, _, body = file.read_bytes().partition(b"\n")
-        found = _HEADER.fullmatch(header)
-        expected = f"expected `harmony state {_LAYOUT}` and a checksum in its first line"
-        if found is None or int(found[1]) != _LAYOUT:
-            what = quote(header.decode(errors="backslashreplace")) if header else "nothing"
-            raise ValueError(f"{expected}, found {what}: another version wrote it, or it was changed")
-        if found[2].decode() != xxh3_64_hexdigest(body):
-            raise ValueError("its content is not that of its checksum: it was changed, or cut off")
-        return msgspec.convert(json.loads(body), cls)
-
-
-def is_finished(name: str) -> bool:
-    """Whether an output is complete, and no other run is writing it again."""
+    if is_special(name):
+        return None
     paths = Paths.of(name)
-    return name != "-" and paths.output.is_file() and not paths.partial.exists()
+    there = None if paths.partial.exists() else _what_is_there(name, paths)
+    if there is None:
+        return None
+    size, seal, data = there
+    advice = f"; remove {name} to begin anew, or write elsewhere"
+    if data is None:
+        reason = "is empty, and" if size == 0 else "is a file that"
+        raise CannotResume(f"{name} {reason} no run of harmony has finished: {seal} is missing{advice}")
+    try:
+        found = Finished.read(data)
+    except ValueError as error:
+        raise CannotResume(f"{seal}, the state of {name}, cannot be used: {error}{advice}") from None
+    if (other := found.other_run(run, stamps)) is not None:
+        raise CannotResume(f"{name} is complete, but {other}{advice}")
+    if found.size != size:
+        cut = f"it had {found.size:,} bytes then, and has {size:,}"
+        raise CannotResume(f"{name} was changed or cut off after it was complete: {cut}{advice}")
+    if found.digest != _digest(name, paths.output):
+        raise CannotResume(f"{name} was changed after it was complete: it has other bytes{advice}")
+    return found.tally
+
+
+def _what_is_there(name: str, paths: Paths) -> tuple[int, str, bytes | None] | None:
+    """The size of an output, the name of its state, and the state if there is one; None if there is no output."""
+    if stores.is_remote(name):
+        try:
+            stamp = stores.stamp_of(name)
+        except FileNotFoundError:
+            return None
+        seal = stores.seal_of(name, paths.finished.name)
+        return stamp[0] if stamp else 0, seal, stores.read(seal)
+    if not paths.output.is_file():
+        return None
+    data = paths.finished.read_bytes() if paths.finished.exists() else None
+    return paths.output.stat().st_size, str(paths.finished), data
+
+
+def _digest(name: str, file: Path) -> int | str | None:
+    """What tells the bytes of an output from others: their hash, or the version in a store."""
+    if not stores.is_remote(name):
+        return digest_of(file)
+    stamp = stores.stamp_of(name)
+    return stamp and stamp[1]
 
 
 class Output:
     """A file that gets its name when it is complete. Until then it is `NAME.partial`, with `NAME.partial.state`.
 
     `run` is what must be the same to resume, such as options and inputs. `state` is the last state that the earlier run
-    kept, as read from JSON (bytes are base64); None if the output starts from the beginning. `-` is standard output.
+    kept, as read from JSON (bytes are base64); None if the output starts from the beginning. `discarded` says whether
+    an earlier run could have been resumed, and its partial file was emptied instead. `-` is standard output.
     Standard output, and other files that are not regular, such as pipes, are written directly and cannot be resumed.
 
     Raises CannotResume, OSError, and ImportError if a library is missing. If the context ends without `finish`, the
@@ -143,6 +173,7 @@ class Output:
 
     def __init__(self, name: str, run: dict[str, Any], *, resume: bool) -> None:
         self.state: dict[str, Any] | None = None
+        self.discarded = False
         self._format = format_of(name)
         self._format.load()
         self._run = json.dumps(run).encode("ascii")  # the name of a file need not be Unicode
@@ -152,7 +183,10 @@ class Output:
         self._writer: TableWriter | None = None
         self._file: BinaryIO
         self._is_standard = name == "-"
-        self._is_direct = _is_special(name)
+        self._is_direct = is_special(name)
+        self._remote = name if stores.is_remote(name) else None
+        if self._remote is not None:
+            stores.check_output(name)
         if self._is_direct:
             self._file = sys.stdout.buffer if name == "-" else BufferedWriter(FileIO(name, "w"))
             return
@@ -163,6 +197,7 @@ class Output:
             if resume and is_there and self._paths.state.exists():
                 self._go_on()
             else:
+                self.discarded = is_there and self._paths.state.exists()
                 self._paths.state.unlink(missing_ok=True)
                 self._file.truncate(0)
         except BaseException:
@@ -183,21 +218,23 @@ class Output:
             return
         kept = (self._run, self._size, self._digest.intdigest(), msgspec.json.encode(state))
         body = b'{"run":%b,"size":%d,"digest":%d,"state":%b}' % kept
-        header = f"harmony state {_LAYOUT} {xxh3_64_hexdigest(body)}\n"
-        try:
-            self._paths.new_state.write_bytes(header.encode() + body)
-            self._paths.new_state.replace(self._paths.state)
-        except OSError:
-            with suppress(OSError):
-                self._paths.new_state.unlink(missing_ok=True)
-            raise
+        replace(self._paths.state, self._paths.new_state, framed(body))
+
+    def discard(self) -> None:
+        """Removes what was written. Nothing of it is to be gone on with."""
+        if not self._is_direct:
+            self._paths.partial.unlink(missing_ok=True)
+            self._paths.state.unlink(missing_ok=True)
 
     def refusal(self, reason: str) -> CannotResume:
         """The exception for a run that cannot be resumed."""
         return CannotResume(f"{reason}; remove {self._paths.partial} to begin anew")
 
-    def finish(self) -> None:
-        """Completes the file and gives it its name. Raises ValueError for a table if no batch was written."""
+    def finish(self, stamps: Sequence[Stamp | None] | None = None, tally: Any = None) -> None:
+        """Completes the file and gives it its name. Raises ValueError for a table if no batch was written.
+
+        With the stamps of the inputs, a state stays beside the file, so that `finished` knows it.
+        """
         if isinstance(self._format, TableFormat) and self._schema is None:
             raise ValueError("expected a batch, if only an empty one for the schema of the table, found none")
         if self._size == 0 and isinstance(self._format, LineFormat):
@@ -210,12 +247,41 @@ class Output:
         elif isinstance(self._format, LineFormat):
             os.fsync(self._file.fileno())
         if isinstance(self._format, TableFormat):
-            self._copy_journal(self._format)
+            self._copy_journal(self._format, lambda whole: self._name(whole, digest_of(whole), stamps, tally))
             self._paths.partial.unlink()
         else:
-            self._paths.partial.replace(self._paths.output)
+            self._name(self._paths.partial, self._digest.intdigest(), stamps, tally)
+            self._paths.partial.unlink(missing_ok=True)
         self._paths.state.unlink(missing_ok=True)
         self._file.close()
+
+    def _name(self, file: Path, digest: int, stamps: Sequence[Stamp | None] | None, tally: Any) -> None:
+        """Gives a file that is whole the name of the output, or uploads it. With stamps, a state stays beside it.
+
+        Until the partial file is removed, a kill at any moment leaves a run that can be resumed.
+        """
+        size = file.stat().st_size
+        made = None
+        if stamps is not None:
+            made = Finished(json.loads(self._run), list(stamps), msgspec.to_builtins(tally), size, digest)
+        if self._remote is not None:
+            self._upload(file, self._remote, made)
+            return
+        if made is None:
+            self._paths.finished.unlink(missing_ok=True)
+        else:
+            replace(self._paths.finished, self._paths.new_finished, made.encoded())
+        file.replace(self._paths.output)
+
+    def _upload(self, file: Path, name: str, made: Finished | None) -> None:
+        seal = stores.seal_of(name, self._paths.finished.name)
+        stores.upload(file, name)
+        if made is None:
+            stores.remove(seal)
+        else:
+            stamp = stores.stamp_of(name)
+            made.digest = stamp[1] if stamp else ""
+            stores.write(seal, made.encoded())
 
     def __enter__(self) -> Self:
         return self
@@ -223,6 +289,9 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if kind is not None and not self._is_direct and not self._size and not self._paths.state.exists():
+            with suppress(OSError):  # nothing was written, so there is nothing to go on with
+                self._paths.partial.unlink(missing_ok=True)
         self._close()
 
     def _close(self) -> None:
@@ -237,9 +306,9 @@ class Output:
     def _go_on(self) -> None:
         """Resumes what an earlier run kept."""
         try:
-            kept = _Kept.read(self._paths.state)
+            kept = Kept.read(self._paths.state)
             if (own := json.loads(self._run)) != kept.run:
-                path, before, now = _difference(kept.run, own)
+                path, before, now = difference(kept.run, own)
                 raise self.refusal(f"{self._paths.partial} is of another run: {path} was {before}, and is {now}")
             self._take_up(kept.size, kept.digest)
         except ValueError as error:
@@ -287,8 +356,8 @@ class Output:
             self._append(b"".join([*messages, batch.serialize()] if batch.num_rows else messages))
         self._schema = batch.schema
 
-    def _copy_journal(self, table: TableFormat) -> None:
-        """Converts the journal to the format of the table, batch by batch, and gives the table its name."""
+    def _copy_journal(self, table: TableFormat, name: Callable[[Path], None]) -> None:
+        """Converts the journal to the format of the table, batch by batch, and calls `name` with the table."""
         import pyarrow as pa  # lines need no Arrow
 
         whole = self._paths.table
@@ -299,7 +368,8 @@ class Output:
                         writer.write(batch)
                 file.flush()
                 os.fsync(file.fileno())
-            whole.replace(self._paths.output)
+            name(whole)
+            whole.unlink(missing_ok=True)
         except BaseException:
             with suppress(OSError):
                 whole.unlink(missing_ok=True)
@@ -317,8 +387,10 @@ def _column(field: pa.Field | None) -> str:
     return "nothing" if field is None else f"`{field.name}` of {field.type}"
 
 
-def _is_special(name: str) -> bool:
+def is_special(name: str) -> bool:
     """Whether a name is an existing file that is not regular, such as a pipe. Raises IsADirectoryError for a folder."""
+    if stores.is_remote(name):
+        return False
     try:
         mode = 0 if name == "-" else Path(name).stat().st_mode
     except OSError:  # the file does not exist yet; any other error is raised when it is opened
@@ -346,25 +418,3 @@ def _locked(path: Path) -> FileIO:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()
-
-
-def _difference(before: Any, now: Any, path: str = "") -> tuple[str, str, str]:
-    """The first place where two values differ, as `key[index]`, and both values there."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        pairs = {key: (before.get(key, _MISSING), now.get(key, _MISSING)) for key in before | now}
-        inside = {f"{path}.{key}".removeprefix("."): pair for key, pair in pairs.items()}
-    elif isinstance(before, list) and isinstance(now, list):
-        longest = range(max(len(before), len(now)))
-        inside = {f"{path}[{i}]": (_item(before, i), _item(now, i)) for i in longest}
-    else:
-        return quote(path), _shown(before), _shown(now)
-    name, (one, other) = next((name, pair) for name, pair in inside.items() if pair[0] != pair[1])
-    return _difference(one, other, name)
-
-
-def _item(items: list[Any], index: int) -> Any:
-    return items[index] if index < len(items) else _MISSING
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is _MISSING else quote(json.dumps(value))

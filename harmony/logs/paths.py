@@ -14,11 +14,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from harmony.errors import quote
+from harmony.runtime.compiled import COMPILED
+
+if TYPE_CHECKING or not COMPILED:
+    from harmony.logs.json_py import items, members
+else:
+    from harmony.logs.json_c import items, members
 
 #: A step of a path: the name of a field, the index of an item, or None for each item.
 Step: TypeAlias = str | int | None
@@ -31,8 +37,6 @@ _STEP: Final = re.compile(
     re.VERBOSE,
 )
 _KINDS: Final = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
-_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _NULL: Final = msgspec.Raw(b"null")
 
 
@@ -71,18 +75,24 @@ def lists_of(path: str) -> tuple[Step, ...]:
 class Node:
     """The paths of a plan that begin alike: the next steps, and the path that ends here."""
 
-    __slots__ = ("children", "path")
+    __slots__ = ("at", "children", "has_list", "path", "takes_list")
 
-    def __init__(self) -> None:
+    def __init__(self, at: str = "") -> None:
+        self.at = at
         self.children: dict[Step, Node] = {}
         self.path: str | None = None
+        #: Whether a `[]` follows.
+        self.has_list = False
+        #: Whether the next steps are indices or `[]`.
+        self.takes_list = False
 
 
 class Variant(NamedTuple):
     """One completion of a record: what the paths lead to, and the record as far as it belongs to this completion.
 
-    `indices` are those of the items that `[]` stands for. In `whole`, objects and lists on the way to a path are
-    decoded, and of each list that `[]` stands for, only the own item is left.
+    `indices` are those of the items that `[]` stands for. In `whole`, objects and lists on the way to a path are taken
+    apart, and of each list that `[]` stands for, only the own item is left. It belongs to the caller, who may change
+    it.
     """
 
     indices: tuple[int, ...]
@@ -110,24 +120,29 @@ class Plan:
             if len(lists) > len(longest):
                 longest, first = lists, path
             node = self.root
-            for step in steps_of(path):
-                node = node.children.setdefault(step, Node())
+            for place, step in enumerate(steps_of(path)):
+                node.has_list = node.has_list or place < len(lists)
+                node.takes_list = not isinstance(step, str)
+                node = node.children.setdefault(step, Node(joined(node.at, step)))
             node.path = path
         self.depth = longest.count(None)
-        _check(self.root, "")
+        _check(self.root)
 
     def variants(self, fields: Mapping[str, msgspec.Raw]) -> list[Variant]:
         """The completions of a record. Raises ValueError, with the place, where a value is no list or no object."""
-        return _members(self.root, dict(fields), "")
+        try:
+            return _members(self.root, dict(fields), {})
+        except _Unexpected as error:
+            raise ValueError(error.sentence()) from None
 
 
-def _check(node: Node, at: str) -> None:
+def _check(node: Node) -> None:
     kinds = {type(step) if isinstance(step, str) else list for step in node.children}
     indices = {step for step in node.children if not isinstance(step, str)}
     if len(kinds) > 1 or (None in indices and len(indices) > 1):
-        raise ValueError(f"{quote(at)} is taken in two ways by the paths: as an object, as one item, or as each item")
-    for step, child in node.children.items():
-        _check(child, joined(at, step))
+        raise ValueError(f"{quote(node.at)} is read in two ways: as an object, as one item, or as each item")
+    for child in node.children.values():
+        _check(child)
 
 
 def joined(at: str, step: Step) -> str:
@@ -137,20 +152,19 @@ def joined(at: str, step: Step) -> str:
     return f"{at}[{'' if step is None else step}]"
 
 
-def without(whole: Any, steps: Sequence[Step]) -> Any:
-    """The part of a record without what the steps lead to. `whole` is that of a Variant, and is not changed."""
-    step, rest = steps[0], steps[1:]
-    if isinstance(whole, dict) and isinstance(step, str) and step in whole:
-        if rest:
-            return {**whole, step: without(whole[step], rest)}
-        return {name: value for name, value in whole.items() if name != step}
-    if isinstance(whole, list) and not isinstance(step, str):
-        place = 0 if step is None else step
-        if -len(whole) <= place < len(whole):
-            kept = list(whole)
-            kept[place : place + 1 or None] = [without(whole[place], rest)] if rest else []
-            return kept
-    return whole
+def take_out(whole: Any, steps: Sequence[Step]) -> None:
+    """Removes what the steps lead to from the `whole` of a Variant."""
+    for step in steps[:-1]:
+        if isinstance(step, str):
+            whole = whole.get(step) if isinstance(whole, dict) else None
+        else:
+            place = step or 0  # of a list that `[]` stands for, only the own item is left
+            whole = whole[place] if isinstance(whole, list) and -len(whole) <= place < len(whole) else None
+    last = steps[-1]
+    if isinstance(whole, dict):
+        whole.pop(last, None)
+    elif isinstance(whole, list) and not isinstance(last, str) and -len(whole) <= (last or 0) < len(whole):
+        del whole[last or 0]
 
 
 def kind_of(value: msgspec.Raw) -> str:
@@ -158,66 +172,85 @@ def kind_of(value: msgspec.Raw) -> str:
     return _KINDS.get(bytes(value).lstrip()[:1].decode(), "a number")
 
 
-def _members(node: Node, fields: dict[str, Any], at: str) -> list[Variant]:
-    variants = [Variant((), {}, fields)]
+class _Unexpected(Exception):  # noqa: N818  it becomes a ValueError
+    """Raised where a value is not what the next step of a path takes."""
+
+    def __init__(self, expected: str, found: str, at: str, hint: str = "") -> None:
+        super().__init__(expected)
+        self._expected, self._found, self._at, self._hint = expected, found, at, hint
+        self.indices: list[int] = []  # of the items on the way, the last first
+
+    def sentence(self) -> str:
+        """What was expected, what was found, and where."""
+        at = self._at
+        for index in reversed(self.indices):
+            at = at.replace("[]", f"[{index}]", 1)
+        return f"expected {self._expected}, found {self._found} - at `{at}`{self._hint.format(at=at)}"
+
+
+def _members(node: Node, whole: dict[str, Any], found: dict[str, msgspec.Raw]) -> list[Variant]:
+    """The variants of an object, which is changed. `found` gets what all variants share."""
+    inside = None
     for step, child in node.children.items():
-        assert isinstance(step, str)
-        if step not in fields:
+        value = whole.get(step)  # type: ignore[arg-type]
+        if value is None:
             continue
-        inside = _value(child, fields[step], joined(at, step))
-        variants = [
-            Variant(one.indices + other.indices, one.found | other.found, {**one.whole, step: other.whole})
-            for one in variants
-            for other in inside
-        ]
-    return variants
+        if not child.children:
+            found[child.path] = value  # type: ignore[index]
+        elif child.has_list:
+            inside = step, _value(child, value, found)
+        else:
+            [variant] = _value(child, value, found)
+            whole[step] = variant.whole  # type: ignore[index]
+    if inside is None:
+        return [Variant((), found, whole)]
+    step, variants = inside
+    if len(variants) == 1:
+        [one] = variants
+        found.update(one.found)
+        whole[step] = one.whole  # type: ignore[index]
+        return [Variant(one.indices, found, whole)]
+    return [Variant(one.indices, {**found, **one.found}, {**whole, step: one.whole}) for one in variants]
 
 
-def _value(node: Node, value: msgspec.Raw, at: str) -> list[Variant]:
-    found = {} if node.path is None else {node.path: value}
+def _value(node: Node, value: msgspec.Raw, found: dict[str, msgspec.Raw]) -> list[Variant]:
+    if node.path is not None:
+        found[node.path] = value
     if not node.children or value == _NULL:
         if None in node.children:
-            raise ValueError(f"expected a list, found null - at `{at}`")
+            raise _Unexpected("a list", "null", node.at)
         return [Variant((), found, value)]
     try:
-        if isinstance(next(iter(node.children)), str):
-            variants = _members(node, _OBJECT.decode(value), at)
-        else:
-            variants = _items(node, _LIST.decode(value), at)
-    except msgspec.ValidationError:
-        is_list = not isinstance(next(iter(node.children)), str)
-        hint = f": write `{at}[]` for each item" if kind_of(value) == "a list" else ""
-        raise ValueError(
-            f"expected {'a list' if is_list else 'an object'}, found {kind_of(value)} - at `{at}`{hint}"
-        ) from None
-    return [one._replace(found=one.found | found) for one in variants] if found else variants
+        inside: Any = items(value) if node.takes_list else members(value)
+    except TypeError:
+        kind = kind_of(value)
+        hint = ": write `{at}[]` for each item" if kind == "a list" else ""
+        raise _Unexpected("a list" if node.takes_list else "an object", kind, node.at, hint) from None
+    return _items(node, inside, found) if node.takes_list else _members(node, inside, found)
 
 
-def _items(node: Node, items: list[Any], at: str) -> list[Variant]:
-    if None in node.children:
-        if not items:
-            raise ValueError(f"expected at least one item, found an empty list - at `{at}`")
-        child = node.children[None]
-        return [
-            Variant((index, *one.indices), one.found, [one.whole])
-            for index, item in enumerate(items)
-            for one in _value(child, item, f"{at}[{index}]")
-        ]
-    variants = [Variant((), {}, items)]
+def _items(node: Node, whole: list[Any], found: dict[str, msgspec.Raw]) -> list[Variant]:
+    child = node.children.get(None)
+    if child is not None:
+        if not whole:
+            raise _Unexpected("at least one item", "an empty list", node.at)
+        made = []
+        for index, item in enumerate(whole):
+            try:
+                variants = _value(child, item, {})
+            except _Unexpected as error:
+                error.indices.append(index)
+                raise
+            made += [Variant((index, *one.indices), one.found, [one.whole]) for one in variants]
+        return made
+    several = None
     for step, child in node.children.items():
         assert isinstance(step, int)
-        if not -len(items) <= step < len(items):
+        if not -len(whole) <= step < len(whole):
             continue
-        inside = _value(child, items[step], joined(at, step))
-        variants = [
-            Variant(one.indices + other.indices, one.found | other.found, _replaced(one.whole, step, other.whole))
-            for one in variants
-            for other in inside
-        ]
-    return variants
-
-
-def _replaced(items: list[Any], place: int, item: Any) -> list[Any]:
-    found = list(items)
-    found[place] = item
-    return found
+        variants = _value(child, whole[step], found)
+        if child.has_list:
+            several = [one._replace(whole=[*whole[:step], one.whole, *whole[step:][1:]]) for one in variants]
+        else:
+            whole[step] = variants[0].whole
+    return several or [Variant((), found, whole)]

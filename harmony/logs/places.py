@@ -13,13 +13,18 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from xxhash import xxh3_64
 
-#: The size of a regular file, and the nanosecond of its last change.
-Stamp: TypeAlias = tuple[int, int]
+from harmony.logs import stores
+
+#: The end of the name of the file that is kept beside an output, which begins with a dot.
+SEAL: Final = ".harmony"
+
+#: The size of a regular file, and the nanosecond of its last change; in a store, the text that stands for its version.
+Stamp: TypeAlias = tuple[int, int | str]
 
 
 class Changed(Exception):  # noqa: N818  nothing is known to be wrong with what the file holds
@@ -41,8 +46,15 @@ class Place(msgspec.Struct, frozen=True):
     stamp: Stamp | None = None
 
 
+def is_seal(name: str) -> bool:
+    """Whether a file has the name of what is kept beside an output that is complete."""
+    return name.startswith(".") and name.endswith(SEAL)
+
+
 def stamp_of(name: str) -> Stamp | None:
     """The stamp of a file, or of standard input for `-`; None if it is not a regular file. Raises OSError."""
+    if stores.is_remote(name):
+        return stores.stamp_of(name)
     found = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
     return (found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else None
 
@@ -51,6 +63,8 @@ def describe(stamp: Stamp | None) -> str:
     """A stamp as errors show it."""
     if stamp is None:
         return "a file of unknown size"
+    if isinstance(stamp[1], str):
+        return f"{stamp[0]:,} bytes of version `{stamp[1]}`"
     seconds, nanoseconds = divmod(stamp[1], 10**9)
     time = datetime.fromtimestamp(seconds, UTC)
     return f"{stamp[0]:,} bytes last changed at {time:%Y-%m-%d %H:%M:%S}.{nanoseconds:09} UTC"

@@ -6,6 +6,7 @@ source of each completion. This module does not know which files the pieces come
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -24,7 +25,7 @@ from harmony.columns.rows import (
 from harmony.errors import Fault, RecordError
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
-from harmony.logs.paths import INDEX, Plan, Variant, steps_of, without
+from harmony.logs.paths import INDEX, Plan, Variant, steps_of, take_out
 from harmony.logs.records import (
     BadRecord,
     Layout,
@@ -60,18 +61,40 @@ _ASSISTANT: Final = GIVEN.index(Role.ASSISTANT) | UNLESS_START
 _NO_ROLE: Final = GIVEN.index(None)
 _AS_CONVERSATION: Final = b'{"messages":%b}'
 _NULL: Final = msgspec.Raw(b"null")
+_REPLACED: Final = b"\\ufffd"  # what `read_records` writes for a single surrogate
 
 
 class Slot(NamedTuple):
     """One completion of a record of JSON, or the error of the record.
 
-    `found` has the values by path. `whole` is what passes through if the completion is bad, with the completion itself.
+    `found` has the values by path, and `fields` what passes through, from which the completion is still to be taken.
+    The completion is that of number `place` in its record.
     """
 
-    number: int
+    record: Record | BadRecord
     found: Mapping[str, msgspec.Raw]
-    whole: Mapping[str, Any]
+    fields: dict[str, Any]
+    place: int = 0
     error: RecordError | None = None
+
+
+class Whole(Sequence[Mapping[str, Any]]):
+    """What passes through if a completion is bad: all fields of its record. They are rarely needed, so made late."""
+
+    def __init__(self, slots: Sequence[Slot], plan: Plan) -> None:
+        self._slots = slots
+        self._plan = plan
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:  # type: ignore[override]
+        record, _, _, place, error = self._slots[index]
+        if isinstance(record, BadRecord):
+            return {}
+        if self._plan.is_flat or error is not None:
+            return record.fields
+        return _with_index(self._plan.variants(record.fields)[place], self._plan)
 
 
 @lru_cache(1 << 6)
@@ -128,23 +151,24 @@ class RecordReader(msgspec.Struct, frozen=True):
                         if path != names.tokens or not ids.scan(slot.found[path]):
                             completion = read_completion(slot.found[path], path, as_ids=path == names.tokens)
                             elsewhere[index] = _behind(lead, completion)
-                        if (reason := slot.found.get(names.finish_reason or "")) is not None:
-                            known.take_reason(index, read_name(reason, names.finish_reason or ""), names.finish_reason)
+                        if names.finish_reason is not None and names.finish_reason in slot.found:
+                            reason = read_name(slot.found[names.finish_reason], names.finish_reason)
+                            known.take_reason(index, reason, names.finish_reason)
                     elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
-                        conversations[index] = read_conversation(_AS_CONVERSATION % bytes(messages))
+                        conversations[index] = _conversation(messages, names.messages, slot.record)
                     else:
                         raise no_completion(names, conversations=self.conversations)
                 except (ValueError, RecursionError) as error:
-                    elsewhere[index] = record_error(error, slot.number)
+                    elsewhere[index] = record_error(error, slot.record.number)
             roles.append(role | (ELSEWHERE if index in elsewhere else 0))
-            fields.append(_passing(slot.whole, path, plan))
+            fields.append(_passing(slot.fields, path, plan))
             offsets.append(len(ids))
             source = elsewhere.get(index)
             length = len(ids) - before if source is None else len(source) if isinstance(source, list) else None
             lengths.append(length and length - known.shifts.get(index, 0))
         sources = Sources(ids.view(), memoryview(array("q", offsets)), bytes(roles), elsewhere)
-        numbers = [slot.number for slot in slots]
-        whole = [slot.whole for slot in slots]
+        numbers = [slot.record.number for slot in slots]
+        whole = Whole(slots, plan)
         return Unparsed(numbers, sources, lengths, fields, whole, conversations, known=known, start=self.layout.start)
 
     def rows(self, batch: pa.RecordBatch, first: int) -> Unparsed:
@@ -246,7 +270,8 @@ class RecordReader(msgspec.Struct, frozen=True):
             for name in (names.tokens, names.text, names.role)
         )
         if tokens is None and text is None:
-            raise ValueError(str(no_completion(names)) + f"; the columns are {_listed(schema.names)}")
+            missing = no_completion(names, conversations=self.conversations)
+            raise ValueError(f"{missing}; the columns are {_listed(schema.names)}")
         parser = TableParser(
             tokens,
             text,
@@ -337,6 +362,14 @@ def _code_behind(lead: Lead, role: int) -> int:
     return role & ~UNLESS_START if lead.text else role
 
 
+def _conversation(messages: msgspec.Raw, name: str, record: Record | BadRecord) -> Conversation:
+    """Reads the conversation of a record. What was replaced in a single surrogate's place is read from the line."""
+    written = bytes(messages)
+    if _REPLACED in written and isinstance(record, Record) and name in record.fields:
+        written = json.dumps(json.loads(record.written)[name]).encode()
+    return read_conversation(_AS_CONVERSATION % written)
+
+
 def _values(column: pa.Array | None) -> list[Any] | None:
     return None if column is None else column.to_pylist()
 
@@ -349,38 +382,39 @@ def _slots(records: Sequence[Record | BadRecord], plan: Plan) -> Iterator[Slot]:
     """The completions of records. A record without any has one slot, with its error."""
     for record in records:
         if isinstance(record, BadRecord):
-            yield Slot(record.number, {}, {}, error=record.error)
+            yield Slot(record, {}, {}, error=record.error)
         elif plan.is_flat:
-            yield Slot(record.number, record.fields, record.fields)
+            yield Slot(record, record.fields, record.fields)
         else:
             try:
                 variants = plan.variants(record.fields)
             except (ValueError, RecursionError) as error:
-                yield Slot(record.number, {}, record.fields, error=record_error(error, record.number))
+                yield Slot(record, {}, record.fields, error=record_error(error, record.number))
                 continue
             if plan.depth:
                 check_free(record.fields, [INDEX], record.number)
-            for variant in variants:
-                yield Slot(record.number, variant.found, _with_index(variant, plan))
+            for place, variant in enumerate(variants):
+                yield Slot(record, variant.found, _with_index(variant, plan), place)
 
 
 def _with_index(variant: Variant, plan: Plan) -> dict[str, Any]:
     """What belongs to a variant, with its index, or its indices where one list is inside another."""
     whole: dict[str, Any] = variant.whole
-    if not plan.depth:
-        return whole
-    indices: Any = list(variant.indices) if plan.depth > 1 else variant.indices[0] if variant.indices else None
-    return {**whole, INDEX: indices}
+    if plan.depth == 1:
+        whole[INDEX] = variant.indices[0] if variant.indices else None
+    elif plan.depth:
+        whole[INDEX] = list(variant.indices)
+    return whole
 
 
-def _passing(whole: Mapping[str, Any], path: str | None, plan: Plan) -> Mapping[str, Any]:
+def _passing(fields: dict[str, Any], path: str | None, plan: Plan) -> Mapping[str, Any]:
     """What passes through once the completion at this path is parsed."""
     if path is None:
-        return whole
+        return fields
     if plan.is_flat:
-        return {name: value for name, value in whole.items() if name != path}
-    kept: Mapping[str, Any] = without(whole, steps_of(path))
-    return kept
+        return {name: value for name, value in fields.items() if name != path}
+    take_out(fields, steps_of(path))
+    return fields
 
 
 def _behind(lead: Lead, completion: list[int] | str) -> list[int] | str:

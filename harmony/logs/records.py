@@ -147,7 +147,7 @@ _ROLE: Final = msgspec.json.Decoder(str | None)
 # An escape in JSON: a pair of surrogates, or a single one (the group), or any other.
 _ESCAPE: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 _NULL: Final = msgspec.Raw(b"null")
-_EMPTY: Final = msgspec.Raw(b"[]")
+_EMPTY: Final = re.compile(rb"\s*\[\s*\]\s*")
 
 
 def as_line(fields: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
@@ -215,8 +215,8 @@ def completion_field(fields: Mapping[str, msgspec.Raw], names: Names) -> str | N
     """
     for name in (names.tokens, names.text):
         if name is not None and fields.get(name, _NULL) != _NULL:
-            is_empty = name == names.tokens and fields[name] == _EMPTY and names.text is not None
-            if not (is_empty and fields.get(names.text or "", _NULL) != _NULL):  # some servers write both
+            has_text = name == names.tokens and fields.get(names.text or "", _NULL) != _NULL
+            if not (has_text and _EMPTY.fullmatch(fields[name])):  # some servers write both
                 return name
     return None
 

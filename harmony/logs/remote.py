@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from harmony.logs.formats import Format, format_of, is_log, is_table, suffixes
-from harmony.logs.inputs import BLOCK, MAX_LINE, Piece, Unreadable, expand, pieces, unread
+from harmony.logs.inputs import BLOCK, MAX_LINE, Piece, Unreadable, expand, opened, pieces, unread
 from harmony.logs.places import Place, Stamp, stamp_of
 
 if TYPE_CHECKING:
@@ -139,14 +139,19 @@ class _Stream(RawIOBase):
 
 def pieces_of(file: RemoteFile, most: int = MAX_LINE) -> Generator[tuple[Piece, int], None, None]:
     """The pieces of a file, cut as on one machine, each with the bytes read of all files so far. Raises Unreadable."""
+    if isinstance(file.filesystem, fs.LocalFileSystem):
+        with opened(file.path) as reader:
+            for piece in pieces(file.name, reader, Place(file.number, stamp=file.stamp), most):
+                yield piece, file.before + min(reader.raw.taken, file.size)
+        return
     try:
         if is_table(file.name):
-            opened = file.filesystem.open_input_file(file.path)
+            stored = file.filesystem.open_input_file(file.path)
         else:
-            opened = file.filesystem.open_input_stream(file.path, compression=None, buffer_size=_AHEAD)
+            stored = file.filesystem.open_input_stream(file.path, compression=None, buffer_size=_AHEAD)
     except OSError as error:
         raise unread(file.name, error) from None
-    stream: Any = _Stream(opened)
+    stream: Any = _Stream(stored)
     with BufferedReader(stream, BLOCK) as reader:
         for piece in pieces(file.name, reader, Place(file.number, stamp=file.stamp), most):
             yield piece, file.before + min(stream.taken, file.size)

@@ -22,6 +22,7 @@ _BUFFER: Final = 1 << 20
 _GROUP_ROWS: Final = 1 << 17
 _GROUP_BYTES: Final = 1 << 26
 _ARROW_FILE: Final = b"ARROW1"
+_BEFORE_STREAM: Final = 8  # bytes of an Arrow file, before what is as in an Arrow stream
 
 
 class TableWriter(Protocol):
@@ -161,6 +162,9 @@ def _arrow_table(file: BufferedReader[Any]) -> Any:
     import pyarrow as pa
 
     is_file = file.peek(len(_ARROW_FILE)).startswith(_ARROW_FILE)
+    if is_file and not file.seekable():
+        file.read(_BEFORE_STREAM)  # a stream follows, and then what a pipe cannot go back from
+        is_file = False
     return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
 
 

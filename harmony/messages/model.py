@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from enum import Enum
 from types import NoneType
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -32,15 +31,8 @@ from harmony.messages.record import (
     written,
 )
 from harmony.messages.roles import KNOWN_CHANNELS, Role
-
-
-class ReasoningEffort(str, Enum):
-    """How long the model is to think before it answers."""
-
-    LOW = "Low"
-    MEDIUM = "Medium"
-    HIGH = "High"
-
+from harmony.messages.roles import ReasoningEffort as ReasoningEffort
+from harmony.messages.words import of_flat_messages
 
 # Authors, tools and content.
 
@@ -364,6 +356,8 @@ class _Exchanged(Record):
 
 
 def _part(content: str | Content) -> Any:
+    if content is None:  # what a response of the chat API has beside tool calls
+        raise ArgumentError("Expected `str` or `Content`, got `None` - at `Message.content[0]`")
     return TextContent(content) if isinstance(content, str) else content
 
 
@@ -401,6 +395,14 @@ class Message(_Exchanged, gc=False):  # a log has millions of messages, and a me
         """A message with several parts, by an author without a name. Raises as `from_role_and_content`."""
         parts: list[Any] = list(contents)
         return cls(author=Author(role=role), content=parts)
+
+    @property
+    def text(self) -> str:
+        """The texts of all its TextContents, joined without a separator, as rendering joins them.
+
+        SystemContent and DeveloperContent add nothing: they become text when they are rendered.
+        """
+        return "".join([part.text for part in self.content if isinstance(part, TextContent)])
 
     def adding_content(self, content: str | Content) -> Self:
         """Adds a part, and returns this message. A string becomes a TextContent."""
@@ -449,6 +451,10 @@ class Conversation(_Exchanged):
     """Messages in order. Iterating over a conversation gives its messages."""
 
     messages: list[Message] = msgspec.field(default_factory=list)
+
+    @classmethod
+    def _told(cls, name: str, value: object, text: str) -> str:
+        return of_flat_messages(value) or super()._told(name, value, text)
 
     @classmethod
     def from_messages(cls, messages: Sequence[Message]) -> Self:

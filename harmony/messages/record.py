@@ -17,6 +17,7 @@ import msgspec
 
 from harmony.errors import quote
 from harmony.messages.limits import MOST_REPEATED, VALUE_LENGTH
+from harmony.messages.words import in_python
 from harmony.runtime.compiled import COMPILED
 
 if TYPE_CHECKING or not COMPILED:
@@ -78,7 +79,7 @@ def checked(record: _Checked, name: str, value: object) -> Any:
     try:
         return getattr(msgspec.convert({name: value}, _holder(record, name)), name)
     except msgspec.ValidationError as error:
-        text = str(error).replace("`$.", f"`{record.__name__}.")
+        text = cast("type[Record]", record)._told(name, value, str(error).replace("`$.", f"`{record.__name__}."))
         raise (ArgumentError if ", got `" in text else ValueError)(text) from None
 
 
@@ -93,7 +94,7 @@ def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
     try:
         return function(*arguments, **options)
     except msgspec.DecodeError as error:  # no ValueError in msgspec 0.20
-        raise ValueError(str(error)) from None
+        raise ValueError(in_python(str(error)) if function is msgspec.convert else str(error)) from None
     except RecursionError:
         raise ValueError("the data is nested too deeply, or contains itself") from None
     except OverflowError as error:
@@ -320,6 +321,21 @@ class Record(msgspec.Struct, metaclass=_Checked):
         quick = type(value) in _quick_looks(type(self))[name][0]
         setattr(self, name, value if quick else checked(type(self), name, value))
         return self
+
+    @classmethod
+    def _told(cls, name: str, value: object, text: str) -> str:
+        """The text of an error of msgspec about a value for a field, in Python's words."""
+        path = re.search(r" - at `[\w.]+(\[\d+\])?`$", text)
+        if path is None:
+            return in_python(text)
+        alternatives = _alternatives(_types(cls)[name])
+        if path[1]:
+            lists = [one for one in alternatives if get_origin(one) is list]
+            alternatives = _alternatives(*get_args(lists[0])) if lists else ()
+        elif not path[0].endswith(f" - at `{cls.__name__}.{name}`"):
+            alternatives = ()  # the path leads on, into another record
+        records = [one.__name__ for one in alternatives if isinstance(one, _Checked)]
+        return in_python(text, " | ".join(records))
 
     def _data(self) -> list[Any] | None:
         """The users' data in the record, such as the parameters of tools. None where it is not quickly found."""

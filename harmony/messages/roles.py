@@ -1,4 +1,4 @@
-"""The words that the format itself gives to headers: the roles of authors, and the channels of gpt-oss."""
+"""The words that the format itself has: the roles of authors, the channels of gpt-oss, and the efforts of reasoning."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ class Role(str, Enum):
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
         raise ValueError(f"Unknown role: {value!r}")
+
+
+class ReasoningEffort(str, Enum):
+    """How long the model is to think before it answers."""
+
+    LOW = "Low"
+    MEDIUM = "Medium"
+    HIGH = "High"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"Unknown reasoning effort: {value!r}, expected `Low`, `Medium` or `High`")
 
 
 #: The words of the roles.

@@ -118,9 +118,9 @@ class HeaderText:
             data = bytearray()
             for token in islice(tokens, start, stop):
                 data += token_bytes[token] if token < vocabulary.FIRST_SPECIAL else _in_place_of(token, data)
-        self.start = start
-        self.data = data
-        self.text = self.data.decode(errors="surrogateescape")
+        self.start: int = start
+        self.data: bytearray = data
+        self.text: str = self.data.decode(errors="surrogateescape")
         self._tokens = tokens
         self._stop = stop
 

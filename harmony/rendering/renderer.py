@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from types import NoneType
@@ -32,6 +32,7 @@ from harmony.messages.model import (
 )
 from harmony.messages.record import Record, check_finite, check_repeats, guarded, is_small, plain, written
 from harmony.messages.roles import Role
+from harmony.messages.words import choices, in_python
 from harmony.rendering.cache import Cache
 from harmony.rendering.sections import developer_text, system_text
 from harmony.rendering.typescript import TooLong, Writer
@@ -160,7 +161,7 @@ class Renderer:
 
     def __init__(self, check_header: Callable[[Header, Style], None] = check_header) -> None:
         self._check_header = check_header  # raises Fault for a header that is not to be written
-        self.cache = Cache(CACHE_BYTES)
+        self.cache: Cache = Cache(CACHE_BYTES)
         self._kept: dict[str, _Tokens] = {}
 
     def message(self, message: Message, options: RenderOptions) -> Rendering:
@@ -421,9 +422,13 @@ def _unwritable(field: str) -> Iterator[None]:
     except (TypeError, ValueError) as error:
         reason, _, path = str(error).partition(" - at `$")
         field += path.removesuffix("`")
-        if wrong := _WRONG_TYPE.fullmatch(reason):
+        if wrong := _WRONG_TYPE.fullmatch(in_python(reason)):
             raise Fault("wrong-type", field=field, expected=wrong[1], found=wrong[2]) from None
-        raise Fault("unwritable-content", field=field, reason=reason) from None
+        raise Fault("unwritable-content", field=field, reason=reason + choices(reason, field)) from None
+
+
+#: What makes a conversation of a value that is often passed in its place.
+_MAKERS: Final[dict[type, str]] = {list: "from_messages", tuple: "from_messages", dict: "from_dict"}
 
 
 def _messages(conversation: Conversation) -> list[Message]:
@@ -432,7 +437,9 @@ def _messages(conversation: Conversation) -> list[Message]:
     for expected, path in ((Conversation, "conversation"), (list, "conversation.messages")):
         if not isinstance(found, expected):
             said = sentence("wrong-type/argument", expected=expected.__name__, found=type(found).__name__)
-            raise RenderTypeError(f"{said} - at `{path}`", code="wrong-type")
+            maker = _MAKERS.get(type(found)) if path == "conversation" else None
+            advice = f"; `Conversation.{maker}` makes one" if maker else ""
+            raise RenderTypeError(f"{said} - at `{path}`{advice}", code="wrong-type")
         found = conversation.messages
     messages = conversation.messages.copy()
     for index, message in enumerate(messages):
@@ -441,6 +448,8 @@ def _messages(conversation: Conversation) -> list[Message]:
 
 
 def _check(message: Message, index: int | None) -> None:
+    if isinstance(message, Mapping):
+        raise Fault("wrong-type/flat", found=type(message).__name__).render_error(index)
     if not isinstance(message, Message):
         raise _wrong_type("", "Message", message).render_error(index)
     if not isinstance(message.author, Author):

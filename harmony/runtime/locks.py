@@ -35,7 +35,7 @@ class Locked:
 
     def begin_anew(self) -> None:
         """Takes a new lock. Called in a forked child, where the thread that holds the old lock may not exist."""
-        self.lock = RLock()
+        self.lock: RLock = RLock()
 
 
 class Once(Locked, Generic[_Value]):

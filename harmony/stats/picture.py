@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from harmony.errors import printable
+from harmony.runtime.extras import how_to_install
 from harmony.stats.counts import Summary
 from harmony.stats.groups import Grouped
 from harmony.stats.tables import NO_CHANNEL, contents_of, kinds_of
@@ -24,8 +25,10 @@ from harmony.stats.tallies import OTHERS
 try:
     import altair as alt
     import vl_convert  # noqa: F401  altair needs it to save pictures
-except ImportError as error:
-    raise ImportError("a picture needs altair and vl-convert-python: pip install 'harmony-codec[plot]'") from error
+except ImportError as _error:
+    raise ImportError(
+        f"a picture needs altair and vl-convert-python: {how_to_install('plot', 'altair', 'vl-convert-python')}"
+    ) from _error
 
 _Panel: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 _Mark: TypeAlias = dict[str, Any]  # the data of one bar or point

@@ -64,6 +64,7 @@ MORE: list[Example] = [
     Linted("arguments-break-schema", [declared({"type": "object"}), USER, call(content="Oslo")]),
     Linted("unusable-schema", [declared({"$ref": "#/$defs/none"}), USER, call()]),
     Called("encoding.parse_text('<|start|>user<|message|>Hi<|end|>', 'assistant')"),
+    Called("encoding.render({'role': 'user', 'content': 'Hi'})"),
 ]
 
 

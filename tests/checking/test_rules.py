@@ -197,9 +197,22 @@ def test_every_rule_is_tried_both_ways() -> None:
 @pytest.mark.parametrize("code", RULES)
 def test_a_rule_has_a_code_of_its_own_and_says_what_trips_it(code: str) -> None:
     assert all(code not in TABLE[family] for family in TABLE if family != "lint")
-    sentence, _, rest = (RULES[code].__doc__ or "").partition("\n")
-    assert sentence.endswith(".")
-    assert "Trips:" in " ".join(rest.split())
+    rule = RULES[code]
+    assert rule.code == code
+    for text in (rule.sentence, rule.meaning, rule.trips):
+        assert text.endswith(".")
+    assert rule.meaning.startswith(rule.sentence)
+    assert rule.sentence.count(". ") == 0
+    assert f"Trips: {rule.trips}" in " ".join((rule.check.__doc__ or "").split())
+    assert "Trips" not in rule.meaning
+
+
+@pytest.mark.parametrize("code", [code for code, rule in RULES.items() if rule.needs == "completion"])
+def test_a_rule_that_needs_a_completion_finds_nothing_in_the_end_of_a_clean_conversation(code: str) -> None:
+    clean = [drop_analysis(talk()), *(given for _, given, _ in CASES if at(code, given) == [])]
+    ends = [given.messages[begin:] for given in clean for begin in range(len(given.messages))]
+    assert len(ends) > 100
+    assert [end for end in ends if at(code, conversation(*end))] == []
 
 
 # --- what is found
@@ -346,7 +359,7 @@ def test_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     assert [one.code for one in lint(given)] == ["call-off-commentary"]
     for code in ("arguments-break-schema", "unusable-schema"):
-        with pytest.raises(ImportError, match=r"pip install 'harmony-codec\[lint\]'"):
+        with pytest.raises(ImportError, match="pip install jsonschema, or the extra `lint` of harmony-codec"):
             lint(given, select=[code])
         assert lint(given, select=[code], ignore=[code]) == []
 

@@ -166,57 +166,59 @@ def test_problems_of_records(tmp_path: Path) -> None:
     assert validate(file) == (
         1,
         [
-            f"{file}:2:1: expected-start expected `<|start|>` or the end of the input, found the text `a` at token 5",
-            f"{file}:4:1: expected-start expected `<|start|>` or the end of the input, found `x` at 2:13 of `text`",
+            f"{file}:2:47: expected-start expected `<|start|>` or the end of the input, found the text `a` at token 5",
+            f"{file}:4:51: expected-start expected `<|start|>` or the end of the input, found `x` at 2:13 of `text`",
             "    there<|end|>x<|start|>user<|message|",
             "                ^",
-            f"{file}:4:1: truncated-header {CUT_OFF}expected an author: a role, or the name of a tool, found "
+            f"{file}:4:101: truncated-header {CUT_OFF}expected an author: a role, or the name of a tool, found "
             "the end of the input inside a message header at 3:22 of `text`",
             "    there<|end|><|start|>",
             "                         ^",
-            f"{file}:5:1: nameless-tool expected the tool's name, found none - at `messages[1].author.name`",
+            f"{file}:5:49: nameless-tool expected the tool's name, found none - at `messages[1].author.name`",
         ],
         "harmony: 4 problems in 1 file\n",
     )
 
 
+NO_INPUT = "expected a completion at `tokens` or `text`, or a conversation at `messages`, found none"
+#: A bad record, the code, a part of the sentence, and the column.
 BAD = [
-    (b"nope", "invalid-json", "invalid character"),
-    (b"[1]", "invalid-json", "Expected `object`, got `array`"),
-    (b'{"tokens":[1,2', "invalid-json", "truncated"),
-    (b'{"id":"\xff"}', "invalid-utf-8", "found the byte 0xff at byte 7"),
-    (b'{"tokens":' + b"[" * 100_000, "too-deep", "nested less deeply"),
-    (b'{"messages":' + b"[" * 100_000, "too-deep", "nested less deeply"),
-    (b"{}", "invalid-record", "expected a field `tokens`, `text` or `messages`, found none of them"),
-    (b'{"tokens":null,"text":null}', "invalid-record", "found none of them"),
-    (b'{"tokens":"a"}', "invalid-record", "Expected `array`, got `str` - at `$.tokens`"),
-    (b'{"tokens":[1,true]}', "invalid-record", "at `$.tokens[1]`"),
-    (b'{"tokens":[%s]}' % (b"9" * 5000), "invalid-record", "Integer value out of range"),
-    (b'{"tokens":[-1]}', "invalid-token", "Invalid token for decoding: -1, expected an id in 0..201088 at token 0"),
-    (b'{"tokens":[340282366920938463463374607431768211456]}', "invalid-token", "an integer of 129 bits"),
-    (b'{"text":5}', "invalid-record", "Expected `str`, got `int` - at `$.text`"),
-    (rb'{"text":"\ud800"}', "expected-start", "found `\ufffd` at 1:1 of `text`"),
-    (b'{"messages":null}', "invalid-record", "Expected `array`, got `null` - at `$.messages`"),
-    (b'{"messages":[{"role":"boss","content":""}]}', "invalid-record", "'boss' - at `$.messages[0].role`"),
-    (rb'{"messages":[{"role":"b\u001b[31m\n","content":""}]}', "invalid-record", "at `$.messages[0].role`"),
-    (rb'{"messages":[{"role":"user","content":"\ud800"}]}', "lone-surrogate", "at `messages[0].content[0].text`"),
-    (b'{"messages":[{"role":"user","channel":"<","content":""}]}', "unwritable-name", "`messages[0].channel`"),
+    (b"nope", "invalid-json", "invalid character", 5),
+    (b"[1]", "invalid-json", "Expected `object`, got `array`", 1),
+    (b'{"tokens":[1,2', "invalid-json", "truncated", 15),
+    (b'{"id":"\xff"}', "invalid-utf-8", "found the byte 0xff", 8),
+    (b'{"tokens":' + b"[" * 100_000, "too-deep", "nested less deeply", 1),
+    (b'{"messages":' + b"[" * 100_000, "too-deep", "nested less deeply", 1),
+    (b"{}", "invalid-record", NO_INPUT, 1),
+    (b'{"tokens":null,"text":null}', "invalid-record", NO_INPUT, 1),
+    (b'{"tokens":"a"}', "invalid-record", "Expected `array`, got `str` - at `$.tokens`", 11),
+    (b'{"tokens":[1,true]}', "invalid-record", "at `$.tokens[1]`", 14),
+    (b'{"tokens":[%s]}' % (b"9" * 5000), "invalid-record", "Integer value out of range", 12),
+    (b'{"tokens":[-1]}', "invalid-token", "Invalid token for decoding: -1, expected an id in 0..201088 at token 0", 12),
+    (b'{"tokens":[340282366920938463463374607431768211456]}', "invalid-token", "an integer of 129 bits", 12),
+    (b'{"text":5}', "invalid-record", "Expected `str`, got `int` - at `$.text`", 9),
+    (rb'{"text":"\ud800"}', "expected-start", "found `\ufffd` at 1:1 of `text`", 10),
+    (b'{"messages":null}', "invalid-record", NO_INPUT, 1),
+    (b'{"messages":[{"role":"boss","content":""}]}', "invalid-record", "'boss' - at `$.messages[0].role`", 22),
+    (rb'{"messages":[{"role":"b\u001b[31m\n","content":""}]}', "invalid-record", "at `$.messages[0].role`", 22),
+    (rb'{"messages":[{"role":"user","content":"\ud800"}]}', "lone-surrogate", "at `messages[0].content[0].text`", 39),
+    (b'{"messages":[{"role":"user","channel":"<","content":""}]}', "unwritable-name", "`messages[0].channel`", 39),
 ]
 
 
 def test_bad_records_are_all_told(tmp_path: Path) -> None:
     file = tmp_path / "bad.jsonl"
-    file.write_bytes(b"".join(bad + b"\n" + record(tokens=IDS) for bad, _, _ in BAD))
+    file.write_bytes(b"".join(bad + b"\n" + record(tokens=IDS) for bad, _, _, _ in BAD))
     found = as_json(file, "--lint")
-    assert [(problem["line"], problem["code"]) for problem in found] == [
-        (1 + 2 * index, code) for index, (_, code, _) in enumerate(BAD)
+    assert [(problem["line"], problem["column"], problem["code"]) for problem in found] == [
+        (1 + 2 * index, column, code) for index, (_, code, _, column) in enumerate(BAD)
     ]
-    for (_, code, text), problem in zip(BAD, found, strict=True):
+    for (_, code, text, _), problem in zip(BAD, found, strict=True):
         assert text in problem["message"]
         assert " - in line " not in problem["message"]
+        assert "byte " not in problem["message"].replace("the byte 0x", "")
         is_record = code in ("invalid-json", "invalid-utf-8", "invalid-record", "too-deep")
         assert (problem["position"] is None) == is_record == (problem["unit"] is None)
-        assert problem["column"] == 1
     status, lines, said = validate(file)
     assert (status, said) == (1, f"harmony: {len(BAD)} problems in 1 file\n")
     assert "\x1b" not in "".join(lines)
@@ -225,9 +227,15 @@ def test_bad_records_are_all_told(tmp_path: Path) -> None:
 
 
 def test_the_role_of_a_completion() -> None:
-    lines = [record(tokens=IDS), record(tokens=IDS, role="boss"), record(tokens=IDS, role=5)]
+    roles = [{"role": role} for role in ("assistant", "boss", 5, None)]
+    lines = [record(tokens=IDS, **role) for role in ({}, *roles)]
     found = as_json("-", "--start", "completion", stdin=b"".join(lines))
-    assert [problem["code"] for problem in found] == ["unexpected-in-header", "invalid-record", "invalid-record"]
+    # Without a role, it begins with one of its own.
+    assert [(problem["line"], problem["code"]) for problem in found] == [
+        (2, "unexpected-in-header"),
+        (3, "invalid-record"),
+        (4, "invalid-record"),
+    ]
     assert "Unknown role: 'boss'" in found[1]["message"]
     assert "at `$.role`" in found[2]["message"]
 
@@ -263,7 +271,7 @@ def test_json_has_all_that_is_known(tmp_path: Path) -> None:
         {
             "file": str(log),
             "line": 1,
-            "column": 1,
+            "column": 15,
             "code": "nameless-tool",
             "message": "expected the tool's name, found none - at `messages[0].author.name`",
             "position": 0,
@@ -294,9 +302,9 @@ def test_commands_for_github(tmp_path: Path) -> None:
     assert status == 1
     place = f"::error file={tmp_path}/50%25%2C a%3Ab%0D%0A.jsonl"
     assert lines == [
-        f"{place},line=1,col=1,title=invalid-record::Invalid enum value '50%25\\r\\n::error::' - at "
+        f"{place},line=1,col=24,title=invalid-record::Invalid enum value '50%25\\r\\n::error::' - at "
         "`$.messages[0].role`",
-        f"{place},line=2,col=1,title=expected-start::expected `<|start|>` or the end of the input, found `x` at 1:1 "
+        f"{place},line=2,col=11,title=expected-start::expected `<|start|>` or the end of the input, found `x` at 1:1 "
         "of `text`",
     ]
 
@@ -304,7 +312,7 @@ def test_commands_for_github(tmp_path: Path) -> None:
 def test_standard_input() -> None:
     assert validate("-", stdin=TEXT.encode() + b"\n") == (0, [], "")
     assert validate("-", stdin=b"[200006,1428,200008,64,200007]") == (0, [], "")
-    assert validate("-", stdin=b" \n\n\t" + record(tokens=[64]))[1][0].startswith("-:3:1: expected-start")
+    assert validate("-", stdin=b" \n\n\t" + record(tokens=[64]))[1][0].startswith("-:3:14: expected-start")
     assert validate("-", stdin=b" \n")[1][0].startswith("-:1:1: expected-start")
     assert validate("-", stdin=b"<|start|>{")[1][0].startswith("-:1:11: truncated-header")
     assert validate("-", "-", stdin=record(tokens=IDS)) == (0, [], "")
@@ -349,11 +357,11 @@ def test_input_that_does_not_wait_is_not_taken_for_its_end() -> None:
 
 
 LINTED = [
-    ("called.jsonl", record(messages=[MESSAGE, {**ANSWER, "recipient": "user"}]), "final-with-recipient", (1, 1)),
-    ("log.jsonl", record(messages=[MESSAGE, ANSWER, {**ANSWER, "channel": "analysis"}]), "after-final", (1, 1)),
+    ("called.jsonl", record(messages=[MESSAGE, {**ANSWER, "recipient": "user"}]), "final-with-recipient", (1, 49)),
+    ("log.jsonl", record(messages=[MESSAGE, ANSWER, {**ANSWER, "channel": "analysis"}]), "after-final", (1, 108)),
     ("order.txt", f"{TEXT}<|start|>system<|message|>a<|end|>".encode(), "wrong-order", (2, 13)),
     ("order.ids", b"200006 1428 200008 64 200007\n[200006, 17360, 200008, 200007]\n", "wrong-order", (2, 2)),
-    ("order.jsonl", record(text="<|start|>assistant<|message|>a<|end|>"), "wrong-order", (1, 1)),
+    ("order.jsonl", record(text="<|start|>assistant<|message|>a<|end|>"), "wrong-order", (1, 11)),
 ]
 
 
@@ -394,7 +402,6 @@ def test_what_the_grammar_refuses_is_not_linted() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((), "Missing argument"),
         (("log.parquet",), "log.parquet cannot be read: No such file or directory"),
         (("-", "--start", "end"), "'end' is not one of"),
         (("-", "--format", "xml"), "'xml' is not one of"),
@@ -415,7 +422,7 @@ def test_a_rule_whose_library_is_missing(tmp_path: Path) -> None:
     (tmp_path / "jsonschema.py").write_text("raise ModuleNotFoundError(name='jsonschema')")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     status, _, said = validate("-", "--lint", "--select", "unusable-schema", PYTHONPATH=path)
-    assert (status, "pip install 'harmony-codec[lint]'" in said) == (2, True)
+    assert (status, "pip install jsonschema, or the extra `lint` of harmony-codec" in said) == (2, True)
     assert validate("-", "--lint", PYTHONPATH=path) == (0, [], "")
 
 
@@ -468,7 +475,8 @@ def test_the_page_needs_a_library(tmp_path: Path) -> None:
     assert run("grammar", "--railroad", PYTHONPATH=path) == (
         2,
         [],
-        "harmony: the page needs railroad-diagrams: pip install 'harmony-codec[cli]'\n",
+        "harmony: the page needs railroad-diagrams: pip install railroad-diagrams, or the extra `cli` of "
+        "harmony-codec\n",
     )
 
 

@@ -22,8 +22,8 @@ BAD = [
     (b'{"id":"\xff"}', "invalid-utf-8", "found the byte 0xff at byte 7 of line 8"),
     (b"[" * 100_000, "invalid-json", "Expected `object`, got `array`"),
     (b'{"tokens":' + b"[" * 100_000, "too-deep", "nested less deeply"),
-    (b"{}", "invalid-record", "expected a field `tokens` or `text`, found neither"),
-    (b'{"tokens":null}', "invalid-record", "expected a field `tokens` or `text`, found neither"),
+    (b"{}", "invalid-record", "expected a completion at `tokens` or `text`, found none"),
+    (b'{"tokens":null}', "invalid-record", "expected a completion at `tokens` or `text`, found none"),
     (b'{"tokens":"a"}', "invalid-record", "Expected `array`, got `str` - at `$.tokens`"),
     (b'{"tokens":[1,"x"]}', "invalid-record", "Expected `int`, got `str` - at `$.tokens[1]`"),
     (b'{"tokens":[1.5]}', "invalid-record", "Expected `int`, got `float` - at `$.tokens[0]`"),
@@ -58,7 +58,7 @@ BROKEN: list[tuple[bytes, str, str, list[str], list[tuple[str, int]]]] = [
     (
         b'{"tokens":[200008,64],"role":null}',
         "expected-start",
-        "expected `<|start|>`, found `<|message|>`",
+        'expected `<|start|>`, or `role="assistant"` for a completion, found `<|message|>`',
         ["a"],
         [("missing-start", 0)],
     ),
@@ -87,6 +87,10 @@ BROKEN: list[tuple[bytes, str, str, list[str], list[tuple[str, int]]]] = [
 ]
 
 
+#: What a bad record gets beside its error.
+NOTHING = {"messages": None, "complete": False, "diagnostics": None}
+
+
 @pytest.mark.parametrize("options", [(), ("--strict",)])
 @pytest.mark.parametrize("engine", ["no", ""])
 def test_bad_records_are_reported_and_their_neighbours_kept(engine: str, options: tuple[str, ...]) -> None:
@@ -102,11 +106,13 @@ def test_bad_records_are_reported_and_their_neighbours_kept(engine: str, options
         f"harmony: {len(BAD) + good} records, {good} messages, {3 * good} tokens",
         f"harmony: {len(BAD)} bad records, each with its error: {codes}",
     ]
-    assert [record for record in found[::2] if "messages" in record] == [found[0]] * (len(BAD) + 1)
+    assert found[::2] == [found[0]] * (len(BAD) + 1)
+    assert found[0]["error"] is None
     for (_, code, text), record in zip(BAD, found[1::2], strict=True):
         assert record["error"]["code"] == code
         assert text in record["error"]["message"]
         assert record["error"]["position"] is None
+        assert (record["messages"], record["complete"], record["diagnostics"]) == (None, False, None)
 
 
 @pytest.mark.parametrize("engine", ["no", ""])
@@ -142,29 +148,41 @@ def test_what_the_format_does_not_allow_is_repaired_or_refused(engine: str) -> N
         error = record.pop("error")
         assert error["code"] == code
         assert text in error["message"]
-        assert record == json.loads(bad)
+        assert record == {**json.loads(bad), **NOTHING}
 
 
-def test_diagnostics_are_always_of_this_parsing() -> None:
-    before = b'{"id":1,"diagnostics":"old","text":"<|message|>a%s"}'
-    lines = [before % b"<|endoftext|>", before % b"<|end|>"]
-    for options in ((), ("--strict",)):
-        first, second = records(harmony("parse", "-", *options, stdin=b"\n".join(lines)).stdout)
-        assert list(second) == ["id", "messages", "complete"]
-        if options:  # a record that gives an error keeps its fields
-            assert (first["diagnostics"], first["error"]["position"]) == ("old", 12)
-        else:
-            assert [repair["code"] for repair in first["diagnostics"]] == ["end-of-text"]
-    # Rendering has none of its own, and passes on what it does not know.
+@pytest.mark.parametrize("options", [(), ("--strict",)])
+@pytest.mark.parametrize("name", ["messages", "complete", "diagnostics", "error"])
+def test_fields_with_the_names_of_output_stop_a_run_or_stay_beside_it(name: str, options: tuple[str, ...]) -> None:
+    lines = [
+        b'{"id":1,"text":"<|message|>a%s","%s":"old"}' % (stop, name.encode()) for stop in (b"<|end|>", b"<|call|>")
+    ]
+    log = b"\n".join([GOOD, *lines])
+    done = harmony("parse", "-", *options, stdin=log)
+    assert (done.returncode, done.stderr.decode()) == (
+        2,
+        f"harmony: -: in line 2: the field `{name}` of the log would be replaced by that of the output: "
+        "give a key for the output, such as --into harmony\n",
+    )
+    done = harmony("parse", "-", *options, "--into", "harmony", stdin=log)
+    assert (done.returncode, done.stderr) == (0, b"harmony: 3 records, 3 messages, 3 tokens\n")
+    plain = records(harmony("parse", "-", *options, stdin=log.replace(b"old", b"").replace(name.encode(), b"x")).stdout)
+    for first, second in zip(records(done.stdout)[1:], plain[1:], strict=True):
+        assert list(first) == ["id", name, "harmony"]
+        assert (first["id"], first[name]) == (1, "old")
+        assert first["harmony"] == {key: second[key] for key in ("messages", "complete", "diagnostics", "error")}
+
+
+def test_rendering_passes_on_diagnostics() -> None:
     (rendered,) = records(harmony("render", "-", stdin=b'{"diagnostics":"old",%s' % PLAIN[1:]).stdout)
     assert rendered["diagnostics"] == "old"
 
 
 def test_a_bad_record_keeps_what_it_came_with() -> None:
-    line = b'{"id":5,"role":"user","tokens":[200008,64,200008],"text":null,"diagnostics":[]}'
+    line = b'{"id":5,"role":"user","tokens":[200008,64,200008],"text":null,"x":[]}'
     (record,) = records(harmony("parse", "-", "--strict", stdin=line).stdout)
     assert record.pop("error")["position"] == 2
-    assert record == json.loads(line)
+    assert record == {**json.loads(line), **NOTHING}
 
 
 def test_single_surrogates_and_a_mark_of_byte_order() -> None:
@@ -201,10 +219,11 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
     good, bad = done.stdout.splitlines()
     assert (
         good
-        == b'{%s,"messages":[{"role":"assistant","name":null,"content":[{"type":"text","text":""}]}],"complete":false}'
-        % fields
+        == b'{%s,"messages":[{"role":"assistant","name":null,"content":[{"type":"text","text":""}]}],"complete":false,'
+        b'"diagnostics":null,"error":null}' % fields
     )
-    assert bad.startswith(b'{%s,"tokens":[9],"error":{"code":"truncated-header",' % fields)
+    added = b'"messages":null,"complete":false,"diagnostics":null,"error":{"code":"truncated-header",'
+    assert bad.startswith(b'{%s,"tokens":[9],%s' % (fields, added))
 
 
 @pytest.mark.parametrize("purpose", ["completion", "training", "conversation"])
@@ -220,8 +239,8 @@ def test_render_writes_what_the_library_renders(purpose: Any, style: Any) -> Non
     for before, after, text in zip(read, written, spelled, strict=True):
         conversation = Conversation.from_dict({"messages": before.pop("messages")})
         tokens = encoding.render_with_spans(conversation, config, purpose=purpose).tokens
-        assert after == {**before, "tokens": tokens, "role": None}
-        assert text == {**before, "text": encoding.decode(tokens), "role": None}
+        assert after == {**before, "tokens": tokens, "role": None, "error": None}
+        assert text == {**before, "text": encoding.decode(tokens), "role": None, "error": None}
 
 
 def test_render_makes_prompts_unless_told_otherwise(tmp_path: Path) -> None:
@@ -245,8 +264,9 @@ def test_what_is_rendered_can_be_parsed_and_rendered_again() -> None:
         records(parsed.stdout), records(harmony("parse", "-", "--strict", stdin=texts).stdout), strict=True
     ):
         # Its messages spell a marker, which written out reads as one.
-        assert (by_text.get("error", {}).get("code") == "expected-start") == (by_tokens["id"] == "spelled-markers")
-        assert "error" in by_text or by_text == by_tokens
+        code = by_text["error"] and by_text["error"]["code"]
+        assert code == ("expected-start" if by_tokens["id"] == "spelled-markers" else None)
+        assert code is not None or by_text == by_tokens
 
 
 TOOLS = (
@@ -308,20 +328,37 @@ def test_records_that_cannot_be_rendered_keep_their_fields(options: tuple[str, .
             assert fields.removesuffix(b",") == bad.removesuffix(b"}")
 
 
-def test_an_old_error_does_not_stay_beside_what_went_well() -> None:
-    line = b'{"error":"old",%s\n' % PLAIN[1:]
-    assert b"error" not in harmony("render", "-", stdin=line).stdout
-    assert b"error" not in harmony("parse", "-", stdin=b'{"error":"old","tokens":[200008,200007]}\n').stdout
+@pytest.mark.parametrize("command", ["parse", "render"])
+def test_an_old_error_of_null_is_replaced_and_another_is_not(command: str) -> None:
+    rest = GOOD[1:] if command == "parse" else PLAIN[1:]
+    done = harmony(command, "-", stdin=b'{"error":null,%s\n' % rest)
+    assert (done.returncode, records(done.stdout)[0]["error"]) == (0, None)
+    done = harmony(command, "-", stdin=b'{"error":"old",%s\n' % rest)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"in line 1: the field `error` of the log would be replaced" in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--text",)])
+@pytest.mark.parametrize("name", ["tokens", "text", "role", "error"])
+def test_a_rendering_replaces_no_field(name: str, options: tuple[str, ...]) -> None:
+    done = harmony("render", "-", *options, stdin=b'{"%s":"own",%s\n' % (name.encode(), PLAIN[1:]))
+    if name in ("role", "error") or (name == "text") == bool(options):
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert f"in line 1: the field `{name}` of the log would be replaced".encode() in done.stderr
+    else:
+        assert (done.returncode, records(done.stdout)[0][name]) == (0, "own")
 
 
 def test_a_rendered_record_passes_its_other_fields_byte_for_byte() -> None:
     other = rb'"big":123456789012345678901234567890,"x":1.0e400,"s":"\u00e9\/","o":{"b":1, "a":[ ]},"complete":true'
-    line = b'\xef\xbb\xbf{"role":"user","tokens":[1],"text":"t",%s,%s\r\n\n \r\n' % (other, PLAIN[1:])
+    line = b'\xef\xbb\xbf{"role":null,"tokens":%s,"text":%s,%s,%s\r\n\n \r\n'
     ids = b"[200006,1428,200008,64,200007]"
-    as_tokens = b'{"role":null,"tokens":%s,"text":"t",%s}\n' % (ids, other)
-    assert harmony("render", "-", "--for", "conversation", stdin=line).stdout == as_tokens
-    as_text = b'{"role":null,"text":"<|start|>user<|message|>a<|end|>",%s}\n' % other
-    assert harmony("render", "-", "--for", "conversation", "--text", stdin=line).stdout == as_text
+    as_tokens = b'{"role":null,"tokens":%s,"text":"t",%s,"error":null}\n' % (ids, other)
+    rendered = harmony("render", "-", "--for", "conversation", stdin=line % (b"null", b'"t"', other, PLAIN[1:]))
+    assert rendered.stdout == as_tokens
+    as_text = b'{"role":null,"tokens":[1],"text":"<|start|>user<|message|>a<|end|>",%s,"error":null}\n' % other
+    options = ("--for", "conversation", "--text")
+    assert harmony("render", "-", *options, stdin=line % (b"[1]", b"null", other, PLAIN[1:])).stdout == as_text
 
 
 def test_single_surrogates_beside_messages_do_not_matter() -> None:
@@ -333,8 +370,6 @@ def test_single_surrogates_beside_messages_do_not_matter() -> None:
     ("arguments", "text"),
     [
         (["parse", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
-        (["parse"], "Missing argument"),
-        (["render"], "Missing argument"),
         (["render", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
         (["render", str(CONVERSATIONS), "-o", str(CONVERSATIONS)], "is also the input"),
         (["render", str(CONVERSATIONS), "-o", "/dev/full"], "No space left on device"),

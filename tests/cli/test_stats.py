@@ -246,7 +246,7 @@ def test_conversations_are_counted(tmp_path: Path, suffix: str) -> None:
     flat = written(tmp_path / f"flat.{suffix}", made[:1])
     done = harmony("stats", flat)
     assert done.returncode == 0
-    assert done.stderr.decode().splitlines() == [
+    assert done.stderr.decode().splitlines()[:2] == [
         "harmony: 1 record holds a conversation, and nothing was parsed there",
         "harmony: 1 record, 2 messages, 0 tokens",
     ]
@@ -269,10 +269,9 @@ def test_against_another_log(tmp_path: Path) -> None:
     one = written(tmp_path / "one.jsonl", [GOOD] * 50 + [CUT] * 50)
     other = written(tmp_path / "other.jsonl", [GOOD] * 80)
     done = harmony("stats", one, "--against", other)
-    assert (done.returncode, done.stderr.decode().splitlines()) == (
-        0,
-        ["harmony: here: 100 records, 100 messages, 0 tokens", "harmony: against: 80 records, 80 messages, 0 tokens"],
-    )
+    assert done.returncode == 0
+    for line in ("here: 100 records, 100 messages, 0 tokens", "against: 80 records, 80 messages, 0 tokens"):
+        assert f"harmony: {line}\n" in done.stderr.decode()
     assert "Shares that moved, in %: 100 conversations against 80" in done.stdout.decode()
     found = counted(one, "--against", other)
     first = found["shares"][0]

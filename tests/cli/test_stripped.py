@@ -54,9 +54,14 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def expected_line(name: str) -> dict[str, Any]:
     result = RESULTS[name]
-    line: dict[str, Any] = {"id": name, "messages": flat_messages(result.messages), "complete": result.complete}
-    if result.diagnostics:
-        line["diagnostics"] = result.diagnostics
+    line: dict[str, Any] = {
+        "id": name,
+        "role": "assistant",
+        "messages": flat_messages(result.messages),
+        "complete": result.complete,
+        "diagnostics": result.diagnostics or None,
+        "error": None,
+    }
     read: dict[str, Any] = json.loads(msgspec.json.encode(line))
     return read
 

@@ -457,7 +457,7 @@ def test_polars_reads_what_it_gave() -> None:
     result.validate(full=True)
     messages = polars.DataFrame(result)
     assert messages.height == result.num_rows
-    for name in ("channel", "recipient", "end", "content", "id"):
+    for name in ("channel", "recipient", "stop", "content", "id"):
         assert messages[name].cast(polars.String).to_list() == result.column(name).to_pylist()
     final = messages.filter(polars.col("channel").cast(polars.String) == "final")
     assert final["content"].unique().to_list() == ["Ja."]
@@ -480,9 +480,7 @@ def test_duckdb_reads_what_it_gave() -> None:
         database.register("messages", result)
         found = database.sql("SELECT content, count(*) FROM messages WHERE channel = 'final' GROUP BY ALL").fetchall()
         assert found == [("Ja.", count("final"))]
-        counted = database.sql(
-            "SELECT recipient, count(*) FROM messages WHERE \"end\" = 'call' GROUP BY ALL"
-        ).fetchall()
+        counted = database.sql("SELECT recipient, count(*) FROM messages WHERE stop = 'call' GROUP BY ALL").fetchall()
         assert dict(counted)["functions.sky"] == count("functions.sky") - 1  # but for `r1`
         assert dict(counted)["functions.f20000"] == 1
         database.register("reader", parse_table(log(20_000).to_reader(3000)))

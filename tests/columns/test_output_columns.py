@@ -23,7 +23,7 @@ def test_the_schemas_have_the_columns_of_the_table() -> None:
 
 
 def test_the_documentation_names_every_column() -> None:
-    written = (ROOT / "README.md").read_text()
+    written = (ROOT / "docs" / "logs.md").read_text()
     assert [name for name in SCHEMA.names if f"`{name}`" not in written] == []
     assert all(column.meaning for column in (*OF_ROW, *OF_MESSAGE, *OF_CONVERSATION))
 

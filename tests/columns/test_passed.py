@@ -70,7 +70,7 @@ def test_text_that_is_not_utf_8_is_the_error_of_its_record(
     found = found if output.endswith("jsonl") else found.to_pylist()
     assert [row["id"] for row in found] == [1, 2, 3]
     assert [row.get("note") for row in found] == [bad[0].as_py(), None, bad[2].as_py()]
-    assert [(row.get("error") or {}).get("code") for row in found] == [None, "invalid-utf-8", None]
+    assert [row["error"] and row["error"]["code"] for row in found] == [None, "invalid-utf-8", None]
     assert "`note`" in found[1]["error"]["message"]
 
 
@@ -79,7 +79,7 @@ def test_a_role_or_a_text_that_is_not_utf_8_is_the_error_of_its_record(tmp_path:
     texts, roles = strings(*[TEXT.encode()] * 2, b"\xff"), strings(b"assistant", b"\xff", b"user")
     source = written(tmp_path / source, pa.table({"text": texts, "role": roles}))
     found = parsed(source, tmp_path / "out.jsonl", status=1)
-    assert [row.get("error", {}).get("code") for row in found] == [None, "invalid-utf-8", "invalid-utf-8"]
+    assert [row["error"] and row["error"]["code"] for row in found] == [None, "invalid-utf-8", "invalid-utf-8"]
     assert found[1]["text"] == TEXT
     assert found[2]["role"] == "user"
     assert "text" not in found[2]
@@ -122,7 +122,8 @@ def test_what_json_cannot_hold_is_the_error_of_its_record(tmp_path: Path, name: 
     source = table(tmp_path / "in.arrow", [(name, UNFIT[name]), ("id", pa.array([1, 2]))])
     good, bad = parsed(source, tmp_path / "out.jsonl", status=1)
     assert name in good
-    assert {"id", "text", "error"} == bad.keys()
+    assert {"id", "text", "messages", "complete", "diagnostics", "error"} == bad.keys()
+    assert (bad["messages"], bad["complete"], bad["diagnostics"]) == (None, False, None)
     assert bad["error"]["code"] == "invalid-record"
     assert f"`{name}`" in bad["error"]["message"]
     assert parsed(source, tmp_path / "out.arrow")[name].combine_chunks().equals(UNFIT[name])
@@ -163,7 +164,7 @@ def test_the_size_of_a_row_has_a_limit(tmp_path: Path) -> None:
         if dictionary:
             pq.write_table(made.set_column(0, "text", made["text"].dictionary_encode()), tmp_path / "in.parquet")
         found = parsed(str(tmp_path / "in.parquet"), tmp_path / "out.jsonl", "--max-record-size", "4KB", status=1)
-        codes = [row.get("error", {}).get("code") for row in found]
+        codes = [row["error"] and row["error"]["code"] for row in found]
         assert codes == [None, "record-too-large", "record-too-large", None]
         assert [row["id"] for row in found] == [0, 1, 2, 3]
         assert len(json.dumps(found[1])) > 5_000  # of a bad record all fields pass through

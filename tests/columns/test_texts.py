@@ -72,7 +72,7 @@ def test_columns_of_texts_are_what_parsing_gives(role: Role | None, strict: bool
     texts = [None if chance.random() < 0.05 else random_text(chance) for _ in range(scale(400, 4000))]
     expected = told(texts, role, strict=strict)
     assert {row["content_tokens"] for row in expected} == {None}
-    assert {row["end"] for row in expected} >= {None, "end", "call", "return"}
+    assert {row["stop"] for row in expected} >= {None, "end", "call", "return"}
     assert {row["complete"] for row in expected} == {False, True}
     whole = pa.array(texts, pa.string())
     kinds = [kind if not pa.types.is_dictionary(kind) else pa.dictionary(pa.int16(), pa.string()) for kind in KINDS]

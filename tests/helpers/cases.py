@@ -12,6 +12,9 @@ from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESS
 from helpers.paths import DATA
 
 CASES = list(map(json.loads, DATA.joinpath("completions.jsonl").read_bytes().splitlines()))
+#: The same as a log. It has no field with the name of a field of the output.
+LOG = [{name: case[name] for name in ("id", "role", "text", "note")} for case in CASES]
+LOG_LINES = b"".join(json.dumps(record).encode() + b"\n" for record in LOG)
 #: Texts that have lost their markers.
 STRIPPED = list(map(json.loads, DATA.joinpath("stripped.jsonl").read_bytes().splitlines()))
 

@@ -26,7 +26,7 @@ _SECONDS = 120  # after which a command is taken to hang
 
 
 def harmony(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """What a command gives that reads these bytes, on a terminal of 80 columns."""
+    """What a command gives that reads these bytes, on a terminal of 80 columns, without the time that it took."""
     words = list(map(str, arguments))
     if environment or Warm.environment_now() != warm().environment:
         command = [sys.executable, "-m", "harmony", *words]
@@ -40,6 +40,7 @@ def harmony(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> s
     else:
         done = warm().run(words, stdin)
     assert b"Traceback" not in done.stderr
+    done.stderr = timeless(done.stderr)
     return done
 
 
@@ -154,6 +155,15 @@ def on_a_terminal(*arguments: str, columns: int = 60) -> tuple[list[str], bytes,
     lines = [line.strip() for line in strip_styles(shown).split("\r\n")]
     assert max(map(len, lines)) <= columns
     return lines, said, process.returncode
+
+
+#: The line of a summary that says how long a run took; no two runs have the same.
+TIME = re.compile(rb"harmony: [0-9,]+\.[0-9]{2} s, [0-9,]+ records/s, [0-9,.]+ MB/s(?:, written to [^\n]+)?\n")
+
+
+def timeless(said: bytes) -> bytes:
+    """What a command says, without the line that says how long it took."""
+    return TIME.sub(b"", said)
 
 
 def strip_styles(text: str) -> str:

@@ -43,7 +43,7 @@ def conversation(
             "content_type": message.content_type,
             "content": "".join(part.text for part in message.content),
             "content_tokens": None if isinstance(source, str) else span.stop - span.content_start,
-            "end": span.end,
+            "stop": span.end,
         }
         for message, span in zip(messages, spans, strict=error is None)
     ]

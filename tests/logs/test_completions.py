@@ -26,17 +26,21 @@ from harmony.columns.rows import Columns, read_messages
 from harmony.logs.completions import Completions, Tally
 from harmony.logs.json_py import Ids, Writer
 from harmony.logs.reading import RecordReader
-from harmony.logs.records import Names
+from harmony.logs.records import FieldTaken, Layout, Names
 from harmony.messages.model import flat_messages
+from helpers.cases import CASES, LOG
 from helpers.paths import DATA, SAMPLE
 
-CASES = DATA / "completions.jsonl"
 COMPILED = [] if os.environ.get("HARMONY_EXTENSION") == "no" else [import_module("harmony.logs.json_c")]
 GOOD = b'{"tokens":[200008,12194,200002]}\n'
 
 
+#: The fields of the output that a bad record gets before its error.
+BAD = b'"messages":null,"complete":false,"diagnostics":null,'
+
+
 def parsed(data: bytes, *, strict: bool = False, names: Names = Names()) -> Completions:  # noqa: B008
-    return RecordReader(names).lines(data, 1).parse(strict=strict, bare=False)
+    return RecordReader(Layout(names)).lines(data, 1).parse(strict=strict, bare=False)
 
 
 def records(data: bytes) -> list[dict[str, Any]]:
@@ -184,20 +188,28 @@ def test_messages_into_json(conversations: list[list[tuple[str | None, ...]]]) -
 
 def expected_of(record: dict[str, Any], encoding: HarmonyEncoding, *, strict: bool) -> dict[str, Any]:
     """What becomes of a record, as the library's own methods say."""
-    passed = {name: value for name, value in record.items() if name not in ("tokens", "text", "role", "diagnostics")}
-    passed.pop("error", None)
-    source, role = record.get("tokens"), record.get("role", "assistant")
+    source, role = record.get("tokens"), role_of(record)
+    completion = "text" if source is None else "tokens"
+    passed = {name: value for name, value in record.items() if name != completion}
     try:
         if source is None:
             result = encoding.parse_text(record["text"], role, strict=strict)
         else:
             result = encoding.parse(source, role, strict=strict)
     except HarmonyError as error:
-        return {**record, "error": {"code": error.code, "message": str(error), "position": error.position}}
+        told = {"code": error.code, "message": str(error), "position": error.position}
+        added = {"messages": None} if "messages" not in record else {}
+        return {**record, **added, "complete": False, "diagnostics": None, "error": told}
     added = {"messages": json.loads(msgspec.json.encode(flat_messages(result.messages))), "complete": result.complete}
-    if result.diagnostics:
-        added["diagnostics"] = msgspec.to_builtins(result.diagnostics)
-    return {**passed, **added}
+    added["diagnostics"] = msgspec.to_builtins(result.diagnostics) or None
+    return {**passed, **added, "error": None}
+
+
+def role_of(record: dict[str, Any]) -> Any:
+    """The role of a record's first message. If its field is left out, the completion may be a conversation."""
+    source = record.get("tokens")
+    begins = record["text"].startswith("<|start|>") if source is None else source[:1] == [200006]
+    return record.get("role", None if begins else "assistant")
 
 
 def mutated(rounds: int) -> list[dict[str, Any]]:
@@ -224,7 +236,7 @@ def mutated(rounds: int) -> list[dict[str, Any]]:
 
 
 def many_records() -> list[dict[str, Any]]:
-    return [*records(SAMPLE.read_bytes()), *records(CASES.read_bytes()), *mutated(600)]
+    return [*records(SAMPLE.read_bytes()), *LOG, *mutated(600)]
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -257,7 +269,7 @@ def test_records_give_what_the_library_gives(encoding: HarmonyEncoding, strict: 
 def before_error(record: dict[str, Any]) -> int:
     """How many messages a bad record has before its error, which its line does not show."""
     encoding = load_harmony_encoding("HarmonyGptOss")
-    role = record.get("role", "assistant")
+    role = role_of(record)
     by_tokens, by_text = partial(encoding.parse, role=role), partial(encoding.parse_text, role=role)
     with pytest.raises(HarmonyError) as raised:
         by_tokens(record["tokens"]) if "tokens" in record else by_text(record["text"])
@@ -268,10 +280,11 @@ def tally_of(read: list[dict[str, Any]], found: list[dict[str, Any]]) -> Tally:
     """What there is in records, counted from the lines that they gave."""
     tally = Tally(len(read), 0, sum(len(record.get("tokens", ())) for record in read))
     for record in found:
-        tally.messages += len(record["messages"]) if "error" not in record else before_error(record)
+        error = record["error"]
+        tally.messages += len(record["messages"]) if error is None else before_error(record)
         for codes, faults in (
-            (tally.errors, [record["error"]] if "error" in record else []),
-            (tally.diagnostics, record.get("diagnostics", []) if "messages" in record else []),
+            (tally.errors, [] if error is None else [error]),
+            (tally.diagnostics, record["diagnostics"] or []),
         ):
             for fault in faults:
                 codes[fault["code"]] = codes.get(fault["code"], 0) + 1
@@ -279,9 +292,14 @@ def tally_of(read: list[dict[str, Any]], found: list[dict[str, Any]]) -> Tally:
 
 
 def test_completions_as_models_break_them() -> None:
-    data = CASES.read_bytes()
-    repaired, refused = (records(parsed(data, strict=strict).to_json()) for strict in (False, True))
-    for case, after, strictly in zip(records(data), repaired, refused, strict=True):
+    data = (DATA / "completions.jsonl").read_bytes()
+    with pytest.raises(FieldTaken, match=r"^in line 1: the field `messages` of the log would be replaced by that of "):
+        parsed(data).to_json()
+    repaired, refused = (records(parsed(data, strict=strict).to_json("parsed")) for strict in (False, True))
+    for case, outer, outer_strictly in zip(CASES, repaired, refused, strict=True):
+        after, strictly = outer.pop("parsed"), outer_strictly.pop("parsed")
+        kept = {name: value for name, value in case.items() if name != "text"}
+        assert (outer, outer_strictly) == (kept, kept if strictly["error"] is None else case)
         found = [
             {name: value for name, value in message.items() if value is not None}
             | {"content": "".join(part["text"] for part in message["content"])}
@@ -289,8 +307,8 @@ def test_completions_as_models_break_them() -> None:
         ]
         assert found == case["messages"]
         assert after["complete"] == case["complete"]
-        assert ("diagnostics" in after, "error" in strictly) == (case["strict"] == "error",) * 2
-        assert "error" in strictly or strictly == after
+        assert (after["diagnostics"] is not None, strictly["error"] is not None) == (case["strict"] == "error",) * 2
+        assert strictly["error"] is not None or strictly == after
 
 
 #: What is wrong with a line: its code, and a part of its message.
@@ -309,9 +327,9 @@ FAULTS = [
     (b'{"id":"\xc3"}', "invalid-utf-8", "found the byte 0xc3 at byte 7 of line"),
     (b'{"tokens":' + b"[" * 1_000 + b"]" * 1_000 + b"}", "too-deep", "nested less deeply"),
     (b'{"x":' + b'{"y":' * 1_000 + b"0" + b"}" * 1_000 + b"}", "too-deep", "nested less deeply"),
-    (b"{}", "invalid-record", "expected a field `tokens` or `text`, found neither"),
-    (b'{"tokens":null,"text":null}', "invalid-record", "expected a field `tokens` or `text`, found neither"),
-    (b'{"Tokens":[1]}', "invalid-record", "expected a field `tokens` or `text`, found neither"),
+    (b"{}", "invalid-record", "expected a completion at `tokens` or `text`, found none"),
+    (b'{"tokens":null,"text":null}', "invalid-record", "expected a completion at `tokens` or `text`, found none"),
+    (b'{"Tokens":[1]}', "invalid-record", "expected a completion at `tokens` or `text`, found none"),
     (b'{"tokens":{}}', "invalid-record", "Expected `array`, got `object` - at `$.tokens`"),
     (b'{"tokens":"1"}', "invalid-record", "Expected `array`, got `str` - at `$.tokens`"),
     (b'{"tokens":7}', "invalid-record", "Expected `array`, got `int` - at `$.tokens`"),
@@ -339,7 +357,8 @@ def test_each_fault_is_the_error_of_its_record(strict: bool) -> None:
         assert part in error["message"]
         assert error["message"].endswith(f"line {2 * number + 2}")
         # What has fields keeps them as they were written.
-        assert fields.rstrip(b",") == (line.removesuffix(b"}") if code == "invalid-record" else b"{")
+        own = line.removesuffix(b"}") + b"," * (line != b"{}") if code == "invalid-record" else b"{"
+        assert fields == own + BAD
     assert completions.tally().errors == dict(Counter(code for _, code, _ in FAULTS))
 
 
@@ -364,7 +383,7 @@ def test_a_line_of_a_hundred_megabytes_harms_no_other() -> None:
     found = parsed(GOOD + long + long[:-40] + b"\n" + GOOD).to_json().splitlines()
     assert [len(line) > size for line in found] == [False, True, False, False]
     assert found[0] == found[3]
-    assert found[1].endswith(found[0].removeprefix(b"{"))
+    assert found[1] == b'{"prompt":"%s",%s' % (b"p" * size, found[0].removeprefix(b"{"))
     assert json.loads(found[2])["error"]["code"] == "invalid-json"
 
 
@@ -387,19 +406,43 @@ def test_blank_lines_a_mark_of_byte_order_and_the_end() -> None:
     assert parsed(b"\n").tally() == Tally()
 
 
-def test_fields_that_have_the_names_of_what_is_added() -> None:
-    old = b'"messages":1,"complete":"c","error":[],"diagnostics":{"b":1.50}'
-    data = b'{%s,"tokens":[200008,12194,200002]}\n{%s,"tokens":[9,9],"role":"user"}\n{%s,"tokens":7}\n' % (
-        old,
-        old,
-        old,
-    )
-    good, repaired, bad = parsed(data, strict=False).to_json().splitlines()
-    (alone,) = parsed(GOOD).to_json().splitlines()
-    assert good == alone
-    assert [*json.loads(repaired)] == ["messages", "complete", "diagnostics"]
-    assert isinstance(json.loads(repaired)["diagnostics"], list)
-    assert bad.startswith(b'{"messages":1,"complete":"c","diagnostics":{"b":1.50},"tokens":7,"error":{"code"')
+OWN = {"messages": b"1", "complete": b'"c"', "diagnostics": b'{"b":1.50}', "error": b"[]"}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_fields_that_have_the_names_of_what_is_added(name: str) -> None:
+    own = b'"%s":%s,' % (name.encode(), OWN[name])
+    told = f"^in line 3: the field `{name}` of the log would be replaced by that of the output: give a key for the "
+    for completion in (b'"tokens":[200008,12194,200002]', b'"tokens":[9,9],"role":"user"'):
+        lines = parsed(GOOD + b"\n{%s%s}\n" % (own, completion))
+        with pytest.raises(FieldTaken, match=told + "output, such as --into harmony$"):
+            lines.to_json()
+        kept = lines.to_json("harmony").splitlines()[1]
+        role = b'"role":"user",' if b"role" in completion else b""
+        assert kept.startswith(b'{%s%s"harmony":{"messages":[{"role":"' % (own, role))
+        assert [*json.loads(kept)["harmony"]] == ["messages", "complete", "diagnostics", "error"]
+    # What is null says nothing, and may be replaced.
+    (alone,) = records(parsed(GOOD).to_json())
+    assert records(parsed(b'{"%s":null,%s' % (name.encode(), GOOD[1:])).to_json()) == [alone]
+
+
+def test_the_messages_of_a_bad_record_stay() -> None:
+    bad = parsed(b'{"messages":[1],"tokens":7}\n').to_json()
+    assert bad.startswith(b'{"messages":[1],"tokens":7,"complete":false,"diagnostics":null,"error":{"code"')
+    for name in ("complete", "diagnostics", "error"):
+        with pytest.raises(FieldTaken, match=f"^in line 1: the field `{name}` of the log would be replaced"):
+            parsed(b'{"%s":%s,"tokens":7}\n' % (name.encode(), OWN[name])).to_json()
+
+
+def test_everything_may_stand_under_one_key() -> None:
+    for line in (GOOD, b'{"tokens":7}\n', b'{"id":1,"messages":[1],"error":"e"}\n'):
+        completions = parsed(line)
+        (kept,) = records(completions.to_json("out"))
+        added = kept.pop("out")
+        assert [*added] == ["messages", "complete", "diagnostics", "error"]
+        assert kept == ({} if line == GOOD else json.loads(line))
+    with pytest.raises(FieldTaken, match=r"^in line 1: the field `id` of the log would be replaced"):
+        completions.to_json("id")
 
 
 def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
@@ -415,7 +458,7 @@ def test_other_names_for_the_fields() -> None:
     good, empty = records(parsed(line + GOOD, names=names).to_json())
     assert (good.pop("tokens"), good.pop("role")) == ("t", "r")
     assert [message["role"] for message in good["messages"]] == ["user"]
-    assert empty["error"]["message"] == "expected a field `output_ids` or `completion`, found neither - in line 2"
+    assert empty["error"]["message"] == "expected a completion at `output_ids` or `completion`, found none - in line 2"
 
 
 def test_values_of_a_table_as_json() -> None:
@@ -444,7 +487,9 @@ def test_values_of_a_table_as_json() -> None:
         "digest": "/w==",
         "tags": ["a", None],
         "complete": True,
+        "diagnostics": None,
+        "error": None,
     }
     assert bad.pop("error")["message"] == "expected `tokens`, found null"
-    assert bad["tokens"] is None
+    assert (bad["tokens"], bad["messages"], bad["complete"], bad["diagnostics"]) == (None, None, False, None)
     assert (bad["id"], bad["score"], bad["there"]) == (2, "NaN", "1970-01-01T00:00:00.000000000Z")

@@ -22,17 +22,17 @@ import pytest
 import zstandard
 
 from harmony import HarmonyEncoding
-from harmony.batch import SCHEMA
+from harmony.batch import NESTED_SCHEMA, SCHEMA
 from harmony.logs.completions import Tally
 from harmony.logs.convert import Task, convert, count
 from harmony.logs.outputs import CannotResume
-from harmony.logs.records import Names
-from helpers.command import harmony, measured
+from harmony.logs.records import Layout
+from helpers.cases import LOG, LOG_LINES
+from helpers.command import harmony, measured, timeless
 from helpers.files import read_lines
-from helpers.paths import DATA, SAMPLE
+from helpers.paths import SAMPLE
 from helpers.sizes import Scale
 
-CASES = DATA / "completions.jsonl"
 SUFFIXES = ["jsonl", "jsonl.gz", "jsonl.zst", "parquet", "arrow"]
 TABLES = ("parquet", "arrow")
 BAD = b'nope\n{"id":"none"}\n\n{"id":"\xff"}\n{"id":"bad","tokens":[1,"x"]}\n'
@@ -50,12 +50,18 @@ def converted(
     strict: bool = False,
     stripped: bool = False,
     resume: bool = False,
+    into: str | None = None,
 ) -> Tally:
     """What one process makes of logs."""
     to: Any = "rows" if output.suffix in (".parquet", ".arrow") else "lines"
-    task = Task(names=Names(), strict=strict, stripped=stripped, to=to, nested=nested)
+    task = Task(layout=Layout(stripped=stripped, into=into), strict=strict, to=to, nested=nested)
     names = [str(name) for name in inputs]
     return convert(task, names, str(output), workers=1, resume=resume, watch=lambda taken, size, tally: None)
+
+
+def with_states(*outputs: Path) -> set[str]:
+    """The names of outputs that are complete, and of the states beside them."""
+    return {name for output in outputs for name in (output.name, f".{output.name}.harmony")}
 
 
 def read_table(file: Path) -> pa.Table:
@@ -88,7 +94,7 @@ def read(file: Path) -> list[Read]:
                 line,
                 [
                     (*(message.get(name) for name in HEADER), "".join(part["text"] for part in message["content"]))
-                    for message in line.get("messages", [])
+                    for message in line["messages"] or []
                 ],
             )
             for line in map(json.loads, read_lines(file).splitlines())
@@ -116,7 +122,7 @@ def read(file: Path) -> list[Read]:
 def log(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> tuple[Path, int]:
     """A log of several pieces, in which some records are bad, some are repaired, and fields come late; its records."""
     file, pieces = tmp_path_factory.mktemp("logs") / "log.jsonl", scale(3, 7)
-    sample, cases = SAMPLE.read_bytes(), CASES.read_bytes()
+    sample, cases = SAMPLE.read_bytes(), LOG_LINES
     late = sample.replace(b'{"id":', b'{"late":[1, 2],"id":')
     file.write_bytes((sample * 20 + cases + BAD) * pieces + late * 20)
     return file, 20 * sample.count(b"\n") * (pieces + 1) + pieces * (cases.count(b"\n") + 4)
@@ -144,7 +150,7 @@ def test_any_number_of_workers_gives_the_same_bytes(
         said = f"harmony: {tally.records:,} records, {tally.messages:,} messages, {tally.tokens:,} tokens\n"
         assert done.stderr.decode().startswith(said)
         assert other.read_bytes() == one.read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {one.name, other.name}
+    assert {path.name for path in tmp_path.iterdir()} == with_states(one, other)
 
 
 def test_workers_that_count() -> None:
@@ -164,8 +170,8 @@ def same_logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same records in every format, one of them bad."""
     folder = tmp_path_factory.mktemp("same")
     records = [
-        {"tokens": None, "text": None, "role": "assistant", **json.loads(line)}
-        for line in [*SAMPLE.read_bytes().splitlines(), *CASES.read_bytes().splitlines()]
+        {"tokens": None, "text": None, "role": "assistant", **record}
+        for record in [*map(json.loads, SAMPLE.read_bytes().splitlines()), *LOG]
     ]
     records.insert(5, {"id": "bad", "tokens": None, "text": None, "role": "assistant"})
     kept = [{name: record[name] for name in ("id", "tokens", "text", "role")} for record in records]
@@ -219,28 +225,31 @@ def test_several_logs_become_one(same_logs: dict[str, Path], tmp_path: Path, suf
         assert numbers == list(range(len(inputs) * tally.records))
 
 
-def fields_of(tmp_path: Path, *lines: bytes, tail: bytes = b"") -> list[dict[str, Any]]:
+def fields_of(tmp_path: Path, *lines: bytes, tail: bytes = b"", into: str | None = None) -> list[dict[str, Any]]:
     """The fields of records as columns of a table with one row a record."""
     file, output = tmp_path / "fields.jsonl", tmp_path / "fields.parquet"
     file.write_bytes(b"".join(b'{%s"tokens":[200008,12194,200002]}\n' % line for line in lines) + tail)
-    converted([file], output)
-    rows: list[dict[str, Any]] = read_table(output).drop_columns(SCHEMA.names).to_pylist()
+    converted([file], output, into=into)
+    rows: list[dict[str, Any]] = read_table(output).drop_columns(SCHEMA.names if into is None else [into]).to_pylist()
     return rows
 
 
 def test_fields_become_columns_by_the_values_that_they_have(tmp_path: Path) -> None:
     first, second, third = fields_of(
         tmp_path,
-        b'"s":"a\\u00e9","b":true,"i":1,"n":1,"l":[1, 2],"o":{"a":null},"m":1,"z":null,"e":1.5,"big":1,',
-        b'"i":-9223372036854775808,"n":2.5,"s":null,"m":"x","big":9223372036854775808,"e":1e400,',
-        b'"i":9223372036854775807,"n":9007199254740993,"m":null,"l":null,"other":5,',
+        b'"s":"a\\u00e9","b":true,"i":1,"n":1,"l":[1, 2],"o":{"a":null},"m":1,"z":null,"e":1.5,"big":1,"mixed":[],',
+        b'"i":-9223372036854775808,"n":2.5,"s":null,"m":"x","big":9223372036854775808,"e":1e400,"mixed":"x",',
+        b'"i":9223372036854775807,"n":9007199254740993,"m":null,"l":null,"other":5,"mixed":2.50,',
     )
-    written = {"l": "[1, 2]", "o": '{"a":null}', "m": "1", "e": "1.5", "big": "1"}
+    written = {"l": "[1, 2]", "o": '{"a":null}', "m": "1", "e": "1.5", "big": "1", "mixed": "[]"}
     assert first == {"s": "aé", "b": True, "i": 1, "n": 1.0, "z": None, "other": None, **written}
-    assert [second[name] for name in ("s", "b", "i", "n", "m", "big", "e")] == [
-        *(None, None, -(1 << 63), 2.5, '"x"', str(1 << 63), "1e400")
+    assert [second[name] for name in ("s", "b", "i", "n", "big", "e")] == [
+        *(None, None, -(1 << 63), 2.5, str(1 << 63), "1e400")
     ]
     assert (third["i"], third["m"], third["l"]) == ((1 << 63) - 1, None, None)
+    # Strings and numbers are strings, without quotes; with other values, all are JSON.
+    assert [row["m"] for row in (first, second)] == ["1", "x"]
+    assert [row["mixed"] for row in (second, third)] == ['"x"', "2.50"]
     # A floating-point number does not hold this one, and `other` is no column of the log's own.
     assert (third["n"], json.loads(third["other"])) == (None, {"n": (1 << 53) + 1, "other": 5})
 
@@ -254,10 +263,13 @@ def test_a_late_field_and_a_value_that_does_not_fit_go_to_another_column(tmp_pat
             b'"score":"3",',
             b'"score":9007199254740993,',
             b'"label":5,',
+            b'"label":2.50,',
+            b'"label":1e999,',
             b'"label":{"a": 1},',
             b'"ok":1,',
         ),
         *(b'"late":1.50,', b'"late":null,', b'"\\ud800":"\\udc00",', b'"":"",', b'"id":' + b"9" * 5_000 + b","),
+        *(b'"content":5,', b'"complete":{},'),  # no columns of the log's own
     ]
     rows = fields_of(tmp_path, *early, *odd)
     assert [row["id"] for row in rows[: len(early)]] == list(range(2_000))
@@ -265,16 +277,77 @@ def test_a_late_field_and_a_value_that_does_not_fit_go_to_another_column(tmp_pat
     assert others[: len(early)] == [None] * len(early)
     assert others[len(early) :] == [
         *('{"id":"7"}', '{"id":7.0}', '{"id":18446744073709551616}', None, '{"id":[1]}', '{"id":1e999}'),
-        *(None, '{"score":"3"}', '{"score":9007199254740993}', '{"label":5}', '{"label":{"a": 1}}', '{"ok":1}'),
+        *(
+            None,
+            '{"score":"3"}',
+            '{"score":9007199254740993}',
+            None,
+            None,
+            '{"label":1e999}',
+            '{"label":{"a": 1}}',
+            '{"ok":1}',
+        ),
         *('{"late":1.50}', '{"late":null}', '{"\ufffd":"\\ufffd"}', '{"":""}', '{"id":' + "9" * 5_000 + "}"),
+        *('{"content":5}', '{"complete":{}}'),
     ]
+    assert [row["label"] for row in rows[len(early) + 9 : len(early) + 11]] == ["5", "2.50"]
     assert rows[len(early) + 6]["score"] == 3.0
     assert list(rows[0]) == ["id", "score", "label", "ok", "padding", "other"]
 
 
-def test_fields_named_as_columns_of_messages_are_kept_beside_these(tmp_path: Path) -> None:
-    (row,) = fields_of(tmp_path, b'"content":5,"conversation":"c","message":1,"end":2,"x":"y","complete":7,')
-    assert row == {"x": "y", "other": '{"content":5,"conversation":"c","message":1,"end":2}'}
+@pytest.mark.parametrize("name", [name for name in SCHEMA.names if name != "role"])
+def test_fields_named_as_columns_of_messages_stop_a_run_or_are_kept_beside_these(tmp_path: Path, name: str) -> None:
+    own = b'"x":"y","%s":5,' % name.encode()
+    told = f"fields.jsonl: the field `{name}` of the log would be replaced by that of the output: give a key"
+    with pytest.raises(ValueError, match=told):
+        fields_of(tmp_path, own)
+    assert fields_of(tmp_path, own, into="harmony") == [{"x": "y", name: 5, "other": None}]
+    with pytest.raises(ValueError, match=told.replace(name, "x")):
+        fields_of(tmp_path, own, into="x")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_column_of_a_table_with_a_name_of_the_output(tmp_path: Path, suffix: str, workers: str) -> None:
+    source, output = tmp_path / "log.parquet", tmp_path / f"out.{suffix}"
+    pq.write_table(pa.table({"tokens": [[200008, 12194, 200002]], "complete": [7]}), source)
+    done = harmony("parse", source, "-o", output, "--workers", workers)
+    where = "" if suffix in TABLES else "in line 1: "
+    assert (done.returncode, done.stderr.decode()) == (
+        2,
+        f"harmony: {source}: {where}the field `complete` of the log would be replaced by that of the output: "
+        "give a key for the output, such as --into harmony\n",
+    )
+    assert not output.exists()
+    done = harmony("parse", source, "-o", output, "--workers", workers, "--into", "harmony")
+    assert (done.returncode, done.stderr) == (0, b"harmony: 1 record, 1 message, 3 tokens\n")
+    (row,) = read_table(output).to_pylist() if suffix in TABLES else map(json.loads, read_lines(output).splitlines())
+    assert (row["complete"], row["harmony"]["complete"], row["harmony"]["error"]) == (7, True, None)
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_a_late_field_that_would_be_replaced_is_told_with_its_file_and_line(tmp_path: Path, workers: str) -> None:
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    first.write_bytes(SAMPLE.read_bytes() * 60)
+    second.write_bytes(SAMPLE.read_bytes() * 60 + b'{"tokens":[200008],"error":"own"}\n')
+    done = harmony("parse", first, second, "-o", tmp_path / "out.jsonl", "--workers", workers)
+    assert (done.returncode, done.stderr.decode().partition(" of the log")[0]) == (
+        2,
+        f"harmony: {second}: in line 2,401: the field `error`",
+    )
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_column_of_its_own_holds_what_stands_at_the_top(same_logs: dict[str, Path], tmp_path: Path) -> None:
+    for source in ("jsonl", "parquet"):
+        for nested in (False, True):
+            plain, under = tmp_path / "plain.parquet", tmp_path / "under.parquet"
+            tally = converted([same_logs[source]], plain, nested=nested)
+            assert converted([same_logs[source]], under, nested=nested, into="out") == tally
+            schema = NESTED_SCHEMA if nested else SCHEMA
+            rows, found = read_table(plain).select(schema.names).to_pylist(), read_table(under)
+            assert found["out"].to_pylist() == rows
+            assert found.schema.names == ["id", "role", *(["other"] if source == "jsonl" else []), "out"]
 
 
 def test_bad_records_keep_their_fields_in_a_table(tmp_path: Path) -> None:
@@ -365,7 +438,7 @@ def test_a_run_that_is_killed_is_gone_on_with(tmp_path: Path, suffix: str, scale
     assert workers
     assert harmony(*arguments).returncode == 1
     assert output.read_bytes() == whole.read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {source.name, whole.name, output.name}
+    assert {path.name for path in tmp_path.iterdir()} == {source.name} | with_states(whole, output)
 
 
 class Stop(Exception):  # noqa: N818
@@ -405,7 +478,7 @@ def test_a_run_is_gone_on_with_from_every_piece(same_logs: dict[str, Path], tmp_
 
 def test_lost_markers_are_not_read_strictly() -> None:
     with pytest.raises(ValueError, match=r"^Expected `strict=False` beside `stripped=True`: .* is a guess$"):
-        Task(strict=True, stripped=True)
+        Task(layout=Layout(stripped=True), strict=True)
 
 
 def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path) -> None:
@@ -416,7 +489,9 @@ def test_what_cannot_be_gone_on_with(same_logs: dict[str, Path], tmp_path: Path)
     stopped(inputs, output, 2)
     with pytest.raises(CannotResume, match=r"`task\.strict` was `false`, and is `true`; remove .*partial to begin"):
         converted(inputs, output, resume=True, strict=True)
-    with pytest.raises(CannotResume, match=r"`task\.stripped` was `false`, and is `true`; remove .*partial to begin"):
+    with pytest.raises(
+        CannotResume, match=r"`task\.layout\.stripped` was `false`, and is `true`; remove .*partial to begin"
+    ):
         converted(inputs, output, resume=True, stripped=True)
     with pytest.raises(CannotResume, match=r"`task\.nested` was `false`, and is `true`; remove .*partial to begin"):
         converted(inputs, output, resume=True, nested=True)
@@ -473,7 +548,7 @@ finally:
     done = subprocess.run(
         [sys.executable, "-c", run, "parse", str(log), "-o", str(output)], capture_output=True, check=False, timeout=120
     )
-    assert done.stderr == b"harmony: 1 record, 4,000 messages, 19,998 tokens\n"
+    assert timeless(done.stderr) == b"harmony: 1 record, 4,000 messages, 19,998 tokens\n"
     assert (
         int(done.stdout) < 450_000
     )  # kB, of which loading pyarrow and pandas takes some 200,000; the rows have 400 MB

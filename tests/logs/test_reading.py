@@ -15,7 +15,6 @@ import pytest
 import zstandard
 
 from harmony.logs.reading import RecordReader
-from harmony.logs.records import Names
 from helpers.command import harmony as command
 from helpers.command import measured, on_a_terminal
 from helpers.paths import CONVERSATIONS, SAMPLE
@@ -113,15 +112,27 @@ def test_validate_reads_what_render_and_parse_have_to_do_with(tmp_path: Path) ->
     assert places(nested) == []
 
 
-@pytest.mark.parametrize("columns", [{"id": [1]}, {"tokens": ["a"]}])
-def test_a_table_without_the_columns_does_not_hide_other_files(tmp_path: Path, columns: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        (
+            {"id": [1], "a": [2]},
+            "expected a completion at `tokens` or `text`, or a conversation at `messages`, found none; "
+            "the columns are `id`, `a`",
+        ),
+        ({"tokens": ["a"]}, "Expected a list of integers, found `string` - at column `tokens`"),
+    ],
+)
+def test_a_table_without_the_columns_does_not_hide_other_files(
+    tmp_path: Path, columns: dict[str, Any], reason: str
+) -> None:
     bad, good = tmp_path / "bad.parquet", tmp_path / "good.parquet"
     pq.write_table(pa.table(columns), bad)
     pq.write_table(pa.table({"tokens": [[64]]}), good)
     status, lines, said = harmony("validate", bad, good)
     assert status == 2
     assert lines.startswith(f"{good}:row 1: ")
-    assert said.startswith(f"harmony: {bad} cannot be read: Expected ")
+    assert said.startswith(f"harmony: {bad} cannot be read: {reason}\n")
 
 
 def test_the_role_of_a_row(tmp_path: Path) -> None:
@@ -141,7 +152,7 @@ def test_validate_reads_folders(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no text of the format")
     status, lines, said = harmony("validate", tmp_path)
     assert (status, said) == (1, "harmony: 1 problem in 1 file\n")
-    assert lines.startswith(f"{tmp_path}/day/b.jsonl.gz:1:1: ")
+    assert lines.startswith(f"{tmp_path}/day/b.jsonl.gz:1:13: ")
 
 
 def test_what_validate_reads_is_not_written(tmp_path: Path) -> None:
@@ -178,16 +189,19 @@ def test_a_terminal_shows_the_records_that_a_file_would_get(tmp_path: Path) -> N
         *("row 4", "(ends in an open <|start|>assistant)"),
     ]
     written = [json.loads(line) for line in harmony("parse", file, "-o", "-")[1].splitlines()]
-    assert [record.get("complete") for record in written] == [True, True, None, False]
+    assert [record["complete"] for record in written] == [True, True, False, False]
     assert written[2]["error"]["message"] == "expected `tokens`, found null"
     pq.write_table(pa.table({"id": [1]}), file)
     shown, said, status = on_a_terminal("parse", str(file))
     assert (shown, status) == ([""], 2)
-    assert said.decode() == f"harmony: {file}: Expected one column `tokens`, found `id`\n"
+    assert (
+        said.decode()
+        == f"harmony: {file}: expected a completion at `tokens` or `text`, found none; the columns are `id`\n"
+    )
 
 
 def test_what_was_read_outlives_its_reader() -> None:
-    read = RecordReader(Names()).lines(record(tokens=list(range(1000))) * 50, 1)
-    other = [RecordReader(Names()).lines(record(tokens=[7] * 1000) * 50, 1) for _ in range(20)]
+    read = RecordReader().lines(record(tokens=list(range(1000))) * 50, 1)
+    other = [RecordReader().lines(record(tokens=[7] * 1000) * 50, 1) for _ in range(20)]
     assert all(list(read.sources.of(index)) == list(range(1000)) for index in range(50))
     assert len(other) == 20

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections import UserDict
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy
+import pandas
 import pyarrow
 import pytest
 
-from harmony import batch, is_valid, load_harmony_encoding
+from harmony import batch, is_valid, load_harmony_encoding, validate
 from harmony.format.vocabulary import END, MESSAGE, START
 from harmony.parsing.tokens import as_sequence
 
@@ -24,6 +26,14 @@ from harmony.parsing.tokens import as_sequence
         ((None, None), TypeError, "Expected a sequence of token ids, got `NoneType`"),
         ((5, None), TypeError, "Expected a sequence of token ids, got `int`"),
         (({1: 2}, None), TypeError, "Expected a sequence of token ids, got `dict`"),
+        (({1, 2}, None), TypeError, "Expected a sequence of token ids, got `set`, which has no order"),
+        ((frozenset(), None), TypeError, "Expected a sequence of token ids, got `frozenset`, which has no order"),
+        ((UserDict({1: 2}), None), TypeError, "Expected a sequence of token ids, got `UserDict`"),
+        (([True, False], None), TypeError, "Expected `int`, got `bool` - at token 0"),
+        (([START, 1428, False], None), TypeError, "Expected `int`, got `bool` - at token 2"),
+        (([START, numpy.True_], None), TypeError, "Expected `int`, got `bool` - at token 1"),
+        ((pandas.Series([START, 1428.5]), None), TypeError, "Expected `int`, got `float` - at token 0"),
+        ((pandas.Series([False]), None), TypeError, "Expected `int`, got `bool` - at token 0"),
         (([START, "a"], None), TypeError, "Expected `int`, got `str` - at token 1"),
         (([START, 1428, 1.0], None), TypeError, "Expected `int`, got `float` - at token 2"),
         (([None], None), TypeError, "Expected `int`, got `NoneType` - at token 0"),
@@ -94,6 +104,88 @@ def test_ids_at_any_address(engine: ModuleType) -> None:
         assert batch.parse_batch(given, [0, 50, 100], role=None) == batch.parse_batch(ids, [0, 50, 100], role=None)
         assert is_valid(given)
         assert not is_valid(given[:-1])
+
+
+WAYS: list[Callable[[ModuleType, Any], object]] = [
+    lambda engine, tokens: engine.parse(tokens, None, strict=True),
+    lambda engine, tokens: engine.decode_bytes(tokens),
+    lambda engine, tokens: parser_of(engine).process_many(tokens),
+    lambda engine, tokens: is_valid(tokens),
+    lambda engine, tokens: validate(tokens),
+    lambda engine, tokens: batch.parse_batch(tokens, [0, 5], role=None),
+    lambda engine, tokens: load_harmony_encoding("HarmonyGptOss").decode_utf8(tokens),
+]
+
+
+def parser_of(engine: ModuleType) -> Any:
+    return engine.StreamableParser(load_harmony_encoding("HarmonyGptOss"), None)
+
+
+@pytest.mark.parametrize("take", WAYS)
+def test_booleans_and_sets_are_no_ids_anywhere(take: Callable[[ModuleType, Any], object], engine: ModuleType) -> None:
+    with pytest.raises(TypeError, match="Expected `int`, got `bool` - at token 1"):
+        take(engine, [START, True, MESSAGE, 64, END])
+    with pytest.raises(TypeError, match="got `set`, which has no order"):
+        take(engine, {START, 1428, MESSAGE, 64, END})
+    with pytest.raises(TypeError, match="Expected uint32 token ids"):
+        take(engine, numpy.array([True] * 5))
+
+
+def test_one_boolean_is_no_id(engine: ModuleType) -> None:
+    with pytest.raises(TypeError, match="Expected `int`, got `bool` - at token 0"):
+        parser_of(engine).process(True)
+    with pytest.raises(TypeError, match="Expected `int`, got `bool` - at token 0"):
+        load_harmony_encoding("HarmonyGptOss").is_special_token(False)
+
+
+@pytest.mark.parametrize("take", WAYS)
+def test_tensors(take: Callable[[ModuleType, Any], object], engine: ModuleType) -> None:
+    torch = pytest.importorskip("torch")
+    ids = [START, 1428, MESSAGE, 64, END]
+    for kind in (torch.int32, torch.int64, torch.uint32):
+        tensor = torch.tensor(ids, dtype=kind)
+        assert take(engine, tensor) == take(engine, torch.tensor(ids * 2, dtype=kind)[:5]) == take(engine, ids)
+        assert take(engine, torch.stack([tensor, tensor], dim=1)[:, 0]) == take(engine, ids)  # not contiguous
+    assert take(engine, list(torch.tensor(ids))) == take(engine, ids)
+
+
+def test_tensors_that_hold_no_ids(engine: ModuleType) -> None:
+    torch = pytest.importorskip("torch")
+    assert engine.decode_bytes(torch.tensor([64, 65], dtype=torch.uint8)) == engine.decode_bytes([64, 65])
+    for tensor, error, text in (
+        (torch.zeros(2), TypeError, "Expected `int`, got `float` - at token 0"),
+        (torch.tensor([True]), TypeError, "Expected `int`, got `bool` - at token 0"),
+        (torch.zeros((1, 5), dtype=torch.int64), ValueError, "Expected token ids in one dimension, got 2"),
+        (torch.tensor(5), ValueError, "Expected token ids in one dimension, got 0"),
+        ([START, torch.tensor(True)], TypeError, "Expected `int`, got `Tensor` - at token 1"),
+    ):
+        with pytest.raises(error) as caught:
+            engine.parse(tensor, None, strict=True)
+        assert str(caught.value) == text
+
+
+class OnAnotherDevice:
+    """A tensor whose memory only its own methods can read, as one of a graphics card: not even an item at a time."""
+
+    ndim = 1
+
+    def __init__(self, ids: list[int]) -> None:
+        self._ids = ids
+
+    def __array__(self) -> None:
+        raise TypeError("can't convert a tensor of another device to numpy")
+
+    def __iter__(self) -> Iterator[int]:
+        raise AssertionError("each item would be fetched by itself")
+
+    def tolist(self) -> list[int]:
+        return list(self._ids)
+
+
+@pytest.mark.parametrize("take", WAYS)
+def test_a_tensor_is_fetched_at_once(take: Callable[[ModuleType, Any], object], engine: ModuleType) -> None:
+    ids = [START, 1428, MESSAGE, 64, END]
+    assert take(engine, OnAnotherDevice(ids)) == take(engine, ids)
 
 
 def test_what_an_iterable_raises_comes_out() -> None:

@@ -137,4 +137,4 @@ def test_pictures_of_another_kind(tmp_path: Path) -> None:
 def test_pictures_without_their_libraries(library: str) -> None:
     program = f"import sys; sys.modules[{library!r}] = None; import harmony.stats.picture"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert done.stderr.endswith("pip install 'harmony-codec[plot]'\n")
+    assert done.stderr.endswith("pip install altair vl-convert-python, or the extra `plot` of harmony-codec\n")
