@@ -64,6 +64,14 @@ def size_of(text: str) -> int:
     return size
 
 
+def check_guessing(*, strict: bool, stripped: bool) -> None:
+    """Ends the command if it is to guess and not to guess."""
+    if strict and stripped:
+        from harmony.cli.ending import refuse
+
+        refuse("--strict cannot be used with --stripped: where lost markers stood is a guess")
+
+
 def _or_standard_input(
     context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None
 ) -> str | tuple[str, ...]:
@@ -174,6 +182,16 @@ into_option: Final = click.option(
     "--into",
     metavar="NAME",
     help="The field, or the column, that holds all of the output, for records that have fields of the same names.",
+)
+limit_option: Final = click.option(
+    "--limit", metavar="NUMBER", type=click.IntRange(min=1), help="Read only the first records."
+)
+sample_option: Final = click.option(
+    "--sample",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    help="Read a random sample of this many records, each with the same chance. A log with as many records always "
+    "gives the same sample. With --limit, it is drawn from the first records.",
 )
 workers_option: Final = click.option(
     "--workers",

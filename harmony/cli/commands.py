@@ -20,18 +20,22 @@ from harmony.cli.arguments import (
     STYLE,
     Commands,
     LogCommand,
+    check_guessing,
     file_or_input,
     files,
     into_option,
     keep_going_option,
+    limit_option,
     prompt_messages_option,
     record_options,
+    sample_option,
     size_option,
     strict_option,
     workers_option,
 )
 from harmony.cli.language import COMPLETION_VARIABLE, completion, explain, show_compat, show_grammar, tokens, vocab
 from harmony.cli.lint import lint, validate
+from harmony.cli.stats import stats
 from harmony.runtime import VERSION
 
 if TYPE_CHECKING:
@@ -79,13 +83,6 @@ def _end(error: Exception) -> NoReturn:
     raise error
 
 
-def _check_guessing(*, strict: bool, stripped: bool) -> None:
-    if strict and stripped:
-        from harmony.cli.ending import refuse
-
-        refuse("--strict cannot be used with --stripped: where lost markers stood is a guess")
-
-
 @app.command(cls=LogCommand, epilog="Example: harmony parse logs/ --output messages.parquet")
 @files
 @click.option(
@@ -103,6 +100,8 @@ def _check_guessing(*, strict: bool, stripped: bool) -> None:
 @click.option(
     "--nested", is_flag=True, help="In a table, write one row for each completion instead of one for each message."
 )
+@limit_option
+@sample_option
 @workers_option
 @size_option
 @click.option(
@@ -124,6 +123,8 @@ def parse(
     prompt_messages: bool,
     keep_going: bool,
     nested: bool,
+    limit: int | None,
+    sample: int | None,
     workers: int | None,
     max_record_size: int,
     resume: bool,
@@ -158,22 +159,27 @@ def parse(
     """
     from harmony.cli import runs
     from harmony.cli.ending import print_bad_count, print_summary, refuse, refused
+    from harmony.logs.choosing import Choice
     from harmony.logs.convert import Task
 
+    choice = Choice(limit, sample)
     if "" in (*files, output):
         refuse("expected the name of a file or a folder, found an empty name")
     if (resume or engine == "ray") and output in (None, "-"):
         refuse(f"{'--resume' if resume else '--engine ray'} needs --output with the name of a file")
     if engine == "ray" and (resume or workers is not None):
         refuse(f"{'--resume' if resume else '--workers'} cannot be used with --engine ray")
+    if not choice.is_all() and (resume or engine == "ray"):
+        chosen = "--sample" if limit is None else "--limit"
+        refuse(f"{chosen} cannot be used with {'--resume' if resume else '--engine ray'}")
     if prompt_messages and layout.names.prompt is None:
         refuse("--prompt-messages needs --prompt, or a preset that knows where prompts are")
-    _check_guessing(strict=strict, stripped=layout.stripped)
+    check_guessing(strict=strict, stripped=layout.stripped)
     with refused():
         if output is None and sys.stdout.isatty():
             from harmony.cli.show import show_logs
 
-            bad = show_logs(files, layout, max_record_size, strict=strict)
+            bad = show_logs(files, layout, max_record_size, strict=strict, choice=choice)
             print_bad_count(bad)
             return
         task = Task(
@@ -183,71 +189,12 @@ def parse(
             prompt_messages=prompt_messages,
             keep_going=keep_going,
             max_record_size=max_record_size,
+            choice=choice,
         )
         if engine == "ray":
             run = runs.parse_on_cluster(task, files, output or "-")
         else:
             run = runs.parse(task, files, output or "-", workers=workers, resume=resume)
-    print_summary(run)
-
-
-@app.command(epilog="Example: harmony stats logs/ --plot stats.html")
-@files
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-@click.option(
-    "--plot", metavar="PICTURE", type=NAME, help="Draw the counts to a file with the suffix .png, .svg or .html."
-)
-@record_options()
-@strict_option
-@keep_going_option
-@workers_option
-@size_option
-def stats(
-    files: Sequence[str],
-    as_json: bool,
-    plot: str | None,
-    layout: Layout,
-    strict: bool,
-    keep_going: bool,
-    workers: int | None,
-    max_record_size: int,
-) -> None:
-    """Count the messages, tool calls and tokens of logs.
-
-    Each FILE is a log, a folder of logs, a URI, a pattern in quotes, or - for
-    standard input. Logs and their fields are the same as for `harmony parse`.
-
-    The counts are: messages by role and channel, tool calls by name, tokens
-    by channel, lengths, and how many completions were cut off, repaired or
-    bad.
-    """
-    from harmony.cli import runs
-    from harmony.cli.ending import print_summary, refused
-    from harmony.logs.convert import Task
-
-    _check_guessing(strict=strict, stripped=layout.stripped)
-    with refused():
-        if plot is not None:
-            from harmony.stats import picture  # raises an error if a library is missing
-
-            picture.check(plot)  # raises an error before the work begins
-        task = Task(layout=layout, strict=strict, keep_going=keep_going, max_record_size=max_record_size)
-        outputs = ["-", *([plot] if plot else [])]
-        found, run = runs.count(task, files, outputs, workers=workers)
-        summed = found.summary()
-        if plot is not None:
-            picture.save(summed, plot)
-    if as_json:
-        import msgspec
-
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(summed), indent=2).decode() + "\n")
-    else:
-        from harmony.cli.show import console
-        from harmony.stats.tables import tables
-
-        screen = console()
-        for table in tables(summed):
-            screen.print(table)
     print_summary(run)
 
 
@@ -318,5 +265,5 @@ def render(file: str, output: str | None, purpose: Purpose, style: Style, text: 
     print_bad_count(bad)
 
 
-for command in (validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
+for command in (stats, validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
     app.add_command(command)

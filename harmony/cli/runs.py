@@ -26,7 +26,7 @@ from harmony.logs.outputs import CannotResume, Paths, check_apart, is_special
 from harmony.runtime.extras import how_to_install
 
 if TYPE_CHECKING:
-    from harmony.stats.counts import Stats
+    from harmony.stats.groups import GroupedStats
 
 _SECONDS_BETWEEN: Final = 0.1  # between two updates of the progress bar
 _SECONDS_BETWEEN_LINES: Final = 30.0  # without a terminal
@@ -144,7 +144,7 @@ def parse_on_cluster(task: convert.Task, files: Sequence[str], output: str) -> R
 
 def count(
     task: convert.Task, files: Sequence[str], outputs: Sequence[str], *, workers: int | None
-) -> tuple[Stats, Run]:
+) -> tuple[GroupedStats, Run]:
     """Counts what logs hold, with a progress bar on a terminal. Raises the same errors as `parse`.
 
     `outputs` are the files that the caller will write; none of them may be an input.

@@ -22,6 +22,7 @@ from harmony.columns.rows import Source, Values, message_of, parse_source
 from harmony.encoding import load_harmony_encoding
 from harmony.errors import UNSEEN, HarmonyError, RecordError, printable
 from harmony.format import vocabulary
+from harmony.logs.choosing import Choice, chosen
 from harmony.logs.inputs import Reader, expand
 from harmony.logs.reading import RecordReader
 from harmony.logs.records import Layout, Outcome, Rendered, record_error
@@ -48,13 +49,13 @@ def console() -> Console:
     return console if console.width > 0 else Console(highlight=False, width=80)
 
 
-def show_logs(files: Sequence[str], layout: Layout, most: int, *, strict: bool) -> int:
+def show_logs(files: Sequence[str], layout: Layout, most: int, *, strict: bool, choice: Choice = Choice()) -> int:  # noqa: B008
     """Parses records and prints their messages one by one. Returns how many records are bad."""
     screen, bad = console(), 0
     code = None
     records = RecordReader(layout, most)
     inputs = [name for name, _ in expand(files)]
-    for piece in Reader(inputs, full=False, most=most):
+    for piece in chosen(Reader(inputs, full=False, most=most), choice):
         try:
             read = records.read(piece)
         except (TypeError, ValueError) as error:

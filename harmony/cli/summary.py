@@ -61,6 +61,9 @@ class Run:
                 yield f"the first error: {printable(tally.first_error)}"
         if repairs:
             yield f"{_counted(repairs, 'repair')}: {_codes(tally.diagnostics)}"
+        if 2 * tally.unmarked > tally.records:
+            texts = _counted(tally.unmarked, "text")
+            yield f"{texts} without any marker such as <|end|>: --stripped guesses where they stood"
         if self.skipped:
             shown = ", ".join(map(printable, self.skipped[:_NAMES_SHOWN]))
             more = len(self.skipped) - _NAMES_SHOWN

@@ -49,6 +49,7 @@ class Tally(msgspec.Struct):
     """Counts of records, messages and tokens, and of errors and diagnostics by code.
 
     `first_error` is what the first bad record is told. `failure` says whether all of the first records fail alike.
+    `unmarked` is the number of texts without any marker.
     """
 
     records: int = 0
@@ -58,6 +59,7 @@ class Tally(msgspec.Struct):
     diagnostics: dict[str, int] = {}
     first_error: str | None = None
     failure: Failure | None = None
+    unmarked: int = 0
 
     def __add__(self, other: Tally) -> Tally:
         failure = self.failure
@@ -73,6 +75,7 @@ class Tally(msgspec.Struct):
             dict(Counter(self.diagnostics) + Counter(other.diagnostics)),
             self.first_error or other.first_error,
             failure,
+            self.unmarked + other.unmarked,
         )
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
 
@@ -18,12 +19,13 @@ import msgspec
 
 from harmony.encoding import check_stripped
 from harmony.errors import quote
+from harmony.logs.choosing import Choice, check_by, chosen
 from harmony.logs.completions import FIRST, PROMPT_MESSAGES, Completions, Tally, prompt_messages, tally_of
 from harmony.logs.formats import format_of
 from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, holds_table, no_rows, shown, stamps_of
 from harmony.logs.outputs import Output, finished
 from harmony.logs.places import Changed, Place, Stamp
-from harmony.logs.reading import RecordReader, plan_of
+from harmony.logs.reading import RecordReader, Rows, plan_of
 from harmony.logs.records import FieldTaken, FieldType, FieldTypes, Layout
 from harmony.logs.stores import is_remote
 from harmony.logs.unparsed import Unparsed
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from harmony.columns import rows as columns_of
+    from harmony.columns.tables import TableParser
     from harmony.logs.united import Columns
-    from harmony.stats.counts import Stats
+    from harmony.stats.groups import GroupedStats
 
 
 # The time between two writes of the state file. One write takes a millisecond.
@@ -56,28 +59,39 @@ class Task(msgspec.Struct, frozen=True):
     keep_going: bool = False  # although all of the first records fail alike
     threads: int = 1  # for tables, which one process parses
     max_record_size: int = MAX_LINE  # bytes
+    by: str | None = None  # the path to the field by whose values is counted
+    choice: Choice = Choice()
 
     def __post_init__(self) -> None:
         if self.layout.stripped:
             check_stripped(strict=self.strict)
         plan_of(self.layout.names)  # raises an error for what is no path
+        if self.by is not None:
+            check_by(self.layout.names, self.by)
 
     def do(self, data: bytes | pa.RecordBatch, first: int, types: FieldTypes, too_long: int = 0) -> tuple[Any, Tally]:
         """Parses a piece, and returns its result and its tally. `data`, `first` and `too_long` are those of the piece.
 
         `types` are the types of the columns for fields of JSON.
         """
+        if self.to == "stats":
+            from harmony.logs.counting import count_piece  # other work needs no Arrow
+
+            return count_piece(self, data, first, too_long)
         if not isinstance(data, bytes) and self.to != "lines":
             return self._rows_of_table(data, first)
         reader = self._reader()
         read = reader.lines(data, first, too_long) if isinstance(data, bytes) else reader.rows(data, first)
         parsed = self.parsed(read, threads=1 if isinstance(data, bytes) else self.threads)
+        tally = self.with_unmarked(parsed.tally(), read, parsed.columns)
         if self.to == "lines":
-            return parsed.to_json(self.layout.into), parsed.tally()
-        if self.to == "stats":
-            return _stats(parsed.columns, parsed.lengths), parsed.tally()
+            return parsed.to_json(self.layout.into), tally
         kept = parsed.kept(types, self.taken(), self.hidden())
-        return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.layout.into), parsed.tally()
+        return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.layout.into), tally
+
+    def with_unmarked(self, tally: Tally, read: Unparsed, columns: columns_of.Columns) -> Tally:
+        """The tally, with the number of texts without any marker, unless the option for these is given."""
+        return tally if self.layout.stripped else msgspec.structs.replace(tally, unmarked=read.unmarked(columns))
 
     def parsed(self, read: Unparsed, *, threads: int = 1) -> Completions:
         """Parses what was read of a piece."""
@@ -105,21 +119,26 @@ class Task(msgspec.Struct, frozen=True):
     def _reader(self) -> RecordReader:
         return RecordReader(self.layout, self.max_record_size)
 
-    def _rows_of_table(self, data: pa.RecordBatch, first: int) -> tuple[Any, Tally]:
-        """The same for rows of a table that become rows or are counted. No row becomes a Python object."""
-        from harmony.columns.arrow import without_dictionaries  # lines of JSON need no Arrow
-        from harmony.columns.passed import checked
-        from harmony.logs.fields import as_json_column
-
+    def rows_of_table(self, data: pa.RecordBatch, first: int) -> tuple[Rows, TableParser, Unparsed]:
+        """Reads some rows of a table without making them Python objects."""
         reader = self._reader()
         rows = reader.taken(data, first)
         hidden = [*plan_of(self.layout.names)[1].completions(), *self.hidden()]
         parser = reader.table_parser(rows.batch.schema, hidden=hidden)
         sources, known = reader.sources(parser, rows)
-        read = Unparsed(rows.numbers, sources, parser.lengths(rows.batch), [], [], known=known, start=self.layout.start)
-        columns, lengths = self.parsed(read, threads=self.threads).columns, read.lengths
-        if self.to == "stats":
-            return _stats(columns, lengths), tally_of(columns, lengths, rows.numbers, "row", data.schema.names)
+        lengths = parser.lengths(rows.batch)
+        read = Unparsed(rows.numbers, sources, lengths, [], [], known=known, start=self.layout.start)
+        return rows, parser, read
+
+    def _rows_of_table(self, data: pa.RecordBatch, first: int) -> tuple[Any, Tally]:
+        """The same for rows of a table that become rows. No row becomes a Python object."""
+        from harmony.columns.arrow import without_dictionaries  # lines of JSON need no Arrow
+        from harmony.columns.passed import checked
+        from harmony.logs.fields import as_json_column
+
+        rows, parser, read = self.rows_of_table(data, first)
+        known, lengths = read.known, read.lengths
+        columns = self.parsed(read, threads=self.threads).columns
         beside = without_dictionaries(parser.kept_of(rows.batch))
         if self.prompt_messages:
             check_columns_free(beside.schema.names, [PROMPT_MESSAGES])
@@ -129,7 +148,8 @@ class Task(msgspec.Struct, frozen=True):
         kept, errors = checked(beside)
         columns = columns.with_errors(errors)
         made = TableRows.of(kept, columns, nested=self.nested, into=self.layout.into)
-        return made, tally_of(columns, lengths, rows.numbers, "row", data.schema.names)
+        tally = tally_of(columns, lengths, rows.numbers, "row", data.schema.names)
+        return made, self.with_unmarked(tally, read, columns)
 
 
 def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:
@@ -182,15 +202,6 @@ class TableRows(NamedTuple):
         if self.into is None:
             return batches
         return (under(batch, len(self.kept.schema), self.into) for batch in batches)
-
-
-def _stats(columns: columns_of.Columns, lengths: list[int | None]) -> Stats:
-    from harmony.columns.arrow import flat
-    from harmony.stats.counts import Stats
-
-    stats = Stats()
-    stats.add(flat(columns), lengths)
-    return stats
 
 
 class RunState(msgspec.Struct):
@@ -248,7 +259,7 @@ def convert(
         reader = Reader(inputs, state.place, state.before, full=full, most=task.max_record_size)
         kept = 0.0
         try:
-            for made, tally, place in _in_order(pool, task, inputs, reader, state):
+            for made, tally, place in _in_order(pool, task, inputs, chosen(reader, task.choice), state):
                 before = state.tally.records
                 check_first(task, inputs[place.file], before, state.tally + tally)
                 try:
@@ -309,18 +320,28 @@ def completed(task: Task, inputs: Sequence[str], output: str) -> Tally | None:
     return None if found is None else msgspec.convert(found, Tally)
 
 
-def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) -> tuple[Stats, Tally]:
-    """Counts what all inputs hold. Raises the same errors as `convert`."""
-    from harmony.stats.counts import Stats
+def count(task: Task, inputs: Sequence[str], *, workers: int, watch: Watcher) -> tuple[GroupedStats, Tally]:
+    """Counts what all inputs hold.
 
-    stats, state = Stats(), RunState()
+    Raises the same errors as `convert`, and ValueError if no record has the field at `task.by`.
+    """
+    from harmony.logs.parsed import first_rows, whole_conversations
+    from harmony.stats.groups import GroupedStats
+
+    stats, state = GroupedStats(grouped=task.by is not None), RunState()
     with _workers(task, workers) as pool:
         reader = Reader(inputs, most=task.max_record_size)
-        for made, tally, place in _in_order(pool, task, inputs, reader, state):
+        into = task.layout.into
+        starts = partial(first_rows, into=into)
+        pieces = chosen(whole_conversations(reader, into), task.choice, starts)
+        for made, tally, place in _in_order(pool, task, inputs, pieces, state):
             before = state.tally.records
             stats, state.tally = stats + made, state.tally + tally
             check_first(task, inputs[place.file], before, state.tally)
             watch(reader.taken, reader.size, state.tally)
+    if not stats.has_field():
+        fields = ", ".join(map(quote, stats.fields)) or "none"
+        raise ValueError(f"no record has the field {quote(task.by or '')}; the fields of the first record are {fields}")
     return stats, state.tally
 
 

@@ -25,6 +25,7 @@ STOPPED: Final = frozenset(
 CUT_OFF: Final = frozenset(
     ("length", "max_tokens", "limit", "content_filter", "abort", "cancelled", "timeout", "error")
 )
+_MARKER: Final = "<|"
 
 
 class Known(msgspec.Struct):
@@ -110,6 +111,14 @@ class Unparsed(NamedTuple):
             elif not whole and index in self.known.stopped:
                 complete[index] = ends_in_content(self.sources, index, columns, stripped=stripped)
         return columns._replace(complete=bytes(complete))
+
+    def unmarked(self, columns: Columns) -> int:
+        """How many texts have no marker such as `<|end|>` at all. A text without a fault has one, so it is not read."""
+        count = 0
+        for index in columns.diagnostics.keys() | columns.errors.keys():
+            source = self.sources.of(index)
+            count += isinstance(source, str) and _MARKER not in source[self.known.shifts.get(index, 0) :]
+        return count
 
     def _is_prompt(self, index: int) -> bool:
         """Whether the source ends in an open `<|start|>role`, as a prompt does."""

@@ -15,8 +15,9 @@ from harmony.cli.show import readable, show
 from harmony.errors import RecordError, printable, quote
 from harmony.logs.records import Outcome
 from harmony.results import ParseResult
-from harmony.stats.counts import Lengths, Summary, ToolCalls
+from harmony.stats.counts import Summary
 from harmony.stats.tables import tables
+from harmony.stats.tallies import Lengths, ToolCalls
 from helpers.command import harmony, on_a_terminal
 from helpers.talk import message
 
@@ -86,9 +87,12 @@ def test_every_name_in_tables_is_shown_by_its_codes() -> None:
         conversations=1,
         complete=1,
         truncated=0,
+        no_stop=0,
+        cut_in_header=0,
         repaired=0,
         bad=0,
         channels=[Channel(HOSTILE, 1, counts, some)],
+        other_content_tokens={HOSTILE: some},
         tool_calls=ToolCalls(1, counts, 0, 0),
         repairs=counts,
         errors=counts,
@@ -98,7 +102,7 @@ def test_every_name_in_tables_is_shown_by_its_codes() -> None:
     written = io.StringIO()
     for table in tables(summary):
         Console(file=written, width=400).print(table)
-    assert written.getvalue().count(SHOWN) == 6
+    assert written.getvalue().count(SHOWN) == 7
     assert not set(written.getvalue()) & set(HIDDEN + JOINING)
 
 

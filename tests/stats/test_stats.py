@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import pickle
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from itertools import pairwise
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,87 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harmony import HarmonyError, load_harmony_encoding
-from harmony.stats.counts import OTHERS, Stats, Summary
-from harmony.stats.picture import save
+from harmony.stats.counts import Stats, Summary
 from harmony.stats.tables import tables
-from helpers.paths import SAMPLE
+from harmony.stats.tallies import OTHERS
+from helpers.counting import SCHEMA, Log, count, message, sample_log, to_batch
 from helpers.sizes import examples
-
-NAME = pa.dictionary(pa.int32(), pa.string())
-FAULT = pa.struct([("code", pa.string()), ("message", pa.string()), ("position", pa.int64())])
-SCHEMA = pa.schema(
-    [
-        ("conversation", pa.int64()),
-        ("message", pa.int32()),
-        ("role", NAME),
-        ("name", NAME),
-        ("recipient", NAME),
-        ("channel", NAME),
-        ("content_type", NAME),
-        ("content", pa.large_string()),
-        ("content_tokens", pa.int32()),
-        ("stop", NAME),
-        ("complete", pa.bool_()),
-        ("diagnostics", pa.list_(FAULT)),
-        ("error", FAULT),
-    ]
-)
-
-#: The rows of a conversation, without its index, and the number of its tokens.
-Log = list[tuple[list[dict[str, Any]], int | None]]
-
-
-def parsed(record: dict[str, Any], *, strict: bool = False) -> tuple[list[dict[str, Any]], int | None]:
-    encoding = load_harmony_encoding("HarmonyGptOss")
-    tokens, role = record.get("tokens"), record.get("role", "assistant")
-    count = None if tokens is None else len(tokens)
-    whole: dict[str, Any] = {"message": None, "role": "assistant", "complete": False, "diagnostics": [], "error": None}
-    try:
-        result = (
-            encoding.parse_text(record["text"], role, strict=strict)
-            if tokens is None
-            else encoding.parse(tokens, role, strict=strict)
-        )
-    except HarmonyError as error:
-        return [{**whole, "error": {"code": error.code, "message": str(error), "position": error.position}}], count
-    whole |= {"complete": result.complete, "diagnostics": [msgspec.to_builtins(found) for found in result.diagnostics]}
-    rows = [
-        {
-            **whole,
-            "message": index,
-            "role": message.author.role.value,
-            "name": message.author.name,
-            "recipient": message.recipient,
-            "channel": message.channel,
-            "content_type": message.content_type,
-            "content": "".join(part.text for part in message.content),
-            "content_tokens": None if tokens is None else span.stop - span.content_start,
-            "stop": span.end,
-        }
-        for index, (message, span) in enumerate(zip(result.messages, result.spans, strict=True))
-    ]
-    return rows or [whole], count
-
-
-def message(role: str = "assistant", tokens: int | None = 1, **fields: Any) -> dict[str, Any]:
-    return {"message": 0, "role": role, "content_tokens": tokens, "complete": True, "diagnostics": [], **fields}
-
-
-def to_batch(log: Log, *, plain: bool = False) -> pa.RecordBatch:
-    rows = [{"conversation": index, **row} for index, (rows, _) in enumerate(log) for row in rows]
-    batch = pa.RecordBatch.from_pylist(rows, SCHEMA)
-    if not plain:
-        return batch
-    columns = [column.cast(pa.string()) if column.type == NAME else column for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, SCHEMA.names)
-
-
-def count(*logs: Log, plain: bool = False) -> Stats:
-    stats = Stats()
-    for log in logs:
-        stats.add(to_batch(log, plain=plain), [tokens for _, tokens in log])
-    return stats
 
 
 def calls(counts: Iterable[tuple[str, int]]) -> pa.RecordBatch:
@@ -122,16 +43,7 @@ def calls(counts: Iterable[tuple[str, int]]) -> pa.RecordBatch:
 
 @pytest.fixture(scope="module")
 def sample() -> Log:
-    """The sample log, and what models break: repaired, refused, and cut."""
-    records = [json.loads(line) for line in SAMPLE.read_bytes().splitlines()]
-    broken = [
-        {"text": "I can't help with that."},
-        {"text": '<|channel|>final {"sky": "blue"}'},
-        {"text": "<|channel|>final<|message|>Hi<|return|><|return|><|return|>"},
-        {"tokens": [200005, 17196]},
-    ]
-    refused = [{"text": "<|channel|>final thoughts<|message|>Hi<|end|>"}, {"tokens": [9]}]
-    return [*map(parsed, records + broken), *(parsed(record, strict=True) for record in refused)]
+    return sample_log()
 
 
 def by_hand(values: Sequence[int]) -> dict[str, Any]:
@@ -146,6 +58,10 @@ def by_hand(values: Sequence[int]) -> dict[str, Any]:
         "percentile_99": pytest.approx(nearly_all, rel=0.004),
         "longest": ranked[-1],
     }
+
+
+def known_tokens(rows: Iterable[dict[str, Any]]) -> list[int]:
+    return [row["content_tokens"] for row in rows if row["content_tokens"] is not None]
 
 
 def facts(lengths: Any) -> dict[str, Any]:
@@ -163,6 +79,10 @@ def test_the_sample_counted_by_hand(sample: Log, plain: bool) -> None:
     assert found.bad == sum(row["error"] is not None for row in first) == 2
     assert found.truncated == sum(not row["complete"] and row["error"] is None for row in first)
     assert found.complete == sum(row["complete"] for row in first) > found.truncated > 0
+    last = [conversation[-1] for conversation, _ in sample]
+    cut = [row for row in last if not row["complete"] and row["error"] is None]
+    assert found.no_stop == sum(row["message"] is not None and row["stop"] is None for row in cut) > 0
+    assert found.cut_in_header == found.truncated - found.no_stop > 0
     assert found.repaired == sum(bool(row["diagnostics"]) for row in first) > 2
     assert found.errors == Counter(row["error"]["code"] for row in first if row["error"])
     # Twice the same repair of one conversation counts once.
@@ -174,8 +94,12 @@ def test_the_sample_counted_by_hand(sample: Log, plain: bool) -> None:
         mine = [row for row in rows if row.get("channel") == channel.channel]
         assert channel.messages == len(mine)
         assert channel.roles == Counter(row["role"] for row in mine)
-        tokens = [row["content_tokens"] for row in mine if row["content_tokens"] is not None]
+        tokens = known_tokens(row for row in mine if row["role"] == "assistant")
         assert facts(channel.content_tokens) == by_hand(tokens)
+    roles = {row["role"] for row in rows} - {"assistant"}
+    assert {"tool", "user"} < roles == found.other_content_tokens.keys()
+    for role, lengths in found.other_content_tokens.items():
+        assert facts(lengths) == by_hand(known_tokens(row for row in rows if row["role"] == role))
     assert sum(channel.messages for channel in found.channels) == len(rows)
     assert {channel.channel for channel in found.channels} == {"analysis", "commentary", "final", None}
 
@@ -207,6 +131,40 @@ def test_what_is_a_call_of_a_tool() -> None:
     log: Log = [([message(recipient=name)], 1) for name in (*called, None, "all", "assistant")]
     log += [([message(role, recipient="functions.f")], 1) for role in ("user", "tool", "system", "developer")]
     assert count(log).summary().tool_calls.names == dict.fromkeys(called, 1)
+
+
+def test_what_tools_answer_is_no_content_of_the_channel() -> None:
+    call = message(tokens=7, channel="commentary", recipient="functions.f", stop="call")
+    answer = message("tool", 1000, message=1, channel="commentary", stop="end")
+    found = count([([call, answer], None)]).summary()
+    assert found.channels[0].messages == 2
+    assert found.channels[0].content_tokens.total == 7
+    assert {role: lengths.total for role, lengths in found.other_content_tokens.items()} == {"tool": 1000}
+    text = shown(found)
+    assert re.search(r"commentary +7 ", text)
+    assert re.search(r"tool results +1,000 ", text)
+
+
+def test_where_cut_completions_end() -> None:
+    whole, cut = {"stop": "end"}, {"complete": False}
+    log: Log = [
+        ([message(**whole), message(message=1, **whole)], 1),
+        ([message(**cut, **whole), message(message=1, **cut)], 1),  # within content
+        ([message(**cut), message(message=1, **cut, **whole)], 1),  # within the header after it
+        ([message(**{**cut, "message": None})], 1),  # within the first header
+        ([message(**cut, error={"code": "a"})], 1),
+        ([message(**cut, diagnostics=[{"code": "a"}])], 1),
+    ]
+    found = count(log).summary()
+    assert (found.complete, found.no_stop, found.cut_in_header, found.bad) == (1, 2, 2, 1)
+    assert found.truncated == found.no_stop + found.cut_in_header
+    # Without the column's values, only the sum is known.
+    batch = to_batch(log)
+    unknown = Stats()
+    unknown.add(batch.set_column(SCHEMA.get_field_index("stop"), "stop", pa.nulls(len(batch))), None)
+    found = unknown.summary()
+    assert (found.complete, found.truncated, found.no_stop, found.cut_in_header) == (1, 4, 0, 0)
+    assert re.search(r"cut off +4 ", shown(found))
 
 
 def test_long_names_are_cut() -> None:
@@ -290,7 +248,9 @@ def test_channels_roles_and_codes_without_number(random: Any) -> None:
     others = next(channel for channel in whole.channels if channel.channel == OTHERS)
     assert {"commentary", None, "channel0", "channel9", "channel98"} < {channel.channel for channel in whole.channels}
     assert others.messages == whole.errors[OTHERS] + 1 == 201
-    assert sum(channel.content_tokens.total for channel in whole.channels) == sum(range(300)) + 10
+    assert sum(channel.content_tokens.total for channel in whole.channels) == 10
+    assert len(whole.other_content_tokens) == 101
+    assert sum(lengths.total for lengths in whole.other_content_tokens.values()) == sum(range(300))
     random.shuffle(log)
     cut = random.randrange(len(log))
     assert count(log).summary() == (count(log[cut:]) + count(log[:cut])).summary() == whole
@@ -364,7 +324,9 @@ def test_tables(sample: Log) -> None:
     text = shown(count(*[sample] * 100).summary())
     for pattern in (
         r"Conversations: 4,600",
-        r"truncated +700 +15\.22%",
+        r"no stop +[1-9]\d\d +",
+        r"cut inside a header +[1-9]\d\d +",
+        r"tool results +",
         r"bad +200 +4\.35%",
         r"user +\(no channel\) +500 +4\.55%",
         r"functions\.get_weather +200 +10\.00%",
@@ -376,10 +338,10 @@ def test_tables(sample: Log) -> None:
 
 
 def test_tables_of_odd_logs() -> None:
-    assert shown(Stats().summary()).count("0       -") == 4
+    assert shown(Stats().summary()).count("0       -") == 5
     names = [f"functions.f{number}" for number in range(30)] + ["evil\x1b[31m\u202e", "[red]a\nb"]
     log: Log = [([message(recipient=name, channel="[bold]")], 1) for name in names]
-    (table,) = (table for table in tables(count(log).summary()) if table.title == "Tool calls")
+    (table,) = (table for table in tables(count(log).summary()) if str(table.title) == "Tool calls")
     assert table.row_count == 20
     text = shown(count(log).summary())
     assert "… 13 more" in text
@@ -399,75 +361,3 @@ def test_tables_say_that_tools_are_left_out() -> None:
     text = " ".join(shown(stats.summary(), width=200).split())
     assert "Tool calls; 48,502 under no name here, counts too low by at most 1 " in text
     assert "functions.main 1,999 3.30%" in text
-
-
-def many_channels() -> Stats:
-    names = [None, "final", *(f"channel{number}" for number in range(30)), "x" * 400, "日本語" * 40]
-    log: Log = [
-        ([message(role, 40, channel=name, recipient=name)], number)
-        for number, name in enumerate(names)
-        for role in ("assistant", "tool")
-    ]
-    return count(log)
-
-
-@pytest.mark.parametrize("kind", ["sample", "empty", "channels", "texts", "nothing"])
-def test_pictures(kind: str, sample: Log, tmp_path: Path) -> None:
-    stats = {
-        "sample": count(sample),
-        "empty": Stats(),
-        "channels": many_channels(),
-        "texts": count([([message(tokens=None, channel="final")], None)]),
-        "nothing": count([([{**message(), "message": None}], 0)]),
-    }[kind]
-    for suffix in (".png", ".SVG", ".html"):
-        save(stats.summary(), tmp_path / f"log{suffix}")
-    assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
-    drawn = (tmp_path / "log.SVG").read_text()
-    title = f"{stats.summary().conversations} conversation"
-    assert title in drawn
-    assert "NaN" not in drawn
-    assert "undefined" not in drawn
-    page = (tmp_path / "log.html").read_text()
-    assert title in page
-    # All scripts are in the page, and nothing but scripts is fetched by such pages.
-    assert "<script src" not in page
-    assert "<link" not in page
-    assert "cdn." not in page
-    if kind == "sample":  # in the legend, in messages, in tokens
-        assert drawn.count("#009E73".lower()) + drawn.count("#009E73") >= 3
-        assert "browser.search" in drawn
-        assert "extra-stop" not in drawn
-
-
-def test_names_in_a_picture_are_no_code(tmp_path: Path) -> None:
-    name = "</script><script>alert(1)</script><!--\u2028\u202e"
-    named = message(channel=name, role=name, diagnostics=[{"code": name, "message": "", "position": 0}])
-    stats = count([([named, message(recipient=name)], 1)])
-    for suffix in (".svg", ".html"):
-        save(stats.summary(), tmp_path / f"log{suffix}")
-    page = (tmp_path / "log.html").read_text()
-    shown = r"\u003c/script>\u003cscript>alert(1)\u003c/script>\u003c!--\\u2028\\u202e"
-    assert f'"{shown}"' in page
-    assert page.count("alert(1)") == page.count(shown)
-    drawn = (tmp_path / "log.svg").read_text()
-    assert "&lt;/script&gt;&lt;scri" in drawn
-    assert "<script" not in drawn
-    for text in (page, drawn):
-        assert not set("\u2028\u202e") & set(text)
-
-
-def test_pictures_of_another_kind(tmp_path: Path) -> None:
-    for name in ("log.pdf", "log", "png"):
-        with pytest.raises(ValueError, match=r"\.png, \.svg or \.html, found .*" + name):
-            save(Stats().summary(), tmp_path / name)
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(OSError, match="No such file"):
-        save(Stats().summary(), tmp_path / "missing" / "log.svg")
-
-
-@pytest.mark.parametrize("library", ["altair", "vl_convert"])
-def test_pictures_without_their_libraries(library: str) -> None:
-    program = f"import sys; sys.modules[{library!r}] = None; import harmony.stats.picture"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert done.stderr.endswith("pip install altair vl-convert-python, or the extra `plot` of harmony-codec\n")
