@@ -247,9 +247,22 @@ def stats(
     print_summary(tally)
 
 
-@app.command(epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
-@click.argument("file", metavar="FILE", type=NAME)
-@click.option("--output", "-o", metavar="NAME", type=NAME, help="A file, or - for standard output.")
+@app.command(cls=LogCommand, epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
+@files
+@click.option(
+    "--output",
+    "-o",
+    metavar="NAME",
+    type=NAME,
+    help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
+)
+@click.option(
+    "--messages",
+    metavar="PATH",
+    default="messages",
+    show_default=True,
+    help="Where the conversation is, such as request.messages.",
+)
 @click.option(
     "--for",
     "purpose",
@@ -273,18 +286,30 @@ def stats(
     is_flag=True,
     help="Write `text` instead of `tokens`. Not safe if a message contains text such as <|end|>.",
 )
+@into_option
 @size_option
-def render(file: str, output: str | None, purpose: Purpose, style: Style, text: bool, max_record_size: int) -> None:
+def render(
+    files: Sequence[str],
+    output: str | None,
+    messages: str,
+    purpose: Purpose,
+    style: Style,
+    text: bool,
+    into: str | None,
+    max_record_size: int,
+) -> None:
     """Render conversations into tokens.
 
-    FILE is a file of JSON Lines, or - for standard input. Each line is a
-    JSON object with `messages`, a conversation in the JSON form of
-    openai-harmony. If the last message of the assistant is an answer, the
-    analysis before the first answer is left out, as openai-harmony does.
+    Each FILE is a log, a folder of logs, or - for standard input. Logs are
+    JSON Lines ({lines}) or tables ({tables}). Each record has `messages`, a
+    conversation in the JSON form of openai-harmony. If the last message of
+    the assistant is an answer, the analysis before the first answer is left
+    out, as openai-harmony does. Messages of the chat API, with fields such as
+    `tool_calls`, are an error of their record.
 
-    Each line gives one line of output, in the same order. It keeps its other
-    fields, and gets `tokens` (ids) or `text`, or `error`. Its `role` is null,
-    so that `harmony parse` can read the output.
+    Each record gives one line of output, in the same order. It keeps its
+    other fields, and gets `tokens` (ids) or `text`, or `error`. Its `role` is
+    null, so that `harmony parse` can read the output.
 
     In `text`, a marker that a user typed, such as <|end|>, looks like a real
     one. Parsed again, one message can become several. Use `tokens` for
@@ -292,24 +317,18 @@ def render(file: str, output: str | None, purpose: Purpose, style: Style, text: 
 
     Without --output, a terminal shows the text and the number of tokens.
     """
-    from functools import partial
-
-    from harmony.cli.ending import print_bad_count, refuse, refused
-    from harmony.cli.render import render_log
+    from harmony.cli.ending import print_bad_count, refused
+    from harmony.cli.render import render_logs
     from harmony.encoding import load_harmony_encoding
     from harmony.format import vocabulary
-    from harmony.logs.formats import is_table
-    from harmony.logs.records import render_records
+    from harmony.logs.rendered import Rendering
     from harmony.rendering.renderer import RenderConversationConfig
 
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
-    config = RenderConversationConfig(style=style)
-    render = partial(render_records, encoding=encoding, config=config, purpose=purpose, as_text=text)
-    for name in (file, output):
-        if name is not None and is_table(name):
-            refuse(f"{name}: expected a file of JSON Lines, found the name of a table")
     with refused():
-        bad = render_log(file, output, max_record_size, render)
+        config = RenderConversationConfig(style=style)
+        rendering = Rendering(encoding, config, purpose, text, messages, max_record_size)
+        bad = render_logs(files, output, rendering, into)
     print_bad_count(bad)
 
 

@@ -61,12 +61,6 @@ def jobs(files: Sequence[str], output: str) -> list[Job]:
     return made
 
 
-def one_job(file: str, output: str) -> Job:
-    """The job for one file and one output. The output is not a folder."""
-    [job] = jobs([file], output)
-    return job
-
-
 def parse(task: convert.Task, files: Sequence[str], output: str, *, workers: int | None, resume: bool) -> Tally | None:
     """Parses logs, with a progress bar on a terminal.
 

@@ -22,6 +22,7 @@ from harmony.columns.rows import (
     Sources,
 )
 from harmony.errors import Fault, RecordError
+from harmony.logs.chat_shape import kind_of_conversation
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
 from harmony.logs.paths import INDEX, Plan, Variant, steps_of, without
@@ -58,6 +59,7 @@ else:
 
 _ASSISTANT: Final = GIVEN.index(Role.ASSISTANT) | UNLESS_START
 _NO_ROLE: Final = GIVEN.index(None)
+_MESSAGES: Final = "messages"
 _AS_CONVERSATION: Final = b'{"messages":%b}'
 _NULL: Final = msgspec.Raw(b"null")
 
@@ -72,6 +74,7 @@ class Slot(NamedTuple):
     found: Mapping[str, msgspec.Raw]
     whole: Mapping[str, Any]
     error: RecordError | None = None
+    written: bytes = b""  # the whole record, if each path is only a name
 
 
 @lru_cache(1 << 6)
@@ -131,9 +134,13 @@ class RecordReader(msgspec.Struct, frozen=True):
                         if (reason := slot.found.get(names.finish_reason or "")) is not None:
                             known.take_reason(index, read_name(reason, names.finish_reason or ""), names.finish_reason)
                     elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
-                        conversations[index] = read_conversation(_AS_CONVERSATION % bytes(messages))
+                        written = _AS_CONVERSATION % bytes(messages)
+                        if names.messages == _MESSAGES and b"\\ufffd" in written and slot.written:
+                            written = slot.written  # in its fields, this stands for single surrogates
+                        conversations[index] = read_conversation(written)
                     else:
-                        raise no_completion(names, conversations=self.conversations)
+                        beside = kind_of_conversation(slot.found.get(names.messages))
+                        raise no_completion(names, conversations=self.conversations, found=beside)
                 except (ValueError, RecursionError) as error:
                     elsewhere[index] = record_error(error, slot.number)
             roles.append(role | (ELSEWHERE if index in elsewhere else 0))
@@ -246,7 +253,8 @@ class RecordReader(msgspec.Struct, frozen=True):
             for name in (names.tokens, names.text, names.role)
         )
         if tokens is None and text is None:
-            raise ValueError(str(no_completion(names)) + f"; the columns are {_listed(schema.names)}")
+            beside = "a conversation" if names.messages in schema.names else None
+            raise ValueError(str(no_completion(names, found=beside)) + f"; the columns are {_listed(schema.names)}")
         parser = TableParser(
             tokens,
             text,
@@ -351,7 +359,7 @@ def _slots(records: Sequence[Record | BadRecord], plan: Plan) -> Iterator[Slot]:
         if isinstance(record, BadRecord):
             yield Slot(record.number, {}, {}, error=record.error)
         elif plan.is_flat:
-            yield Slot(record.number, record.fields, record.fields)
+            yield Slot(record.number, record.fields, record.fields, written=record.written)
         else:
             try:
                 variants = plan.variants(record.fields)
