@@ -33,8 +33,27 @@ FIELDS: Final = (
 _EMPTY: Final = frozenset((b"null", b"[]", b"{}", b'""'))
 #: The types of parts of the content in these APIs.
 _PARTS: Final = frozenset(
-    "input_text output_text refusal summary_text reasoning_text reasoning thinking image image_url input_image audio "
-    "input_audio video video_url file input_file document tool_use tool_result".split()
+    (
+        "input_text",
+        "output_text",
+        "refusal",
+        "summary_text",
+        "reasoning_text",
+        "reasoning",
+        "thinking",
+        "image",
+        "image_url",
+        "input_image",
+        "audio",
+        "input_audio",
+        "video",
+        "video_url",
+        "file",
+        "input_file",
+        "document",
+        "tool_use",
+        "tool_result",
+    )
 )
 
 _NULL: Final = msgspec.Raw(b"null")
