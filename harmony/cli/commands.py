@@ -1,4 +1,4 @@
-"""The command line: `harmony parse | stats | render | validate | explain | tokens | grammar | vocab | compat`.
+"""The command line: `harmony parse | stats | render | validate | grep | explain | tokens | grammar | vocab | compat`.
 
 The commands that read logs are in this module, and the others in `language.py`. Each command imports what it works with
 when it is called, so `harmony --version` and `harmony --help` are quick. `ending.py` says which exit status means what.
@@ -28,6 +28,7 @@ from harmony.cli.arguments import (
     strict_option,
     workers_option,
 )
+from harmony.cli.grep import grep
 from harmony.cli.language import COMPLETION_VARIABLE, completion, explain, show_compat, show_grammar, tokens, vocab
 from harmony.runtime import VERSION
 
@@ -439,5 +440,5 @@ def _named(file: str) -> list[str] | Unreadable:
         return error
 
 
-for command in (explain, tokens, show_grammar, show_compat, vocab, completion):
+for command in (grep, explain, tokens, show_grammar, show_compat, vocab, completion):
     app.add_command(command)
