@@ -58,6 +58,7 @@ _PARTS: Final = frozenset(
 
 _NULL: Final = msgspec.Raw(b"null")
 _ChatMessage: Final = msgspec.defstruct("_ChatMessage", [(name, msgspec.Raw, _NULL) for name in FIELDS])
+_NOTHING: Final = msgspec.structs.astuple(_ChatMessage())
 _MESSAGES: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
     msgspec.defstruct("_Chat", [("messages", list[_ChatMessage])])  # type: ignore[valid-type]
 )
@@ -77,10 +78,11 @@ def check_fields(written: bytes) -> None:
         return
     found: dict[str, int] = {}
     for index, message in enumerate(messages):
-        for name in FIELDS:
-            value = getattr(message, name)
-            if value is not _NULL and bytes(value) not in _EMPTY:
-                found.setdefault(f"`{name}`", index)
+        values = msgspec.structs.astuple(message)
+        if values != _NOTHING:
+            for name, value in zip(FIELDS, values, strict=True):
+                if bytes(value) not in _EMPTY:
+                    found.setdefault(f"`{name}`", index)
     _refuse(found)
 
 

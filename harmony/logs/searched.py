@@ -37,7 +37,7 @@ _SCHEMA: Final = pa.schema(
 _OF_MESSAGES: Final = frozenset((*HEADER, "content", "content_tokens", "stop", "end"))
 _FLAT: Final = frozenset(("conversation", "message", "role", "content"))
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_NULL: Final = msgspec.Raw(b"null")
+_WORDS: Final = {b"null": None, b"true": True, b"false": False}
 
 
 class Place(NamedTuple):
@@ -147,13 +147,16 @@ def _own(fields: Mapping[str, Any], into: str | None) -> Mapping[str, Any]:
         if isinstance(inside, msgspec.Raw):
             inside = _FIELDS.decode(inside)
         names = ("complete", "diagnostics", "error")
-        return {
-            name: msgspec.json.decode(value) if isinstance(value := inside[name], msgspec.Raw) else value
-            for name in names
-            if name in (inside or ())
-        }
+        return {name: _value(inside[name]) for name in names if name in (inside or ())}
     except (ValueError, TypeError, msgspec.DecodeError, RecursionError):
         return {}
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, msgspec.Raw):
+        return value
+    written = bytes(value)
+    return _WORDS[written] if written in _WORDS else msgspec.json.decode(written)
 
 
 def _of_unparsed(read: Unparsed, layout: Layout, own: Sequence[Mapping[str, Any]]) -> Part:
