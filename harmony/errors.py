@@ -183,6 +183,12 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "invalid-record": "{reason}",
         "invalid-record/no-completion": "expected a completion at {expected}, found none",
         "invalid-record/no-input": "expected a completion at {expected}, or a conversation at `{messages}`, found none",
+        "invalid-record/conversation": "expected a completion at {expected}, found none, but {found} at `{messages}`",
+        "invalid-record/no-conversation": "expected a conversation at `{messages}`, found none",
+        "invalid-record/chat": (
+            "expected messages in the JSON form of openai-harmony, found fields of the chat API, which would be lost: "
+            "{found}; convert the messages first"
+        ),
         "invalid-record/null": "expected {expected}, found null",
         "invalid-record/null-id": "Expected `int`, got `null`",
         "invalid-record/unwritable": "expected what JSON can hold, found `{found}`: {reason}",

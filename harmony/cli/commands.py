@@ -1,4 +1,4 @@
-"""The command line: `harmony parse | stats | render | validate | lint | explain | tokens | grammar | vocab | compat`.
+"""The command line: `harmony parse | stats | grep | render | validate | lint | …`.
 
 The commands that parse and render logs are in this module, those that check logs in `lint.py`, and the others in
 `language.py`. Each command imports what it works with when it is called, so `harmony --version` and `harmony --help`
@@ -21,7 +21,6 @@ from harmony.cli.arguments import (
     Commands,
     LogCommand,
     check_guessing,
-    file_or_input,
     files,
     into_option,
     keep_going_option,
@@ -33,6 +32,7 @@ from harmony.cli.arguments import (
     strict_option,
     workers_option,
 )
+from harmony.cli.grep import grep
 from harmony.cli.language import COMPLETION_VARIABLE, completion, explain, show_compat, show_grammar, tokens, vocab
 from harmony.cli.lint import lint, validate
 from harmony.cli.stats import stats
@@ -198,9 +198,22 @@ def parse(
     print_summary(run)
 
 
-@app.command(epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
-@file_or_input
-@click.option("--output", "-o", metavar="NAME", type=NAME, help="A file, or - for standard output.")
+@app.command(cls=LogCommand, epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
+@files
+@click.option(
+    "--output",
+    "-o",
+    metavar="NAME",
+    type=NAME,
+    help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
+)
+@click.option(
+    "--messages",
+    metavar="PATH",
+    default="messages",
+    show_default=True,
+    help="Where the conversation is, such as request.messages.",
+)
 @click.option(
     "--for",
     "purpose",
@@ -224,19 +237,32 @@ def parse(
     is_flag=True,
     help="Write `text` instead of `tokens`. Not safe if a message contains text such as <|end|>.",
 )
+@into_option
 @size_option
-def render(file: str, output: str | None, purpose: Purpose, style: Style, text: bool, max_record_size: int) -> None:
+def render(
+    files: Sequence[str],
+    output: str | None,
+    messages: str,
+    purpose: Purpose,
+    style: Style,
+    text: bool,
+    into: str | None,
+    max_record_size: int,
+) -> None:
     """Render conversations into tokens.
 
-    FILE is a file of JSON Lines, or - for standard input. Each line is a
-    JSON object with `messages`, a conversation in the JSON form of
-    openai-harmony. If the last message of the assistant is an answer, the
-    analysis before the first answer is left out, as openai-harmony does.
+    Each FILE is a log, a folder of logs, or - for standard input. Logs are
+    JSON Lines ({lines}) or tables ({tables}). Each record has `messages`, a
+    conversation in the JSON form of openai-harmony. If the last message of
+    the assistant is an answer, the analysis before the first answer is left
+    out, as openai-harmony does. Messages of the chat API, with fields such as
+    `tool_calls`, are an error of their record.
 
-    Each line gives one line of output, in the same order. It keeps its other
-    fields, and gets `tokens` (ids) or `text`, and `error`, null if there is
-    none. Its `role` is null, so that `harmony parse` can read the output. If
-    a line has such a field of its own that is not null, the command stops.
+    Each record gives one line of output, in the same order. It keeps its
+    other fields, and gets `tokens` (ids) or `text`, and `error`, null if
+    there is none. Its `role` is null, so that `harmony parse` can read the
+    output. If a record has such a field of its own that is not null, the
+    command stops; use --into.
 
     In `text`, a marker that a user typed, such as <|end|>, looks like a real
     one. Parsed again, one message can become several. Use `tokens` for
@@ -244,26 +270,20 @@ def render(file: str, output: str | None, purpose: Purpose, style: Style, text: 
 
     Without --output, a terminal shows the text and the number of tokens.
     """
-    from functools import partial
-
-    from harmony.cli.ending import print_bad_count, refuse, refused
-    from harmony.cli.render import render_log
+    from harmony.cli.ending import print_bad_count, refused
+    from harmony.cli.render import render_logs
     from harmony.encoding import load_harmony_encoding
     from harmony.format import vocabulary
-    from harmony.logs.formats import is_table
-    from harmony.logs.records import render_records
+    from harmony.logs.rendered import Rendering
     from harmony.rendering.renderer import RenderConversationConfig
 
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
-    config = RenderConversationConfig(style=style)
-    render = partial(render_records, encoding=encoding, config=config, purpose=purpose, as_text=text)
-    for name in (file, output):
-        if name is not None and is_table(name):
-            refuse(f"{name}: expected a file of JSON Lines, found the name of a table")
     with refused():
-        bad = render_log(file, output, max_record_size, render)
+        config = RenderConversationConfig(style=style)
+        rendering = Rendering(encoding, config, purpose, text, messages, max_record_size)
+        bad = render_logs(files, output, rendering, into)
     print_bad_count(bad)
 
 
-for command in (stats, validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
+for command in (stats, grep, validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
     app.add_command(command)

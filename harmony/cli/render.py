@@ -1,47 +1,75 @@
-"""`harmony render`: renders a log of conversations piece by piece, to a file, standard output or a terminal."""
+"""`harmony render`: renders logs of conversations piece by piece, to files, standard output or a terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harmony.cli import runs
 from harmony.cli.show import console, hint, show
 from harmony.errors import RecordError
-from harmony.logs.inputs import Reader
-from harmony.logs.outputs import Output
-from harmony.logs.records import BadRecord, Outcome, Record, read_records
+from harmony.logs.formats import LINES, is_table
+from harmony.logs.inputs import Reader, shown
+from harmony.logs.outputs import Output, check_apart
 
-Render: TypeAlias = Callable[[Sequence[Record | BadRecord]], Iterable[Outcome]]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harmony.logs.records import Outcome
+    from harmony.logs.rendered import Rendering
 
 
-def render_log(file: str, output: str | None, most: int, render: Render) -> int:
-    """Renders the records of a file, and returns how many of them are bad. Raises Refused."""
-    screen = console()
-    on_screen = output is None and sys.stdout.isatty()
+def render_logs(files: Sequence[str], output: str | None, rendering: Rendering, into: str | None) -> int:
+    """Renders the records of files, and returns how many of them are bad. Raises Refused.
+
+    What is added to a record stands under the key `into`, if any.
+    """
     bad = 0
     first_code = None
-    job = runs.one_job(file, output or "-")
+    for job in _jobs(files, output or "-"):
+        for code in _render(job, rendering, into, on_screen=output is None and sys.stdout.isatty()):
+            bad += 1
+            first_code = first_code or code
+    hint(first_code)
+    return bad
+
+
+def _jobs(files: Sequence[str], output: str) -> list[runs.Job]:
+    """The jobs, whose outputs are lines: in a folder, that of a table has another suffix."""
+    if is_table(output) and not Path(output).is_dir():
+        raise runs.Refused(f"{output}: expected a file of JSON Lines, found the name of a table")
+    with runs.refusing(None):
+        made = [
+            job._replace(output=str(Path(job.output).with_suffix(LINES.suffix))) if is_table(job.output) else job
+            for job in runs.jobs(files, output)
+        ]
+        check_apart((name for job in made for name in job.inputs), (job.output for job in made))
+    return made
+
+
+def _render(job: runs.Job, rendering: Rendering, into: str | None, *, on_screen: bool) -> Iterator[str]:
+    """Carries out a job, and yields the code of each bad record."""
+    if job.in_folder:
+        with runs.refusing(job.output):
+            Path(job.output).parent.mkdir(parents=True, exist_ok=True)
+    screen = console()
     with runs.refusing(job.output), nullcontext() if on_screen else Output(job.output, {}, resume=False) as target:
-        for piece in Reader(job.inputs, full=job.output != "-", most=most):
-            if not isinstance(piece.data, bytes):
-                raise runs.Refused(f"{file}: expected a file of JSON Lines, found a table")
-            outcomes = list(render(read_records(piece.data, piece.first, piece.too_long)))
-            errors = [outcome.result for outcome in outcomes if isinstance(outcome.result, RecordError)]
-            bad += len(errors)
-            first_code = first_code or next((error.code for error in errors), None)
+        for piece in Reader(job.inputs, full=job.output != "-", most=rendering.most):
+            try:
+                outcomes: list[Outcome] = list(rendering.outcomes(piece))
+                written = b"" if target is None else b"".join(outcome.to_json(into) for outcome in outcomes)
+            except (TypeError, ValueError) as error:  # a table without messages, or a field that would be replaced
+                raise ValueError(f"{shown(job.inputs[piece.after.file])}: {error}") from error
+            yield from (outcome.result.code for outcome in outcomes if isinstance(outcome.result, RecordError))
             if target is None:
                 for outcome in outcomes:
                     show(screen, outcome)
                 continue
-            target.write(
-                b"".join(outcome.to_json() for outcome in outcomes)
-            )  # one write, because each write is compressed separately
+            target.write(written)  # one write, because each write is compressed separately
             if job.output == "-":
                 target.keep({})
         if target is not None:
             target.finish()
-    hint(first_code)
-    return bad

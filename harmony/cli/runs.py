@@ -84,12 +84,6 @@ def _inside(folder: str, relative: str) -> str:
     return f"{folder.rstrip('/')}/{relative}" if stores.is_remote(folder) else str(Path(folder, relative))
 
 
-def one_job(file: str, output: str) -> Job:
-    """The job for one file and one output. The output is not a folder."""
-    [job] = jobs([file], output)
-    return job
-
-
 def parse(task: convert.Task, files: Sequence[str], output: str, *, workers: int | None, resume: bool) -> Run:
     """Parses logs, with a progress bar on a terminal. Raises Refused, and KeyboardInterrupt.
 

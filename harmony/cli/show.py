@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import click
 import msgspec
@@ -160,15 +160,21 @@ def _show_rendered(console: Console, numbers: list[int]) -> None:
 
 
 def _heading(message: Message) -> Text:
-    heading = Text(message.author.role.value, style="bold cyan")
-    if message.author.name is not None:
-        heading.append(f" {printable(message.author.name)}", "cyan")
-    if message.channel is not None:
-        heading.append(f" · {printable(message.channel)}", _CHANNEL_STYLES.get(message.channel, "magenta"))
-    if message.recipient is not None:
-        heading.append(f" → {printable(message.recipient)}", "blue")
-    if message.content_type is not None:
-        heading.append(f" {printable(message.content_type)}", "dim")
+    return heading(message.to_dict())
+
+
+def heading(header: Mapping[str, Any]) -> Text:
+    """The header of a message in its flat form, as a line for a terminal."""
+    role, name = header["role"], header.get("name")
+    heading = Text(printable(str(getattr(role, "value", role))), style="bold cyan")
+    if name is not None:
+        heading.append(f" {printable(name)}", "cyan")
+    if (channel := header.get("channel")) is not None:
+        heading.append(f" · {printable(channel)}", _CHANNEL_STYLES.get(channel, "magenta"))
+    if (recipient := header.get("recipient")) is not None:
+        heading.append(f" → {printable(recipient)}", "blue")
+    if (content_type := header.get("content_type")) is not None:
+        heading.append(f" {printable(content_type)}", "dim")
     return heading
 
 

@@ -189,9 +189,11 @@ RECORDS: Final[dict[str, Entry]] = {
     ),
     "invalid-record": entry(
         "A record lacks a field that is needed, or a field holds a wrong type. A completion has `tokens` or `text`; "
-        "name others by `--tokens`, `--text` and `--role-field`. The sentence gives the path of the field.",
+        "name others by `--tokens`, `--text` and `--role-field`. The sentence gives the path of the field. Messages of "
+        "the chat API, with fields such as `tool_calls`, are not read as a conversation: these fields would be lost.",
         Logged(b'{"completion": "Hi"}'),
         Logged(b'{"text": 5}'),
+        Logged(b'{"messages": [{"role": "user", "content": "Hi"}]}'),
     ),
 }
 

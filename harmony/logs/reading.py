@@ -23,6 +23,7 @@ from harmony.columns.rows import (
     Sources,
 )
 from harmony.errors import Fault, RecordError
+from harmony.logs.chat_shape import kind_of_conversation
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
 from harmony.logs.paths import INDEX, Plan, Variant, steps_of, take_out
@@ -157,7 +158,8 @@ class RecordReader(msgspec.Struct, frozen=True):
                     elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
                         conversations[index] = _conversation(messages, names.messages, slot.record)
                     else:
-                        raise no_completion(names, conversations=self.conversations)
+                        beside = kind_of_conversation(slot.found.get(names.messages))
+                        raise no_completion(names, conversations=self.conversations, found=beside)
                 except (ValueError, RecursionError) as error:
                     elsewhere[index] = record_error(error, slot.record.number)
             roles.append(role | (ELSEWHERE if index in elsewhere else 0))
@@ -270,7 +272,8 @@ class RecordReader(msgspec.Struct, frozen=True):
             for name in (names.tokens, names.text, names.role)
         )
         if tokens is None and text is None:
-            missing = no_completion(names, conversations=self.conversations)
+            beside = "a conversation" if names.messages in schema.names and not self.conversations else None
+            missing = no_completion(names, conversations=self.conversations, found=beside)
             raise ValueError(f"{missing}; the columns are {_listed(schema.names)}")
         parser = TableParser(
             tokens,

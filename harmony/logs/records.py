@@ -16,17 +16,16 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import msgspec
 
-from harmony.encoding import HarmonyEncoding
 from harmony.errors import Fault, HarmonyError, RecordError, sentence
-from harmony.format.choices import Purpose, Start
+from harmony.format.choices import Start
+from harmony.logs.chat_shape import check_fields, check_parts
 from harmony.messages.model import Conversation
-from harmony.rendering.renderer import RenderConversationConfig
 from harmony.results import ParseResult
 
 #: The type of the column that a field of JSON becomes; `json` is text, for values of several types, lists and objects.
@@ -247,25 +246,37 @@ def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> A
         raise ValueError(text.replace("`$", f"`$.{name}") if "`$" in text else f"{text} - at `$.{name}`") from None
 
 
-def no_completion(names: Names, *, conversations: bool = False) -> ValueError:
-    """The error for a record without a completion (and without a conversation, if that is allowed)."""
+def no_completion(names: Names, *, conversations: bool = False, found: str | None = None) -> ValueError:
+    """The error for a record without a completion (and without a conversation, if that is allowed).
+
+    `found` says what the record has in the place of the messages, if that is a conversation.
+    """
     expected = " or ".join(f"`{path}`" for path in names.completions())
     key = "invalid-record/no-input" if conversations else "invalid-record/no-completion"
-    return ValueError(sentence(key, expected=expected, messages=names.messages))
+    if not expected:
+        key = "invalid-record/no-conversation"
+    elif found is not None:
+        key = "invalid-record/conversation"
+    return ValueError(sentence(key, expected=expected, messages=names.messages, found=found))
 
 
 def read_conversation(written: bytes) -> Conversation:
     """Reads the conversation in the `messages` of a record.
 
-    Raises ValueError if it is not valid, and RecursionError if it is nested too deeply.
+    Raises ValueError if it is not valid, or has fields of the chat API, and RecursionError if it is nested too deeply.
     """
     try:
-        return Conversation.from_json(written)
+        conversation = Conversation.from_json(written)
     except ValueError:
-        if _without_single_surrogates(written) == written:
+        repaired = _without_single_surrogates(written)
+        check_fields(repaired)
+        check_parts(repaired)
+        if repaired == written:
             raise
         # Python's json accepts single surrogates. Rendering then reports where they are.
         return Conversation.from_dict(json.loads(written))
+    check_fields(written)
+    return conversation
 
 
 def record_error(error: Exception, number: int | None = None) -> RecordError:
@@ -274,37 +285,3 @@ def record_error(error: Exception, number: int | None = None) -> RecordError:
         return RecordError(error.code, str(error), error.position)
     fault = Fault("too-deep") if isinstance(error, RecursionError) else Fault("invalid-record", reason=error)
     return fault.record_error("" if number is None else f"in line {number:,}")
-
-
-def render_records(
-    records: Sequence[Record | BadRecord],
-    encoding: HarmonyEncoding,
-    config: RenderConversationConfig,
-    purpose: Purpose,
-    *,
-    as_text: bool,
-) -> Iterator[Outcome]:
-    """Renders the conversations of records together, on all cores. The outcomes have the order of the records."""
-    read = [(record, _conversation_or_error(record)) for record in records]
-    conversations = (found for _, found in read if isinstance(found, Conversation))
-    renderings = iter(encoding.render_many(conversations, config, purpose=purpose))
-    for record, found in read:
-        fields = record.fields if isinstance(record, Record) else {}
-        if isinstance(found, RecordError):
-            yield Outcome(record.number, fields, found)
-            continue
-        tokens = next(renderings)
-        if isinstance(tokens, HarmonyError):
-            yield Outcome(record.number, fields, record_error(tokens, record.number))
-            continue
-        kept = {name: value for name, value in fields.items() if name != "messages"}
-        yield Outcome(record.number, kept, Rendered(tokens, encoding.decode(tokens) if as_text else None))
-
-
-def _conversation_or_error(record: Record | BadRecord) -> Conversation | RecordError:
-    if isinstance(record, BadRecord):
-        return record.error
-    try:
-        return read_conversation(record.written)
-    except (ValueError, RecursionError) as error:
-        return record_error(error, record.number)

@@ -92,11 +92,14 @@ def of_tables(folder: Path) -> Iterator[Said]:
 
 
 def of_files(folder: Path) -> Iterator[Said]:
-    """What `harmony validate` says of a record without anything to check, and of a file that is no text."""
-    (folder / "empty.jsonl").write_text("{}\n")
+    """What `harmony validate` says of records that it cannot check, and of a file that is no text."""
+    (folder / "empty.jsonl").write_text('{}\n{"messages": [{"role": "assistant", "content": "", "refusal": "No."}]}\n')
     (folder / "latin.txt").write_bytes(b"\xe9")
     done = command("validate", str(folder / "empty.jsonl"), str(folder / "latin.txt"), "--format", "json", status=1)
     yield from (Said(problem["code"], problem["message"]) for problem in json.loads(done.stdout))
+    done = command("render", str(folder / "empty.jsonl"), status=1)
+    errors = [json.loads(line)["error"] for line in done.stdout.splitlines()]
+    yield from (Said(error["code"], error["message"]) for error in errors)
 
 
 def of_the_vocabulary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Said]:

@@ -283,8 +283,8 @@ NOT_RENDERED = [
     (b'\xef\xbb\xbf{"messages":[]}', "invalid-json", None, "invalid character (byte 0)"),
     (b'{"id":"\xff"}', "invalid-utf-8", None, "found the byte 0xff at byte 7"),
     (b'{"messages":' + b"[" * 100_000, "too-deep", None, "nested less deeply"),
-    (b"{}", "invalid-record", None, "Object missing required field `messages` - in line 14"),
-    (b'{"messages":null}', "invalid-record", None, "Expected `array`, got `null` - at `$.messages`"),
+    (b"{}", "invalid-record", None, "expected a conversation at `messages`, found none - in line 14"),
+    (b'{"messages":null}', "invalid-record", None, "expected a conversation at `messages`, found none"),
     (b'{"messages":{}}', "invalid-record", None, "Expected `array`, got `object` - at `$.messages`"),
     (b'{"messages":[1]}', "invalid-record", None, "Expected `object`, got `int` - at `$.messages[0]`"),
     (b'{"messages":[{}]}', "invalid-record", None, "missing required field `role` - at `$.messages[0]`"),
@@ -380,10 +380,8 @@ def test_single_surrogates_beside_messages_do_not_matter() -> None:
             ["render", str(CONVERSATIONS), "-o", "prompts.parquet"],
             "prompts.parquet: expected a file of JSON Lines, found the name of a table",
         ),
-        (
-            ["render", "conversations.arrow"],
-            "conversations.arrow: expected a file of JSON Lines, found the name of a table",
-        ),
+        (["render", "conversations.arrow"], "conversations.arrow cannot be read: No such file or directory"),
+        (["render", str(CONVERSATIONS), "--messages", "a..b"], "expected a path such as"),
         (["render", str(CONVERSATIONS), "--for", "fun"], "'fun' is not one of"),
         (["render", str(CONVERSATIONS), "--style", "new"], "'new' is not one of"),
         (["tokens", "--ids", "1", "x"], "expected token ids in 0..201088, found `x`"),
@@ -442,7 +440,7 @@ def test_a_terminal_shows_renderings_to_be_read(tmp_path: Path, options: tuple[s
     assert lines[end - 2].endswith("word <|end|>")
     assert lines[end - 1] == "<|start|>assistant"
     assert lines[end + 1].startswith("line 2 ─")
-    assert lines[end + 2].startswith("error invalid-record: Object missing required field")
+    assert lines[end + 2].startswith("error invalid-record: expected a conversation at")
     assert lines[-3:] == ["<|start|>assistant", "(2 tokens)", ""]
 
 

@@ -1,0 +1,133 @@
+"""Conversations in the shape of the chat API: the fields that a Message has no place for, and how they are found.
+
+`Conversation.from_json` ignores unknown fields, as openai-harmony does. From a log, a message without its tool calls
+must not be taken for the whole message. So records are checked for these fields first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from harmony.errors import quote, sentence
+
+#: The fields of messages in the chat API, and in the APIs that follow it, that say something. One that is null or empty
+#: says nothing.
+FIELDS: Final = (
+    "tool_calls",
+    "tool_call_id",
+    "tool_name",
+    "function_call",
+    "refusal",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "thinking",
+    "thinking_blocks",
+    "audio",
+    "images",
+    "annotations",
+)
+_EMPTY: Final = frozenset((b"null", b"[]", b"{}", b'""'))
+#: The types of parts of the content in these APIs.
+_PARTS: Final = frozenset(
+    (
+        "input_text",
+        "output_text",
+        "refusal",
+        "summary_text",
+        "reasoning_text",
+        "reasoning",
+        "thinking",
+        "image",
+        "image_url",
+        "input_image",
+        "audio",
+        "input_audio",
+        "video",
+        "video_url",
+        "file",
+        "input_file",
+        "document",
+        "tool_use",
+        "tool_result",
+    )
+)
+
+_NULL: Final = msgspec.Raw(b"null")
+_ChatMessage: Final = msgspec.defstruct("_ChatMessage", [(name, msgspec.Raw, _NULL) for name in FIELDS])
+_NOTHING: Final = msgspec.structs.astuple(_ChatMessage())
+_MESSAGES: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
+    msgspec.defstruct("_Chat", [("messages", list[_ChatMessage])])  # type: ignore[valid-type]
+)
+_ANY: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECTS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_CONTENT: Final = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def check_fields(written: bytes) -> None:
+    """Raises ValueError for a record whose `messages` have fields of the chat API, and names them.
+
+    Does nothing for what cannot be read: reading it as a conversation says what is wrong.
+    """
+    try:
+        messages = _MESSAGES.decode(written).messages
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return
+    found: dict[str, int] = {}
+    for index, message in enumerate(messages):
+        values = msgspec.structs.astuple(message)
+        if values != _NOTHING:
+            for name, value in zip(FIELDS, values, strict=True):
+                if bytes(value) not in _EMPTY:
+                    found.setdefault(f"`{name}`", index)
+    _refuse(found)
+
+
+def check_parts(written: bytes) -> None:
+    """The same for parts of the content, such as images. Reading a conversation fails for these too, but says less."""
+    try:
+        messages = _OBJECTS.decode(_ANY.decode(written)["messages"])
+    except (ValueError, KeyError, msgspec.DecodeError, RecursionError):
+        return
+    found: dict[str, int] = {}
+    for index, message in enumerate(messages):
+        for kind in _part_types(message.get("content", _NULL)):
+            if kind in _PARTS:
+                found.setdefault(f"content of type {quote(kind)}", index)
+    _refuse(found)
+
+
+def _part_types(content: msgspec.Raw) -> Iterator[str]:
+    try:
+        parts = _CONTENT.decode(content)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return
+    for part in parts:
+        if isinstance(kind := part.get("type"), str):
+            yield kind
+
+
+def _refuse(found: dict[str, int]) -> None:
+    if found:
+        place = f"at `$.messages[{min(found.values())}]`"
+        raise ValueError(f"{sentence('invalid-record/chat', found=', '.join(found))} - {place}")
+
+
+def kind_of_conversation(messages: msgspec.Raw | None) -> str | None:
+    """What a field holds, in words, if it holds messages: each is an object with a role."""
+    try:
+        objects = _OBJECTS.decode(messages or _NULL)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return None
+    if not objects or not all("role" in message for message in objects):
+        return None
+    try:
+        written = b'{"messages":%b}' % bytes(messages or _NULL)
+        check_fields(written)
+        check_parts(written)
+    except ValueError:
+        return "a conversation of the chat API"
+    return "a conversation"
