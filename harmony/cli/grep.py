@@ -70,8 +70,8 @@ def grep(
     PATTERN is a regular expression of Python, which is searched in the text
     of messages; ^ and $ stand for the ends of its lines. Without PATTERN, all
     messages are found that the options select. The first argument is a file
-    if there is one of this name, or if it is the only argument; --regexp
-    gives the pattern in any case.
+    if there is one of this name, or if it is the only argument; --regexp,
+    --fixed-strings and --ignore-case say that there is a pattern.
 
     Each FILE is a log, a folder of logs, or - for standard input. Logs are
     JSON Lines ({lines}) or tables ({tables}), as for `harmony parse`: of
@@ -88,7 +88,7 @@ def grep(
     """
     from harmony.cli.ending import refuse, refused
 
-    pattern, files = _pattern_of(words, regexp)
+    pattern, files = _pattern_of(words, regexp, is_meant=fixed_strings or ignore_case)
     if "" in files:
         refuse("expected the name of a file or a folder, found an empty name")
     if not files:
@@ -124,9 +124,9 @@ def grep(
     sys.exit(status)
 
 
-def _pattern_of(words: Sequence[str], regexp: str | None) -> tuple[str | None, list[str]]:
-    """The pattern, if there is one, and the files."""
-    if regexp is not None or len(words) == 1 or _exists(words[0]):
+def _pattern_of(words: Sequence[str], regexp: str | None, *, is_meant: bool) -> tuple[str | None, list[str]]:
+    """The pattern, if there is one, and the files. `is_meant` says that an option about the pattern was given."""
+    if regexp is not None or len(words) == 1 or (not is_meant and _exists(words[0])):
         return regexp, list(words)
     return words[0], list(words[1:])
 

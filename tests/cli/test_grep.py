@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,15 +13,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner, Result
 
+from harmony.cli.grep import grep
 from helpers.command import flat, harmony, measured, on_a_terminal, records
-from helpers.paths import CONVERSATIONS, EXAMPLES
+from helpers.paths import CONVERSATIONS, EXAMPLES, ROOT
 
 LOG = EXAMPLES / "completions.jsonl"
 BROKEN = b"""{"id":"cut","text":"<|channel|>final<|message|>Half an ans"}
 {"id":7,"text":"<|channel|>commentary to=functions.f<|channel|>analysis<|message|>odd\\u0000one<|end|>"}
 {"id":"none","text":"<|channel|>final"}
 """
+
+
+def searched(*arguments: str | Path) -> Result:
+    """What the command gives in this process: there are many questions here, and a process takes long to begin."""
+    return CliRunner().invoke(grep, list(map(str, arguments)), catch_exceptions=False)
 
 
 def lines(name: str | Path) -> list[dict[str, Any]]:
@@ -47,7 +55,12 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, list
         assert done.returncode == 0, done.stderr
         made[form] = folder / form, [option for option in options if option != "--nested"]
     table = [
-        {"id": str(record["id"]), "tokens": record.get("tokens"), "text": record.get("text")}
+        {
+            "id": str(record["id"]),
+            "tokens": record.get("tokens"),
+            "text": record.get("text"),
+            "role": record.get("role", "assistant"),
+        }
         for record in lines(source)
     ]
     pq.write_table(pa.Table.from_pylist(table), folder / "table.parquet")
@@ -71,12 +84,12 @@ Fits = Callable[[dict[str, Any], dict[str, Any]], Any]
 QUERIES: list[tuple[list[str], Fits]] = [
     ([], lambda record, message: True),
     (["boil"], lambda record, message: "boil" in text_of(message)),
-    (["-F", "(3"], lambda record, message: "(3" in text_of(message)),
+    (["-F", "."], lambda record, message: "." in text_of(message)),
     (["-i", "THE"], lambda record, message: "the" in text_of(message).lower()),
-    ([r"^\w+ ice"], lambda record, message: re.search(r"^\w+ ice", text_of(message), re.MULTILINE)),
-    ([r"\d{3}$"], lambda record, message: re.search(r"\d{3}$", text_of(message), re.MULTILINE)),
+    ([r"^At \d"], lambda record, message: re.search(r"^At \d", text_of(message), re.MULTILINE)),
+    ([r"full boil.*\.$"], lambda record, message: re.search(r"full boil.*\.$", text_of(message), re.MULTILINE)),
     (["°C"], lambda record, message: "°C" in text_of(message)),
-    (["\x00"], lambda record, message: "\x00" in text_of(message)),
+    ([r"\x00"], lambda record, message: "\x00" in text_of(message)),
     (["-e", ""], lambda record, message: True),
     (["--channel", "analysis"], lambda record, message: message.get("channel") == "analysis"),
     (["--role", "tool", "--role", "user"], lambda record, message: message["role"] in ("tool", "user")),
@@ -94,7 +107,7 @@ QUERIES: list[tuple[list[str], Fits]] = [
             and message["role"] == "assistant"
         ),
     ),
-    (["e", "--diagnostic", "second-channel"], lambda record, message: "second-channel" in codes(record)),
+    (["e", "--diagnostic", "other-channel"], lambda record, message: "other-channel" in codes(record)),
     (["a", "--incomplete"], lambda record, message: not record["complete"] and "a" in text_of(message)),
 ]
 
@@ -110,18 +123,32 @@ def test_every_form_of_a_log_gives_what_a_loop_finds(form: str, logs: dict[str, 
                 found = (number, str(record["id"]), index, message)
                 (expected if fits(record, message) else others).append(found)
         for invert, wanted in (([], expected), (["-v"], others)):
-            done = harmony("grep", *query, *options, *invert, log)
-            found = [(hit["record"], str(hit["id"]), hit["index"], hit["message"]) for hit in records(done.stdout)]
+            done = searched(*query, *options, *invert, log)
+            found = [
+                (hit["record"], str(hit["id"]), hit["index"], hit["message"]) for hit in records(done.stdout_bytes)
+            ]
             assert found == wanted, (query, invert)
-            assert (done.returncode, done.stderr) == (0 if wanted else 1, b""), (query, invert)
-            assert int(harmony("grep", *query, *options, *invert, "-c", log).stdout) == len(wanted)
-    assert all(any(fits(record, message) for record in parsed for message in record["messages"]) for _, fits in QUERIES)
+            assert (done.exit_code, done.stderr) == (0 if wanted else 1, ""), (query, invert)
+            assert int(searched(*query, *options, *invert, "-c", log).stdout) == len(wanted)
+        assert any(fits(record, message) for record in parsed for message in record["messages"]), query
+
+
+def test_the_guide_prints_what_it_shows() -> None:
+    guide = (ROOT / "docs" / "grep.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^    \$ (harmony grep .*)\n((?:    [^$\n].*\n)*)", guide, re.MULTILINE)
+    assert len(shown) >= 5
+    for command, output in shown:
+        words = shlex.split(command)[2:]
+        done = harmony("grep", *(str(ROOT / word) if word.startswith("examples/") else word for word in words))
+        found = done.stdout.decode().replace(f"{ROOT}/", "")
+        assert found == re.sub("^    ", "", output, flags=re.MULTILINE), command
+        assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("engine", ["no", "yes"])
 def test_both_engines_find_the_same(engine: str, logs: dict[str, tuple[Path, list[str]]]) -> None:
     log, _ = logs["source"]
-    for query in (["boil"], ["--incomplete"], ["--diagnostic", "second-channel"]):
+    for query in (["boil"], ["--incomplete"], ["--diagnostic", "other-channel"]):
         assert harmony("grep", *query, log, HARMONY_EXTENSION=engine).stdout == harmony("grep", *query, log).stdout
 
 
@@ -130,7 +157,7 @@ def test_records_without_a_message_are_found_where_records_are_asked_for(
 ) -> None:
     for form in FORMS:
         log, options = logs[form]
-        hits = records(harmony("grep", "--diagnostic", "interrupted-header", *options, log).stdout)
+        hits = records(searched("--diagnostic", "interrupted-header", *options, log).stdout_bytes)
         assert [(str(hit["id"]), hit["index"], hit["message"]) for hit in hits] == [("none", None, None)], form
 
 
@@ -150,7 +177,7 @@ def test_records_and_the_others_are_the_whole_log(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'nope\n{"id":1}\n' + BROKEN)
     for query in (["a"], ["--incomplete"], ["--channel", "final"], ["--error", "invalid-json"]):
-        found, others = (harmony("grep", "--records", *query, *v, log).stdout.splitlines() for v in ([], ["-v"]))
+        found, others = (searched("--records", *query, *v, log).stdout_bytes.splitlines() for v in ([], ["-v"]))
         assert sorted(found + others) == sorted(log.read_bytes().splitlines())
         assert found
         assert others
@@ -174,10 +201,10 @@ def test_one_record_is_found_by_its_number_or_its_id(logs: dict[str, tuple[Path,
     for form in FORMS:
         log, options = logs[form]
         for place, number in ((["--record", "2"], 2), (["--id", "7"], last - 1), (["--id", "cut"], last - 2)):
-            hits = records(harmony("grep", *place, *options, log).stdout)
+            hits = records(searched(*place, *options, log).stdout_bytes)
             assert {hit["record"] for hit in hits} == {number}, (form, place)
-        assert harmony("grep", "--record", str(last + 1), *options, log).returncode == 1
-        assert harmony("grep", "--id", "nobody", *options, log).returncode == 1
+        assert searched("--record", str(last + 1), *options, log).exit_code == 1
+        assert searched("--id", "nobody", *options, log).exit_code == 1
 
 
 def test_a_record_of_a_large_log_is_found(tmp_path: Path) -> None:
@@ -196,7 +223,7 @@ def test_a_conversation_over_two_pieces_of_a_flat_table_is_one(tmp_path: Path) -
     log.write_text(odd * 2_000)
     assert harmony("parse", log, "-o", table).returncode == 0
     assert pq.ParquetFile(table).metadata.num_rows == 20_000
-    assert harmony("grep", "-c", "z", "--diagnostic", "second-channel", table).stdout == b"2000\n"
+    assert harmony("grep", "-c", "z", "--diagnostic", "other-channel", table).stdout == b"2000\n"
     assert harmony("grep", "-c", "--records", "z", table).stdout == b"2000\n"
 
 
@@ -244,7 +271,7 @@ def test_errors_of_records_are_found(tmp_path: Path) -> None:
     [
         (["[a", "{log}"], "expected a regular expression, found `[a`: unterminated character set at character 1"),
         (["--role", "asistant", "{log}"], "expected a role, found `asistant`: did you mean `assistant`?"),
-        (["--diagnostic", "second-chanel", "{log}"], "expected the code of a repair, found `second-chanel`: did you"),
+        (["--diagnostic", "other-chanel", "{log}"], "expected the code of a repair, found `other-chanel`: did you"),
         (["--error", "invalid-jsn", "{log}"], "found `invalid-jsn`: did you mean `invalid-json`"),
         (["a", "/no/such/file", "{log}"], "/no/such/file cannot be read: No such file or directory"),
         (["a", ""], "found an empty name"),
@@ -276,7 +303,7 @@ def test_a_terminal_shows_the_match(tmp_path: Path) -> None:
     log.write_bytes(BROKEN + b"nope\n")
     shown, said, status = on_a_terminal("grep", "one", str(log), columns=200)
     assert status == 0
-    assert shown[0] == f"{log}:2 7 message 0 assistant · analysis → functions.f"
+    assert shown[0] == f"{log}:2 7 message 0 assistant · commentary → functions.f"
     assert shown[1] == r"odd\x00one"
     assert b"1 record could not be read, the first: " in said
     shown, _, status = on_a_terminal("grep", "--error", "invalid-json", str(log), columns=200)
