@@ -470,31 +470,17 @@ def test_vocab(tmp_path: Path) -> None:
     assert str(folder) in harmony("vocab", "info", TIKTOKEN_ENCODINGS_BASE=str(folder)).stdout.decode()
 
 
-def completed(*words: str) -> list[str]:
-    """What bash offers for the last word."""
-    done = harmony(
-        _HARMONY_COMPLETE="bash_complete", COMP_WORDS=" ".join(["harmony", *words]), COMP_CWORD=str(len(words))
-    )
-    return done.stdout.decode().split()
-
-
-def test_shells_complete_commands_options_and_files() -> None:
-    assert completed("pa") == ["plain,parse"]
-    assert completed("vocab", "e") == ["plain,export"]
-    assert completed("parse", "--res") == ["plain,--resume"]
-    assert completed("render", "--style", "o") == ["plain,openai", "plain,oss"]
-    assert completed("stats", "lo") == ["file,lo"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_that_completes(shell: str) -> None:
-    done = harmony("completion", shell)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert f"_HARMONY_COMPLETE={shell}_complete" in done.stdout.decode()
-
-
 def test_help_shows_an_example_each() -> None:
-    for command in (["parse"], ["stats"], ["render"], ["tokens"], ["vocab", "info"], ["vocab", "export"], ["explain"]):
+    for command in (
+        ["parse"],
+        ["stats"],
+        ["grep"],
+        ["render"],
+        ["tokens"],
+        ["vocab", "info"],
+        ["vocab", "export"],
+        ["explain"],
+    ):
         done = harmony(*command, "--help")
         assert done.returncode == 0
         assert f"Example: harmony {' '.join(command)}" in done.stdout.decode()
