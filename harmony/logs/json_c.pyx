@@ -155,10 +155,10 @@ cdef inline const uint8_t *behind_space(const uint8_t *at, const uint8_t *end) n
 
 
 def members(written):
-    """members(written)
---
+    """The members of an object in JSON. It must be valid: `msgspec` has read the record that it is in.
 
-The members of an object in JSON, which must be valid. Raises TypeError for any other value."""
+    Raises TypeError for any other value.
+    """
     cdef Py_buffer view
     PyObject_GetBuffer(written, &view, PyBUF_SIMPLE)
     try:
@@ -190,10 +190,7 @@ cdef dict members_in(const uint8_t *at, Py_ssize_t size):
 
 
 def items(written):
-    """items(written)
---
-
-The items of an array in JSON, which must be valid. Raises TypeError for any other value."""
+    """The items of an array in JSON, which must be valid. Raises TypeError for any other value."""
     cdef Py_buffer view
     PyObject_GetBuffer(written, &view, PyBUF_SIMPLE)
     try:

@@ -89,7 +89,7 @@ def test_tables_are_read_under_any_suffix(tmp_path: Path, name: str, data: bytes
     assert (done.returncode, done.stderr[:19]) == (0, b"harmony: 3 records,")
     assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == table(3)["id"].to_pylist()
     rendered = harmony("render", file)
-    assert (rendered.returncode, b"a table" in rendered.stderr) == (2, True)
+    assert (rendered.returncode, b"expected a conversation at `messages`, found none" in rendered.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "log.gz", "log.jsonl.zst", "log.parquet", "log.arrow", "log"])
