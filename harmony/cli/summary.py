@@ -61,6 +61,8 @@ class Run:
                 yield f"the first error: {printable(tally.first_error)}"
         if repairs:
             yield f"{_counted(repairs, 'repair')}: {_codes(tally.diagnostics)}"
+        for path in tally.unfound if tally.records else ():
+            yield f"no record has anything at `{printable(path)}`"
         if 2 * tally.unmarked > tally.records:
             texts = _counted(tally.unmarked, "text")
             yield f"{texts} without any marker such as <|end|>: --stripped guesses where they stood"

@@ -49,7 +49,7 @@ class Tally(msgspec.Struct):
     """Counts of records, messages and tokens, and of errors and diagnostics by code.
 
     `first_error` is what the first bad record is told. `failure` says whether all of the first records fail alike.
-    `unmarked` is the number of texts without any marker.
+    `unmarked` is the number of texts without any marker. `unfound` are paths that were given and led nowhere.
     """
 
     records: int = 0
@@ -60,6 +60,7 @@ class Tally(msgspec.Struct):
     first_error: str | None = None
     failure: Failure | None = None
     unmarked: int = 0
+    unfound: list[str] = []
 
     def __add__(self, other: Tally) -> Tally:
         failure = self.failure
@@ -76,6 +77,9 @@ class Tally(msgspec.Struct):
             self.first_error or other.first_error,
             failure,
             self.unmarked + other.unmarked,
+            [path for path in self.unfound if path in other.unfound or not other.records]
+            if self.records
+            else other.unfound,
         )
 
 

@@ -23,6 +23,7 @@ from harmony.logs.choosing import Choice, check_by, chosen
 from harmony.logs.completions import FIRST, PROMPT_MESSAGES, Completions, Tally, prompt_messages, tally_of
 from harmony.logs.formats import format_of
 from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, holds_table, no_rows, shown, stamps_of
+from harmony.logs.leads import lead_of_prefix
 from harmony.logs.outputs import Output, finished
 from harmony.logs.places import Changed, Place, Stamp
 from harmony.logs.reading import RecordReader, Rows, plan_of
@@ -66,6 +67,7 @@ class Task(msgspec.Struct, frozen=True):
         if self.layout.stripped:
             check_stripped(strict=self.strict)
         plan_of(self.layout.names)  # raises an error for what is no path
+        lead_of_prefix(self.layout.prefix)
         if self.by is not None:
             check_by(self.layout.names, self.by)
 
@@ -83,15 +85,19 @@ class Task(msgspec.Struct, frozen=True):
         reader = self._reader()
         read = reader.lines(data, first, too_long) if isinstance(data, bytes) else reader.rows(data, first)
         parsed = self.parsed(read, threads=1 if isinstance(data, bytes) else self.threads)
-        tally = self.with_unmarked(parsed.tally(), read, parsed.columns)
+        tally = self.with_hints(parsed.tally(), read, parsed.columns)
         if self.to == "lines":
             return parsed.to_json(self.layout.into), tally
         kept = parsed.kept(types, self.taken(), self.hidden())
         return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.layout.into), tally
 
-    def with_unmarked(self, tally: Tally, read: Unparsed, columns: columns_of.Columns) -> Tally:
-        """The tally, with the number of texts without any marker, unless the option for these is given."""
-        return tally if self.layout.stripped else msgspec.structs.replace(tally, unmarked=read.unmarked(columns))
+    def with_hints(self, tally: Tally, read: Unparsed, columns: columns_of.Columns) -> Tally:
+        """The tally, with what hints at options: texts without any marker, and paths that led nowhere."""
+        names, seen = self.layout.names, read.known.seen
+        given = {"prompt": names.prompt, "finish_reason": names.finish_reason}
+        unfound = [path for name, path in given.items() if path is not None and name not in seen]
+        unmarked = 0 if self.layout.stripped else read.unmarked(columns)
+        return msgspec.structs.replace(tally, unmarked=unmarked, unfound=unfound)
 
     def parsed(self, read: Unparsed, *, threads: int = 1) -> Completions:
         """Parses what was read of a piece."""
@@ -149,7 +155,7 @@ class Task(msgspec.Struct, frozen=True):
         columns = columns.with_errors(errors)
         made = TableRows.of(kept, columns, nested=self.nested, into=self.layout.into)
         tally = tally_of(columns, lengths, rows.numbers, "row", data.schema.names)
-        return made, self.with_unmarked(tally, read, columns)
+        return made, self.with_hints(tally, read, columns)
 
 
 def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:

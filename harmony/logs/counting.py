@@ -54,7 +54,7 @@ def _of_lines(task: Task, data: bytes, first: int, too_long: int) -> tuple[Group
     if len(conversations) < len(read.numbers) or not read.numbers:
         parsed = task.parsed(read)
         batch, lengths, whole = flat(parsed.columns), parsed.lengths, parsed.whole
-        own = task.with_unmarked(parsed.tally(), read, parsed.columns)
+        own = task.with_hints(parsed.tally(), read, parsed.columns)
         if conversations:
             kept = [index for index in range(len(lengths)) if index not in conversations]
             batch = _only(batch, kept, len(lengths))
@@ -150,7 +150,7 @@ def _of_rows(task: Task, data: pa.RecordBatch, first: int) -> tuple[GroupedStats
     columns = task.parsed(read, threads=task.threads).columns
     stats.add(flat(columns), read.lengths, _keys_of_rows(task, rows.whole))
     tally = tally_of(columns, read.lengths, rows.numbers, "row", data.schema.names)
-    return stats, task.with_unmarked(tally, read, columns)
+    return stats, task.with_hints(tally, read, columns)
 
 
 def _of_conversations(task: Task, data: pa.RecordBatch, first: int, stats: GroupedStats) -> tuple[GroupedStats, Tally]:

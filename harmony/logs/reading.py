@@ -22,11 +22,11 @@ from harmony.columns.rows import (
     Source,
     Sources,
 )
-from harmony.errors import Fault, RecordError
+from harmony.errors import Fault, RecordError, quote
 from harmony.logs.chat_shape import kind_of_conversation
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
-from harmony.logs.paths import INDEX, Plan, Variant, steps_of, take_out
+from harmony.logs.paths import INDEX, Plan, Variant, lists_of, steps_of, take_out
 from harmony.logs.records import (
     BadRecord,
     Layout,
@@ -102,6 +102,10 @@ class Whole(Sequence[Mapping[str, Any]]):
 def plan_of(names: Names) -> tuple[Plan, Names]:
     """The plan for the paths, and the names as keys: paths that are only names stand without their quotes."""
     plan = Plan(names.all())
+    lists = max((lists_of(path) for path in (*names.completions(), names.messages)), key=len)
+    for path in (names.role, names.prompt, names.finish_reason):
+        if path is not None and len(lists_of(path)) > len(lists):
+            raise ValueError(f"expected a path to one value for each completion, found {quote(path)}")
     if not plan.is_flat:
         return plan, names
     plain = {name: path and steps_of(path)[0] for name, path in msgspec.structs.asdict(names).items()}
@@ -135,7 +139,7 @@ class RecordReader(msgspec.Struct, frozen=True):
         conversations: dict[int, Conversation] = {}
         fields: list[Mapping[str, Any]] = []
         lengths: list[int | None] = []
-        known = Known({}, set(), {})
+        known = Known({}, set(), {}, set())
         slots = list(_slots(read_records(data, first, too_long), plan))
         for index, slot in enumerate(slots):
             role, path, before = _ASSISTANT, None, len(ids)
@@ -153,6 +157,7 @@ class RecordReader(msgspec.Struct, frozen=True):
                             completion = read_completion(slot.found[path], path, as_ids=path == names.tokens)
                             elsewhere[index] = _behind(lead, completion)
                         if names.finish_reason is not None and names.finish_reason in slot.found:
+                            known.seen.add("finish_reason")
                             reason = read_name(slot.found[names.finish_reason], names.finish_reason)
                             known.take_reason(index, reason, names.finish_reason)
                     elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
@@ -218,7 +223,7 @@ class RecordReader(msgspec.Struct, frozen=True):
     def sources(self, parser: TableParser, rows: Rows) -> tuple[Sources, Known]:
         """The sources of the completions of some rows, and what the rows know of them."""
         _, names = plan_of(self.layout.names)
-        sources, known = parser.read(rows.batch), Known({}, set(), {})
+        sources, known = parser.read(rows.batch), Known({}, set(), {}, set())
         elsewhere, roles = dict(sources.elsewhere), bytearray(sources.roles)
         if self.layout.start == "completion" and names.role not in rows.batch.schema.names:
             roles = bytearray(code | UNLESS_START for code in roles)  # a completion may name its role itself
@@ -233,6 +238,7 @@ class RecordReader(msgspec.Struct, frozen=True):
                 continue
             try:
                 if reasons:
+                    known.seen.add("finish_reason")
                     known.take_reason(index, reasons[index], names.finish_reason)
                 if with_leads:
                     prompt = prompts[index] if prompts else None
@@ -332,6 +338,7 @@ class RecordReader(msgspec.Struct, frozen=True):
             return lead_of_prefix(self.layout.prefix)
         if prompt is None:
             return NOTHING
+        known.seen.add("prompt")
         lead = lead_of_prompt(prompt)
         known.prompts[index] = prompt[: len(prompt) - len(lead.text if isinstance(prompt, str) else lead.tokens)]
         return lead

@@ -34,6 +34,7 @@ class Known(msgspec.Struct):
     shifts: dict[int, int] = {}  # the length of the lead that was put before it, in tokens or characters
     stopped: set[int] = set()  # the model stopped by itself
     prompts: dict[int, list[int] | str] = {}
+    seen: set[str] = set()  # `prompt` and `finish_reason`, if a record has one
 
     def take_reason(self, index: int, reason: str | None, path: str | None) -> None:
         """Takes the finish reason at this path. Raises ValueError for one that is not known."""

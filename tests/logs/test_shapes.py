@@ -230,3 +230,36 @@ def test_ids_of_two_kinds_stay_what_they_are(tmp_path: Path) -> None:
     run(log, "--output", tmp_path / "out.parquet")
     assert pa.parquet.read_table(tmp_path / "out.parquet")["id"].to_pylist() == ["7", "7b", "8"]
     assert [record["id"] for record in parsed(log)] == [7, "7b", 8]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ("--tokens", "a..b"),
+            "expected a path such as `tokens`, `choices[].token_ids` or `outputs[0].text`, found `a..b`",
+        ),
+        (("--prompt", "prompts[].ids"), "expected a path to one value for each completion, found `prompts[].ids`"),
+        (("--tokens", "a[].b", "--text", "c[].d"), "expected paths over the same lists, found `a[].b` and `c[].d`"),
+        (("--prefix", "<|end|>"), "expected a prefix without a stop such as `<|end|>`, found `<|end|>`"),
+        (
+            ("--prefix", "x", "--prompt", "p"),
+            "a prefix and a prompt cannot be used together: the prompt has the whole ",
+        ),
+        (
+            ("--start", "prompt", "--prompt", "p"),
+            "a prefix and a prompt stand before a completion, not before a prompt",
+        ),
+        (("--preset", "vlm"), "expected a preset among vllm, vllm-chat, sglang, openai-batch, llama.cpp, lm-eval, "),
+        (("--prompt-messages",), "--prompt-messages needs --prompt, or a preset that knows where prompts are"),
+    ],
+)
+def test_options_that_cannot_be_used(options: tuple[str, ...], told: str) -> None:
+    assert run(*options, SHAPES / "flat.jsonl", status=2).startswith(f"harmony: {told}")
+
+
+def test_a_path_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    for options in (("--prompt", "p.q"), ("--finish-reason", "p.q"), ("--prompt", "p"), ("--finish-reason", "p")):
+        told = run(*options, SHAPES / "flat.jsonl", "--output", tmp_path / "out.jsonl")
+        assert f"harmony: no record has anything at `{options[1]}`\n" in told
+    assert "no record" not in run("--preset", "vllm", SHAPES / "vllm.jsonl", "--output", tmp_path / "out.jsonl")
