@@ -178,6 +178,13 @@ prompt_messages_option: Final = click.option(
 keep_going_option: Final = click.option(
     "--keep-going", is_flag=True, help="Go on although the first hundred records all fail alike."
 )
+output_option: Final = click.option(
+    "--output",
+    "-o",
+    metavar="NAME",
+    type=NAME,
+    help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
+)
 into_option: Final = click.option(
     "--into",
     metavar="NAME",

@@ -328,7 +328,7 @@ def _column(
 
 
 def _column_of_record(line: WrittenLine, mistake: _Mistake) -> int:
-    """The column of what is wrong with a record itself."""
+    """The column of a problem of the record itself, such as broken JSON."""
     message = _IN_LINE.sub("", mistake.message)
     path, byte = _PATH.search(message), _AT_BYTE.search(message)
     if line.is_cut or message.startswith(_TRUNCATED):

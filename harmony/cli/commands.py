@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from harmony.cli.arguments import (
-    NAME,
     PURPOSE,
     STYLE,
     Commands,
@@ -25,6 +24,7 @@ from harmony.cli.arguments import (
     into_option,
     keep_going_option,
     limit_option,
+    output_option,
     prompt_messages_option,
     record_options,
     sample_option,
@@ -85,13 +85,7 @@ def _end(error: Exception) -> NoReturn:
 
 @app.command(cls=LogCommand, epilog="Example: harmony parse logs/ --output messages.parquet")
 @files
-@click.option(
-    "--output",
-    "-o",
-    metavar="NAME",
-    type=NAME,
-    help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
-)
+@output_option
 @record_options()
 @strict_option
 @into_option
@@ -200,13 +194,7 @@ def parse(
 
 @app.command(cls=LogCommand, epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
 @files
-@click.option(
-    "--output",
-    "-o",
-    metavar="NAME",
-    type=NAME,
-    help="A file, or - for standard output, or a folder. In a folder, each input gets its own file.",
-)
+@output_option
 @click.option(
     "--messages",
     metavar="PATH",

@@ -1,4 +1,4 @@
-"""Checks files one after another, and prints the report of what is wrong with them."""
+"""Checks files one after another, and prints a report of their problems."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class WrittenLine:
         return len(self._data[:offset].decode(errors="ignore")) + 1
 
     def of_value(self, path: Path) -> int:
-        """The column where a value begins; if there is none, of what holds it, and so on."""
+        """The column where a value begins. If the value is missing, it is that of the object or list around it."""
         return self._find(path)[0].begin + 1
 
     def of_item(self, path: Path, count: int, index: int) -> int:
