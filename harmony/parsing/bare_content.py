@@ -356,7 +356,8 @@ def _is_cut_header(text: str, offset: int, slot: Slot) -> bool:
 
 
 def _split(tokens: Sequence[int], slot: Slot, text: HeaderText, offset: int, given: Role | None) -> BareContent:
-    start = text.place(offset)
+    before = text.bytes_before(offset)
+    start = text.place_of_byte(before)
     header, found = repaired_header(tokens[: start + 1], given, "text", offset)
     if slot != "stray":
         faults = [*found, Diagnostic("missing-message", _MISSING_MESSAGE, start)]
@@ -365,5 +366,5 @@ def _split(tokens: Sequence[int], slot: Slot, text: HeaderText, offset: int, giv
         faults = [missing_start, *found, Diagnostic("missing-message", _MISSING_MESSAGE, start)]
     else:
         faults = [*found, Diagnostic("stray-text", _STRAY_TEXT, start)]
-    del text.data[: text.bytes_before(offset)]  # the rest is passed on without a copy, for it can be very long
+    del text.data[:before]  # the rest is passed on without a copy, for it can be very long
     return BareContent(header, text.data, start, faults)

@@ -125,13 +125,18 @@ class HeaderText:
         self._stop = stop
 
     def bytes_before(self, offset: int) -> int:
-        return len(self.text[:offset].encode(errors="surrogateescape"))
+        before = self.text[:offset]
+        return len(before) if before.isascii() else len(before.encode(errors="surrogateescape"))
 
     def place(self, offset: int) -> int:
         """The index of the token in which the character at `offset` begins."""
-        before = self.bytes_before(offset)
+        return self.place_of_byte(self.bytes_before(offset))
+
+    def place_of_byte(self, before: int) -> int:
+        """The index of the token that holds the byte behind the first `before` ones."""
         data = bytearray()
-        for index, token in enumerate(islice(self._tokens, self.start, self._stop), self.start):
+        for index in range(self.start, self._stop):
+            token = self._tokens[index]
             data += vocabulary.TOKEN_BYTES[token] if token < vocabulary.FIRST_SPECIAL else _in_place_of(token, data)
             if len(data) > before:
                 return index

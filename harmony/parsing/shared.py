@@ -27,7 +27,7 @@ POSITION: Final = attrgetter("position")
 
 #: A header text is looked at when it has this many tokens, and again each time their number has doubled. If it is
 #: content, the rest of it is read faster, and takes less memory.
-FIRST_LOOK: Final = 1 << 4
+FIRST_LOOK: Final = 1 << 5
 #: The same for header text that comes in one piece, in characters.
 FIRST_CHARACTERS: Final = 1 << 6
 
