@@ -28,8 +28,11 @@ _A_PART: Final = "a part of the name"
 _A_CHANNEL: Final = "a channel's name of letters, digits, `_`, `-` and dots"
 
 #: The part of the library that finds a fault: encoding and decoding, strict parsing, `validate` alone, lenient parsing,
-#: rendering, `lint`, the readers of logs and tables, and the loader of the vocabulary.
-Family: TypeAlias = Literal["text", "strict", "validate", "repair", "rendering", "lint", "records", "vocabulary"]
+#: rendering, `lint`, the readers of logs and tables, `harmony.chat` and `harmony.responses`, and the loader of the
+#: vocabulary.
+Family: TypeAlias = Literal[
+    "text", "strict", "validate", "repair", "rendering", "lint", "records", "conversion", "vocabulary"
+]
 
 #: Every code and its sentence, by family. A code that has several sentences has a key for each, as in `code/case`.
 #: `harmony explain CODE` and docs/diagnostics.md say more about each, and a test reaches each by a real input.
@@ -192,6 +195,19 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "invalid-record/null": "expected {expected}, found null",
         "invalid-record/null-id": "Expected `int`, got `null`",
         "invalid-record/unwritable": "expected what JSON can hold, found `{found}`: {reason}",
+    },
+    "conversion": {
+        "invalid-field": "expected {expected}, found {found}",
+        "unsupported-content": "expected a part of type {expected}, found {found}, which Harmony has no place for",
+        "unsupported-field": "expected no field that Harmony has no place for, found {found}",
+        "unsupported-item": "expected a message, reasoning, a call or its result, found the type {found}",
+        "unsupported-tool": "expected a tool of type `function`, `custom` or `namespace`, found {found}",
+        "unsupported-tool/builtin": "expected {expected} in `builtin_tools` beside this tool, found the type {found}",
+        "unsupported-format": "expected the format `text`, `json_object` or `json_schema`, found {found}",
+        "duplicate-tool": "expected each name of a tool once, found {found} again",
+        "unknown-effort": "expected one of the efforts `{expected}`, found {found}",
+        "unknown-call": "expected the id of an earlier call, or the name of the tool beside it, found {found}",
+        "repaired-tool-name": "expected the name of a declared tool, found {found}; it is taken for {word}",
     },
     "vocabulary": {
         "bad-vocabulary": "the vocabulary file {name} cannot be used: {reason}; {advice}",

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, Protocol
 
+from harmony import chat, responses
+from harmony.chat import ConversionError
 from harmony.checking.rules import lint
 from harmony.checking.validation import validate
 from harmony.encoding import HarmonyEncoding, load_harmony_encoding
@@ -56,7 +58,7 @@ def _said(found: Diagnostic, unit: str) -> Said:
     return Said(found.code, f"{found.message} at {unit} {found.position}")
 
 
-def _raised(error: HarmonyError) -> Outcome:
+def _raised(error: HarmonyError | ConversionError) -> Outcome:
     return Outcome([Said(error.code, str(error))])
 
 
@@ -199,7 +201,7 @@ class Logged(NamedTuple):
 
 
 class Called(NamedTuple):
-    """Python code that calls the library. It can use `encoding` and all public names."""
+    """Python code that calls the library. It can use `encoding`, `chat`, `responses` and all public names."""
 
     code: str
 
@@ -209,16 +211,17 @@ class Called(NamedTuple):
     def run(self) -> Outcome:
         names: dict[str, Any] = {}
         exec("from harmony import *", names)  # as users do
-        names["encoding"] = _encoding()
+        names |= {"encoding": _encoding(), "chat": chat, "responses": responses}
         *before, last = ast.parse(self.code).body
         assert isinstance(last, ast.Expr)  # its value is the outcome
         try:
             exec(compile(ast.Module(list(before), []), "example", "exec"), names)
             value = eval(compile(ast.Expression(last.value), "example", "eval"), names)
-        except HarmonyError as error:
+        except (HarmonyError, ConversionError) as error:
             return _raised(error)
-        errors: Iterable[Any] = value if isinstance(value, list) else []
-        return Outcome([Said(one.code, str(one)) for one in errors if isinstance(one, HarmonyError)])
+        found: Iterable[Any] = value if isinstance(value, list) else []
+        errors = [Said(one.code, str(one)) for one in found if isinstance(one, HarmonyError)]
+        return Outcome([*errors, *(_said(one, "message") for one in found if isinstance(one, Diagnostic))])
 
 
 def _as_lines(messages: list[dict[str, Any]]) -> str:

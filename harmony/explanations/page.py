@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from harmony.errors import TABLE, Family, code_of, quote
-from harmony.explanations import conversations, parsing, repairs
+from harmony.explanations import conversations, conversions, parsing, repairs
 from harmony.explanations.entry import Entry
 from harmony.explanations.examples import Called, Example, Linted, Logged, Outcome, Rendered
 
@@ -82,6 +82,14 @@ SECTIONS: Final = (
         conversations.RECORDS,
     ),
     Section(
+        "conversion",
+        "Conversions from and to the APIs of OpenAI",
+        "Raised as a `ConversionError`, which is a `ValueError`, by `harmony.chat` and `harmony.responses`. Its `path` "
+        "leads to the value. The last code is a diagnostic of what comes out of Harmony. [`chat.md`](chat.md) has the "
+        "rules.",
+        conversions.CONVERSION,
+    ),
+    Section(
         "vocabulary",
         "The vocabulary",
         "Raised as a `HarmonyError` where the vocabulary is loaded.",
@@ -138,7 +146,10 @@ def _lines() -> Iterator[str]:
         "tests run every input."
     )
     yield ""
-    yield 'In examples in Python, `encoding` is `load_harmony_encoding("HarmonyGptOss")`.'
+    yield from wrapped(
+        'In examples in Python, `encoding` is `load_harmony_encoding("HarmonyGptOss")`, and `chat` and `responses` are '
+        "modules of harmony."
+    )
     for section in SECTIONS:
         yield ""
         yield f"## {section.title}"

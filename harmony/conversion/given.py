@@ -1,0 +1,157 @@
+"""Reads the dicts that users give in the shapes of the OpenAI APIs, and keeps the path to each value for errors.
+
+Objects with a method `model_dump`, such as those of the package `openai`, are read like the dicts that it returns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from harmony.errors import code_of, in_turn, quote, sentence
+from harmony.messages.model import TextContent
+
+#: The names that errors use for types.
+_TYPES: Final = {str: "a string", list: "a list", dict: "an object"}
+
+#: A value of a conversation or of a tool: a dict, or an object with `model_dump`.
+Shape: TypeAlias = Any
+
+
+class ConversionError(ValueError):
+    """Raised for what cannot become a Harmony conversation.
+
+    `code` is a kebab-case word for programs; docs/diagnostics.md explains each. `path` leads to the value, as in
+    `messages[3].content[1]`. The text says what was expected and what was found there.
+    """
+
+    def __init__(self, *arguments: object, code: str = "conversion-error", path: str = "") -> None:
+        super().__init__(*arguments)
+        self.code = code
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, self.__dict__
+
+
+def fault(key: str, path: str, **facts: object) -> ConversionError:
+    """The ConversionError for a key of the table of codes, at a path."""
+    return ConversionError(f"{sentence(key, **facts)} - at `{path}`", code=code_of(key), path=path)
+
+
+def unfit(path: str, expected: str, value: object) -> ConversionError:
+    """The ConversionError for a value of a wrong type."""
+    found = "nothing" if value is None else quote(value) if isinstance(value, str) else f"`{type(value).__name__}`"
+    return fault("invalid-field", path, expected=expected, found=found)
+
+
+def holds(value: object) -> bool:
+    """Whether a field says anything. None, False, and empty strings, lists and objects do not; 0 does."""
+    empty = isinstance(value, str | list | tuple | Mapping) and not value
+    return not (value is None or value is False or empty)
+
+
+def plain(value: Shape, path: str) -> Mapping[str, Any]:
+    """An object as a dict. Raises ConversionError for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    dump = getattr(value, "model_dump", None)
+    found = dump() if callable(dump) else None
+    if not isinstance(found, Mapping):
+        raise unfit(path, "an object", value)
+    return found
+
+
+def as_json(value: object, path: str) -> str:
+    """The value as JSON, with all characters as they are. Raises ConversionError for what JSON cannot hold."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise fault(
+            "invalid-field", path, expected="data that JSON can hold", found=f"what it cannot: {error}"
+        ) from None
+
+
+class Given:
+    """An object that a user gave, and the path to it."""
+
+    __slots__ = ("fields", "path")
+
+    def __init__(self, value: Shape, path: str) -> None:
+        self.fields = plain(value, path)
+        self.path = path
+
+    def place(self, name: str) -> str:
+        """The path to a field."""
+        return f"{self.path}.{name}"
+
+    def kind(self, default: str = "") -> str:
+        """The field `type`, which has a default in some objects."""
+        return self.text("type") or default
+
+    def text(self, name: str) -> str | None:
+        """A field that is a string or missing."""
+        value = self.fields.get(name)
+        if value is None or isinstance(value, str):
+            return None if value is None else str.__str__(value)
+        raise unfit(self.place(name), _TYPES[str], value)
+
+    def word(self, name: str) -> str:
+        """A field that is a string, and not empty."""
+        value = self.text(name)
+        if not value:
+            raise unfit(self.place(name), "a string that is not empty", value)
+        return value
+
+    def object(self, name: str) -> Given:
+        """A field that is an object."""
+        return Given(self.fields.get(name), self.place(name))
+
+    def values(self, name: str) -> Iterator[tuple[Any, str]]:
+        """The items of a field that is a list or missing, each with its path."""
+        value = self.fields.get(name)
+        yield from () if value is None else listed(value, self.place(name))
+
+    def objects(self, name: str) -> Iterator[Given]:
+        """The items of a field that is a list of objects or missing."""
+        for value, path in self.values(name):
+            yield Given(value, path)
+
+    def refuse(self, *names: str) -> None:
+        """Raises ConversionError for each of these fields that says anything: it would be lost."""
+        for name in names:
+            if holds(self.fields.get(name)):
+                raise fault("unsupported-field", self.place(name), found=f"`{name}`")
+
+    def texts(self, name: str, *kinds: str) -> list[TextContent]:
+        """The texts of a field: a string, or a list of parts of these types. A refusal's text is its `refusal`."""
+        value = self.fields.get(name)
+        if value is None or isinstance(value, str):
+            return [] if not value else [TextContent(str.__str__(value))]
+        return [part_text(item, path, kinds) for item, path in listed(value, self.place(name), "a string or a list")]
+
+
+def listed(value: object, path: str, expected: str = _TYPES[list]) -> Iterator[tuple[Any, str]]:
+    """The items of a list, each with its path. Raises ConversionError for what is no list."""
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+        raise unfit(path, expected, value)
+    for index, item in enumerate(value):
+        yield item, f"{path}[{index}]"
+
+
+def part_text(value: Shape, path: str, kinds: tuple[str, ...]) -> TextContent:
+    """The text of one part of a content. Raises ConversionError for a part that is none of these types."""
+    if isinstance(value, str):  # some programs write a list of strings
+        return TextContent(str.__str__(value))
+    part = Given(value, path)
+    kind = part.kind()
+    if kind not in kinds:
+        found = quote(kind) if kind else "none"
+        raise fault("unsupported-content", path, expected=in_turn([f"`{one}`" for one in kinds]), found=found)
+    part.refuse("annotations")
+    name = "refusal" if kind == "refusal" else "text"
+    text = part.text(name)
+    if text is None:
+        raise unfit(part.place(name), _TYPES[str], None)
+    return TextContent(text)
