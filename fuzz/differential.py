@@ -70,11 +70,12 @@ def seen(read: Callable[..., Any], *arguments: Any, **options: Any) -> Seen:
 
 
 def whole(engine: ModuleType, source: Any, role: Role | None, **options: bool) -> Seen:
-    """The result of parsing an input as a whole: messages, complete, diagnostics, next role, spans."""
+    """The result of parsing an input as a whole: messages, complete, diagnostics, next role, spans, token count."""
     parse = engine.parse_text if isinstance(source, str) else engine.parse
     kind, found = seen(parse, source, role, **options)
     if kind == "read":
-        found = found.messages, found.complete, found.diagnostics, found.next_role, found.spans
+        fields = found.messages, found.complete, found.diagnostics, found.next_role, found.spans, found.token_count
+        return kind, fields
     return kind, found
 
 
@@ -261,7 +262,7 @@ def _placeless(result: Seen) -> Seen:
     """A result without what counts tokens or characters."""
     kind, found = result
     if kind == "read":
-        messages, complete, diagnostics, next_role, _ = found
+        messages, complete, diagnostics, next_role = found[:4]
         return kind, (messages, complete, sorted(one.code for one in diagnostics), next_role)
     return (kind, (found[0], found[3])) if kind == "refused" else result
 
@@ -314,7 +315,7 @@ def rows_of(
     shared: dict[str, Any] = {"complete": False, "diagnostics": [], "error": None}
     diagnostics: list[Diagnostic] = []
     if kind == "read":
-        messages, shared["complete"], diagnostics, _, spans = found
+        messages, shared["complete"], diagnostics, _, spans = found[:5]
     else:
         code, position, message, messages = found
         shared["error"] = {"code": code, "message": message, "position": position}

@@ -156,6 +156,8 @@ class ParseResult(msgspec.Struct, frozen=True):
     `messages`. Inside a header, there is no message for it. `complete` is also False where lenient parsing gave up a
     header that named a recipient: a call may be missing. `next_role` is the role where the input ends in an open
     `<|start|>role`, else None.
+
+    `token_count` is the number of token ids of the input, special tokens included. It is None where the input was text.
     """
 
     messages: list[Message]
@@ -163,3 +165,4 @@ class ParseResult(msgspec.Struct, frozen=True):
     spans: list[Span]
     complete: bool
     next_role: Role | None
+    token_count: int | None = None

@@ -18,7 +18,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from harmony.columns.rows import Source, Values, message_of, parse_source
+from harmony.columns.rows import Values, message_of, parse_source
 from harmony.encoding import load_harmony_encoding
 from harmony.errors import UNSEEN, HarmonyError, RecordError, printable
 from harmony.format import vocabulary
@@ -103,12 +103,12 @@ def _parsed(read: Unparsed, index: int, *, strict: bool, stripped: bool) -> Pars
     return read.errors.get(index, result)
 
 
-def _parsed_stripped(tokens: Source, role: Role | None) -> ParseResult:
+def _parsed_stripped(tokens: memoryview | list[int], role: Role | None) -> ParseResult:
     """Parses tokens that have lost their markers. Their text is read, so there is nothing to say of their places."""
     values = Values()
     found = parse_source(tokens, role, values, strict=False, stripped=True)
     messages = [message_of(values.lists(), row.codes, row.content.decode()) for row in found.rows]
-    return ParseResult(messages, found.diagnostics, [], found.complete, None)
+    return ParseResult(messages, found.diagnostics, [], found.complete, None, len(tokens))
 
 
 def show(console: Console, outcome: Outcome) -> None:

@@ -287,7 +287,7 @@ cdef Moves whole_input(object role, bint strict, object default_channel):
     return parser
 
 
-cdef object result(Moves parser):
+cdef object result(Moves parser, object token_count):
     next_role = None
     if parser._state == CONTENT:  # what `end` would do, in less time: many completions stop within content
         parser._cut = True
@@ -298,7 +298,7 @@ cdef object result(Moves parser):
     if parser._diagnostics:
         repairs().finish(parser)
         parser._diagnostics.sort(key=POSITION)
-    return ParseResult(parser._messages, parser._diagnostics, parser._spans, not parser._cut, next_role)
+    return ParseResult(parser._messages, parser._diagnostics, parser._spans, not parser._cut, next_role, token_count)
 
 
 def parse(tokens, role, *, strict, default_channel=None):
@@ -306,7 +306,7 @@ def parse(tokens, role, *, strict, default_channel=None):
     sequence = as_sequence(tokens)
     cdef Moves parser = whole_input(role, strict, default_channel)
     parser._run(sequence)
-    return result(parser)
+    return result(parser, parser._position)
 
 
 def parse_text(text, role, *, strict, stripped=False, default_channel=None):
@@ -327,7 +327,7 @@ def parse_text(text, role, *, strict, stripped=False, default_channel=None):
     if parser._position < len(text):
         parser._take_text(text[parser._position:])
         parser._position = len(text)
-    return result(parser)
+    return result(parser, None)
 
 
 cdef int take_marker(Moves parser, str text, Py_ssize_t start, Py_ssize_t stop, object token) except -1:

@@ -257,12 +257,14 @@ def _whole_input(
     return parser
 
 
-def _result(parser: StreamableParser) -> ParseResult:
+def _result(parser: StreamableParser, token_count: int | None) -> ParseResult:
     next_role = end(parser)
     if parser._diagnostics:
         repairs().finish(parser)
         parser._diagnostics.sort(key=POSITION)
-    return ParseResult(parser._messages, parser._diagnostics, parser._spans or [], not parser._cut, next_role)
+    return ParseResult(
+        parser._messages, parser._diagnostics, parser._spans or [], not parser._cut, next_role, token_count
+    )
 
 
 def parse(
@@ -272,7 +274,7 @@ def parse(
     sequence = as_sequence(tokens)
     parser = _whole_input(role, strict, default_channel)
     parser._run(sequence)
-    return _result(parser)
+    return _result(parser, parser._position)
 
 
 def parse_text(
@@ -300,7 +302,7 @@ def parse_text(
     if parser._position < len(text):
         parser._take_text(text[parser._position :])
         parser._position = len(text)
-    return _result(parser)
+    return _result(parser, None)
 
 
 def decode_bytes(tokens: Tokens) -> bytes:

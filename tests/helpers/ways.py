@@ -32,7 +32,7 @@ def outcome(read: Callable[[], tuple[Any, ...]]) -> Outcome:
 
 
 def all_of(result: harmony.ParseResult) -> tuple[Any, ...]:
-    return result.messages, result.complete, result.diagnostics, result.spans, result.next_role
+    return result.messages, result.complete, result.diagnostics, result.spans, result.next_role, result.token_count
 
 
 def strictly(engine: ModuleType, tokens: Sequence[int], role: Role | None) -> Read:
@@ -49,6 +49,7 @@ def every_way(
     def whole(given: Any) -> Read:
         result = engine.parse(given, role, strict=strict)
         check_spans(result, tokens, strict=strict)
+        assert result.token_count == len(tokens)
         assert result.diagnostics == sorted(result.diagnostics, key=lambda found: found.position)
         return result.messages, result.complete, in_order(result.diagnostics)
 

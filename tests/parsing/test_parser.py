@@ -8,6 +8,7 @@ import operator
 import pickle
 import tracemalloc
 import weakref
+from array import array
 from types import ModuleType
 from typing import Any
 
@@ -426,10 +427,25 @@ def test_text_with_surrogates_is_read_as_it_is_encoded(engine: ModuleType, encod
 
 def test_empty_input(engine: ModuleType) -> None:
     for read in (engine.parse, engine.parse_text):
+        count = None if read is engine.parse_text else 0
         nothing = read("" if read is engine.parse_text else [], None, strict=True)
-        assert all_of(nothing) == ([], True, [], [], None)
+        assert all_of(nothing) == ([], True, [], [], None, count)
         opened = read("" if read is engine.parse_text else [], "user", strict=True)
-        assert all_of(opened) == ([], False, [], [], Role.USER)
+        assert all_of(opened) == ([], False, [], [], Role.USER, count)
+
+
+def test_the_tokens_of_an_input_are_counted(engine: ModuleType, encoding: HarmonyEncoding) -> None:
+    text = "<|channel|>final<|message|>Bore da! 🌤<|return|>"
+    tokens = encoding.encode(text, allowed_special="all")
+    for cut in range(len(tokens) + 1):
+        result = engine.parse(tokens[:cut], "assistant", strict=False)
+        assert result.token_count == cut
+        assert pickle.loads(pickle.dumps(result)) == result
+    for form in (tuple(tokens), iter(tokens), array("I", tokens), array("I", tokens).tobytes()):
+        assert engine.parse(form, "assistant", strict=True).token_count == len(tokens)
+    assert engine.parse([*tokens, -1, *tokens, 1 << 200], None, strict=False).token_count == 2 * len(tokens) + 2
+    for stripped in (False, True):
+        assert engine.parse_text(text, "assistant", strict=False, stripped=stripped).token_count is None
 
 
 def test_long_input_of_every_shape(engine: ModuleType, encoding: HarmonyEncoding) -> None:
