@@ -25,6 +25,7 @@ __all__ = [
     "RenderOptions",
     "RenderResult",
     "RenderedSpan",
+    "ResponseFormat",
     "Role",
     "Segment",
     "Span",
@@ -64,6 +65,7 @@ if _typing.TYPE_CHECKING:
     from harmony.messages.model import DeveloperContent as DeveloperContent
     from harmony.messages.model import Message as Message
     from harmony.messages.model import ReasoningEffort as ReasoningEffort
+    from harmony.messages.model import ResponseFormat as ResponseFormat
     from harmony.messages.model import SystemContent as SystemContent
     from harmony.messages.model import TextContent as TextContent
     from harmony.messages.model import ToolDescription as ToolDescription
@@ -94,6 +96,7 @@ else:
             "DeveloperContent",
             "Message",
             "ReasoningEffort",
+            "ResponseFormat",
             "SystemContent",
             "TextContent",
             "ToolDescription",

@@ -30,6 +30,7 @@ _CHANNELS_IN_TEXT: Final = re.compile(
     r"^# Valid channels: (.+?)\.( Channel must be included for every message\.)?$", re.MULTILINE
 )
 _TOOLS_IN_TEXT: Final = re.compile(r"^# Tools$", re.MULTILINE)
+_FORMATS_IN_TEXT: Final = re.compile(r"^# Response Formats$", re.MULTILINE)
 _TOOL_IN_TEXT: Final = re.compile(r"^(?:## (\S+)$|type (\S+) = \()", re.MULTILINE)
 
 
@@ -155,9 +156,12 @@ def _declared(tools: object) -> Iterator[tuple[str, dict[str, Any] | None]]:
 
 def _tools_in_text(text: str) -> Iterator[str]:
     heading = _TOOLS_IN_TEXT.search(text)
+    if heading is None:
+        return
+    end = _FORMATS_IN_TEXT.search(text, heading.end())  # behind it, `## name` is no namespace
     space = None
     is_empty = False
-    for match in _TOOL_IN_TEXT.finditer(text, heading.end()) if heading else ():
+    for match in _TOOL_IN_TEXT.finditer(text, heading.end(), end.start() if end else len(text)):
         if match[1]:
             if space and is_empty:
                 yield space

@@ -5,19 +5,29 @@ Names, signatures, defaults and the flat form are the same as in openai-harmony 
 - `to_dict`, `to_json`, `to_msgpack` and their counterparts use the flat form. Role and name stand beside the content,
   the content is a list of parts with a `type`, and fields that are None are left out.
 - `model_dump`, `msgspec.json.encode(message)` and fields of pydantic's models use the nested form. The author is a
-  separate object, and every field is there.
+  separate object, and every field is there. Only response formats are left out where there are none, as in
+  openai-harmony, which does not know them.
+
+The parts of the content are in `harmony.messages.contents`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from types import NoneType
 from typing import Any, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from harmony.messages.builtin_tools import BROWSER, PYTHON
+from harmony.messages.contents import ChannelConfig as ChannelConfig
+from harmony.messages.contents import Content as Content
+from harmony.messages.contents import DeveloperContent as DeveloperContent
+from harmony.messages.contents import ResponseFormat as ResponseFormat
+from harmony.messages.contents import SystemContent as SystemContent
+from harmony.messages.contents import TextContent as TextContent
+from harmony.messages.contents import ToolDescription as ToolDescription
+from harmony.messages.contents import ToolNamespaceConfig as ToolNamespaceConfig
+from harmony.messages.contents import holds_schemas
 from harmony.messages.record import (
     ArgumentError,
     Record,
@@ -30,11 +40,9 @@ from harmony.messages.record import (
     unchecked,
     written,
 )
-from harmony.messages.roles import KNOWN_CHANNELS, Role
 from harmony.messages.roles import ReasoningEffort as ReasoningEffort
+from harmony.messages.roles import Role
 from harmony.messages.words import of_flat_messages
-
-# Authors, tools and content.
 
 
 class Author(Record, gc=False):
@@ -47,176 +55,6 @@ class Author(Record, gc=False):
     def new(cls, role: Role, name: str) -> Self:
         """An author with a name."""
         return cls(role=role, name=name)
-
-
-class ToolDescription(Record, omit_defaults=True):
-    """One function that the model may call. `parameters` is a JSON schema, rendered in the order of its keys."""
-
-    name: str
-    description: str
-    parameters: dict[str, Any] | None = None
-
-    @classmethod
-    def new(cls, name: str, description: str, parameters: dict[str, Any] | None = None) -> Self:
-        """A function with this name, a description for the model, and the JSON schema of its parameters."""
-        return cls(name=name, description=description, parameters=parameters)
-
-
-class ToolNamespaceConfig(Record, omit_defaults=True, kw_only=True):
-    """A group of functions under one name. The recipient `functions.search` names `search` in the group `functions`."""
-
-    name: str
-    description: str | None = None
-    tools: list[ToolDescription]
-
-    @classmethod
-    def browser(cls) -> Self:
-        """The built-in group `browser`, for searching and reading the web."""
-        return cls.model_validate(deepcopy(BROWSER))
-
-    @classmethod
-    def python(cls) -> Self:
-        """The built-in tool `python`, for running Python code."""
-        return cls.model_validate(deepcopy(PYTHON))
-
-
-class ChannelConfig(Record):
-    """Which channels the assistant may use, and whether each message must name one."""
-
-    valid_channels: list[str]
-    channel_required: bool
-
-    @classmethod
-    def require_channels(cls, channels: list[str]) -> Self:
-        """A config with these channels, where each message must name one of them."""
-        return cls(valid_channels=channels, channel_required=True)
-
-
-def _with_namespace(
-    tools: dict[str, ToolNamespaceConfig] | None, namespace: ToolNamespaceConfig
-) -> dict[str, ToolNamespaceConfig]:
-    if not isinstance(namespace, ToolNamespaceConfig):
-        raise ArgumentError(f"Expected `ToolNamespaceConfig`, got `{type(namespace).__name__}`")
-    return {**(tools or {}), namespace.name: namespace}
-
-
-class Content(Record):
-    """One part of a message's content: TextContent, SystemContent or DeveloperContent."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The part as a new dict, with its `type`. Fields that are None are left out."""
-        if self.__struct_config__.tag is None:
-            raise NotImplementedError(f"`{type(self).__name__}` has no written form")
-        return self.model_dump(exclude_none=True)
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> Self:
-        """Reads a part from a dict. `type` may be missing, unknown keys are ignored. Raises as `model_validate`."""
-        return cls.model_validate(raw)
-
-    def _data(self) -> list[Any] | None:
-        tools = getattr(self, "tools", None)
-        data: list[Any] = []
-        for space in tools.values() if type(tools) is dict else [tools]:
-            if type(space) is not ToolNamespaceConfig or type(space.tools) is not list:
-                return None
-            for tool in space.tools:
-                if type(tool) is not ToolDescription:
-                    return None
-                data.append(tool.parameters)
-        return data
-
-
-class TextContent(Content, tag="text", gc=False):
-    """A part that is text. Most messages have one such part, and no other."""
-
-    text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The part as a new dict: `{"type": "text", "text": …}`."""
-        return {"type": "text", "text": self.text}
-
-
-class SystemContent(Content, tag="system_content"):
-    """The content of the system message: identity, dates, reasoning effort, channels, and built-in tools.
-
-    A field that is None is left out of the rendered message. The flat form leaves it out too, as openai-harmony 0.0.8
-    does, and reading the flat form fills in the default. So a `model_identity` of None is lost in the flat form.
-    """
-
-    model_identity: str | None = "You are ChatGPT, a large language model trained by OpenAI."
-    reasoning_effort: ReasoningEffort | None = ReasoningEffort.MEDIUM
-    conversation_start_date: str | None = None
-    knowledge_cutoff: str | None = "2024-06"
-    channel_config: ChannelConfig | None = msgspec.field(
-        default_factory=lambda: ChannelConfig.require_channels(list(KNOWN_CHANNELS))
-    )
-    tools: dict[str, ToolNamespaceConfig] | None = None
-
-    @classmethod
-    def new(cls) -> Self:
-        """System content with the defaults."""
-        return cls()
-
-    def with_model_identity(self, model_identity: str) -> Self:
-        """Sets the first line, which says who the model is, and returns this content."""
-        return self._with("model_identity", model_identity)
-
-    def with_reasoning_effort(self, reasoning_effort: ReasoningEffort) -> Self:
-        """Sets the effort, and returns this content."""
-        return self._with("reasoning_effort", reasoning_effort)
-
-    def with_conversation_start_date(self, conversation_start_date: str) -> Self:
-        """Sets the text of the current date, such as `2025-06-28`, and returns this content."""
-        return self._with("conversation_start_date", conversation_start_date)
-
-    def with_knowledge_cutoff(self, knowledge_cutoff: str) -> Self:
-        """Sets the text of the knowledge cutoff, such as `2024-06`, and returns this content."""
-        return self._with("knowledge_cutoff", knowledge_cutoff)
-
-    def with_channel_config(self, channel_config: ChannelConfig) -> Self:
-        """Sets the channels, and returns this content."""
-        return self._with("channel_config", channel_config)
-
-    def with_required_channels(self, channels: list[str]) -> Self:
-        """Sets the channels, one of which each message must name, and returns this content."""
-        return self._with("channel_config", ChannelConfig.require_channels(channels))
-
-    def with_tools(self, ns_config: ToolNamespaceConfig) -> Self:
-        """Adds a namespace, or replaces the one of its name, and returns this content."""
-        return self._with("tools", _with_namespace(self.tools, ns_config))
-
-    def with_browser_tool(self) -> Self:
-        """Adds the tool `browser`, and returns this content."""
-        return self.with_tools(ToolNamespaceConfig.browser())
-
-    def with_python_tool(self) -> Self:
-        """Adds the tool `python`, and returns this content."""
-        return self.with_tools(ToolNamespaceConfig.python())
-
-
-class DeveloperContent(Content, tag="developer_content", omit_defaults=True):
-    """The content of the developer message: instructions, and the functions that the model may call."""
-
-    instructions: str | None = None
-    tools: dict[str, ToolNamespaceConfig] | None = None
-
-    @classmethod
-    def new(cls) -> Self:
-        """Developer content without instructions and tools."""
-        return cls()
-
-    def with_instructions(self, instructions: str) -> Self:
-        """Sets the instructions, and returns this content."""
-        return self._with("instructions", instructions)
-
-    def with_tools(self, ns_config: ToolNamespaceConfig) -> Self:
-        """Adds a namespace, or replaces the one of its name, and returns this content."""
-        return self._with("tools", _with_namespace(self.tools, ns_config))
-
-    def with_function_tools(self, tools: Sequence[ToolDescription]) -> Self:
-        """Sets the functions of the namespace `functions`, replaces earlier ones, and returns this content."""
-        return self.with_tools(ToolNamespaceConfig(name="functions", tools=list(tools)))
 
 
 _Part: TypeAlias = TextContent | SystemContent | DeveloperContent
@@ -251,7 +89,7 @@ class _FlatMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 def flat_messages(messages: Iterable[Message], *, finite: bool = False) -> list[_FlatMessage]:
     """The messages in the flat form, as objects that msgspec writes.
 
-    `finite=True` is for JSON: it raises ValueError for NaN or infinity in the parameters of a tool.
+    `finite=True` is for JSON: it raises ValueError for NaN or infinity in the schema of a tool or a response format.
     """
     flat = []
     for message in messages:
@@ -275,7 +113,7 @@ def _flat_content(content: list[_Part], finite: bool) -> Any:
     flat: list[_Part] = []
     large = False
     for part in content:
-        if not isinstance(part, TextContent) and part.tools and not is_small(part):
+        if holds_schemas(part) and not is_small(part):
             check_repeats(part)
             large = True
         system = isinstance(part, SystemContent)

@@ -236,7 +236,7 @@ def check_finite(value: object, as_json: bytes) -> None:
     except OverflowError:  # an integer beyond 64 bits
         pass
     if not _all_finite(value):
-        raise ValueError("Expected finite numbers in the parameters of tools, got NaN or infinity")
+        raise ValueError("Expected finite numbers in schemas, got NaN or infinity")
 
 
 def _all_finite(value: object) -> bool:
@@ -267,7 +267,7 @@ def _dumped(value: Any, leaf: Callable[[Any], Any], exclude_none: bool) -> Any:
         return [item if type(item) in _ATOMS else _dumped(item, leaf, exclude_none) for item in value]
     if not isinstance(value, Record):
         return leaf(value)
-    fields = msgspec.structs.asdict(value)
+    fields = value._fields()
     if exclude_none:
         fields = {name: item for name, item in fields.items() if item is not None}
     tag = value.__struct_config__.tag
@@ -340,6 +340,10 @@ class Record(msgspec.Struct, metaclass=_Checked):
     def _data(self) -> list[Any] | None:
         """The users' data in the record, such as the parameters of tools. None where it is not quickly found."""
         return None
+
+    def _fields(self) -> dict[str, Any]:
+        """The fields that `model_dump` writes."""
+        return msgspec.structs.asdict(self)
 
     def model_dump(self, *, mode: Literal["python", "json"] = "python", exclude_none: bool = False) -> dict[str, Any]:
         """The nested form as new dicts and lists, with every field. The name is that of pydantic's method.

@@ -21,6 +21,7 @@ from harmony.errors import Fault, RenderTypeError, sentence
 from harmony.format import vocabulary
 from harmony.format.choices import Purpose, Style
 from harmony.format.header import Header, check_header, whole_header, write_header
+from harmony.messages.contents import holds_schemas
 from harmony.messages.model import (
     Author,
     Content,
@@ -297,7 +298,7 @@ class Renderer:
         if role is not expected:
             name = type(part).__name__
             raise Fault("misplaced-content", field=field, found=name, expected=expected.value, role=f"`{role.value}`")
-        if part.tools and not is_small(part):
+        if holds_schemas(part) and not is_small(part):
             with _unwritable(field):
                 guarded(check_repeats, part)  # before it is written, which could take very long
         try:
@@ -407,7 +408,7 @@ def _section_text(part: SystemContent | DeveloperContent, field: str, types: Wri
         except UnicodeEncodeError:
             part = guarded(plain, part, lambda text: vocabulary.whole(text, field))
             data = guarded(msgspec.json.encode, part)
-        check_finite(part.tools, data)
+        check_finite(part, data)
         checked = guarded(msgspec.json.decode, data, type=type(part))
         is_developer = isinstance(checked, DeveloperContent)
         arguments = (developer_text, checked, types) if is_developer else (system_text, checked, types, function_tools)

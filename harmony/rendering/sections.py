@@ -1,14 +1,23 @@
 """The texts of system and developer messages, made from SystemContent and DeveloperContent.
 
-This module decides the sections and their order, which are those of openai-harmony 0.0.8. `typescript.py` writes the
-types of parameters. The contents must be checked before. This module knows no tokens.
+This module decides the sections and their order, which are those of openai-harmony 0.0.8. Response formats are not in
+openai-harmony; their section is that of OpenAI's guide to the format. `typescript.py` writes the types of parameters.
+The contents must be checked before. This module knows no tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harmony.messages.model import DeveloperContent, SystemContent, ToolDescription, ToolNamespaceConfig
+import msgspec
+
+from harmony.messages.contents import (
+    DeveloperContent,
+    ResponseFormat,
+    SystemContent,
+    ToolDescription,
+    ToolNamespaceConfig,
+)
 from harmony.rendering.typescript import Writer
 
 
@@ -40,7 +49,14 @@ def developer_text(content: DeveloperContent, types: Writer) -> str:
     sections = [] if content.instructions is None else ["# Instructions", content.instructions]
     if content.tools:
         sections.append(_tools(content.tools, types))
+    if content.response_formats:
+        sections += ["# Response Formats", *map(_response_format, content.response_formats)]
     return "\n\n".join(sections)
+
+
+def _response_format(form: ResponseFormat) -> str:
+    description = [f"// {line}" for line in _lines(form.description or "")]
+    return "\n".join([f"## {form.name}\n", *description, msgspec.json.encode(form.schema).decode()])
 
 
 def _tools(tools: dict[str, ToolNamespaceConfig], types: Writer) -> str:

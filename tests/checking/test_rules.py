@@ -31,6 +31,7 @@ CHANNELS_TEXT = "# Valid channels: analysis, final. Channel must be included for
 TOOLS_TEXT = (
     "# Tools\n\n## python\n\nRuns.\n\n## functions\n\nnamespace functions {\n\n// Says\ntype f = () => any;\n\n}"
 )
+FORMATS_TEXT = f"{TOOLS_TEXT}\n\n# Response Formats\n\n## answer\n\n{{}}"
 ONE_OF_ANOTHER_DRAFT = {**DIAMOND, "d0": {"$schema": "http://json-schema.org/draft-07/schema#", **DIAMOND["d0"]}}
 
 #: The rule, a conversation, and where it trips.
@@ -53,6 +54,7 @@ CASES: list[tuple[str, Conversation, list[int]]] = [
     ("call-off-commentary", conversation(USER, call(), call("python", channel="analysis"), result()), []),
     ("call-off-commentary", conversation(message("user", recipient="functions.f", channel="final")), []),
     ("undeclared-tool", conversation(USER, call(), call("python"), call("browser.search")), [1, 2, 3]),
+    ("undeclared-tool", conversation(message("developer", FORMATS_TEXT), call("answer"), call("functions.f")), [1]),
     (
         "undeclared-tool",
         conversation(TOOLS, FUNCTIONS, call("browser"), call("functions"), call("python.run")),

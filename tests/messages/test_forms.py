@@ -242,7 +242,7 @@ def test_model_dump_is_nested_and_complete(message: Message) -> None:
     assert dumped["author"] == {"role": message.author.role, "name": message.author.name}
     for part, of_message in zip(dumped["content"], message.content, strict=True):
         assert part.pop("type") == of_message.to_dict()["type"]
-        assert set(part) == set(of_message.__struct_fields__)
+        assert set(part) == set(of_message.__struct_fields__) - {"response_formats"}
     assert Message.model_validate(message) is message
     assert Message.model_validate(message.model_dump()) == message
     assert Message.model_validate(message.to_dict()) == message

@@ -74,7 +74,8 @@ RECORDS = [
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_records_have_the_fields_of_the_reference_in_its_order(name: str) -> None:
-    assert getattr(ours, name).__struct_fields__ == tuple(getattr(reference, name).model_fields)
+    added = ("response_formats",) if name == "DeveloperContent" else ()
+    assert getattr(ours, name).__struct_fields__ == (*getattr(reference, name).model_fields, *added)
 
 
 @pytest.mark.parametrize("name", RECORDS)

@@ -136,7 +136,7 @@ def test_every_code_of_rendering_is_tried() -> None:
 def test_sentences_of_content_that_cannot_be_written(encoding: HarmonyEncoding) -> None:
     for value, sentence in (
         (object(), "Expected data that JSON can hold, got `object` - at `message.content[0]`"),
-        (float("inf"), "Expected finite numbers in the parameters of tools, got NaN or infinity - at"),
+        (float("inf"), "Expected finite numbers in schemas, got NaN or infinity - at"),
         ({(1, 2): 1}, "Only dicts with str-like or number-like keys are supported - at"),
     ):
         with pytest.raises(RenderError) as error:
