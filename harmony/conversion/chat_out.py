@@ -16,7 +16,6 @@ from harmony.conversion.tools import custom_input
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import Diagnostic
 from harmony.messages.model import Message
-from harmony.parsing.tokens import Tokens
 from harmony.results import ParseResult
 
 #: The id of a reply that the caller has not given another one. It is always the same, so equal replies are equal.
@@ -198,16 +197,10 @@ class Stream(Following):
         self._head = {**_head("chat.completion.chunk", model, id, created), **fields}
         self._prompt_tokens = prompt_tokens
         self._reasoning_field = reasoning_field
-        self._field = ""  # of the open message, for a text
+        self._field = ""  # of the last text
         self._filled: set[str] = set()  # the fields that have text
         self._calls = 0
         self._has_begun = False
-
-    def push(self, tokens: Tokens) -> list[Json]:
-        """Takes the next tokens, any number of them, and returns the chunks that they give."""
-        self._begin_once()
-        self._follow(tokens)
-        return self._taken()
 
     def finish(self, stopped: bool = True) -> list[Json]:
         """Takes the end of the tokens, and returns the last chunks.
@@ -215,47 +208,53 @@ class Stream(Following):
         `finish_reason` is "length" where the tokens end inside a message. Pass `stopped=False` where it is "length" all
         the same: the model was stopped from outside, right behind a message. Raises ValueError if it was called before.
         """
-        self._begin_once()
+        self._open_stream()
         result = self._follow_to_end()
         reason = finish_reason(complete=result.complete and stopped, calls=bool(self._calls))
         self._chunk({}, reason)
         self._out[-1]["usage"] = usage(result, self._prompt_tokens)
         return self._taken()
 
-    def _begin_once(self) -> None:
+    def _open_stream(self) -> None:
         if not self._has_begun:
             self._has_begun = True
             self._chunk({"role": "assistant"})
 
     def _chunk(self, delta: Json, finish_reason: str | None = None) -> None:
-        self._out.append({**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+        self._out.append(self._made(delta, finish_reason))
+
+    def _made(self, delta: Json, finish_reason: str | None = None) -> Json:
+        return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+    def _text_chunk(self, delta: str) -> Json:
+        return self._made({self._field: delta})
+
+    def _call_chunk(self, call: Json) -> Json:
+        return self._made({"tool_calls": [{"index": self._calls - 1, **call}]})
+
+    def _arguments_chunk(self, delta: str) -> Json:
+        return self._call_chunk({"function": {"arguments": delta}})
 
     def _start(self, meaning: Meaning) -> None:
         if meaning.is_call:
-            self._field = ""
             self._calls += 1
             if meaning.kind is not Kind.CUSTOM:
-                self._call_chunk(_call(meaning, "", default_call_id(self._calls - 1)))
+                self._out.append(self._call_chunk(_call(meaning, "", default_call_id(self._calls - 1))))
         else:
             self._field = self._reasoning_field if meaning.kind is Kind.REASONING else "content"
 
-    def _call_chunk(self, call: Json) -> None:
-        self._chunk({"tool_calls": [{"index": self._calls - 1, **call}]})
-
     def _add(self, meaning: Meaning, delta: str, *, is_first: bool) -> None:
-        if not self._field:
-            if meaning.kind is not Kind.CUSTOM:
-                self._call_chunk({"function": {"arguments": delta}})
+        if meaning.kind is Kind.CUSTOM:
             return
-        field = self._field
-        if is_first:
-            if field in self._filled:
+        self._make = self._arguments_chunk if meaning.is_call else self._text_chunk
+        if is_first and not meaning.is_call:
+            if self._field in self._filled:
                 delta = _JOINT + delta
-            self._filled.add(field)
-        self._chunk({field: delta})
+            self._filled.add(self._field)
+        self._out.append(self._make(delta))
 
     def _end(self, meaning: Meaning, text: str, *, cut: bool) -> None:
         if meaning.kind is Kind.CUSTOM and not cut:
-            self._call_chunk(_call(meaning, text, default_call_id(self._calls - 1)))
-        elif not text and self._field == "content" and "content" not in self._filled:
+            self._out.append(self._call_chunk(_call(meaning, text, default_call_id(self._calls - 1))))
+        elif not (text or meaning.is_call or "content" in self._filled) and self._field == "content":
             self._chunk({"content": ""})

@@ -6,12 +6,13 @@ token. What the whole has and the stream has not shown yet is added then. So a s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from harmony.conversion.given import Shape
 from harmony.conversion.meaning import Json, Meaning, Reader, is_cut
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import Diagnostic
+from harmony.messages.model import Message
 from harmony.messages.roles import Role
 from harmony.parsing.engine import StreamableParser
 from harmony.parsing.tokens import Tokens
@@ -30,6 +31,8 @@ class Following:
         self._shown = 0  # characters of the open message
         self._ended = 0  # messages
         self._out: list[Json] = []
+        # Makes the dict for a further delta of the open message. None before its first one.
+        self._make: Callable[[str], Json] | None = None
         self._result: ParseResult | None = None
 
     @property
@@ -37,6 +40,27 @@ class Following:
         """What was repaired so far: the parser's diagnostics, whose positions are indices of tokens, and the repaired
         names of tools, whose positions are indices of messages."""
         return [*self._parser.diagnostics, *self._reader.diagnostics]
+
+    def push(self, tokens: Tokens) -> list[Json]:
+        """Takes the next tokens, any number of them, and returns the dicts that they give."""
+        if self._make is None or type(tokens) is not list or len(tokens) != 1:
+            self._open_stream()
+            self._follow(tokens)
+            return self._taken()
+        # Most tokens only add to the open message, and most servers push one at a time. This is the quick way for them.
+        parser = self._parser
+        parser.process(tokens[0])
+        if len(parser.messages) > self._ended:
+            self._show(parser.messages, cut=False)
+            if (text := parser.current_content) and parser.current_role is not None:
+                meaning = self._begin(parser.current_role, parser.current_channel, parser.current_recipient)
+                self._grow(meaning, text)
+            return self._taken()
+        delta = parser.last_content_delta
+        if not delta:
+            return []
+        self._shown += len(delta)
+        return [self._make(delta)]
 
     def _follow(self, tokens: Tokens) -> None:
         if self._result is not None:
@@ -46,8 +70,7 @@ class Following:
             if meaning is None:
                 meaning = self._begin(segment.role, segment.channel, segment.recipient)
             if segment.delta:
-                self._add(meaning, segment.delta, is_first=self._shown == 0)
-                self._shown += len(segment.delta)
+                self._grow(meaning, segment.delta)
             if segment.message is not None:
                 self._close(meaning, segment.message.text, cut=False)
 
@@ -56,16 +79,23 @@ class Following:
         if self._result is not None:
             raise ValueError("Expected `finish` once for each reply")
         result = self._encoding.parse(list(self._parser.tokens), Role.ASSISTANT, strict=self._strict)
-        cut = is_cut(result)
-        for index in range(self._ended, len(result.messages)):
-            message = result.messages[index]
+        self._show(result.messages, cut=is_cut(result))
+        self._result = result
+        return result
+
+    def _show(self, messages: Sequence[Message], *, cut: bool) -> None:
+        """Shows what is not shown yet of these finished messages. `cut`: whether the last of them is cut off."""
+        for index in range(self._ended, len(messages)):
+            message = messages[index]
             meaning = self._open or self._begin(message.author.role, message.channel, message.recipient)
             text = message.text
             if self._shown < len(text):
-                self._add(meaning, text[self._shown :], is_first=self._shown == 0)
-            self._close(meaning, text, cut=cut and index == len(result.messages) - 1)
-        self._result = result
-        return result
+                self._grow(meaning, text[self._shown :])
+            self._close(meaning, text, cut=cut and index == len(messages) - 1)
+
+    def _grow(self, meaning: Meaning, delta: str) -> None:
+        self._add(meaning, delta, is_first=self._shown == 0)
+        self._shown += len(delta)
 
     def _taken(self) -> list[Json]:
         """The dicts that were made since the last call."""
@@ -80,11 +110,14 @@ class Following:
 
     def _close(self, meaning: Meaning, text: str, *, cut: bool) -> None:
         self._end(meaning, text, cut=cut)
-        self._open = None
+        self._open = self._make = None
         self._shown = 0
         self._ended += 1
 
     # --- what each stream makes of it
+
+    def _open_stream(self) -> None:
+        raise NotImplementedError
 
     def _start(self, meaning: Meaning) -> None:
         raise NotImplementedError

@@ -16,7 +16,6 @@ from harmony.encoding import HarmonyEncoding
 from harmony.errors import Diagnostic
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
-from harmony.parsing.tokens import Tokens
 from harmony.results import ParseResult
 
 #: The id of a response that the caller has not given another one. It is always the same, so equal replies are equal.
@@ -26,6 +25,13 @@ _CALL_EVENTS: Final = {
     Kind.FUNCTION: ("function_call_arguments", "arguments"),
     Kind.MCP: ("mcp_call_arguments", "arguments"),
     Kind.PYTHON: ("code_interpreter_call_code", "code"),
+}
+_OF_TEXT: Final = {"content_index": 0, "logprobs": []}
+# For each kind of item whose text is streamed: the type of the events with its text, and their other fields.
+_DELTAS: Final[dict[Kind, tuple[str, Json]]] = {
+    Kind.REASONING: ("response.reasoning_text.delta", {"content_index": 0}),
+    **dict.fromkeys(PHASES, ("response.output_text.delta", _OF_TEXT)),
+    **{kind: (f"response.{name}.delta", {}) for kind, (name, _) in _CALL_EVENTS.items()},
 }
 
 
@@ -194,29 +200,27 @@ class Stream(Following):
         self._output: list[Json] = []
         self._ids = ("", "")  # of the open item and its call
         self._sent = 0
+        self._delta: Json = {}  # the fields that all deltas of the open item share
         self._has_started = False
 
     def start(self) -> list[Json]:
         """The first two events. `push` and `finish` give them too, where this was not called before."""
+        self._open_stream()
+        return self._taken()
+
+    def finish(self) -> list[Json]:
+        """Takes the end of the tokens, and returns the last events. Raises ValueError if it was called before."""
+        self._open_stream()
+        result = self._follow_to_end()
+        ended = _ended(self._response, result, self._output, self._prompt_tokens)
+        self._event(f"response.{ended['status']}", response=ended)
+        return self._taken()
+
+    def _open_stream(self) -> None:
         if not self._has_started:
             self._has_started = True
             self._event("response.created", response=self._response)
             self._event("response.in_progress", response=self._response)
-        return self._taken()
-
-    def push(self, tokens: Tokens) -> list[Json]:
-        """Takes the next tokens, any number of them, and returns the events that they give."""
-        first = [] if self._has_started else self.start()
-        self._follow(tokens)
-        return first + self._taken()
-
-    def finish(self) -> list[Json]:
-        """Takes the end of the tokens, and returns the last events. Raises ValueError if it was called before."""
-        first = self.start()
-        result = self._follow_to_end()
-        ended = _ended(self._response, result, self._output, self._prompt_tokens)
-        self._event(f"response.{ended['status']}", response=ended)
-        return first + self._taken()
 
     def _event(self, kind: str, **fields: Any) -> None:
         self._out.append({"type": kind, "sequence_number": self._sent, **fields})
@@ -243,12 +247,17 @@ class Stream(Following):
         self._event("response.output_item.added", output_index=len(self._output), item=begun)
 
     def _add(self, meaning: Meaning, delta: str, *, is_first: bool) -> None:
-        if meaning.kind in PHASES:
-            self._item_event("response.output_text.delta", content_index=0, delta=delta, logprobs=[])
-        elif meaning.kind is Kind.REASONING:
-            self._item_event("response.reasoning_text.delta", content_index=0, delta=delta)
-        elif meaning.kind in _CALL_EVENTS:
-            self._item_event(f"response.{_CALL_EVENTS[meaning.kind][0]}.delta", delta=delta)
+        if meaning.kind not in _DELTAS:
+            return
+        if is_first:
+            kind, fields = _DELTAS[meaning.kind]
+            self._delta = {"type": kind, "item_id": self._ids[0], "output_index": len(self._output), **fields}
+        self._make = self._delta_event
+        self._out.append(self._delta_event(delta))
+
+    def _delta_event(self, delta: str) -> Json:
+        self._sent += 1
+        return {**self._delta, "sequence_number": self._sent - 1, "delta": delta}
 
     def _end(self, meaning: Meaning, text: str, *, cut: bool) -> None:
         done = item(meaning, text, *self._ids, "incomplete" if cut else "completed")
