@@ -20,6 +20,14 @@ BROKEN: Final = "1.5 of 100 broken"
 LONG_LOG: Final = "harmony parse, one worker"
 #: Short commands: their words behind `harmony`.
 COMMANDS: Final = {"harmony --version": ["--version"], "harmony --help": ["--help"]}
+PROCESS: Final = "process, three reads"
+#: The streams of the APIs, with the method that is timed for each.
+STREAMS: Final = {
+    "chat.Stream, a token a push": "push_chat",
+    "chat.Stream, 16 tokens a push": "push_chat_steps",
+    "responses.Stream, a token a push": "push_responses",
+    "responses.Stream, 16 tokens a push": "push_responses_steps",
+}
 STATS: Final = "harmony stats, five records"
 IMPORT: Final = "import harmony"
 TOKEN: Final = "ns a token"
@@ -78,6 +86,12 @@ def cases(*, quick: bool = False) -> list[Case]:
         Case("stream", "stream, three reads a token", TOKEN, _all("stream", streamed)),
         Case("stream_lenient", "the same, strict=False", TOKEN, _all("stream_lenient", streamed)),
         Case("stream_steps", "stream, 16 tokens a step, others one", TOKEN, _all("stream_steps", streamed)),
+        Case(
+            "api_streams",
+            "stream to the APIs of OpenAI",
+            TOKEN,
+            _ours({PROCESS: "stream_lenient", **STREAMS}, streamed),
+        ),
         Case(
             "content",
             "stream, current_content a token, 4,000 tokens",
@@ -140,6 +154,7 @@ TARGETS: Final[list[Target | Worst]] = [
     Target("stream, 16 tokens a step", ("stream_steps", OURS), ("stream_steps", PEER), 40),
     Target("stream, current_content a token", ("content", OURS), ("content", PEER), 20),
     Target("stream, state and messages a token", ("state", OURS), ("state", PEER), 100),
+    *(Target(stream, ("api_streams", stream), ("api_streams", PROCESS), most=2, unit="times") for stream in STREAMS),
     Target("tokens inside headers", ("same_header", OURS), ("same_header", PEER), 100),
     Target("parse, pure Python against Rust", ("parse", PYTHON), ("parse", PEER), 4),
     Target("render 20 messages, first time", ("render", OURS), ("render", PEER), 2.5),

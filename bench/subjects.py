@@ -213,6 +213,22 @@ class Harmony(Subject):
 
         return run
 
+    def push_chat(self, completions: Completions, size: int = 1) -> Run:
+        """As chunks of Chat Completions, some tokens at a time."""
+        chat = importlib.import_module("harmony.chat")
+        return _pushed(completions, lambda: chat.Stream(self.encoding), size)
+
+    def push_chat_steps(self, completions: Completions) -> Run:
+        return self.push_chat(completions, 16)
+
+    def push_responses(self, completions: Completions, size: int = 1) -> Run:
+        """As events of Responses, some tokens at a time."""
+        responses = importlib.import_module("harmony.responses")
+        return _pushed(completions, lambda: responses.Stream(self.encoding, {"model": "gpt-oss-20b"}), size)
+
+    def push_responses_steps(self, completions: Completions) -> Run:
+        return self.push_responses(completions, 16)
+
     def render(self, conversation: str) -> Run:
         self.encoding.resize_cache(0)  # every time is the first time
         return super().render(conversation)
@@ -230,6 +246,17 @@ class Harmony(Subject):
 
     def is_valid(self, rendered: str | list[int]) -> Run:
         return lambda: self.library.is_valid(rendered)
+
+
+def _pushed(completions: Completions, new_stream: Callable[[], Any], size: int) -> Run:
+    def run() -> None:
+        for tokens in completions:
+            stream = new_stream()
+            for start in range(0, len(tokens), size):
+                stream.push(tokens[start : start + size])
+            stream.finish()
+
+    return run
 
 
 def _arrow_and_batch() -> tuple[Any, Any]:

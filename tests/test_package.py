@@ -218,10 +218,23 @@ def test_the_extra_has_what_the_examples_need() -> None:
     assert others <= in_extra("examples")
 
 
-def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = readme.split("```python\n")[1].split("```")[0]
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+def run_blocks(page: str, folder: Path) -> str:
+    """Runs all Python of a page as one program, and returns what it prints."""
+    blocks = (ROOT / page).read_text(encoding="utf-8").split("```python\n")[1:]
+    code = "\n".join(block.split("```")[0] for block in blocks)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "Bring a hat." in done.stdout
-    assert "expected-start 18 2 expected `<|start|>`, found `<|channel|>` at token 18" in done.stdout
+    return done.stdout
+
+
+def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+    printed = run_blocks("README.md", tmp_path)
+    assert "Bring a hat." in printed
+    assert "expected-start 18 2 expected `<|start|>`, found `<|channel|>` at token 18" in printed
+    assert "response.completed" in printed
+
+
+def test_the_guide_to_the_apis_runs_as_it_stands(tmp_path: Path) -> None:
+    printed = run_blocks("docs/chat.md", tmp_path)
+    assert "unsupported-content messages[0].content[0]" in printed
+    assert "12 response.completed" in printed

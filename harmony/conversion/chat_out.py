@@ -227,7 +227,7 @@ class Stream(Following):
         return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
 
     def _text_chunk(self, delta: str) -> Json:
-        return self._made({self._field: delta})
+        return {**self._head, "choices": [{"index": 0, "delta": {self._field: delta}, "finish_reason": None}]}
 
     def _call_chunk(self, call: Json) -> Json:
         return self._made({"tool_calls": [{"index": self._calls - 1, **call}]})

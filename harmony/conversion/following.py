@@ -43,36 +43,32 @@ class Following:
 
     def push(self, tokens: Tokens) -> list[Json]:
         """Takes the next tokens, any number of them, and returns the dicts that they give."""
-        if self._make is None or type(tokens) is not list or len(tokens) != 1:
+        make, parser = self._make, self._parser
+        if make is None:
             self._open_stream()
-            self._follow(tokens)
-            return self._taken()
-        # Most tokens only add to the open message, and most servers push one at a time. This is the quick way for them.
-        parser = self._parser
-        parser.process(tokens[0])
-        if len(parser.messages) > self._ended:
+        elif type(tokens) is list and len(tokens) == 1:
+            # Most servers push one token at a time, and most tokens only add to the open message.
+            parser.process(tokens[0])
+            if len(parser.messages) == self._ended:
+                delta = parser.last_content_delta
+                if not delta:
+                    return []
+                self._shown += len(delta)
+                return [make(delta)]
             self._show(parser.messages, cut=False)
             if (text := parser.current_content) and parser.current_role is not None:
                 meaning = self._begin(parser.current_role, parser.current_channel, parser.current_recipient)
                 self._grow(meaning, text)
             return self._taken()
-        delta = parser.last_content_delta
-        if not delta:
-            return []
-        self._shown += len(delta)
-        return [self._make(delta)]
-
-    def _follow(self, tokens: Tokens) -> None:
         if self._result is not None:
             raise ValueError("Expected no tokens after `finish`; begin a new Stream for another reply")
-        for segment in self._parser.process_many(tokens):
-            meaning = self._open
-            if meaning is None:
-                meaning = self._begin(segment.role, segment.channel, segment.recipient)
+        for segment in parser.process_many(tokens):
+            meaning = self._open or self._begin(segment.role, segment.channel, segment.recipient)
             if segment.delta:
                 self._grow(meaning, segment.delta)
             if segment.message is not None:
                 self._close(meaning, segment.message.text, cut=False)
+        return self._taken()
 
     def _follow_to_end(self) -> ParseResult:
         """Takes the end of the tokens, and returns the whole reply."""
