@@ -36,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "quick")
 
 
-#: Files of which one process takes all tests, for their fixtures take long: a cluster, and inputs for every code.
-KEPT_TOGETHER = ("tests/test_ray.py", "tests/checking/test_codes.py")
+#: Files of which one process takes all tests, for their fixtures take long: a cluster, a server, inputs for every code.
+KEPT_TOGETHER = ("tests/test_ray.py", "tests/conversion/test_server.py", "tests/checking/test_codes.py")
 
 
 @pytest.hookimpl(optionalhook=True)
