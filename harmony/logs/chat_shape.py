@@ -1,7 +1,7 @@
 """Conversations in the shape of the chat API: the fields that a Message has no place for, and how they are found.
 
-`Conversation.from_json` ignores unknown fields, as openai-harmony does. From a log, a message without its tool calls
-must not be taken for the whole message. So records are checked for these fields first.
+`Conversation.from_json` refuses such messages, but names only what it finds first. For a record of a log, all of the
+fields are named, and so are the parts of the content that only these APIs have.
 """
 
 from __future__ import annotations
@@ -12,24 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from harmony.errors import quote, sentence
+from harmony.messages.chat_fields import FIELDS
 
-#: The fields of messages in the chat API, and in the APIs that follow it, that say something. One that is null or empty
-#: says nothing.
-FIELDS: Final = (
-    "tool_calls",
-    "tool_call_id",
-    "tool_name",
-    "function_call",
-    "refusal",
-    "reasoning_content",
-    "reasoning",
-    "reasoning_details",
-    "thinking",
-    "thinking_blocks",
-    "audio",
-    "images",
-    "annotations",
-)
 _EMPTY: Final = frozenset((b"null", b"[]", b"{}", b'""'))
 #: The types of parts of the content in these APIs.
 _PARTS: Final = frozenset(

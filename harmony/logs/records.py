@@ -266,7 +266,7 @@ def read_conversation(written: bytes) -> Conversation:
     Raises ValueError if it is not valid, or has fields of the chat API, and RecursionError if it is nested too deeply.
     """
     try:
-        conversation = Conversation.from_json(written)
+        return Conversation.from_json(written)
     except ValueError:
         repaired = _without_single_surrogates(written)
         check_fields(repaired)
@@ -275,8 +275,6 @@ def read_conversation(written: bytes) -> Conversation:
             raise
         # Python's json accepts single surrogates. Rendering then reports where they are.
         return Conversation.from_dict(json.loads(written))
-    check_fields(written)
-    return conversation
 
 
 def record_error(error: Exception, number: int | None = None) -> RecordError:

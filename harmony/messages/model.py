@@ -13,12 +13,13 @@ The parts of the content are in `harmony.messages.contents`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import NoneType
-from typing import Any, Self, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import msgspec
 
+from harmony.messages.chat_fields import FIELDS, NOTHING, of_chat_message
 from harmony.messages.contents import ChannelConfig as ChannelConfig
 from harmony.messages.contents import Content as Content
 from harmony.messages.contents import DeveloperContent as DeveloperContent
@@ -31,10 +32,10 @@ from harmony.messages.contents import holds_schemas
 from harmony.messages.record import (
     ArgumentError,
     Record,
+    as_mapping,
     check_finite,
     check_repeats,
     checked,
-    converted,
     guarded,
     is_small,
     unchecked,
@@ -75,11 +76,11 @@ class _FlatSystemContent(SystemContent, tag="system_content", omit_defaults=True
     tools: dict[str, ToolNamespaceConfig] | None = None
 
 
-class _FlatMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """A message as msgspec reads and writes it flat."""
+class _FlatMessage(msgspec.Struct, omit_defaults=True, gc=False):
+    """A message as msgspec writes it flat."""
 
     role: Role
-    name: str | None = msgspec.field(default_factory=NoneType)  # a factory's default is written, a plain None is not
+    name: str | None  # without a default, so that None is written too
     content: str | list[_Part]
     channel: str | None = None
     recipient: str | None = None
@@ -93,18 +94,11 @@ def flat_messages(messages: Iterable[Message], *, finite: bool = False) -> list[
     """
     flat = []
     for message in messages:
-        content = message.content
+        author, content = message.author, message.content
         if len(content) != 1 or type(content[0]) is not TextContent:  # rare
             content = _flat_content(content, finite)
         flat.append(
-            _FlatMessage(
-                role=message.author.role,
-                name=message.author.name,
-                content=content,
-                channel=message.channel,
-                recipient=message.recipient,
-                content_type=message.content_type,
-            )
+            _FlatMessage(author.role, author.name, content, message.channel, message.recipient, message.content_type)
         )
     return flat
 
@@ -125,13 +119,13 @@ def _flat_content(content: list[_Part], finite: bool) -> Any:
     return msgspec.Raw(as_json)  # it is written already
 
 
-def _read(messages: Iterable[_FlatMessage], message_class: type[_AnyMessage]) -> list[_AnyMessage]:
+def _read(messages: Iterable[Any], message_class: type[_AnyMessage]) -> list[_AnyMessage]:
     """Makes messages from the flat form, which msgspec has checked."""
     return [
         unchecked(
             message_class,
             unchecked(Author, flat.role, flat.name),
-            [unchecked(TextContent, flat.content)] if isinstance(flat.content, str) else flat.content,
+            [unchecked(TextContent, content)] if isinstance(content := flat.content, str) else content,
             flat.channel,
             flat.recipient,
             flat.content_type,
@@ -141,16 +135,35 @@ def _read(messages: Iterable[_FlatMessage], message_class: type[_AnyMessage]) ->
 
 
 class _FlatConversation(msgspec.Struct):
-    """A conversation as msgspec reads and writes it flat."""
+    """A conversation as msgspec writes it flat."""
 
     messages: list[_FlatMessage]
+
+
+# The same as msgspec reads them. The name may be missing. A field of the chat API may be there if it says nothing.
+_ReadMessage: Final = msgspec.defstruct(
+    "_ReadMessage",
+    [
+        ("role", Role),
+        ("name", str | None, None),
+        ("content", str | list[_Part]),
+        *((name, str | None, None) for name in ("channel", "recipient", "content_type")),
+        *((name, NOTHING, None) for name in FIELDS),
+    ],
+    kw_only=True,
+    gc=False,
+)
+_ReadConversation: Final = msgspec.defstruct(
+    "_ReadConversation",
+    [("messages", list[_ReadMessage])],  # type: ignore[valid-type]
+)
 
 
 class _Exchanged(Record):
     """The base of Message and Conversation: the flat form as dict, JSON and msgpack."""
 
     @classmethod
-    def _written_type(cls) -> type[msgspec.Struct]:
+    def _read_type(cls) -> type[msgspec.Struct]:
         raise NotImplementedError
 
     def _to_flat(self, *, finite: bool) -> msgspec.Struct:
@@ -160,6 +173,25 @@ class _Exchanged(Record):
     def _from_flat(cls, flat: Any) -> Self:
         raise NotImplementedError
 
+    @classmethod
+    def _of_chat(cls, data: object) -> str | None:
+        """The text of an error, if the data are messages of the chat API, with fields that would be lost."""
+        raise NotImplementedError
+
+    @classmethod
+    def _read_flat(cls, read: Callable[..., Any], payload: Any) -> Self:
+        """Reads the flat form by a function of msgspec."""
+        try:
+            return cls._from_flat(guarded(read, payload, type=cls._read_type()))
+        except ValueError:
+            # Of several faults, msgspec tells the first. In a message of the chat API, that is often a null content.
+            said = None
+            with suppress(ValueError):  # what cannot be read as any data
+                said = cls._of_chat(guarded(read, payload, type=Any))
+            if said is not None:
+                raise ValueError(said) from None
+            raise
+
     def to_dict(self) -> dict[str, Any]:
         """The flat form as a new dict."""
         raise NotImplementedError
@@ -168,9 +200,11 @@ class _Exchanged(Record):
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Reads the flat form from a dict. Content may be a string, and unknown keys are ignored.
 
-        Raises TypeError where `data` is no dict, and ValueError with the path to any other fault.
+        Raises TypeError where `data` is no dict, and ValueError with the path to any other fault. A field of the chat
+        API that says something, such as `tool_calls` or `reasoning`, is a fault, because a Message has no place for it.
+        `harmony.chat.to_harmony` reads messages with such fields.
         """
-        return cls._from_flat(converted(data, cls._written_type()))
+        return cls._read_flat(msgspec.convert, as_mapping(data))
 
     def to_json(self) -> str:
         """The flat form as JSON. Raises ValueError for NaN, infinity and single surrogates, which JSON cannot hold."""
@@ -180,7 +214,7 @@ class _Exchanged(Record):
     @classmethod
     def from_json(cls, payload: str | bytes) -> Self:
         """Reads the flat form from JSON, as `from_dict` does. Raises ValueError for bad JSON and for bad fields."""
-        return cls._from_flat(guarded(msgspec.json.decode, payload, type=cls._written_type()))
+        return cls._read_flat(msgspec.json.decode, payload)
 
     def to_msgpack(self) -> bytes:
         """The flat form as msgpack. Raises ValueError for integers beyond 64 bits and for single surrogates."""
@@ -190,7 +224,7 @@ class _Exchanged(Record):
     @classmethod
     def from_msgpack(cls, payload: bytes) -> Self:
         """Reads the flat form from msgpack, as `from_dict` does. Raises ValueError for bad data and for bad fields."""
-        return cls._from_flat(guarded(msgspec.msgpack.decode, payload, type=cls._written_type()))
+        return cls._read_flat(msgspec.msgpack.decode, payload)
 
 
 def _part(content: str | Content) -> Any:
@@ -274,8 +308,12 @@ class Message(_Exchanged, gc=False):  # a log has millions of messages, and a me
         return super().model_validate(obj) if _is_nested(obj) else cls.from_dict(obj)
 
     @classmethod
-    def _written_type(cls) -> type[msgspec.Struct]:
-        return _FlatMessage
+    def _read_type(cls) -> type[msgspec.Struct]:
+        return _ReadMessage
+
+    @classmethod
+    def _of_chat(cls, data: object) -> str | None:
+        return of_chat_message(data, "$")
 
     def _to_flat(self, *, finite: bool) -> _FlatMessage:
         return flat_messages((self,), finite=finite)[0]
@@ -321,8 +359,14 @@ class Conversation(_Exchanged):
         return obj if isinstance(obj, cls) else cls.from_dict(obj)
 
     @classmethod
-    def _written_type(cls) -> type[msgspec.Struct]:
-        return _FlatConversation
+    def _read_type(cls) -> type[msgspec.Struct]:
+        return _ReadConversation
+
+    @classmethod
+    def _of_chat(cls, data: object) -> str | None:
+        messages = data.get("messages") if isinstance(data, Mapping) else None
+        placed = enumerate(messages if isinstance(messages, list | tuple) else ())
+        return next(filter(None, (of_chat_message(one, f"$.messages[{index}]") for index, one in placed)), None)
 
     def _to_flat(self, *, finite: bool) -> _FlatConversation:
         return _FlatConversation(flat_messages(self.messages, finite=finite))

@@ -101,11 +101,16 @@ def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
         raise ValueError(str(error)) from None
 
 
-def converted(data: object, target: type[msgspec.Struct]) -> Any:
-    """Reads a dict as a record. Raises ArgumentError where it is none, and ValueError with the path to other faults."""
+def as_mapping(data: object) -> Mapping[Any, Any]:
+    """The data itself, if it is a dict or another mapping. Raises ArgumentError for anything else."""
     if not isinstance(data, Mapping):
         raise ArgumentError(f"Expected `dict`, got `{type(data).__name__}`")
-    return guarded(msgspec.convert, data, target)
+    return data
+
+
+def converted(data: object, target: type[msgspec.Struct]) -> Any:
+    """Reads a dict as a record. Raises ArgumentError where it is none, and ValueError with the path to other faults."""
+    return guarded(msgspec.convert, as_mapping(data), target)
 
 
 def written(write: Callable[[Any], Any], value: Any) -> Any:
