@@ -267,7 +267,7 @@ class HarmonyEncoding:
 
         Raises ValueError for a message of the assistant, RenderError as `render_conversation` does, where all tokens
         together count for the limit, and TypeError and ValueError for other wrong arguments. The ids of `prompt` are
-        copied unchecked, but for those of its last header.
+        copied unchecked, but for those of its last header: a check would take longer than the copy.
         """
         reasoning, close = one_of(reasoning, Reasoning, "reasoning"), one_of(close, Close, "close")
         config, role = self._arguments(config, "completion", next_role, "next_role")

@@ -40,7 +40,7 @@ def extended(
 ) -> list[int] | None:
     """The next prompt, as `HarmonyEncoding.extend` documents."""
     added = _without_assistant(messages)
-    before, sampled = as_sequence(prompt), _ids(completion)
+    before, sampled = as_sequence(prompt), _new_list(as_sequence(completion))
     start = _open_header(before)
     if start is None:
         return None
@@ -48,7 +48,13 @@ def extended(
     # The header may have begun in the prompt, so it is read together with its rest. Lenient parsing says for any
     # input where it stands at the end.
     parser = engine.StreamableParser(encoding, None, strict=False)
-    parser.process_many([*before[start:], *sampled])
+    parser.process_many(before[start:])
+    try:
+        parser.process_many(sampled)
+    except TypeError:
+        for position, token in enumerate(sampled):
+            as_id(token, position)  # raises with the position in the completion
+        raise
     if parser.state is StreamState.HEADER:
         return None
     if parser.state is StreamState.CONTENT:
@@ -63,7 +69,7 @@ def extended(
         if _loses_analysis(turn):
             return None
     rendering = renderer.conversation(added, config, "completion", next_role, before=len(before) + len(sampled))
-    result = before.tolist() if isinstance(before, memoryview) else list(before)
+    result = _new_list(before)
     result += sampled
     result += rendering.tokens()
     return result
@@ -89,14 +95,8 @@ def _without_assistant(messages: Iterable[Message]) -> Conversation:
     return conversation
 
 
-def _ids(tokens: Tokens) -> list[int]:
-    """A new list of the ids. Raises TypeError for an item that is no integer."""
-    sequence = as_sequence(tokens)
-    if isinstance(sequence, memoryview):
-        return sequence.tolist()
-    if {int}.issuperset(map(type, sequence)):
-        return list(sequence)
-    return [as_id(token, position) for position, token in enumerate(sequence)]
+def _new_list(tokens: _Sequence) -> list[int]:
+    return tokens.tolist() if isinstance(tokens, memoryview) else list(tokens)
 
 
 def _open_header(prompt: _Sequence) -> int | None:
