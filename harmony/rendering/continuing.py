@@ -58,9 +58,8 @@ def extended(
     if parser.state is StreamState.HEADER:
         return None
     if parser.state is StreamState.CONTENT:
-        is_call = parser.current_role is Role.ASSISTANT and parser.current_recipient is not None
-        sampled.append(vocabulary.CALL if is_call else vocabulary.END)
-        parser.process(sampled[-1])
+        parser.process(vocabulary.END)
+        sampled.append(vocabulary.CALL if _is_call(parser.messages[-1:]) else vocabulary.END)
     elif close == "end" and sampled[-1] == vocabulary.RETURN:
         sampled[-1] = vocabulary.END
 
@@ -97,6 +96,11 @@ def _without_assistant(messages: Iterable[Message]) -> Conversation:
 
 def _new_list(tokens: _Sequence) -> list[int]:
     return tokens.tolist() if isinstance(tokens, memoryview) else list(tokens)
+
+
+def _is_call(last: list[Message]) -> bool:
+    """Whether rendering ends this message with `<|call|>`. An input may have no message in spite of its content."""
+    return any(message.author.role is Role.ASSISTANT and message.recipient is not None for message in last)
 
 
 def _open_header(prompt: _Sequence) -> int | None:
