@@ -13,10 +13,11 @@ import msgspec
 
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.format import vocabulary
-from harmony.format.choices import Close, Purpose, Reasoning, one_of
+from harmony.format.choices import Close, Purpose, Reasoning
 from harmony.messages.model import Conversation, Message
 from harmony.messages.record import unchecked
 from harmony.messages.roles import Role, as_role
+from harmony.messages.words import one_of
 from harmony.parsing import engine
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.rendering import warming

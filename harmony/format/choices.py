@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, TypeVar, get_args
-
-from harmony.errors import in_turn, quote
-
-_Word = TypeVar("_Word", bound=str)
+from typing import Literal, TypeAlias
 
 #: The three forms of an input: whole messages; a prompt, which ends in an open `<|start|>role`; and a completion, whose
 #: first message has no `<|start|>assistant`.
@@ -28,16 +24,3 @@ Reasoning: TypeAlias = Literal["turn", "all"]
 #: What becomes of the `<|return|>` at the end of a completion, when a prompt goes on behind it. "end": it becomes
 #: `<|end|>`, as in every rendered history. "keep": it stays.
 Close: TypeAlias = Literal["end", "keep"]
-
-
-def one_of(word: _Word, words: object, name: str) -> _Word:
-    """The word, which a caller gave as the argument `name`, and which is to be one of the Literal `words`.
-
-    Raises TypeError where it is no string, and ValueError for another word.
-    """
-    if not isinstance(word, str):
-        raise TypeError(f"Expected `str`, got `{type(word).__name__}` - at `{name}`")
-    if word not in get_args(words):
-        expected = in_turn([quote(each) for each in get_args(words)])
-        raise ValueError(f"Expected {expected}, got {word!r} - at `{name}`")
-    return word

@@ -88,7 +88,7 @@ def _without_assistant(messages: Iterable[Message]) -> Conversation:
     for index, message in enumerate(checked_messages(conversation)):
         if message.author.role == Role.ASSISTANT:
             raise ValueError(
-                "Expected messages that answer the completion, got one of the assistant, whose tokens belong into "
+                "Expected messages that answer the completion, got one of the assistant, whose tokens belong in "
                 f"`completion` - at `messages[{index}]`"
             )
     return conversation
