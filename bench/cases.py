@@ -13,6 +13,8 @@ SCRIPT: Final = "plain script"
 TWO_THREADS: Final = "harmony, two threads"
 TWO_WORKERS: Final = "harmony, two workers"
 PATTERN: Final = "a regular expression"
+EXTEND: Final = "extend"
+COPY: Final = "a copy, and the message rendered"
 BATCH: Final = "parse_batch"
 TABLE: Final = "parse_table"
 CLEAN: Final = "no completion broken"
@@ -103,6 +105,12 @@ def cases(*, quick: bool = False) -> list[Case]:
         Case("other_headers", "5,000 headers, each another", TOKEN, _all("parse_whole", _OTHER_HEADERS)),
         Case("render", "render 20 messages and 10 tools", MILLISECOND, _all("render", talk)),
         Case("render_longer", "the same, one message longer", MILLISECOND, _all("render_longer", talk)),
+        Case(
+            "extend",
+            "extend a prompt of 100,000 tokens and its completion by a message",
+            MILLISECOND,
+            _ours({EXTEND: "extend", COPY: "copy_and_render"}, Input("turn", 100_000)),
+        ),
         Case("letters", "render one letter 10,000 times", MILLISECOND, _all("render_text", Input("letters", 10_000))),
         Case("json", "JSON round trip of 20 messages", MILLISECOND, _all("json", talk)),
         *_texts(many.size),
@@ -159,6 +167,7 @@ TARGETS: Final[list[Target | Worst]] = [
     Target("parse, pure Python against Rust", ("parse", PYTHON), ("parse", PEER), 4),
     Target("render 20 messages, first time", ("render", OURS), ("render", PEER), 2.5),
     Target("the same, one message longer", ("render_longer", OURS), ("render_longer", PEER), 20),
+    Target("extend a prompt of 100,000 tokens", ("extend", EXTEND), ("extend", COPY), most=1.5, unit="times"),
     Target("log command, one process", ("log", OURS), ("log", SCRIPT), 40),
     Target("JSON round trip", ("json", OURS), ("json", PEER), 10),
     Target("fresh process, time", ("fresh", OURS), ("fresh", PEER), 3),

@@ -56,6 +56,12 @@ def one_message(size: int) -> list[list[int]]:
     return [[CHANNEL, _FINAL, MESSAGE, *islice(cycle(_content()), size), END]]
 
 
+def turn(size: int) -> list[list[int]]:
+    """A prompt with this many tokens, and a completion of about 550 tokens behind it."""
+    (message,) = one_message(size - 8)
+    return [[START, _ASSISTANT, *message, START, _ASSISTANT], *completions(1)]
+
+
 def messages(size: int) -> list[list[int]]:
     """One conversation with this many messages of the assistant, as in completions."""
     found: list[int] = []
@@ -132,6 +138,7 @@ MAKERS: Final[dict[str, Callable[[int], Any]]] = {
         completions,
         texts,
         one_message,
+        turn,
         messages,
         same_header,
         other_headers,

@@ -122,13 +122,15 @@ class Subject:
         read = self.library.Conversation.from_json(conversation)
 
         def run() -> None:
-            self.count += 1
-            said = f"This is what number {self.count} says, for the first time: nobody said it before in these words."
-            last = self.library.Message.from_role_and_content("user", said)
-            longer = self.library.Conversation.from_messages([*read.messages, last])
+            longer = self.library.Conversation.from_messages([*read.messages, self.new_message()])
             self.encoding.render_conversation_for_completion(longer, self.role)
 
         return run
+
+    def new_message(self) -> Any:
+        self.count += 1
+        said = f"This is what number {self.count} says, for the first time: nobody said it before in these words."
+        return self.library.Message.from_role_and_content("user", said)
 
     def render_text(self, text: str) -> Run:
         message = self.library.Message.from_role_and_content("user", text)
@@ -240,6 +242,23 @@ class Harmony(Subject):
     def render_text(self, text: str) -> Run:
         self.encoding.resize_cache(0)
         return super().render_text(text)
+
+    def extend(self, turn: list[list[int]]) -> Run:
+        """The prompt and the completion of a turn, and behind them a message, which is another each time."""
+        prompt, completion = turn
+        return lambda: self.encoding.extend(prompt, completion, [self.new_message()], reasoning="all")
+
+    def copy_and_render(self, turn: list[list[int]]) -> Run:
+        """What `extend` has to do at the least: to copy the prompt and the completion, and to render the message."""
+        prompt, completion = turn
+
+        def run() -> list[int]:
+            message = self.library.Conversation.from_messages([self.new_message()])
+            copy: list[int] = [*prompt, *completion]
+            copy += self.encoding.render_conversation_for_completion(message, self.role)
+            return copy
+
+        return run
 
     def validate(self, rendered: str | list[int]) -> Run:
         return lambda: self.library.validate(rendered)

@@ -7,26 +7,22 @@ from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from itertools import accumulate
-from typing import Final, Literal, TypeVar, get_args
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.format import vocabulary
-from harmony.format.choices import Purpose
-from harmony.messages.model import (
-    Content,
-    Conversation,
-    DeveloperContent,
-    Message,
-    SystemContent,
-    ToolDescription,
-)
+from harmony.format.choices import Close, Purpose, Reasoning
+from harmony.messages.model import Conversation, Message
 from harmony.messages.record import unchecked
 from harmony.messages.roles import Role, as_role
+from harmony.messages.words import one_of
 from harmony.parsing import engine
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
+from harmony.rendering import warming
 from harmony.rendering.cache import CacheInfo
+from harmony.rendering.continuing import common_prefix, extended
 from harmony.rendering.many import render_many
 from harmony.rendering.renderer import (
     RenderConversationConfig,
@@ -78,14 +74,14 @@ class HarmonyEncoding:
 
         It does not load Lark, which `harmony.validate` needs, or pyarrow, which `harmony.batch` needs.
         """
-        repaired = self.encode(_REPAIRED, allowed_special="all")
-        self.parse(self.encode(_COMPLETION, allowed_special="all"), Role.ASSISTANT)
+        repaired = self.encode(warming.REPAIRED, allowed_special="all")
+        self.parse(self.encode(warming.COMPLETION, allowed_special="all"), Role.ASSISTANT)
         self.parse(repaired, Role.ASSISTANT, strict=False)
-        self.parse_text(_LOST_MARKERS, strict=False, stripped=True)
+        self.parse_text(warming.LOST_MARKERS, strict=False, stripped=True)
         engine.StreamableParser(self, Role.ASSISTANT, strict=False).process_many(repaired)
         self.decode_utf8(repaired)
         # The cache is that of another Renderer: nothing of this conversation stays in the one that users see.
-        Renderer().conversation(_every_content(), _CONFIG, "completion", Role.ASSISTANT).tokens()
+        Renderer().conversation(warming.every_content(), _CONFIG, "completion", Role.ASSISTANT).tokens()
 
     def __repr__(self) -> str:
         return f"<HarmonyEncoding {self.name!r}>"
@@ -244,6 +240,50 @@ class HarmonyEncoding:
         """
         return self._rendered(conversation, config, "training").tokens()
 
+    def extend(
+        self,
+        prompt: Tokens,
+        completion: Tokens,
+        messages: Iterable[Message],
+        next_role: Role | str = Role.ASSISTANT,
+        *,
+        config: RenderConversationConfig | None = None,
+        reasoning: Reasoning = "turn",
+        close: Close = "end",
+    ) -> list[int] | None:
+        """The next prompt: `prompt` and what the model sampled behind it, verbatim, then new messages and an open turn.
+
+            >>> completion = encoding.encode("<|channel|>final<|message|>4<|return|>", allowed_special="all")
+            >>> asked = Message.from_role_and_content(Role.USER, "Why?")
+            >>> encoding.decode(encoding.extend([200006, 173781], completion, [asked]))
+            '<|start|>assistant<|channel|>final<|message|>4<|end|><|start|>user<|message|>Why?<|end|><|start|>assistant'
+
+        `prompt` and `completion` are what `parse` takes. The result is a new list. A last `<|return|>` becomes
+        `<|end|>`; with `close="keep"` it stays. A completion without a stop gets one: `<|call|>` for a call, else
+        `<|end|>`. The `messages` are rendered as `render_conversation` does it, then `<|start|>` and `next_role`.
+
+        The result is None where `prompt` does not end in an open header, and where `completion` ends inside a header.
+        With `reasoning="turn"`, it is also None where the messages hold a user's, and `drop_analysis` would leave out
+        analysis of the turn that this ends. Then render the conversation anew. docs/continuing.md has more.
+
+        Raises ValueError for a message of the assistant, RenderError as `render_conversation` does, where all tokens
+        together count for the limit, and TypeError and ValueError for other wrong arguments. The ids of `prompt` are
+        copied unchecked, but for those of its last header: a check would take longer than the copy.
+        """
+        reasoning, close = one_of(reasoning, Reasoning, "reasoning"), one_of(close, Close, "close")
+        config, role = self._arguments(config, "completion", next_role, "next_role")
+        return extended(self, self._renderer, prompt, completion, messages, config, role, reasoning, close)
+
+    def common_prefix(self, a: Tokens, b: Tokens) -> int:
+        """How many tokens two inputs share from their beginning: what a cache of prefixes need not compute again.
+
+            >>> encoding.common_prefix([200006, 1428, 200008], [200006, 1428])
+            2
+
+        `a` and `b` are what `parse` takes; their ids are only compared. Raises TypeError and ValueError as `parse`.
+        """
+        return common_prefix(a, b)
+
     def render_with_spans(
         self,
         conversation: Conversation,
@@ -309,14 +349,16 @@ class HarmonyEncoding:
 
     @staticmethod
     def _arguments(
-        config: RenderConversationConfig | None, purpose: Purpose, next_turn_role: Role | str
+        config: RenderConversationConfig | None, purpose: Purpose, next_role: Role | str, name: str = "next_turn_role"
     ) -> tuple[RenderConversationConfig, Role]:
-        """The config and the role that the caller gave, checked; a config of None becomes the default."""
-        if purpose not in get_args(Purpose):
-            raise ValueError(f"Expected `conversation`, `completion` or `training`, got {purpose!r} - at `purpose`")
-        role = as_role(next_turn_role, "next_turn_role")
+        """The config and the role that the caller gave, checked; a config of None becomes the default.
+
+        `name` is that of the role's argument.
+        """
+        one_of(purpose, Purpose, "purpose")
+        role = as_role(next_role, name)
         if role is None:
-            raise TypeError("Expected `Role`, got `NoneType` - at `next_turn_role`")
+            raise TypeError(f"Expected `Role`, got `NoneType` - at `{name}`")
         return _CONFIG if config is None else _checked(config, RenderConversationConfig, "config"), role
 
     def cache_info(self) -> CacheInfo:
@@ -425,26 +467,6 @@ def check_stripped(*, strict: bool) -> None:
     """Raises ValueError if a text that has lost its markers is to be parsed strictly."""
     if strict:
         raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
-
-
-# What `warm_up` parses: a well-formed completion, one whose header needs a repair, and one without markers.
-_COMPLETION: Final = "<|channel|>final<|message|>Hi<|return|>"
-_REPAIRED: Final = (
-    "<|channel|>commentary to=functions.f <|constrain|>json code<|message|>{}<|call|>analysis Hi<|return|>"
-)
-_LOST_MARKERS: Final = "analysisHi.assistantfinalHo."
-
-
-def _every_content() -> Conversation:
-    """A conversation with content of each kind, and with a tool."""
-    any_json = {"type": "object", "properties": {"place": {"type": "string", "description": "Where?"}}}
-    tools = [ToolDescription("search", "Searches.", any_json)]
-    contents: dict[Role, Content | str] = {
-        Role.SYSTEM: SystemContent.new().with_browser_tool(),
-        Role.DEVELOPER: DeveloperContent.new().with_function_tools(tools),
-        Role.USER: "Hi",
-    }
-    return Conversation.from_messages([Message.from_role_and_content(*each) for each in contents.items()])
 
 
 _OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # unchecked, which keeps the import fast

@@ -152,6 +152,8 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "unwritable-content": "{reason}",
         "lone-surrogate": "expected Unicode text, found the surrogate {found} by itself",
         "too-long": "expected at most {limit:,} tokens, found {size}; the largest message has {largest}",
+        "too-long/continued": "expected at most {limit:,} tokens, found {size}; the prompt and its completion have "
+        "{before:,}",
         "action-too-long": "expected at most {limit:,} tokens in one message of the assistant, found {size}",
         "wrong-type/argument": "Expected `{expected}`, got `{found}`",
         "cannot-render": "{reason}",

@@ -20,6 +20,7 @@ ENTRY_POINTS: Final = (
     "Conversation.from_messages",
     "HarmonyEncoding.decode",
     "HarmonyEncoding.encode",
+    "HarmonyEncoding.extend",
     "HarmonyEncoding.parse",
     "HarmonyEncoding.parse_text",
     "HarmonyEncoding.render",

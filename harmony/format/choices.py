@@ -16,3 +16,11 @@ Style: TypeAlias = Literal["openai", "oss"]
 #: The purpose of a rendering. "conversation" renders the messages as they are. "completion" adds an open `<|start|>`
 #: and the role whose turn is next. "training" ends an answer on `final` with `<|return|>`, if it is the last message.
 Purpose: TypeAlias = Literal["conversation", "completion", "training"]
+
+#: What becomes of the reasoning of a turn that a user's message ends. "turn": the format drops it, so the prompt has to
+#: be rendered anew. "all": it stays.
+Reasoning: TypeAlias = Literal["turn", "all"]
+
+#: What becomes of the `<|return|>` at the end of a completion, when a prompt goes on behind it. "end": it becomes
+#: `<|end|>`, as in every rendered history. "keep": it stays.
+Close: TypeAlias = Literal["end", "keep"]

@@ -1,7 +1,8 @@
 """The errors of msgspec, in the words of the one who reads them.
 
 msgspec speaks of `null`, `array` and `object`, also for values that came from Python, where they are None, list and
-dict. For a word that is none of an enum, it does not say which words there are.
+dict. For a word that is none of an enum, it does not say which words there are. An argument that is one of a few words
+is checked here too.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar, get_args
 
-from harmony.errors import in_turn
+from harmony.errors import in_turn, quote
 from harmony.messages.roles import ReasoningEffort, Role
+
+_Word = TypeVar("_Word", bound=str)
 
 #: The fields whose value is one of a few words.
 _CHOICES: Final[dict[str, type[Enum]]] = {"role": Role, "reasoning_effort": ReasoningEffort}
@@ -49,3 +52,16 @@ def of_flat_messages(messages: object) -> str | None:
             found = f"`{type(message).__name__}` - at `Conversation.messages[{index}]`"
             return f"Expected `Message`, got {found}; `Message.from_dict` reads a dict with `role` and `content`"
     return None
+
+
+def one_of(word: _Word, words: object, name: str) -> _Word:
+    """The word, which a caller gave as the argument `name`, and which is to be one of the Literal `words`.
+
+    Raises TypeError where it is no string, and ValueError for another word.
+    """
+    if not isinstance(word, str):
+        raise TypeError(f"Expected `str`, got `{type(word).__name__}` - at `{name}`")
+    if word not in get_args(words):
+        expected = in_turn([quote(each) for each in get_args(words)])
+        raise ValueError(f"Expected {expected}, got {word!r} - at `{name}`")
+    return word

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from types import NoneType
@@ -178,9 +178,13 @@ class Renderer:
         next_turn_role: Role,
         *,
         limited: bool = True,
+        before: int = 0,
     ) -> Rendering:
-        """A whole conversation, of any length if not `limited`. Raises RenderError."""
-        messages = _messages(conversation)
+        """A whole conversation, of any length if not `limited`. Raises RenderError.
+
+        `before` is the number of tokens that stand before it, which count for the limit.
+        """
+        messages = checked_messages(conversation)
         function_tools = any(map(_has_function_tools, messages))
         limits = _LIMITS if config.max_tokens is None else _LIMITS._replace(tokens=config.max_tokens)
         rest = (vocabulary.START, *self._piece(next_turn_role.value)) if purpose == "completion" else ()
@@ -189,7 +193,7 @@ class Renderer:
         if config.auto_drop_analysis:
             answer = _first_answer(messages)
             placed = [item for item in placed[:answer] if item[1].channel != "analysis"] + placed[answer:]
-        rendering = self._render(placed, config.style, function_tools, limits if limited else _UNLIMITED, rest)
+        rendering = self._render(placed, config.style, function_tools, limits if limited else _UNLIMITED, rest, before)
         if purpose == "training" and messages and _is_answer(messages[-1]):
             rendering.end_with(vocabulary.RETURN)
         return rendering
@@ -201,10 +205,11 @@ class Renderer:
         function_tools: bool,
         limits: _Limits,
         rest: _Tokens = (),
+        before: int = 0,
     ) -> Rendering:
         """Renders message by message, and stops early where there are certainly too many tokens."""
         sizes = [_characters(message) // _LONGEST_TOKEN for _, message in placed]  # lower bounds
-        size = len(rest) + sum(sizes)
+        size = before + len(rest) + sum(sizes)
         rendered: list[_Rendered] = []
         if size <= limits.tokens:
             for number, (place, message) in enumerate(placed):
@@ -218,8 +223,8 @@ class Renderer:
                 if size > limits.tokens + _COUNTED_BEYOND:
                     break
         if size > limits.tokens:
-            _refuse(placed, sizes, size, limits.tokens, exact=len(rendered) == len(placed))
-        return Rendering(rendered, rest, size)
+            _refuse(placed, sizes, size, limits.tokens, before, exact=len(rendered) == len(placed))
+        return Rendering(rendered, rest, size - before)
 
     def _message(
         self, place: int | None, message: Message, style: Style, function_tools: bool, least: int, limits: _Limits
@@ -343,16 +348,19 @@ def drop_analysis(conversation: Conversation) -> Conversation:
         >>> [message.channel for message in drop_analysis(Conversation.from_messages([thought, answer]))]
         ['final']
     """
-    kept = []
+    kept = [message for message, dropped in with_dropped(reversed(checked_messages(conversation))) if not dropped]
+    return Conversation.from_messages(kept[::-1])
+
+
+def with_dropped(backwards: Iterable[Message]) -> Iterator[tuple[Message, bool]]:
+    """Each message, from the last to the first, and whether `drop_analysis` leaves it out."""
     answered = False
-    for message in reversed(_messages(conversation)):
+    for message in backwards:
         if message.author.role == Role.USER:
             answered = False
         elif _is_answer(message):
             answered = True
-        if not (answered and message.channel == "analysis"):
-            kept.append(message)
-    return Conversation.from_messages(kept[::-1])
+        yield message, answered and message.channel == "analysis"
 
 
 def _is_answer(message: Message) -> bool:
@@ -390,14 +398,15 @@ def _characters(message: Message) -> int:
 
 
 def _refuse(
-    placed: list[tuple[int | None, Message]], sizes: list[int], size: int, limit: int, *, exact: bool
+    placed: list[tuple[int | None, Message]], sizes: list[int], size: int, limit: int, before: int, *, exact: bool
 ) -> NoReturn:
     """Raises RenderError for too many tokens. `sizes` are exact numbers or, if not `exact`, lower bounds."""
     largest = max(sizes, default=0)
     place = placed[sizes.index(largest)][0] if placed else None
     at_least = "" if exact else "at least "
-    found = Fault("too-long", limit=limit, size=f"{at_least}{size:,}", largest=f"{at_least}{largest:,} tokens")
-    raise found.render_error(place)
+    found, largest_size = f"{at_least}{size:,}", f"{at_least}{largest:,} tokens"
+    key = "too-long/continued" if before else "too-long"
+    raise Fault(key, limit=limit, size=found, largest=largest_size, before=before).render_error(place)
 
 
 def _section_text(part: SystemContent | DeveloperContent, field: str, types: Writer, function_tools: bool) -> str:
@@ -432,7 +441,7 @@ def _unwritable(field: str) -> Iterator[None]:
 _MAKERS: Final[dict[type, str]] = {list: "from_messages", tuple: "from_messages", dict: "from_dict"}
 
 
-def _messages(conversation: Conversation) -> list[Message]:
+def checked_messages(conversation: Conversation) -> list[Message]:
     """The messages of a conversation, each checked to have an author and a list of parts."""
     found: object = conversation
     for expected, path in ((Conversation, "conversation"), (list, "conversation.messages")):

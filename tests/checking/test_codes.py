@@ -65,6 +65,7 @@ MORE: list[Example] = [
     Linted("unusable-schema", [declared({"$ref": "#/$defs/none"}), USER, call()]),
     Called("encoding.parse_text('<|start|>user<|message|>Hi<|end|>', 'assistant')"),
     Called("encoding.render({'role': 'user', 'content': 'Hi'})"),
+    Called("encoding.extend([200006, 1428], [200008, 200007], [], config=RenderConversationConfig(max_tokens=5))"),
 ]
 
 
