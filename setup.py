@@ -27,6 +27,8 @@ extensions = [
                 "columns/odd",
                 "columns/openings",
                 "columns/texts",
+                "logs/json_c",
+                "logs/scan_json",
                 "parsing/characters",
                 "parsing/content",
                 "parsing/moves_c",
@@ -51,6 +53,8 @@ extensions = [
         "columns.odd",
         "columns.build_c",
         "logs.json_c",
+        "logs.walk_c",
+        "logs.quick_c",
     )
 ]
 setup(ext_modules=[] if choice == "no" else extensions)

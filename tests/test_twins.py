@@ -22,6 +22,8 @@ TWINS: Final = {
     "parsing.scan_py": ["parsing.scan_c"],
     "columns.build_py": ["columns.build_c", "columns.memory"],
     "logs.json_py": ["logs.json_c"],
+    "logs.quick_py": ["logs.quick_c"],
+    "logs.walk_py": ["logs.walk_c"],
 }
 
 needs_both = pytest.mark.skipif(not COMPILED, reason="the compiled modules are not there")

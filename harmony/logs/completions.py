@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from harmony.columns.rows import Columns
-from harmony.logs.records import as_line, check_free
+from harmony.logs.records import ADDED, Passing, as_line, check_free, opened_line
 from harmony.messages.model import flat_messages
 from harmony.parsing.engine import parse, parse_text
 from harmony.runtime.compiled import COMPILED
@@ -18,6 +18,7 @@ from harmony.runtime.compiled import COMPILED
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from harmony.errors import Diagnostic
     from harmony.logs.records import FieldTypes
 
 if TYPE_CHECKING or not COMPILED:
@@ -35,6 +36,7 @@ PROMPT_MESSAGES: Final = "prompt_messages"
 Unit: TypeAlias = Literal["line", "row"]
 
 _MESSAGES: Final = "messages"
+_PLACEHOLDER: Final = msgspec.Raw(b"[[]]")  # nothing like it stands behind the messages
 _PLACE: Final = re.compile(r" (?:- )?in (?:line|row) [0-9,]+")
 
 
@@ -116,6 +118,23 @@ def prompt_messages(prompt: Sequence[int] | str | None) -> msgspec.Raw | None:
     return msgspec.Raw(msgspec.json.encode(flat_messages(result.messages)))
 
 
+def _added(messages: msgspec.Raw | None, complete: bool, diagnostics: Sequence[Diagnostic] | None) -> dict[str, Any]:
+    """What a record gets."""
+    return dict(zip(ADDED, (messages, complete, diagnostics, None), strict=True))
+
+
+def _frame(complete: bool, into: str | None) -> tuple[bytes, bytes, Set[str]]:
+    """What stands before and behind the messages in a line, behind the fields, if the completion has no fault.
+
+    The last part is the names of what is added.
+    """
+    added = _added(_PLACEHOLDER, complete, None)
+    if into is not None:
+        added = {into: added}
+    before, _, behind = as_line({}, added)[1:].rpartition(bytes(_PLACEHOLDER))
+    return before, behind, added.keys()
+
+
 class Completions(NamedTuple):
     """Some completions after parsing. Conversation `i` of the columns is completion `i`."""
 
@@ -152,24 +171,30 @@ class Completions(NamedTuple):
         Raises FieldTaken for a field of a record that would be replaced.
         """
         complete = memoryview(self.columns.complete)
-        writer = Writer(self.columns)
         errors, diagnostics = self.columns.errors, self.columns.diagnostics
+        whole, cut_off = _frame(True, into), _frame(False, into)
+        messages = Writer(self.columns).messages
         lines = []
-        for index, fields in enumerate(self.passed()):
+        parts: Sequence[Mapping[str, Any] | bytes] = self.fields
+        if isinstance(self.fields, Passing) and self.fields.free >= whole[2]:
+            parts = self.fields.parts
+        for index, part in enumerate(parts):
+            before, behind, names = whole if complete[index] else cut_off
+            if index not in errors and index not in diagnostics and (type(part) is bytes or names.isdisjoint(part)):
+                lines.append(messages(index, opened_line(part) + before, behind))
+                continue
+            fields = self.whole[index] if index in errors else self.fields[index]
             error = errors.get(index)
             added: dict[str, Any]
             if error is None:
-                added = {"messages": msgspec.Raw(writer.messages(index)), "complete": complete[index] != 0}
+                added = _added(msgspec.Raw(messages(index)), complete[index] != 0, diagnostics.get(index))
             else:
-                added = {"messages": None, "complete": False}
-            added["diagnostics"] = diagnostics.get(index)
-            added["error"] = error
+                added = {**_added(None, False, diagnostics.get(index)), "error": error}
             if into is not None:
                 added = {into: added}
             elif error is not None and _MESSAGES in fields:
                 del added["messages"]  # it may be the conversation that is the fault of this record
-            if not added.keys().isdisjoint(fields):
-                check_free(fields, added, self.numbers[index])
+            check_free(fields, added, self.numbers[index])
             lines.append(as_line(fields, added))
         return b"".join(lines)
 

@@ -18,7 +18,7 @@ from harmony.columns.constants import integers
 from harmony.errors import RecordError
 from harmony.logs.completions import Tally, tally_of
 from harmony.logs.parsed import Held, batch_of, first_rows, held_in, may_hold, rows_held, tally_of_held
-from harmony.logs.paths import Plan, Step, steps_of
+from harmony.logs.paths import Plan, steps_of
 from harmony.logs.reading import RecordReader, plan_of
 from harmony.logs.records import BadRecord, read_records
 from harmony.logs.table_paths import take
@@ -27,6 +27,7 @@ from harmony.stats.groups import GroupedStats, Key, key_of
 
 if TYPE_CHECKING:
     from harmony.logs.convert import Task
+    from harmony.logs.walk_py import Step
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])

@@ -4,26 +4,11 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memcmp, memcpy
 
-cdef extern from *:
-    """
-    #if defined(_MSC_VER)
-    #include <intrin.h>
-    static int trailing_zeros(unsigned long long bits) {
-        unsigned long at;
-        _BitScanForward64(&at, bits);
-        return (int)at;
-    }
-    #else
-    static int trailing_zeros(unsigned long long bits) { return __builtin_ctzll(bits); }
-    #endif
-    """
-    int trailing_zeros(uint64_t bits) noexcept
-
-import sys
+from harmony.logs.scan_json cimport EIGHT, HIGH_BITS, ONES, behind_space, has_less, trailing_zeros
 
 import msgspec
 
@@ -31,17 +16,9 @@ from harmony.columns.rows import message_of
 from harmony.messages.model import flat_messages
 
 # Eight bytes at a time, of which the first is the least significant.
-cdef bint EIGHT = sys.byteorder == "little"
-cdef uint64_t ONES = 0x0101010101010101
-cdef uint64_t HIGH_BITS = 0x8080808080808080
 cdef uint64_t EVERY_FOURTH = 0x000000FF000000FF
 cdef uint64_t HUNDRED_AND_MILLION = 100 + (1_000_000 << 32)
 cdef uint64_t ONE_AND_TEN_THOUSAND = 1 + (10_000 << 32)
-
-cdef object RAW = msgspec.Raw
-cdef object STRING = msgspec.json.Decoder(str)
-cdef dict NAMES = {}  # of members, by their bytes
-cdef Py_ssize_t MOST_NAMES = 4096
 
 cdef bytes BEFORE_TEXT = b'"text":"'  # no name has a quote, so it stands there once
 
@@ -55,8 +32,6 @@ cdef class Ids:
 --
 
 Token ids, one completion behind the other: a buffer of uint32 that grows."""
-    cdef uint32_t *ids
-    cdef Py_ssize_t size, capacity
 
     def __dealloc__(self):
         PyMem_Free(self.ids)
@@ -79,42 +54,56 @@ Token ids, one completion behind the other: a buffer of uint32 that grows."""
     def scan(self, written):
         """Appends the integers of an array in JSON; False, and nothing appended, where it is not all uint32."""
         cdef Py_buffer view
+        cdef const uint8_t *end
+        cdef const uint8_t *behind
+        cdef Py_ssize_t size = self.size
         PyObject_GetBuffer(written, &view, PyBUF_SIMPLE)
         try:
-            return self.scanned(<const uint8_t *>view.buf, view.len)
+            end = <const uint8_t *>view.buf + view.len
+            behind = self.scanned(behind_space(<const uint8_t *>view.buf, end), end)
+            if behind is NULL or behind_space(behind, end) != end:
+                self.size = size
+                return False
+            return True
         finally:
             PyBuffer_Release(&view)
 
-    cdef bint scanned(self, const uint8_t *at, Py_ssize_t length) except -1:
-        cdef const uint8_t *end = at + length
+    cdef int add(self, const uint32_t *ids, Py_ssize_t count) except -1:
+        self.reserve(count)
+        memcpy(self.ids + self.size, ids, count * sizeof(uint32_t))
+        self.size += count
+        return 0
+
+    cdef const uint8_t *scanned(self, const uint8_t *at, const uint8_t *end) except? NULL:
+        """Appends the integers of an array, and returns the place behind it; NULL where it is not all uint32."""
         cdef const uint8_t *digits
-        cdef uint32_t *out
+        cdef Py_ssize_t size = self.size
         cdef uint64_t number = 0
-        self.reserve(length // 2 + 1)
-        out = self.ids + self.size
-        at = behind_space(at, end)
         if at == end or at[0] != c"[":
-            return False
+            return NULL
         at = behind_space(at + 1, end)
         if at < end and at[0] == c"]":
-            return behind_space(at + 1, end) == end
+            return at + 1
         while True:
             digits = at
             at = behind_number(at, end, &number)
             if at == digits or number >> 32 or (digits[0] == c"0" and at - digits > 1):
-                return False
-            out[0] = <uint32_t>number
-            out += 1
+                return NULL
+            if size == self.capacity:
+                self.size = size
+                self.reserve(1)
+            self.ids[size] = <uint32_t>number
+            size += 1
+            if at < end and at[0] == c"," and end - at > 1 and at[1] > c" ":
+                at += 1  # by far the most
+                continue
             at = behind_space(at, end)
             if at == end or (at[0] != c"," and at[0] != c"]"):
-                return False
+                return NULL
             if at[0] == c"]":
-                break
+                self.size = size
+                return at + 1
             at = behind_space(at + 1, end)
-        if behind_space(at + 1, end) != end:
-            return False
-        self.size = out - self.ids
-        return True
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         PyBuffer_FillInfo(buffer, self, self.ids if self.size else <char *>b"", self.size * sizeof(uint32_t), 1, flags)
@@ -148,150 +137,15 @@ cdef inline const uint8_t *behind_number(const uint8_t *at, const uint8_t *end, 
     return at
 
 
-cdef inline const uint8_t *behind_space(const uint8_t *at, const uint8_t *end) noexcept:
-    while at < end and (at[0] == c" " or at[0] == c"\t" or at[0] == c"\n" or at[0] == c"\r"):
-        at += 1
-    return at
+cdef enum:
+    MOST_RECENT = 16
 
 
-def members(written):
-    """The members of an object in JSON. It must be valid: `msgspec` has read the record that it is in.
-
-    Raises TypeError for any other value.
-    """
-    cdef Py_buffer view
-    PyObject_GetBuffer(written, &view, PyBUF_SIMPLE)
-    try:
-        return members_in(<const uint8_t *>view.buf, view.len)
-    finally:
-        PyBuffer_Release(&view)
-
-
-cdef dict members_in(const uint8_t *at, Py_ssize_t size):
-    cdef const uint8_t *end = at + size
-    cdef const uint8_t *start
-    cdef dict found = {}
-    at = behind_space(at, end)
-    if at == end or at[0] != c"{":
-        raise TypeError("expected an object")
-    at = behind_space(at + 1, end)
-    while at < end and at[0] == c'"':
-        start = at
-        at = behind_string(at, end)
-        name = name_of(start + 1, at - start - 2)
-        at = behind_space(at, end)
-        start = behind_space(at + 1, end)  # the colon
-        at = behind_value(start, end)
-        found[name] = raw(start, at)
-        at = behind_space(at, end)
-        if at < end and at[0] == c",":
-            at = behind_space(at + 1, end)
-    return found
-
-
-def items(written):
-    """The items of an array in JSON, which must be valid. Raises TypeError for any other value."""
-    cdef Py_buffer view
-    PyObject_GetBuffer(written, &view, PyBUF_SIMPLE)
-    try:
-        return items_in(<const uint8_t *>view.buf, view.len)
-    finally:
-        PyBuffer_Release(&view)
-
-
-cdef list items_in(const uint8_t *at, Py_ssize_t size):
-    cdef const uint8_t *end = at + size
-    cdef const uint8_t *start
-    cdef list found = []
-    at = behind_space(at, end)
-    if at == end or at[0] != c"[":
-        raise TypeError("expected an array")
-    at = behind_space(at + 1, end)
-    while at < end and at[0] != c"]":
-        start = at
-        at = behind_value(at, end)
-        found.append(raw(start, at))
-        at = behind_space(at, end)
-        if at < end and at[0] == c",":
-            at = behind_space(at + 1, end)
-    return found
-
-
-cdef object raw(const uint8_t *start, const uint8_t *end):
-    return RAW(PyBytes_FromStringAndSize(<const char *>start, end - start))
-
-
-cdef object name_of(const uint8_t *text, Py_ssize_t size):
-    """The name of a member. Names are the same in all records, so a string is made of each only once."""
-    key = PyBytes_FromStringAndSize(<const char *>text, size)
-    name = NAMES.get(key)
-    if name is None:
-        name = STRING.decode(b'"%b"' % key)
-        if len(NAMES) < MOST_NAMES:
-            NAMES[key] = name
-    return name
-
-
-cdef inline const uint8_t *behind_string(const uint8_t *at, const uint8_t *end) noexcept:
-    """The place behind a string. `at` is that of its first quote."""
-    cdef const uint8_t *quote
-    cdef const uint8_t *before
-    at += 1
-    while at < end:
-        quote = <const uint8_t *>memchr(at, c'"', end - at)
-        if quote is NULL:
-            return end
-        before = quote
-        while before > at and before[-1] == c"\\":
-            before -= 1
-        if (quote - before) & 1 == 0:  # an odd number of backslashes makes the quote a part of the string
-            return quote + 1
-        at = quote + 1
-    return end
-
-
-cdef inline const uint8_t *behind_numbers(const uint8_t *at, const uint8_t *end) noexcept:
-    """The place behind numbers, commas and spaces, or a place before that.
-
-    Letters and brackets have one bit that these have not, and a quote has another value.
-    """
-    cdef uint64_t[4] words
-    while end - at >= 32:
-        memcpy(words, at, 32)
-        if (words[0] | words[1] | words[2] | words[3]) & 0x40 * ONES or (
-            has_less(words[0] ^ 0x22 * ONES, 1) or has_less(words[1] ^ 0x22 * ONES, 1)
-            or has_less(words[2] ^ 0x22 * ONES, 1) or has_less(words[3] ^ 0x22 * ONES, 1)
-        ):
-            break
-        at += 32
-    return at
-
-
-cdef inline const uint8_t *behind_value(const uint8_t *at, const uint8_t *end) noexcept:
-    """The place behind a value of valid JSON. No bracket stands in it but in strings, objects and arrays."""
-    cdef Py_ssize_t depth = 0
-    while at < end:
-        if depth:
-            at = behind_numbers(at, end)
-            if at == end:
-                break
-        if at[0] == c'"':
-            at = behind_string(at, end)
-            if not depth:
-                return at
-            continue
-        if at[0] == c"[" or at[0] == c"{":
-            depth += 1
-        elif at[0] == c"]" or at[0] == c"}":
-            if not depth:
-                return at  # that of the array or the object around the value
-            depth -= 1
-            if not depth:
-                return at + 1
-        elif not depth and (at[0] == c"," or at[0] == c" " or at[0] == c"\t" or at[0] == c"\n" or at[0] == c"\r"):
-            return at
-        at += 1
-    return end
+cdef struct Frame:  # what stands before and behind the text of a message, by the codes of its header
+    int32_t[5] key
+    const char *before
+    const char *behind
+    Py_ssize_t length_before, length_behind
 
 
 cdef class Writer:
@@ -303,7 +157,9 @@ Writes the messages of a conversation as JSON, in their flat form."""
     cdef const int64_t[::1] rows, offsets
     cdef const int32_t[::1] role, name, recipient, channel, content_type
     cdef const uint8_t[::1] content
-    cdef dict frames  # what stands before and behind the text, by the codes of the header
+    cdef dict frames  # all of them, by their keys, as bytes
+    cdef Frame[MOST_RECENT] recent  # few headers make up most messages
+    cdef int count
 
     def __init__(self, columns):
         self.columns = columns
@@ -313,42 +169,65 @@ Writes the messages of a conversation as JSON, in their flat form."""
         self.content_type = integers(columns.content_type, "i")
         self.content = memoryview(columns.content).cast("B")
         self.frames = {}
+        self.count = 0
 
-    def messages(self, Py_ssize_t index):
-        """The array of the messages of conversation `index`."""
-        cdef Py_ssize_t row, size = 2, first = self.rows[index], stop = self.rows[index + 1]
+    def messages(self, Py_ssize_t index, bytes before=b"", bytes behind=b""):
+        """The array of the messages of conversation `index`, with some bytes before it and behind it."""
+        cdef Py_ssize_t row, size, first = self.rows[index], stop = self.rows[index + 1]
+        cdef const Frame *frame
+        cdef Frame made
+        cdef char *room
         cdef char *out
-        cdef bytes before, behind
-        cdef list frames = []
+        size = len(before) + len(behind) + 2
         for row in range(first, stop):
-            frame = self.frame(row)
-            size += len(<bytes>frame[0]) + len(<bytes>frame[1]) + 6 * (self.offsets[row + 1] - self.offsets[row]) + 1
-            frames.append(frame)
-        cdef bytearray written = bytearray(size)
-        out = written
-        out[0] = c"["
-        out += 1
-        for row in range(first, stop):
-            before, behind = frames[row - first]
-            if row > first:
-                out[0] = c","
-                out += 1
-            memcpy(out, <const char *>before, len(before))
-            out += len(before)
-            out = escaped(out, &self.content[0] + self.offsets[row], self.offsets[row + 1] - self.offsets[row])
-            memcpy(out, <const char *>behind, len(behind))
-            out += len(behind)
-        out[0] = c"]"
-        return (<char *>written)[:out + 1 - <char *>written]
+            frame = self.frame(row, &made)
+            size += frame.length_before + frame.length_behind + 1
+            size += 6 * (self.offsets[row + 1] - self.offsets[row])  # no byte becomes more than an escape
+        room = out = <char *>PyMem_Malloc(size)
+        if room is NULL:
+            raise MemoryError
+        try:
+            out = copied(out, before, len(before))
+            out = copied(out, b"[", 1)
+            for row in range(first, stop):
+                if row > first:
+                    out = copied(out, b",", 1)
+                frame = self.frame(row, &made)
+                out = copied(out, frame.before, frame.length_before)
+                out = escaped(out, &self.content[0] + self.offsets[row], self.offsets[row + 1] - self.offsets[row])
+                out = copied(out, frame.behind, frame.length_behind)
+            out = copied(out, b"]", 1)
+            out = copied(out, behind, len(behind))
+            return PyBytes_FromStringAndSize(room, out - room)
+        finally:
+            PyMem_Free(room)
 
-    cdef tuple frame(self, Py_ssize_t row):
-        key = self.role[row], self.name[row], self.recipient[row], self.channel[row], self.content_type[row]
-        frame = self.frames.get(key)
-        if frame is None:
-            written = msgspec.json.encode(flat_messages([message_of(self.columns.values, key, "")])[0])
+    cdef const Frame *frame(self, Py_ssize_t row, Frame *made) except NULL:
+        """The frame of the message in a row. `made` holds it if it is not one of the recent ones."""
+        cdef bytes before, behind
+        cdef int number
+        made.key = [self.role[row], self.name[row], self.recipient[row], self.channel[row], self.content_type[row]]
+        for number in range(self.count):
+            if memcmp(self.recent[number].key, made.key, sizeof(made.key)) == 0:
+                return &self.recent[number]
+        codes = tuple(made.key)
+        pair = self.frames.get(codes)
+        if pair is None:
+            written = msgspec.json.encode(flat_messages([message_of(self.columns.values, codes, "")])[0])
             before, text, behind = written.partition(BEFORE_TEXT)
-            frame = self.frames[key] = before + text, behind
-        return frame
+            pair = self.frames[codes] = before + text, behind
+        before, behind = pair
+        made.before, made.length_before = before, len(before)
+        made.behind, made.length_behind = behind, len(behind)
+        if self.count < MOST_RECENT:
+            self.recent[self.count] = made[0]
+            self.count += 1
+        return made
+
+
+cdef inline char *copied(char *out, const char *data, Py_ssize_t size) noexcept:
+    memcpy(out, data, size)
+    return out + size
 
 
 cdef integers(buffer, item):
@@ -374,11 +253,6 @@ cdef char *escaped(char *out, const uint8_t *text, Py_ssize_t size) noexcept:
         out += length
         at += 1
     return out
-
-
-cdef inline bint has_less(uint64_t eight, uint64_t limit) noexcept:
-    """Whether one of eight bytes is less than the limit, which is at most 0x80."""
-    return (eight - limit * ONES) & ~eight & HIGH_BITS != 0
 
 
 cdef int load_escapes() except -1:

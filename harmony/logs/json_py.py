@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _INTEGERS = msgspec.json.Decoder(list[int])
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _MOST: int = (1 << 32) - 1
 
 
@@ -44,31 +42,13 @@ class Ids:
         return memoryview(self._ids)
 
 
-def members(written: Buffer) -> dict[str, msgspec.Raw]:
-    """The members of an object in JSON. It must be valid: `msgspec` has read the record that it is in.
-
-    Raises TypeError for any other value.
-    """
-    try:
-        return _OBJECT.decode(written)
-    except msgspec.ValidationError:
-        raise TypeError("expected an object") from None
-
-
-def items(written: Buffer) -> list[msgspec.Raw]:
-    """The items of an array in JSON, which must be valid. Raises TypeError for any other value."""
-    try:
-        return _ARRAY.decode(written)
-    except msgspec.ValidationError:
-        raise TypeError("expected an array") from None
-
-
 class Writer:
     """Writes the messages of a conversation as JSON, in their flat form."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
 
-    def messages(self, index: int) -> bytes:
-        """The array of the messages of conversation `index`."""
-        return msgspec.json.encode(flat_messages(read_messages(self._columns, index)))
+    def messages(self, index: int, before: bytes = b"", behind: bytes = b"") -> bytes:
+        """The array of the messages of conversation `index`, with some bytes before it and behind it."""
+        written = msgspec.json.encode(flat_messages(read_messages(self._columns, index)))
+        return b"%b%b%b" % (before, written, behind)

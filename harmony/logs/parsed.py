@@ -20,10 +20,10 @@ from harmony.errors import RecordError
 from harmony.logs.choosing import joined_batches
 from harmony.logs.completions import Tally
 from harmony.logs.inputs import Piece, Unreadable
+from harmony.logs.records import ADDED
 from harmony.messages.model import Conversation
 from harmony.stats.batches import COLUMNS, first_rows_of, numbered
 
-_OF_RECORD: Final = ("messages", "complete", "diagnostics", "error")
 _MARK: Final = b'"diagnostics"'
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _COMPLETE: Final = msgspec.json.Decoder(bool)
@@ -78,7 +78,7 @@ def held_in(fields: Mapping[str, msgspec.Raw], into: str | None) -> Held | None:
     try:
         if into is not None and into in fields:
             fields = _FIELDS.decode(fields[into])
-        if not all(name in fields for name in _OF_RECORD):
+        if not all(name in fields for name in ADDED):
             return None
         complete, error = _COMPLETE.decode(fields["complete"]), _FAULT.decode(fields["error"])
         diagnostics = _FAULTS.decode(fields["diagnostics"]) or []
@@ -159,7 +159,7 @@ def rows_held(batch: pa.RecordBatch, into: str | None) -> pa.RecordBatch | None:
     inside = _inside(batch, into)
     if set(COLUMNS) <= set(inside.schema.names):
         return inside.select(list(COLUMNS))
-    if set(_OF_RECORD) <= set(inside.schema.names) and _is_nested(inside.schema.field("messages").type):
+    if set(ADDED) <= set(inside.schema.names) and _is_nested(inside.schema.field("messages").type):
         return _unnested(inside)
     return None
 

@@ -14,20 +14,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from harmony.errors import quote
 from harmony.runtime.compiled import COMPILED
 
-if TYPE_CHECKING or not COMPILED:
-    from harmony.logs.json_py import items, members
-else:
-    from harmony.logs.json_c import items, members
+if TYPE_CHECKING:
+    from harmony.logs.walk_py import Step, Variant
 
-#: A step of a path: the name of a field, the index of an item, or None for each item.
-Step: TypeAlias = str | int | None
+if TYPE_CHECKING or not COMPILED:
+    from harmony.logs.walk_py import Node as Node
+    from harmony.logs.walk_py import take_out as take_out
+    from harmony.logs.walk_py import variants
+else:
+    from harmony.logs.walk_c import Node as Node
+    from harmony.logs.walk_c import take_out as take_out
+    from harmony.logs.walk_c import variants
 
 #: The field that says which completion of its record a completion is, from 0.
 INDEX: Final = "completion_index"
@@ -36,8 +40,6 @@ _STEP: Final = re.compile(
     r"""(?P<dot>\.?) (?: (?P<name>[^."\[\]]+) | "(?P<quoted>(?:[^"\\]|\\.)+)" )  |  \[ (?P<index>-?[0-9]+|\*|) \]""",
     re.VERBOSE,
 )
-_KINDS: Final = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
-_NULL: Final = msgspec.Raw(b"null")
 
 
 @lru_cache(1 << 10)
@@ -72,34 +74,6 @@ def lists_of(path: str) -> tuple[Step, ...]:
     return steps[: max((place + 1 for place, step in enumerate(steps) if step is None), default=0)]
 
 
-class Node:
-    """The paths of a plan that begin alike: the next steps, and the path that ends here."""
-
-    __slots__ = ("at", "children", "has_list", "path", "takes_list")
-
-    def __init__(self, at: str = "") -> None:
-        self.at = at
-        self.children: dict[Step, Node] = {}
-        self.path: str | None = None
-        #: Whether a `[]` follows.
-        self.has_list = False
-        #: Whether the next steps are indices or `[]`.
-        self.takes_list = False
-
-
-class Variant(NamedTuple):
-    """One completion of a record: what the paths lead to, and the record as far as it belongs to this completion.
-
-    `indices` are those of the items that `[]` stands for. In `whole`, objects and lists on the way to a path are taken
-    apart, and of each list that `[]` stands for, only the own item is left. It belongs to the caller, who may change
-    it.
-    """
-
-    indices: tuple[int, ...]
-    found: dict[str, msgspec.Raw]
-    whole: Any
-
-
 class Plan:
     """Some paths, and how records are taken apart along them. `is_flat` says that each path is only a name.
 
@@ -130,10 +104,7 @@ class Plan:
 
     def variants(self, fields: Mapping[str, msgspec.Raw]) -> list[Variant]:
         """The completions of a record. Raises ValueError, with the place, where a value is no list or no object."""
-        try:
-            return _members(self.root, dict(fields), {})
-        except _Unexpected as error:
-            raise ValueError(error.sentence()) from None
+        return variants(self.root, fields)
 
 
 def _check(node: Node) -> None:
@@ -150,107 +121,3 @@ def joined(at: str, step: Step) -> str:
     if isinstance(step, str):
         return f"{at}.{step}" if at else step
     return f"{at}[{'' if step is None else step}]"
-
-
-def take_out(whole: Any, steps: Sequence[Step]) -> None:
-    """Removes what the steps lead to from the `whole` of a Variant."""
-    for step in steps[:-1]:
-        if isinstance(step, str):
-            whole = whole.get(step) if isinstance(whole, dict) else None
-        else:
-            place = step or 0  # of a list that `[]` stands for, only the own item is left
-            whole = whole[place] if isinstance(whole, list) and -len(whole) <= place < len(whole) else None
-    last = steps[-1]
-    if isinstance(whole, dict):
-        whole.pop(last, None)
-    elif isinstance(whole, list) and not isinstance(last, str) and -len(whole) <= (last or 0) < len(whole):
-        del whole[last or 0]
-
-
-def kind_of(value: msgspec.Raw) -> str:
-    """What a value of JSON is, in words."""
-    return _KINDS.get(bytes(value).lstrip()[:1].decode(), "a number")
-
-
-class _Unexpected(Exception):  # noqa: N818  it becomes a ValueError
-    """Raised where a value is not what the next step of a path takes."""
-
-    def __init__(self, expected: str, found: str, at: str, hint: str = "") -> None:
-        super().__init__(expected)
-        self._expected, self._found, self._at, self._hint = expected, found, at, hint
-        self.indices: list[int] = []  # of the items on the way, the last first
-
-    def sentence(self) -> str:
-        """What was expected, what was found, and where."""
-        at = self._at
-        for index in reversed(self.indices):
-            at = at.replace("[]", f"[{index}]", 1)
-        return f"expected {self._expected}, found {self._found} - at `{at}`{self._hint.format(at=at)}"
-
-
-def _members(node: Node, whole: dict[str, Any], found: dict[str, msgspec.Raw]) -> list[Variant]:
-    """The variants of an object, which is changed. `found` gets what all variants share."""
-    inside = None
-    for step, child in node.children.items():
-        value = whole.get(step)  # type: ignore[arg-type]
-        if value is None:
-            continue
-        if not child.children:
-            found[child.path] = value  # type: ignore[index]
-        elif child.has_list:
-            inside = step, _value(child, value, found)
-        else:
-            [variant] = _value(child, value, found)
-            whole[step] = variant.whole  # type: ignore[index]
-    if inside is None:
-        return [Variant((), found, whole)]
-    step, variants = inside
-    if len(variants) == 1:
-        [one] = variants
-        found.update(one.found)
-        whole[step] = one.whole  # type: ignore[index]
-        return [Variant(one.indices, found, whole)]
-    return [Variant(one.indices, {**found, **one.found}, {**whole, step: one.whole}) for one in variants]
-
-
-def _value(node: Node, value: msgspec.Raw, found: dict[str, msgspec.Raw]) -> list[Variant]:
-    if node.path is not None:
-        found[node.path] = value
-    if not node.children or value == _NULL:
-        if None in node.children:
-            raise _Unexpected("a list", "null", node.at)
-        return [Variant((), found, value)]
-    try:
-        inside: Any = items(value) if node.takes_list else members(value)
-    except TypeError:
-        kind = kind_of(value)
-        hint = ": write `{at}[]` for each item" if kind == "a list" else ""
-        raise _Unexpected("a list" if node.takes_list else "an object", kind, node.at, hint) from None
-    return _items(node, inside, found) if node.takes_list else _members(node, inside, found)
-
-
-def _items(node: Node, whole: list[Any], found: dict[str, msgspec.Raw]) -> list[Variant]:
-    child = node.children.get(None)
-    if child is not None:
-        if not whole:
-            raise _Unexpected("at least one item", "an empty list", node.at)
-        made = []
-        for index, item in enumerate(whole):
-            try:
-                variants = _value(child, item, {})
-            except _Unexpected as error:
-                error.indices.append(index)
-                raise
-            made += [Variant((index, *one.indices), one.found, [one.whole]) for one in variants]
-        return made
-    several = None
-    for step, child in node.children.items():
-        assert isinstance(step, int)
-        if not -len(whole) <= step < len(whole):
-            continue
-        variants = _value(child, whole[step], found)
-        if child.has_list:
-            several = [one._replace(whole=[*whole[:step], one.whole, *whole[step:][1:]]) for one in variants]
-        else:
-            whole[step] = variants[0].whole
-    return several or [Variant((), found, whole)]

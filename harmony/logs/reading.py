@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -24,13 +24,17 @@ from harmony.columns.rows import (
 )
 from harmony.errors import Fault, RecordError, quote
 from harmony.logs.chat_shape import kind_of_conversation
+from harmony.logs.completions import PROMPT_MESSAGES
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
-from harmony.logs.paths import INDEX, Plan, Variant, lists_of, steps_of, take_out
+from harmony.logs.paths import INDEX, Plan, lists_of, steps_of, take_out
+from harmony.logs.quick_py import SCANNED
 from harmony.logs.records import (
+    ADDED,
     BadRecord,
     Layout,
     Names,
+    Passing,
     Record,
     check_free,
     completion_field,
@@ -55,8 +59,10 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING or not COMPILED:
     from harmony.logs.json_py import Ids
+    from harmony.logs.quick_py import Quick
 else:
     from harmony.logs.json_c import Ids
+    from harmony.logs.quick_c import Quick
 
 _ASSISTANT: Final = GIVEN.index(Role.ASSISTANT) | UNLESS_START
 _NO_ROLE: Final = GIVEN.index(None)
@@ -65,37 +71,31 @@ _NULL: Final = msgspec.Raw(b"null")
 _REPLACED: Final = b"\\ufffd"  # what `read_records` writes for a single surrogate
 
 
-class Slot(NamedTuple):
-    """One completion of a record of JSON, or the error of the record.
-
-    `found` has the values by path, and `fields` what passes through, from which the completion is still to be taken.
-    The completion is that of number `place` in its record.
-    """
-
-    record: Record | BadRecord
-    found: Mapping[str, msgspec.Raw]
-    fields: dict[str, Any]
-    place: int = 0
-    error: RecordError | None = None
+#: One completion of a record of JSON, or the error of the record: the record, the values by path, what passes through
+#: (from which the completion is still to be taken), the number of the completion in its record, and the error. What
+#: passes through is None if a Quick has it.
+Slot: TypeAlias = tuple[Record | BadRecord, Mapping[str, msgspec.Raw], dict[str, Any] | None, int, RecordError | None]
 
 
 class Whole(Sequence[Mapping[str, Any]]):
     """What passes through if a completion is bad: all fields of its record. They are rarely needed, so made late."""
 
-    def __init__(self, slots: Sequence[Slot], plan: Plan) -> None:
-        self._slots = slots
+    def __init__(self, plan: Plan) -> None:
+        self.records: Final[list[Record | BadRecord]] = []
+        self.places: Final[list[int]] = []  # of the completions in their records; -1 if a record has none
         self._plan = plan
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self.records)
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:  # type: ignore[override]
-        record, _, _, place, error = self._slots[index]
+        record, place = self.records[index], self.places[index]
         if isinstance(record, BadRecord):
             return {}
-        if self._plan.is_flat or error is not None:
+        if self._plan.is_flat or place < 0:
             return record.fields
-        return _with_index(self._plan.variants(record.fields)[place], self._plan)
+        indices, _, whole = self._plan.variants(record.fields)[place]
+        return _with_index(indices, whole, self._plan)
 
 
 @lru_cache(1 << 6)
@@ -137,46 +137,65 @@ class RecordReader(msgspec.Struct, frozen=True):
         ids, offsets, roles = Ids(), [0], bytearray()
         elsewhere: dict[int, Source] = {}
         conversations: dict[int, Conversation] = {}
-        fields: list[Mapping[str, Any]] = []
+        fields: list[Mapping[str, Any] | bytes] = []
         lengths: list[int | None] = []
         known = Known({}, set(), {}, set())
-        slots = list(_slots(read_records(data, first, too_long), plan))
-        for index, slot in enumerate(slots):
-            role, path, before = _ASSISTANT, None, len(ids)
-            if slot.error is not None:
-                elsewhere[index] = slot.error
-            else:
+        whole = Whole(plan)
+        taken = ADDED if self.layout.into is None else [self.layout.into]
+        quick = Quick(plan, names.tokens, [*taken, PROMPT_MESSAGES])
+        usual = _ASSISTANT if self.layout.start == "completion" else _NO_ROLE
+        has_leads = bool(self.layout.prefix or names.prompt)
+        tokens, reason_path, role_path = names.tokens, names.finish_reason, names.role
+        records = read_records(data, first, too_long, _untaken if self.conversations else quick.take)
+        for index, (record, found, passing, place, error) in enumerate(_slots(records, plan, quick)):
+            whole.records.append(record)
+            whole.places.append(place)
+            role, path, before, lead = usual, None, len(ids), NOTHING
+            source: Source | None = error
+            if error is None:
                 try:
-                    path = completion_field(slot.found, names)
+                    path = completion_field(found, names)
                     if path is not None:
-                        role, lead = self._role(slot.found, names, index, known)
-                        if lead.tokens:
-                            known.shifts[index] = len(lead.tokens if path == names.tokens else lead.text)
-                            ids.scan(msgspec.json.encode(lead.tokens))
-                        if path != names.tokens or not ids.scan(slot.found[path]):
-                            completion = read_completion(slot.found[path], path, as_ids=path == names.tokens)
-                            elsewhere[index] = _behind(lead, completion)
-                        if names.finish_reason is not None and names.finish_reason in slot.found:
+                        if has_leads or role_path in found:
+                            role, lead = self._role(found, names, index, known)
+                            if lead.tokens:
+                                known.shifts[index] = len(lead.tokens if path == tokens else lead.text)
+                                ids.scan(msgspec.json.encode(lead.tokens))
+                        if path == tokens and found[path] is SCANNED:
+                            quick.move(place, ids)
+                        elif path != tokens or not ids.scan(found[path]):
+                            source = _behind(lead, read_completion(found[path], path, as_ids=path == tokens))
+                        if reason_path is not None and reason_path in found:
                             known.seen.add("finish_reason")
-                            reason = read_name(slot.found[names.finish_reason], names.finish_reason)
-                            known.take_reason(index, reason, names.finish_reason)
-                    elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
-                        conversations[index] = _conversation(messages, names.messages, slot.record)
+                            known.take_reason(index, read_name(found[reason_path], reason_path), reason_path)
+                    elif (
+                        self.conversations
+                        and isinstance(record, Record)
+                        and (messages := found.get(names.messages, _NULL)) != _NULL
+                    ):
+                        conversations[index] = _conversation(messages, names.messages, record, place, plan)
                     else:
-                        beside = kind_of_conversation(slot.found.get(names.messages))
+                        beside = kind_of_conversation(found.get(names.messages))
                         raise no_completion(names, conversations=self.conversations, found=beside)
-                except (ValueError, RecursionError) as error:
-                    elsewhere[index] = record_error(error, slot.record.number)
-            roles.append(role | (ELSEWHERE if index in elsewhere else 0))
-            fields.append(_passing(slot.fields, path, plan))
+                except (ValueError, RecursionError) as fault:
+                    source = record_error(fault, record.number)
+            if passing is None:
+                fields.append(quick.rest(place, path))
+            else:
+                fields.append(passing if path is None else _passing(passing, path, plan))
             offsets.append(len(ids))
-            source = elsewhere.get(index)
-            length = len(ids) - before if source is None else len(source) if isinstance(source, list) else None
-            lengths.append(length and length - known.shifts.get(index, 0))
+            if source is None:
+                length: int | None = offsets[-1] - before
+            else:
+                role |= ELSEWHERE
+                elsewhere[index] = source
+                length = len(source) if isinstance(source, list) else None
+            roles.append(role)
+            lengths.append(length and length - known.shifts.get(index, 0) if has_leads else length)
         sources = Sources(ids.view(), memoryview(array("q", offsets)), bytes(roles), elsewhere)
-        numbers = [slot.record.number for slot in slots]
-        whole = Whole(slots, plan)
-        return Unparsed(numbers, sources, lengths, fields, whole, conversations, known=known, start=self.layout.start)
+        numbers = [record.number for record in whole.records]
+        kept = Passing(fields, taken, numbered=plan.depth > 0)
+        return Unparsed(numbers, sources, lengths, kept, whole, conversations, known=known, start=self.layout.start)
 
     def rows(self, batch: pa.RecordBatch, first: int) -> Unparsed:
         """Reads the records of rows of a table. The first row has the number `first`."""
@@ -372,11 +391,16 @@ def _code_behind(lead: Lead, role: int) -> int:
     return role & ~UNLESS_START if lead.text else role
 
 
-def _conversation(messages: msgspec.Raw, name: str, record: Record | BadRecord) -> Conversation:
+def _conversation(messages: msgspec.Raw, path: str, record: Record, place: int, plan: Plan) -> Conversation:
     """Reads the conversation of a record. What was replaced in a single surrogate's place is read from the line."""
     written = bytes(messages)
-    if _REPLACED in written and isinstance(record, Record) and name in record.fields:
-        written = json.dumps(json.loads(record.written)[name]).encode()
+    if _REPLACED in written:
+        steps = (path,) if plan.is_flat else steps_of(path)
+        indices = iter(() if plan.is_flat else plan.variants(record.fields)[place][0])
+        value = json.loads(record.written)
+        for step in steps:
+            value = value[next(indices) if step is None else step]
+        written = json.dumps(value).encode()
     return read_conversation(_AS_CONVERSATION % written)
 
 
@@ -388,42 +412,49 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
 
 
-def _slots(records: Sequence[Record | BadRecord], plan: Plan) -> Iterator[Slot]:
+def _slots(records: Iterable[Record | BadRecord], plan: Plan, quick: Quick) -> Iterator[Slot]:
     """The completions of records. A record without any has one slot, with its error."""
     for record in records:
         if isinstance(record, BadRecord):
-            yield Slot(record, {}, {}, error=record.error)
+            yield record, {}, {}, -1, record.error
+        elif record.completions:
+            for place in range(record.completions):
+                yield record, quick.found(place), None, place, None
         elif plan.is_flat:
-            yield Slot(record, record.fields, record.fields)
+            yield record, record.fields, record.fields, 0, None
         else:
             try:
                 variants = plan.variants(record.fields)
             except (ValueError, RecursionError) as error:
-                yield Slot(record, {}, record.fields, error=record_error(error, record.number))
+                yield record, {}, record.fields, -1, record_error(error, record.number)
                 continue
             if plan.depth:
                 check_free(record.fields, [INDEX], record.number)
-            for place, variant in enumerate(variants):
-                yield Slot(record, variant.found, _with_index(variant, plan), place)
+            for place, (indices, found, whole) in enumerate(variants):
+                yield record, found, _with_index(indices, whole, plan), place, None
 
 
-def _with_index(variant: Variant, plan: Plan) -> dict[str, Any]:
-    """What belongs to a variant, with its index, or its indices where one list is inside another."""
-    whole: dict[str, Any] = variant.whole
+def _untaken(line: bytes) -> int:
+    """Takes no line, because a conversation is taken out of fields later."""
+    return 0
+
+
+def _with_index(indices: tuple[int, ...], whole: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """The record of a completion with its index, or its indices where one list is inside another."""
     if plan.depth == 1:
-        whole[INDEX] = variant.indices[0] if variant.indices else None
+        whole[INDEX] = indices[0] if indices else None
     elif plan.depth:
-        whole[INDEX] = list(variant.indices)
+        whole[INDEX] = list(indices)
     return whole
 
 
-def _passing(fields: dict[str, Any], path: str | None, plan: Plan) -> Mapping[str, Any]:
+def _passing(fields: dict[str, Any], path: str, plan: Plan) -> Mapping[str, Any]:
     """What passes through once the completion at this path is parsed."""
-    if path is None:
-        return fields
     if plan.is_flat:
-        return {name: value for name, value in fields.items() if name != path}
-    take_out(fields, steps_of(path))
+        fields = fields.copy()
+        del fields[path]
+    else:
+        take_out(fields, steps_of(path))
     return fields
 
 

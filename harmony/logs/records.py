@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
@@ -25,6 +25,7 @@ import msgspec
 from harmony.errors import Fault, HarmonyError, RecordError, sentence
 from harmony.format.choices import Start
 from harmony.logs.chat_shape import check_fields, check_parts
+from harmony.logs.paths import INDEX
 from harmony.messages.model import Conversation
 from harmony.results import ParseResult
 
@@ -88,12 +89,23 @@ class FieldTaken(ValueError):  # noqa: N818  nothing is wrong with the field
         )
 
 
-class Record(NamedTuple):
-    """A record from a line: the number of the line, its bytes, and the fields of its JSON object."""
+class Record(msgspec.Struct, gc=False):
+    """A record from a line: the number of the line, its bytes, and the fields of its JSON object, once they are read.
+
+    `completions` is their number if the record was taken in another way.
+    """
 
     number: int
     written: bytes
-    fields: dict[str, msgspec.Raw]
+    completions: int = 0
+    read: dict[str, msgspec.Raw] | None = None
+
+    @property
+    def fields(self) -> dict[str, msgspec.Raw]:
+        """The fields of the object."""
+        if self.read is None:
+            self.read = _read_fields(self.written)
+        return self.read
 
 
 class BadRecord(NamedTuple):
@@ -137,6 +149,9 @@ class Outcome(msgspec.Struct, frozen=True):
         return as_line(self.fields, added)
 
 
+#: The fields that a record gets.
+ADDED: Final = ("messages", "complete", "diagnostics", "error")
+
 _ENCODER: Final = msgspec.json.Encoder()
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TOKENS: Final = msgspec.json.Decoder(list[int])
@@ -158,6 +173,36 @@ def as_line(fields: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
     return _ENCODER.encode({**fields, **added}).replace(b"\r", b" ") + b"\n"
 
 
+class Passing(Sequence[Mapping[str, Any]]):
+    """The fields of records that pass through. Of most records they are JSON, without white space around names.
+
+    None of these has a field with a name in `free`. With `numbered`, their field INDEX is an integer.
+    """
+
+    def __init__(self, parts: Sequence[Mapping[str, Any] | bytes], free: Iterable[str], *, numbered: bool) -> None:
+        self.parts: Final = parts
+        self.free: Final = frozenset(free)
+        self._numbered = numbered
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:  # type: ignore[override]
+        part = self.parts[index]
+        if not isinstance(part, bytes):
+            return part
+        fields: dict[str, Any] = _FIELDS.decode(part)
+        if self._numbered:
+            fields[INDEX] = int(bytes(fields[INDEX]))
+        return fields
+
+
+def opened_line(fields: Mapping[str, Any] | bytes) -> bytes:
+    """The beginning of such a line, up to where the first added field stands. The fields may be written already."""
+    written = fields if isinstance(fields, bytes) else _ENCODER.encode(fields).replace(b"\r", b" ")
+    return written[:-1] + b"," if len(written) > 2 else b"{"
+
+
 def check_free(fields: Mapping[str, Any], added: Iterable[str], number: int) -> None:
     """Raises FieldTaken if a field that is to be added is already there, and is not null."""
     for name in added:
@@ -165,24 +210,40 @@ def check_free(fields: Mapping[str, Any], added: Iterable[str], number: int) -> 
             raise FieldTaken.of(name, f"in line {number:,}")
 
 
-def read_records(lines: bytes, first: int, too_long: int = 0) -> list[Record | BadRecord]:
+def read_records(
+    lines: bytes, first: int, too_long: int = 0, take: Callable[[bytes], int] = lambda line: 0
+) -> Iterator[Record | BadRecord]:
     """Reads the records of all lines that are not blank. The first line has the number `first`.
 
-    If that line was too long to be kept, `too_long` is its size in bytes.
+    If that line was too long to be kept, `too_long` is its size in bytes. `take` is called with each line of UTF-8, and
+    returns how many completions it took; 0 if the fields of the record are to be read.
     """
-    records = [_read_record(number, line) for number, line in enumerate(BytesIO(lines), first) if line.strip()]
     if too_long:
         fault = Fault("record-too-large", found=too_long)
-        records.insert(0, BadRecord(first, fault.record_error(f"in line {first:,}")))
-    return records
+        yield BadRecord(first, fault.record_error(f"in line {first:,}"))
+    is_utf8 = _is_utf8(lines)
+    for number, line in enumerate(BytesIO(lines), first):
+        completions = take(line) if is_utf8 else 0
+        if completions:
+            yield Record(number, line, completions)
+        elif line.strip():
+            yield _read_record(number, line)
+
+
+def _is_utf8(lines: bytes) -> bool:
+    try:
+        lines.decode()  # checks fields too that are not decoded
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_record(number: int, line: bytes) -> Record | BadRecord:
     try:
-        line.decode()  # checks the UTF-8 of the whole line, also of fields that are not decoded
+        line.decode()
         if number == 1:
             line = line.removeprefix(BOM_UTF8)
-        return Record(number, line, _read_fields(line))
+        return Record(number, line, 0, _read_fields(line))
     except UnicodeDecodeError as error:
         byte = f"0x{line[error.start]:02x} at byte {error.start:,} of line {number:,}"
         return BadRecord(number, Fault("invalid-utf-8/bytes", found=byte).record_error())
@@ -212,12 +273,13 @@ def completion_field(fields: Mapping[str, msgspec.Raw], names: Names) -> str | N
 
     An empty list of tokens beside a text is not the completion.
     """
-    for name in (names.tokens, names.text):
-        if name is not None and fields.get(name, _NULL) != _NULL:
-            has_text = name == names.tokens and fields.get(names.text or "", _NULL) != _NULL
-            if not (has_text and _EMPTY.fullmatch(fields[name])):  # some servers write both
-                return name
-    return None
+    tokens, text = names.tokens, names.text
+    has_text = text is not None and text in fields and fields[text] != _NULL
+    if tokens is not None and tokens in fields:
+        found = fields[tokens]
+        if found != _NULL and not (has_text and _EMPTY.fullmatch(found)):  # some servers write both
+            return tokens
+    return text if has_text else None
 
 
 def read_completion(value: msgspec.Raw, path: str, *, as_ids: bool) -> list[int] | str:

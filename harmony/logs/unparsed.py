@@ -56,7 +56,9 @@ class Unparsed(NamedTuple):
     numbers: Sequence[int]  # the numbers of their lines or rows, from 1
     sources: Sources
     lengths: list[int | None]  # the number of tokens of each; None for a text
-    fields: list[Mapping[str, Any]]  # that pass through, as JSON or as values; empty if the reader skips other fields
+    fields: Sequence[
+        Mapping[str, Any]
+    ]  # that pass through, as JSON or as values; empty if the reader skips other fields
     whole: Sequence[Mapping[str, Any]]  # those of a completion that gives an error; they hold the completion too
     conversations: Mapping[int, Conversation] = {}
     errors: Mapping[int, RecordError] = {}  # for values of a table that cannot be written
