@@ -36,7 +36,8 @@ class Following:
     def diagnostics(self) -> list[Diagnostic]:
         """What was repaired so far: the parser's diagnostics, whose positions are indices of tokens, and the repaired
         names of tools, whose positions are indices of messages."""
-        return [*self._parser.diagnostics, *self._reader.diagnostics]
+        source = self._parser if self._result is None else self._result
+        return [*source.diagnostics, *self._reader.diagnostics]
 
     def _follow(self, tokens: Tokens) -> None:
         if self._result is not None:
