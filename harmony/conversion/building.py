@@ -88,7 +88,10 @@ class Builder:
             self._say(Author(Role.DEVELOPER), [DeveloperContent(instructions=text)])
 
     def declare(self, tools: Tools) -> None:
-        """Adds a developer message that declares more tools."""
+        """Adds a developer message that declares more tools. The system message declares those that are built in."""
+        self._tools.builtin.extend(tools.builtin)
+        if not tools.namespaces:
+            return
         content = DeveloperContent()
         for space in tools.namespaces.values():
             content = content.with_tools(space)

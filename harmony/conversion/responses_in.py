@@ -201,8 +201,9 @@ def _add_search(builder: Builder, item: Given) -> None:
 def _searches(action: Given, kind: str, field: str) -> list[dict[str, str]]:
     """The arguments of each call that an action stands for: a search may have several queries."""
     if kind == "search":
-        queries = [query for query, _ in action.values("queries")] or [action.word("query")]
-        return [{field: query} for query in queries]
+        queries = [query for query, _ in action.values("queries")]
+        first = action.text(field) if queries else action.word(field)
+        return [{field: query} for query in ([first] if first and first not in queries else []) + queries]
     if kind == "open_page":
         return [{"id": action.text("url") or ""}]
     found = {field: action.word(field)}

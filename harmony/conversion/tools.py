@@ -132,7 +132,7 @@ def read_format(given: Shape | None, path: str) -> ResponseFormat | None:
     if given is None:
         return None
     found = Given(given, path)
-    kind = found.kind("text")
+    kind = found.word("type")
     if kind == "text":
         return None
     if kind == "json_object":
