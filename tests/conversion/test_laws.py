@@ -43,7 +43,7 @@ def events_of(steps: Sequence[Sequence[int]], tools: Sequence[Json] = ()) -> lis
 # --- a stream is its whole
 
 
-@examples(3000, 150)
+@examples(1000, 120)
 @given(REPLIES, SIZES, TOOL_LISTS)
 def test_any_chopping_gives_the_same_chunks(tokens: list[int], sizes: list[int], tools: list[Json]) -> None:
     whole = merged_chunks(chunks_of([tokens], tools))
@@ -51,7 +51,7 @@ def test_any_chopping_gives_the_same_chunks(tokens: list[int], sizes: list[int],
     assert merged_chunks(chunks_of(chopped(tokens, [1]), tools)) == whole
 
 
-@examples(3000, 150)
+@examples(1000, 120)
 @given(REPLIES, SIZES, TOOL_LISTS)
 def test_any_chopping_gives_the_same_events(tokens: list[int], sizes: list[int], tools: list[Json]) -> None:
     whole = merged_events(events_of([tokens], tools))
@@ -59,7 +59,7 @@ def test_any_chopping_gives_the_same_events(tokens: list[int], sizes: list[int],
     assert merged_events(events_of(chopped(tokens, [1]), tools)) == whole
 
 
-@examples(3000, 150)
+@examples(1000, 120)
 @given(REPLIES, SIZES, TOOL_LISTS)
 def test_openai_makes_of_the_chunks_what_completion_gives(
     tokens: list[int], sizes: list[int], tools: list[Json]
@@ -81,7 +81,7 @@ def test_openai_makes_of_the_chunks_what_completion_gives(
     assert kept == called
 
 
-@examples(3000, 150)
+@examples(1000, 120)
 @given(REPLIES, SIZES, TOOL_LISTS)
 def test_openai_makes_of_the_events_what_response_gives(tokens: list[int], sizes: list[int], tools: list[Json]) -> None:
     whole = responses.response(parsed(tokens), model="m", tools=tools)
@@ -126,7 +126,7 @@ def check_kept(texts: Sequence[str], data: Any) -> None:
         assert json.loads(text)["input"] in found
 
 
-@examples(3000, 150)
+@examples(1000, 120)
 @given(REPLIES, TOOL_LISTS)
 def test_each_text_of_a_reply_comes_out(tokens: list[int], tools: list[Json]) -> None:
     result = parsed(tokens)
@@ -162,7 +162,7 @@ def accumulated(chunks: Sequence[Json]) -> list[str]:
     return list(texts.values())
 
 
-@examples(2000, 200)
+@examples(1000, 150)
 @given(REPLIES)
 def test_what_the_model_wrote_can_be_passed_back(tokens: list[int]) -> None:
     output = responses.response(parsed(tokens), model="m", tools=TOOLS)["output"]
@@ -184,14 +184,14 @@ def strings_of(item: Json) -> Json:
 # --- both ways undo each other
 
 
-@examples(2000, 200)
+@examples(1000, 150)
 @given(chats())
 def test_messages_of_chat_come_back(messages: list[Json]) -> None:
     conversation = chat.to_harmony(messages, tools=TOOLS)
     assert chat.from_harmony(conversation, tools=TOOLS) == [one for one in messages if one["role"] == "assistant"]
 
 
-@examples(2000, 200)
+@examples(1000, 150)
 @given(items())
 def test_items_come_back(given_items: list[Json]) -> None:
     for item in given_items:
@@ -200,7 +200,7 @@ def test_items_come_back(given_items: list[Json]) -> None:
     assert responses.from_harmony(conversation, tools=TOOLS) == given_items
 
 
-@examples(2000, 200)
+@examples(1000, 150)
 @given(conversations())
 def test_conversations_come_back_from_chat(conversation: Conversation) -> None:
     replies = [message for message in conversation if message.author.role is Role.ASSISTANT]
@@ -208,7 +208,7 @@ def test_conversations_come_back_from_chat(conversation: Conversation) -> None:
     assert back.messages[2:] == replies
 
 
-@examples(2000, 200)
+@examples(1000, 150)
 @given(spoken())
 def test_conversations_come_back_from_responses(messages: list[Message]) -> None:
     made = responses.from_harmony(messages, tools=TOOLS)
