@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
-from openai._types import omit
+from openai import omit
 from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai.lib.streaming.responses import ResponseStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseInputItemParam, ResponseOutputItem, ResponseStreamEvent
 from pydantic import TypeAdapter
@@ -51,21 +51,24 @@ def accumulated_chunks(chunks: Iterable[Json]) -> Json:
 
 
 def accumulated_events(events: Iterable[Json]) -> list[Json]:
-    """The items that openai makes of a stream's added parts and deltas, each beside what its last event has."""
+    """The items that openai makes of events. The texts that it puts together of deltas are those of the items."""
     state = ResponseStreamState[Any](input_tools=omit, text_format=omit)
+    texts: dict[int, str] = {}
+    items: list[Json] = []
     for event in events:
-        state.handle_event(_EVENT.validate_python(event))
-    snapshots, completed = state._output_items, state._completed_output
-    assert snapshots.keys() == completed.keys()
-    for index, done in completed.items():
-        grown = snapshots[index]
-        if done.type == "message":
-            assert grown.type == "message"
-            assert [part.to_dict() for part in grown.content] == [part.to_dict() for part in done.content]
-        elif done.type == "function_call":
-            assert grown.type == "function_call"
-            assert grown.arguments == done.arguments
-    return [completed[index].to_dict() for index in sorted(completed)]
+        for told in state.handle_event(_EVENT.validate_python(event)):
+            if told.type in ("response.output_text.delta", "response.function_call_arguments.delta"):
+                texts[told.output_index] = told.snapshot
+            elif told.type == "response.output_item.done":
+                items.append(told.item.to_dict())
+            elif told.type == "response.completed":
+                assert without_nothing([one.to_dict() for one in told.response.output]) == without_nothing(items)
+    for index, item in enumerate(items):
+        if item["type"] == "message":
+            assert texts.get(index, "") == item["content"][0]["text"]
+        elif item["type"] == "function_call":
+            assert texts.get(index, "") == item["arguments"]
+    return items
 
 
 def without_nothing(value: Any) -> Any:
