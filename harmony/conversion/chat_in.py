@@ -103,6 +103,8 @@ def _add_reply(builder: Builder, message: Given) -> None:
     refusal = message.text("refusal")
     channel = COMMENTARY if calls or legacy else FINAL
     says_nothing = not (reasoning or refusal or calls or legacy)
+    if not (texts or refusal or says_nothing):
+        message.refuse("name")  # no text has it
     if texts or says_nothing:
         builder.answer(name, texts or [TextContent("")], channel)
     if refusal:

@@ -15,7 +15,7 @@ from harmony.errors import Diagnostic
 from harmony.messages.roles import Role
 from harmony.parsing.engine import StreamableParser
 from harmony.parsing.tokens import Tokens
-from harmony.results import ParseResult
+from harmony.results import ParseResult, Segment
 
 
 class Following:
@@ -31,6 +31,7 @@ class Following:
         self._ended = 0  # messages
         self._out: list[Json] = []
         self._result: ParseResult | None = None
+        self._failure: Exception | None = None
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
@@ -42,7 +43,7 @@ class Following:
     def _follow(self, tokens: Tokens) -> None:
         if self._result is not None:
             raise ValueError("Expected no tokens after `finish`; begin a new Stream for another reply")
-        for segment in self._parser.process_many(tokens):
+        for segment in self._taken_in(tokens):
             meaning = self._open
             if meaning is None:
                 meaning = self._begin(segment.role, segment.channel, segment.recipient)
@@ -52,10 +53,22 @@ class Following:
             if segment.message is not None:
                 self._close(meaning, segment.message.text, cut=False)
 
+    def _taken_in(self, tokens: Tokens) -> list[Segment]:
+        """What the tokens add. A step that raises may have taken some of them, so all later steps raise the same."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._parser.process_many(tokens)
+        except Exception as error:
+            self._failure = error
+            raise
+
     def _follow_to_end(self) -> ParseResult:
         """Takes the end of the tokens, and returns the whole reply."""
         if self._result is not None:
             raise ValueError("Expected `finish` once for each reply")
+        if self._failure is not None:
+            raise self._failure
         result = self._encoding.parse(list(self._parser.tokens), Role.ASSISTANT, strict=self._strict)
         cut = is_cut(result)
         for index in range(self._ended, len(result.messages)):

@@ -320,6 +320,13 @@ def test_a_field_of_another_role_is_refused(name: str) -> None:
     refused("unsupported-field", f"messages[1].{name}", USER, {"role": "user", "content": "A", name: "x"})
 
 
+def test_a_name_stands_beside_a_text_of_its_author() -> None:
+    reply = {"role": "assistant", "name": "al", "reasoning": "Hm.", "tool_calls": [call()]}
+    assert said({**reply, "content": "A"})[1].author == Author.new(Role.ASSISTANT, "al")
+    assert said({"role": "assistant", "name": "al"})[0].author == Author.new(Role.ASSISTANT, "al")
+    refused("unsupported-field", "messages[0].name", reply)
+
+
 def test_a_name_of_the_system_would_be_lost() -> None:
     refused("unsupported-field", "messages[0].name", {"role": "system", "name": "example_user", "content": "A"})
 

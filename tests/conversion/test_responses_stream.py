@@ -202,6 +202,18 @@ def test_broken_tokens_raise_where_they_shall(encoding: HarmonyEncoding) -> None
         stream.finish()
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_step_that_raised_loses_nothing_in_silence(encoding: HarmonyEncoding, strict: bool) -> None:
+    stream = responses.Stream(encoding, {"model": "m"}, strict=strict)
+    stream.push(ids("<|channel|>final<|message|>Blue"))
+    with pytest.raises((HarmonyError, TypeError)) as first:
+        stream.push([*ids(" and"), 200005 if strict else None])  # type: ignore[list-item]
+    for again in (lambda: stream.push(ids(" green")), stream.finish):
+        with pytest.raises((HarmonyError, TypeError)) as caught:
+            again()
+        assert caught.value is first.value
+
+
 def test_the_response_names_its_model(encoding: HarmonyEncoding) -> None:
     with pytest.raises(ValueError, match="Expected the name of the model"):
         responses.Stream(encoding, {"id": "x"})

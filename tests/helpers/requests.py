@@ -174,8 +174,6 @@ class Request:
             message["refusal"] = self.text()
         if self.seldom(30):
             message["annotations"] = [{"type": "url_citation", "url_citation": {"url": self.text()}}]
-        if message.get("name") and not _says(message):  # a name of nothing but calls has no place
-            self.texts.remove(message.pop("name"))
         return message
 
     def call(self) -> Json:
@@ -274,10 +272,6 @@ class Request:
 
     def more_tools(self) -> Json:
         return {"type": "additional_tools", "role": "developer", "tools": self.some(self.tool, 2)}
-
-
-def _says(reply: Json) -> bool:
-    return bool(reply["content"] or reply.get("refusal"))
 
 
 def _holds(value: Any, text: str) -> bool:
