@@ -35,6 +35,9 @@ def _deep() -> list[Any]:
     return nested
 
 
+_DEEP: Final = _deep()
+
+
 def _endless() -> dict[str, Any]:
     data: dict[str, Any] = {}
     data["a"] = data
@@ -50,8 +53,8 @@ HOSTILE: Final[list[Callable[[], Any]]] = [
     *[lambda value=value: value for value in (_TEXT, {"type": 5}, {"type": []}, {"type": "x"}, {"role": None})],
     *[lambda value=value: value for value in ({"type": "function", "function": {"name": "f", "parameters": "x"}},)],
     lambda: iter([1]),
-    _deep,
-    lambda: {"a": _deep()},
+    lambda: _DEEP,
+    lambda: {"a": _DEEP},
     _endless,
     lambda: {"type": "function", "name": "f", "parameters": {1: 2}, "arguments": _endless()},
 ]

@@ -112,8 +112,9 @@ def test_the_events_of_an_item(encoding: HarmonyEncoding, text: str, expected: l
 
 
 def test_the_kind_of_an_item_is_the_same_whole_and_streamed(encoding: HarmonyEncoding) -> None:
-    for header in ("analysis to=python code", "commentary to=python", "analysis to=browser.open", "final to=a.b"):
-        text = f"<|channel|>{header}<|message|>print(1)<|call|>"
+    channels = ("analysis to=python code", "commentary to=python", "analysis to=browser.open", "final to=a.b")
+    for header in (*(f"<|channel|>{channel}" for channel in channels), "<|channel|>commentary to=assistant", ""):
+        text = f"{header}<|message|>print(1)<|call|>"
         whole = responses.response(encoding.parse(ids(text), "assistant"), model="m")
         events = streamed(encoding, one_by_one(text))
         assert events[-1]["response"] == whole
