@@ -1,6 +1,7 @@
 """The examples in the docstrings of public names run, and print what they say.
 
-An example may use every public name of `harmony`, and `encoding`, which is what `load_harmony_encoding` gives.
+An example may use every public name of `harmony`, the modules `chat` and `responses`, `encoding`, which is what
+`load_harmony_encoding` gives, and `tokens`, which is a reply of the model.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 import harmony
-from harmony import HarmonyEncoding
+from harmony import HarmonyEncoding, chat, responses
 
 #: What most programs begin with: each of these has an example.
 ENTRY_POINTS: Final = (
@@ -29,25 +30,42 @@ ENTRY_POINTS: Final = (
     "HarmonyEncoding.render_conversation_for_training",
     "Message.from_role_and_content",
     "StreamableParser",
+    "chat.Stream",
+    "chat.completion",
+    "chat.from_harmony",
+    "chat.to_harmony",
     "load_harmony_encoding",
+    "responses.Stream",
+    "responses.from_harmony",
+    "responses.response",
+    "responses.to_harmony",
 )
+#: The modules whose public names these are, and how examples call the modules.
+MODULES: Final = {"": harmony, "chat.": chat, "responses.": responses}
+#: The reply that examples convert.
+REPLY: Final = "<|channel|>analysis<|message|>Easy.<|end|><|start|>assistant<|channel|>final<|message|>Blue.<|return|>"
 _LONGEST: Final = 6  # lines of input and output
 
 
 def docstrings() -> Iterator[tuple[str, str]]:
-    """The docstring of each public name, and of each public method and property of public classes."""
-    for name in harmony.__all__:
-        value = getattr(harmony, name)
-        yield name, inspect.getdoc(value) or ""
-        if inspect.isclass(value):
-            for part in sorted(vars(value)):
-                if not part.startswith("_"):
-                    yield f"{name}.{part}", inspect.getdoc(getattr(value, part)) or ""
+    """The docstring of each module and public name, and of each public method and property of public classes."""
+    for prefix, module in MODULES.items():
+        if prefix:
+            yield prefix.rstrip("."), inspect.getdoc(module) or ""
+        for name in module.__all__:
+            value = getattr(module, name)
+            yield f"{prefix}{name}", inspect.getdoc(value) or ""
+            if inspect.isclass(value):
+                for part in sorted(vars(value)):
+                    if not part.startswith("_"):
+                        yield f"{prefix}{name}.{part}", inspect.getdoc(getattr(value, part)) or ""
 
 
 def parsed(name: str, docstring: str, encoding: HarmonyEncoding) -> doctest.DocTest:
     names: dict[str, Any] = {each: getattr(harmony, each) for each in harmony.__all__}
-    return doctest.DocTestParser().get_doctest(docstring, {**names, "encoding": encoding}, name, None, None)
+    names |= {"chat": chat, "responses": responses, "encoding": encoding}
+    names["tokens"] = encoding.encode(REPLY, allowed_special="all")
+    return doctest.DocTestParser().get_doctest(docstring, names, name, None, None)
 
 
 @pytest.mark.parametrize(("name", "docstring"), [pytest.param(*pair, id=pair[0]) for pair in docstrings()])

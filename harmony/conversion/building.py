@@ -34,9 +34,6 @@ EFFORTS: Final = {
     "max": ReasoningEffort.HIGH,
 }
 
-#: What errors say of the field `role`.
-ROLES: Final = "one of the roles `system`, `developer`, `user`, `assistant`, `tool` and `function`"
-
 #: The content type of calls of built-in tools, as the models write them.
 _CODE: Final = "code"
 
@@ -91,7 +88,10 @@ class Builder:
             self._say(Author(Role.DEVELOPER), [DeveloperContent(instructions=text)])
 
     def declare(self, tools: Tools) -> None:
-        """Adds a developer message that declares more tools."""
+        """Adds a developer message that declares more tools. The system message declares those that are built in."""
+        self._tools.builtin.extend(tools.builtin)
+        if not tools.namespaces:
+            return
         content = DeveloperContent()
         for space in tools.namespaces.values():
             content = content.with_tools(space)
@@ -152,11 +152,12 @@ class Builder:
         function = f"{FUNCTIONS}.{name}"
         if function in self._recipients:
             return function
-        return name if name in self._recipients or self._is_builtin(name) else function
+        can_run = self._is_builtin(name) and name.partition(".")[0] in self._builtin
+        return name if can_run or name in self._recipients else function
 
     def _is_builtin(self, recipient: str) -> bool:
-        name = recipient.partition(".")[0]
-        return (recipient == "python" or name == "browser" != recipient) and name in self._builtin
+        is_name = recipient == "python" or recipient.startswith("browser.")
+        return is_name and recipient not in self._recipients
 
 
 def read_effort(given: object, path: str) -> ReasoningEffort | None:
@@ -187,7 +188,10 @@ def objects(items: Iterable[Shape], path: str) -> Iterator[Given]:
         yield Given(value, place)
 
 
-def all_builtin(builtin_tools: Iterable[str], system: SystemContent | None) -> frozenset[str]:
+def all_builtin(can_run: frozenset[str], system: SystemContent | None) -> frozenset[str]:
     """The built-in tools that a conversation may call: those that the caller can run or has declared."""
-    declared = (system.tools or {}) if system is not None else {}
-    return frozenset(builtin_tools) | (declared.keys() & BUILTIN.keys())
+    if system is None:
+        return can_run
+    if not isinstance(system, SystemContent):
+        raise TypeError(f"Expected `SystemContent`, got `{type(system).__name__}` - at `system`")
+    return can_run | ((system.tools or {}).keys() & BUILTIN.keys())

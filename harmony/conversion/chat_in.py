@@ -8,7 +8,6 @@ from typing import Final
 from harmony.conversion.building import (
     COMMENTARY,
     FINAL,
-    ROLES,
     Builder,
     all_builtin,
     objects,
@@ -16,13 +15,14 @@ from harmony.conversion.building import (
     read_effort,
 )
 from harmony.conversion.given import Given, Shape, as_json, fault, holds, unfit
-from harmony.conversion.tools import read_format, read_tools
+from harmony.conversion.tools import builtin_names, read_format, read_tools
 from harmony.errors import quote
 from harmony.messages.model import Conversation, SystemContent, TextContent
 
 #: The fields that hold the reasoning of a message, in this order.
 REASONING_FIELDS: Final = ("reasoning", "reasoning_content", "thinking")
 
+_ROLES: Final = "one of the roles `system`, `developer`, `user`, `assistant`, `tool` and `function`"
 # The fields of messages that have no place in Harmony. `audio`, `images` and `logprobs` say nothing that a model reads.
 _LOST: Final = ("annotations", "reasoning_details", "thinking_blocks", "weight", "prefix", "partial")
 _OF_ASSISTANT: Final = ("tool_calls", "function_call", "refusal", *REASONING_FIELDS)
@@ -62,7 +62,7 @@ def to_harmony(
 
     Raises ConversionError for what has no place in Harmony, such as an image, with its path.
     """
-    builtin = tuple([builtin_tools] if isinstance(builtin_tools, str) else builtin_tools)
+    builtin = builtin_names(builtin_tools)
     read = read_tools(tools, builtin)
     builder = Builder(read, all_builtin(builtin, system), call_type)
     for message in objects(messages, "messages"):
@@ -89,7 +89,7 @@ def _add(builder: Builder, message: Given) -> None:
         message.refuse("name")
         builder.instruct(message.texts("content", "text", "input_text"))
     else:
-        raise unfit(message.place("role"), ROLES, role)
+        raise unfit(message.place("role"), _ROLES, role)
 
 
 def _add_reply(builder: Builder, message: Given) -> None:
@@ -103,6 +103,8 @@ def _add_reply(builder: Builder, message: Given) -> None:
     refusal = message.text("refusal")
     channel = COMMENTARY if calls or legacy else FINAL
     says_nothing = not (reasoning or refusal or calls or legacy)
+    if not (texts or refusal or says_nothing):
+        message.refuse("name")  # no text has it
     if texts or says_nothing:
         builder.answer(name, texts or [TextContent("")], channel)
     if refusal:

@@ -7,6 +7,7 @@ token. What the whole has and the stream has not shown yet is added then. So a s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 from harmony.conversion.given import Shape
 from harmony.conversion.meaning import Json, Meaning, Reader, is_cut
@@ -16,7 +17,7 @@ from harmony.messages.model import Message
 from harmony.messages.roles import Role
 from harmony.parsing.engine import StreamableParser
 from harmony.parsing.tokens import Tokens
-from harmony.results import ParseResult
+from harmony.results import ParseResult, Segment
 
 
 class Following:
@@ -34,12 +35,14 @@ class Following:
         # Makes the dict for a further delta of the open message. None before its first one.
         self._make: Callable[[str], Json] | None = None
         self._result: ParseResult | None = None
+        self._failure: Exception | None = None
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
         """What was repaired so far: the parser's diagnostics, whose positions are indices of tokens, and the repaired
         names of tools, whose positions are indices of messages."""
-        return [*self._parser.diagnostics, *self._reader.diagnostics]
+        source = self._parser if self._result is None else self._result
+        return [*source.diagnostics, *self._reader.diagnostics]
 
     def push(self, tokens: Tokens) -> list[Json]:
         """Takes the next tokens, any number of them, and returns the dicts that they give."""
@@ -48,7 +51,10 @@ class Following:
             self._open_stream()
         elif type(tokens) is list and len(tokens) == 1:
             # Most servers push one token at a time, and most tokens only add to the open message.
-            parser.process(tokens[0])
+            try:
+                parser.process(tokens[0])
+            except Exception as error:
+                self._fail(error)
             if len(parser.messages) == self._ended:
                 delta = parser.last_content_delta
                 if not delta:
@@ -62,7 +68,7 @@ class Following:
             return self._taken()
         if self._result is not None:
             raise ValueError("Expected no tokens after `finish`; begin a new Stream for another reply")
-        for segment in parser.process_many(tokens):
+        for segment in self._taken_in(tokens):
             meaning = self._open or self._begin(segment.role, segment.channel, segment.recipient)
             if segment.delta:
                 self._grow(meaning, segment.delta)
@@ -70,10 +76,27 @@ class Following:
                 self._close(meaning, segment.message.text, cut=False)
         return self._taken()
 
+    def _taken_in(self, tokens: Tokens) -> list[Segment]:
+        """What the tokens add."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._parser.process_many(tokens)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        """Raises an error. The step may have taken some of its tokens, so all later steps raise the same error."""
+        self._failure = error
+        self._make = None
+        raise error
+
     def _follow_to_end(self) -> ParseResult:
         """Takes the end of the tokens, and returns the whole reply."""
         if self._result is not None:
             raise ValueError("Expected `finish` once for each reply")
+        if self._failure is not None:
+            raise self._failure
         result = self._encoding.parse(list(self._parser.tokens), Role.ASSISTANT, strict=self._strict)
         self._show(result.messages, cut=is_cut(result))
         self._result = result

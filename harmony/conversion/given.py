@@ -6,7 +6,8 @@ Objects with a method `model_dump`, such as those of the package `openai`, are r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias
 
 from harmony.errors import code_of, in_turn, quote, sentence
@@ -56,10 +57,26 @@ def plain(value: Shape, path: str) -> Mapping[str, Any]:
     """An object as a dict. Raises ConversionError for anything else."""
     if isinstance(value, Mapping):
         return value
-    dump = getattr(value, "model_dump", None)
-    found = dump() if callable(dump) else None
+    dump = None if isinstance(value, type) else getattr(value, "model_dump", None)
+    found = _dumped(dump) if callable(dump) else None
     if not isinstance(found, Mapping):
         raise unfit(path, "an object", value)
+    return found
+
+
+def _dumped(dump: Callable[..., Any]) -> object:
+    try:
+        return dump(by_alias=True)  # pydantic: the field `schema` has the name `schema_` in Python
+    except TypeError:
+        return dump()
+
+
+def schema(value: Shape, path: str) -> dict[str, Any]:
+    """A JSON schema. Raises ConversionError for what is no object."""
+    found = dict(plain(value, path))
+    for key in found:
+        if not isinstance(key, str):
+            raise unfit(path, "an object whose keys are strings", key)
     return found
 
 
@@ -134,7 +151,7 @@ class Given:
 
 def listed(value: object, path: str, expected: str = _TYPES[list]) -> Iterator[tuple[Any, str]]:
     """The items of a list, each with its path. Raises ConversionError for what is no list."""
-    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+    if isinstance(value, str | bytes | Mapping | AbstractSet | type) or not hasattr(value, "__iter__"):
         raise unfit(path, expected, value)
     for index, item in enumerate(value):
         yield item, f"{path}[{index}]"

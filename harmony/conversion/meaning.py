@@ -98,10 +98,18 @@ class Reader:
         return Meaning(Kind.BROWSER if space == "browser" else Kind.MCP, name, space)
 
 
+def numbered(messages: Iterable[Message]) -> Iterator[tuple[int, Message]]:
+    """The messages of a conversation, each with its index. Raises TypeError for what is no Message."""
+    for index, message in enumerate(messages):
+        if not isinstance(message, Message):
+            raise TypeError(f"Expected `Message`, got `{type(message).__name__}` - at `messages[{index}]`")
+        yield index, message
+
+
 def turns(messages: Iterable[Message]) -> Iterator[list[tuple[int, Message]]]:
     """The assistant's messages of a conversation, each with its index, turn by turn: what others say ends a turn."""
     turn: list[tuple[int, Message]] = []
-    for index, message in enumerate(messages):
+    for index, message in numbered(messages):
         if message.author.role is Role.ASSISTANT:
             turn.append((index, message))
         elif turn:
@@ -112,7 +120,12 @@ def turns(messages: Iterable[Message]) -> Iterator[list[tuple[int, Message]]]:
 
 
 def is_cut(result: ParseResult) -> bool:
-    """Whether the last message of a completion is cut off: the input ends inside it."""
+    """Whether the last message of a completion is cut off: the input ends inside it.
+
+    Raises TypeError where there is no completion.
+    """
+    if not isinstance(result, ParseResult):
+        raise TypeError(f"Expected `ParseResult`, got `{type(result).__name__}` - at `result`")
     if result.complete or not result.spans:
         return False
     last = result.spans[-1]

@@ -8,20 +8,23 @@ from typing import Final
 from harmony.conversion.building import (
     COMMENTARY,
     FINAL,
-    ROLES,
     Builder,
     all_builtin,
     objects,
     read_arguments,
     read_effort,
 )
+from harmony.conversion.chat_in import REASONING_FIELDS
 from harmony.conversion.given import Given, Shape, as_json, fault, holds, unfit
-from harmony.conversion.tools import read_format, read_tools
+from harmony.conversion.tools import builtin_names, read_format, read_tools
 from harmony.errors import quote
 from harmony.messages.model import Conversation, ResponseFormat, SystemContent, TextContent
 
 #: The content type of calls, as the models are trained to write it.
 _CALL_TYPE: Final = "json"
+_ROLES: Final = "one of the roles `system`, `developer`, `user` and `assistant`"
+# The fields of messages in Chat Completions, whose messages look like those here.
+_OF_CHAT: Final = ("name", "tool_calls", "function_call", "tool_call_id", "refusal", *REASONING_FIELDS)
 _TEXTS: Final = ("text", "input_text", "output_text")
 # The actions of a web search, with the tool of the browser and its argument for each.
 _ACTIONS: Final = {"search": ("search", "query"), "open_page": ("open", "url"), "find_in_page": ("find", "pattern")}
@@ -57,10 +60,12 @@ def to_harmony(
     Raises ConversionError for other items, such as `item_reference`, and for what has no place in Harmony, with its
     path.
     """
-    builtin = tuple([builtin_tools] if isinstance(builtin_tools, str) else builtin_tools)
+    builtin = builtin_names(builtin_tools)
     builder = Builder(read_tools(tools, builtin), all_builtin(builtin, system), _CALL_TYPE)
-    if instructions:
-        builder.instruct([TextContent(instructions)])
+    if instructions is not None:
+        if not isinstance(instructions, str):
+            raise unfit("instructions", "a string", instructions)
+        builder.instruct([TextContent(str.__str__(instructions))])
     if isinstance(input, str):
         builder.ask(None, [TextContent(input)])
     else:
@@ -79,10 +84,10 @@ def _format(text: Shape | None) -> ResponseFormat | None:
     return read_format(given.fields.get("format"), "text.format")
 
 
-def _add(builder: Builder, item: Given, builtin: Iterable[str]) -> None:
+def _add(builder: Builder, item: Given, can_run: frozenset[str]) -> None:
     kind = item.kind("message")
     if kind == "additional_tools":
-        builder.declare(read_tools(item.fields.get("tools"), builtin, item.place("tools")))
+        builder.declare(read_tools(item.fields.get("tools"), can_run, item.place("tools")))
     elif kind in _ADD:
         _ADD[kind](builder, item)
     else:
@@ -91,6 +96,7 @@ def _add(builder: Builder, item: Given, builtin: Iterable[str]) -> None:
 
 def _add_message(builder: Builder, item: Given) -> None:
     role = item.word("role")
+    item.refuse(*_OF_CHAT)
     if role == "assistant":
         phase = item.text("phase")
         if phase not in (None, "commentary", "final_answer"):
@@ -105,7 +111,7 @@ def _add_message(builder: Builder, item: Given) -> None:
     elif role in ("system", "developer"):
         builder.instruct(texts)
     else:
-        raise unfit(item.place("role"), ROLES, role)
+        raise unfit(item.place("role"), _ROLES, role)
 
 
 def _add_reasoning(builder: Builder, item: Given) -> None:
@@ -195,8 +201,9 @@ def _add_search(builder: Builder, item: Given) -> None:
 def _searches(action: Given, kind: str, field: str) -> list[dict[str, str]]:
     """The arguments of each call that an action stands for: a search may have several queries."""
     if kind == "search":
-        queries = [query for query, _ in action.values("queries")] or [action.word("query")]
-        return [{field: query} for query in queries]
+        queries = [query for query, _ in action.values("queries")]
+        first = action.text(field) if queries else action.word(field)
+        return [{field: query} for query in ([first] if first and first not in queries else []) + queries]
     if kind == "open_page":
         return [{"id": action.text("url") or ""}]
     found = {field: action.word(field)}

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from harmony.conversion.following import Following
-from harmony.conversion.given import Shape, plain
+from harmony.conversion.given import Shape, listed, plain
 from harmony.conversion.items import PHASES, default_item_id, item, reasoning_part, text_part
-from harmony.conversion.meaning import Json, Kind, Meaning, Reader, is_cut, reasoning_tokens
+from harmony.conversion.meaning import Json, Kind, Meaning, Reader, is_cut, numbered, reasoning_tokens
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import Diagnostic
 from harmony.messages.model import Message
@@ -81,7 +81,7 @@ def from_harmony(
     """
     reader, numbers = Reader(tools), _Numbers(item_id)
     made = []
-    for index, message in enumerate(messages):
+    for index, message in numbered(messages):
         if message.author.role is Role.ASSISTANT:
             meaning = reader.of_message(message, index)
             made.append(item(meaning, message.text, *numbers.next(meaning), "completed"))
@@ -113,7 +113,7 @@ def response(
     `tools` are those of the request; the response repeats them. `fields` are other fields of the response, such as
     `id`, `created_at` or `metadata`. Without them, `id` is `resp_0` and `created_at` is 0.
     """
-    tools = list(tools)
+    tools = _listed(tools)
     reader, numbers = Reader(tools), _Numbers(None)
     cut = len(result.messages) - 1 if is_cut(result) else -1
     output = []
@@ -126,6 +126,11 @@ def response(
     return _ended(_begun({"model": model, **fields}, tools), result, output, prompt_tokens)
 
 
+def _listed(tools: Iterable[Shape] | None) -> list[Shape]:
+    """The tools, which are read twice."""
+    return [] if tools is None else [tool for tool, _ in listed(tools, "tools")]
+
+
 def _begun(fields: Json, tools: list[Any]) -> Json:
     """A response that has just begun. It has all fields that the API asks for."""
     return {
@@ -136,8 +141,8 @@ def _begun(fields: Json, tools: list[Any]) -> Json:
         "incomplete_details": None,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
-        "tools": [dict(plain(tool, f"tools[{index}]")) for index, tool in enumerate(tools)],
         **fields,
+        "tools": [dict(plain(tool, path)) for tool, path in listed(tools, "tools")],
         "status": "in_progress",
         "output": [],
         "usage": None,
@@ -190,7 +195,7 @@ class Stream(Following):
         prompt_tokens: int = 0,
     ) -> None:
         fields = dict(plain(response, "response"))
-        tools = list(tools or fields.get("tools") or ())
+        tools = _listed(tools) or _listed(fields.get("tools"))
         super().__init__(encoding, tools, strict=strict)
         if not isinstance(fields.get("model"), str):
             raise ValueError("Expected the name of the model in the field `model` of the response, found none")

@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from harmony.conversion.given import Given, Shape, fault, holds, listed, plain, unfit
+from harmony.conversion.given import Given, Shape, fault, holds, listed, schema, unfit
 from harmony.errors import quote
 from harmony.messages.model import ResponseFormat, ToolDescription, ToolNamespaceConfig
 from harmony.messages.roles import KNOWN_CHANNELS
@@ -48,12 +48,11 @@ class Tools(NamedTuple):
         return frozenset(f"{space.name}.{tool.name}" for space in self.namespaces.values() for tool in space.tools)
 
 
-def read_tools(tools: Iterable[Shape] | None, builtin_tools: Iterable[str], path: str = "tools") -> Tools:
-    """Reads a list of tools. `builtin_tools` are the names of the built-in tools that the caller can run.
+def read_tools(tools: Iterable[Shape] | None, can_run: Collection[str], path: str = "tools") -> Tools:
+    """Reads a list of tools. `can_run` has the names of the built-in tools that the caller can run.
 
     Raises ConversionError.
     """
-    can_run = _builtin_names(builtin_tools)
     read = Tools({}, [], frozenset())
     custom: set[str] = set()
     for value, place in () if tools is None else listed(tools, path):
@@ -70,12 +69,16 @@ def read_tools(tools: Iterable[Shape] | None, builtin_tools: Iterable[str], path
     return read._replace(custom=frozenset(custom))
 
 
-def _builtin_names(names: Iterable[str]) -> list[str]:
-    found = [names] if isinstance(names, str) else list(names)
-    for name in found:
-        if name not in BUILTIN:
-            raise unfit("builtin_tools", "the names `browser` and `python`", name)
-    return found
+def builtin_names(names: Iterable[str] | None) -> frozenset[str]:
+    """The names of built-in tools that a caller gave: one, or several. Raises ConversionError for any other."""
+    path, expected = "builtin_tools", "the names `browser` and `python`"
+    given = [(names, path)] if isinstance(names, str) else () if names is None else listed(names, path, expected)
+    found = set()
+    for name, place in given:
+        if not isinstance(name, str) or name not in BUILTIN:
+            raise unfit(place, expected, name)
+        found.add(str.__str__(name))
+    return frozenset(found)
 
 
 def _namespace(read: Tools, name: str, description: str | None, path: str) -> ToolNamespaceConfig:
@@ -105,7 +108,7 @@ def _add(space: ToolNamespaceConfig, tool: Given) -> Iterator[str]:
         yield f"{space.name}.{name}"
     else:
         given = body.fields.get("parameters")
-        parameters = None if given is None else dict(plain(given, body.place("parameters")))
+        parameters = None if given is None else schema(given, body.place("parameters"))
     space.tools.append(ToolDescription(name, body.text("description") or "", parameters))
 
 
@@ -115,7 +118,7 @@ def _check_input(tool: Given) -> None:
         raise fault("unsupported-field", tool.place("format"), found="`format`")
 
 
-def _builtin(kind: str, can_run: list[str], tool: Given) -> str:
+def _builtin(kind: str, can_run: Collection[str], tool: Given) -> str:
     for name, beginning in BUILTIN.items():
         if kind.startswith(beginning):
             if name not in can_run:
@@ -129,7 +132,7 @@ def read_format(given: Shape | None, path: str) -> ResponseFormat | None:
     if given is None:
         return None
     found = Given(given, path)
-    kind = found.kind("text")
+    kind = found.word("type")
     if kind == "text":
         return None
     if kind == "json_object":
@@ -137,8 +140,8 @@ def read_format(given: Shape | None, path: str) -> ResponseFormat | None:
     if kind != "json_schema":
         raise fault("unsupported-format", path, found=quote(kind))
     body = found.object(kind) if kind in found.fields else found
-    schema = dict(plain(body.fields.get("schema"), body.place("schema")))
-    return ResponseFormat(name=body.word("name"), schema=schema, description=body.text("description") or None)
+    form = schema(body.fields.get("schema"), body.place("schema"))
+    return ResponseFormat(name=body.word("name"), schema=form, description=body.text("description") or None)
 
 
 class Declared:
