@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
@@ -22,6 +20,7 @@ from harmony.errors import TABLE, HarmonyError, code_of, sentence
 from harmony.explanations import page
 from harmony.explanations.examples import Called, Example, Linted, Logged, Said
 from harmony.format import vocabulary
+from helpers.command import harmony
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = [*(ROOT / "harmony").rglob("*.py"), *(ROOT / "harmony").rglob("*.pyx"), ROOT / "grammar" / "__init__.py"]
@@ -30,17 +29,8 @@ CODES = list(dict.fromkeys(map(code_of, KEYS)))
 TEXT = "<|channel|>final<|message|>Hi.<|return|>"
 
 
-def command(
-    *arguments: str, given: bytes = b"", status: int = 0, **environment: str
-) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [sys.executable, "-m", "harmony", *arguments],
-        input=given,
-        capture_output=True,
-        timeout=120,
-        env={**os.environ, **environment},
-        check=False,
-    )
+def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[bytes]:
+    done = harmony(*arguments)
     assert done.returncode == status, done
     return done
 
