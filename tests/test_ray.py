@@ -49,6 +49,7 @@ def cluster() -> Iterator[str]:
         for _ in range(2):
             nodes.add_node(num_cpus=1, object_store_memory=200 << 20, include_dashboard=False)
         library.init(address=nodes.address, log_to_driver=False)
+        library.data.DataContext.get_current().default_hash_shuffle_parallelism = 2  # for two nodes, not two hundred
         yield nodes.address
     finally:
         library.shutdown()

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parent.parent.parent
 SOURCES = [*(ROOT / "harmony").rglob("*.py"), *(ROOT / "harmony").rglob("*.pyx"), ROOT / "grammar" / "__init__.py"]
 KEYS = [key for family in TABLE.values() for key in family]
 CODES = list(dict.fromkeys(map(code_of, KEYS)))
+explanation = cache(page.explanation)  # which runs the examples
 TEXT = "<|channel|>final<|message|>Hi.<|return|>"
 
 
@@ -108,7 +110,7 @@ def of_the_vocabulary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[Said]:
     """All that is said of all inputs."""
     folder = tmp_path_factory.mktemp("codes")
-    found = [one for code in page.CODES for _, outcome in page.explanation(code).examples for one in outcome.said]
+    found = [one for code in page.CODES for _, outcome in explanation(code).examples for one in outcome.said]
     found += [one for example in MORE for one in example.run().said]
     with pytest.MonkeyPatch.context() as patch:
         found += of_the_vocabulary(folder, patch)
@@ -138,7 +140,7 @@ def test_every_code_has_an_entry_whose_examples_show_it() -> None:
     assert set(page.CODES) == set(CODES)
     assert len(page.CODES) == len(set(page.CODES))
     for code in page.CODES:
-        for _, outcome in page.explanation(code).examples:
+        for _, outcome in explanation(code).examples:
             assert code in {one.code for one in outcome.said}, code
         assert page.ENTRIES[code].summary().endswith(".")
 
@@ -220,7 +222,7 @@ def test_explain_prints_the_entry(code: str) -> None:
     printed = command("explain", code).stdout.decode()
     assert printed.startswith(f"{code} (")
     assert " ".join(page.ENTRIES[code].about.split()) in " ".join(printed.split())
-    for shown, outcome in page.explanation(code).examples:
+    for shown, outcome in explanation(code).examples:
         for line in shown.split("\n"):
             assert f"    {line}\n" in printed
         for one in outcome.said:

@@ -29,13 +29,16 @@ _EARLY = re.compile(r"TIKTOKEN_\w+|PYTHON\w+|LANG|LC_\w+")
 
 
 def harmony(
-    *arguments: str | Path, stdin: bytes = b"", timed: bool = False, **environment: str
+    *arguments: str | Path, stdin: bytes | Sequence[bytes] = b"", timed: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """What a command gives that reads these bytes, for 80 columns. The time that it took is left out if not `timed`."""
+    """What a command gives for 80 columns. It reads these bytes, which come at once or one part after the other.
+
+    The time that it took is left out if not `timed`.
+    """
     words = list(map(str, arguments))
     (reading, given), (output, writing), (said, saying) = os.pipe(), os.pipe(), os.pipe()
     with ThreadPoolExecutor(3) as pool:
-        done = pool.submit(_write, given, stdin)
+        done = pool.submit(_write, given, [stdin] if isinstance(stdin, bytes) else stdin)
         out, error = pool.submit(_read, output), pool.submit(_read, said)
         status = _status(words, (reading, writing, saying), environment)
         done.result()
@@ -135,9 +138,11 @@ class _Warm:
 _warm = cache(_Warm)
 
 
-def _write(file: int, data: bytes) -> None:
-    with os.fdopen(file, "wb") as pipe, suppress(BrokenPipeError):
-        pipe.write(data)
+def _write(file: int, parts: Sequence[bytes]) -> None:
+    with suppress(BrokenPipeError), os.fdopen(file, "wb") as pipe:
+        for part in parts:
+            pipe.write(part)
+            pipe.flush()
 
 
 def _read(file: int) -> bytes:

@@ -37,6 +37,9 @@ def serve(connection: socket.socket) -> None:
         request, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
         if not request:
             return
+        folder, arguments, environment = json.loads(request)
+        if any(argument.startswith("s3://") for argument in arguments):
+            importlib.import_module("s3fs")  # which few tests need
         process = os.fork()
         if not process:
             break
@@ -47,7 +50,6 @@ def serve(connection: socket.socket) -> None:
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
-    folder, arguments, environment = json.loads(request)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
