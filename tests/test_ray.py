@@ -41,18 +41,21 @@ BAD = [b"{\n", b'{"id":"x","tokens":"none"}\n', b"\xff\n", b"\n", b'{"id":"late"
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[str]:
     """Two nodes with a core each, which this process is connected to; their address."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(ROOT / "tests"))  # for workers, which need `Deadly`
-        nodes = Cluster()
-        try:
-            for _ in range(2):
-                nodes.add_node(num_cpus=1, object_store_memory=200 << 20, include_dashboard=False)
-            library.init(address=nodes.address, log_to_driver=False)
-            yield nodes.address
-        finally:
-            library.shutdown()
-            nodes.shutdown()
+    environment = dict(os.environ)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["PYTHONPATH"] = str(ROOT / "tests")  # for workers, which need `Deadly`
+    nodes = Cluster()
+    try:
+        for _ in range(2):
+            nodes.add_node(num_cpus=1, object_store_memory=200 << 20, include_dashboard=False)
+        library.init(address=nodes.address, log_to_driver=False)
+        library.data.DataContext.get_current().default_hash_shuffle_parallelism = 2  # for two nodes, not two hundred
+        yield nodes.address
+    finally:
+        library.shutdown()
+        nodes.shutdown()
+        os.environ.clear()  # Ray adds to it
+        os.environ.update(environment)
 
 
 @pytest.fixture(scope="module")

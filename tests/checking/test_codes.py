@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -22,25 +21,18 @@ from harmony.errors import TABLE, HarmonyError, code_of, sentence
 from harmony.explanations import page
 from harmony.explanations.examples import Called, Example, Linted, Logged, Said
 from harmony.format import vocabulary
+from helpers.command import harmony
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = [*(ROOT / "harmony").rglob("*.py"), *(ROOT / "harmony").rglob("*.pyx"), ROOT / "grammar" / "__init__.py"]
 KEYS = [key for family in TABLE.values() for key in family]
 CODES = list(dict.fromkeys(map(code_of, KEYS)))
+explanation = cache(page.explanation)  # which runs the examples
 TEXT = "<|channel|>final<|message|>Hi.<|return|>"
 
 
-def command(
-    *arguments: str, given: bytes = b"", status: int = 0, **environment: str
-) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [sys.executable, "-m", "harmony", *arguments],
-        input=given,
-        capture_output=True,
-        timeout=120,
-        env={**os.environ, **environment},
-        check=False,
-    )
+def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[bytes]:
+    done = harmony(*arguments)
     assert done.returncode == status, done
     return done
 
@@ -119,7 +111,7 @@ def of_the_vocabulary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[Said]:
     """All that is said of all inputs."""
     folder = tmp_path_factory.mktemp("codes")
-    found = [one for code in page.CODES for _, outcome in page.explanation(code).examples for one in outcome.said]
+    found = [one for code in page.CODES for _, outcome in explanation(code).examples for one in outcome.said]
     found += [one for example in MORE for one in example.run().said]
     with pytest.MonkeyPatch.context() as patch:
         found += of_the_vocabulary(folder, patch)
@@ -149,7 +141,7 @@ def test_every_code_has_an_entry_whose_examples_show_it() -> None:
     assert set(page.CODES) == set(CODES)
     assert len(page.CODES) == len(set(page.CODES))
     for code in page.CODES:
-        for _, outcome in page.explanation(code).examples:
+        for _, outcome in explanation(code).examples:
             assert code in {one.code for one in outcome.said}, code
         assert page.ENTRIES[code].summary().endswith(".")
 
@@ -231,7 +223,7 @@ def test_explain_prints_the_entry(code: str) -> None:
     printed = command("explain", code).stdout.decode()
     assert printed.startswith(f"{code} (")
     assert " ".join(page.ENTRIES[code].about.split()) in " ".join(printed.split())
-    for shown, outcome in page.explanation(code).examples:
+    for shown, outcome in explanation(code).examples:
         for line in shown.split("\n"):
             assert f"    {line}\n" in printed
         for one in outcome.said:

@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from harmony.explanations import page
+from helpers.command import all_on_a_terminal, harmony
 
 HINT = "harmony: `harmony explain %s` says more"
 
 
 def on_a_terminal(*arguments: str, status: int, columns: int = 80) -> list[str]:
-    """The lines that a command shows on a terminal, errors among them."""
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harmony", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=child,
-        stderr=child,
-        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"},
-    )
-    os.close(child)
-    shown = b""
-    try:
-        while block := os.read(parent, 1 << 16):
-            shown += block
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(parent)
-    assert process.wait(timeout=120) == status
-    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
-    return [line.rstrip() for line in text.splitlines()]
+    lines, ended = all_on_a_terminal(*arguments, columns=columns)
+    assert ended == status
+    return lines
 
 
 def test_an_entry_is_wrapped() -> None:
@@ -82,6 +61,6 @@ def test_parse_and_render_hint_at_it(tmp_path: Path) -> None:
 def test_what_is_no_terminal_gets_no_hint(tmp_path: Path) -> None:
     file = tmp_path / "bad.txt"
     file.write_text("x")
-    done = subprocess.run([sys.executable, "-m", "harmony", "validate", str(file)], capture_output=True, timeout=120)
+    done = harmony("validate", file)
     assert done.returncode == 1
     assert done.stderr == b"harmony: 1 problem in 1 file\n"

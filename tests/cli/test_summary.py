@@ -16,8 +16,9 @@ from helpers.paths import CONVERSATIONS, SAMPLE
 
 
 def said_by(*arguments: str | Path) -> list[str]:
-    command = [sys.executable, "-m", "harmony", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stderr.splitlines()
+    done = harmony(*arguments, timed=True)
+    assert done.returncode == 0
+    return done.stderr.decode().splitlines()
 
 
 def test_the_summary_has_the_time_the_rate_and_the_output(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The command line, run as processes.
 
-Most of the time of a command goes into importing. So commands are forked from a process that has imported all, where
-they have the environment that it has; the others begin anew, as they do for users.
+Most of the time of a command goes into importing. So commands are forked from a process that has imported all. But a
+command begins anew, as it does for users, if the test changes a variable that is read while Python begins or imports.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -23,32 +24,89 @@ from typing import Any
 GOOD = b'{"tokens":[200008,12194,200002]}'
 PLAIN = b'{"messages":[{"role":"user","content":"a"}]}'
 _SECONDS = 120  # after which a command is taken to hang
+_CHOICE = "HARMONY_EXTENSION"  # for each engine there is a process to fork from
+_EARLY = re.compile(r"TIKTOKEN_\w+|PYTHON\w+|LANG|LC_\w+")
 
 
-def harmony(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """What a command gives that reads these bytes, on a terminal of 80 columns, without the time that it took."""
+def harmony(
+    *arguments: str | Path, stdin: bytes | Sequence[bytes] = b"", timed: bool = False, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """What a command gives for 80 columns. It reads these bytes, which come at once or one part after the other.
+
+    The time that it took is left out if not `timed`.
+    """
     words = list(map(str, arguments))
-    if environment or Warm.environment_now() != warm().environment:
-        command = [sys.executable, "-m", "harmony", *words]
-        done = subprocess.run(
-            command,
-            input=stdin,
-            env={**os.environ, "COLUMNS": "80", **environment},
-            capture_output=True,
-            timeout=_SECONDS,
-        )
-    else:
-        done = warm().run(words, stdin)
-    assert b"Traceback" not in done.stderr
-    done.stderr = timeless(done.stderr)
-    return done
+    (reading, given), (output, writing), (said, saying) = os.pipe(), os.pipe(), os.pipe()
+    with ThreadPoolExecutor(3) as pool:
+        done = pool.submit(_write, given, [stdin] if isinstance(stdin, bytes) else stdin)
+        out, error = pool.submit(_read, output), pool.submit(_read, said)
+        status = _status(words, (reading, writing, saying), environment)
+        done.result()
+    assert b"Traceback" not in error.result()
+    return subprocess.CompletedProcess(
+        words, status, out.result(), error.result() if timed else timeless(error.result())
+    )
 
 
-class Warm:
-    """The process that has imported all."""
+def on_a_terminal(*arguments: str, columns: int = 60) -> tuple[list[str], bytes, int]:
+    """The lines that the command shows on a terminal, what it says beside them, and its exit status."""
+    said, saying = os.pipe()
+    with ThreadPoolExecutor(1) as pool:
+        error = pool.submit(_read, said)
+        shown, status = _on_a_terminal(arguments, columns, saying)
+    lines = [line.strip() for line in shown.split("\r\n")]
+    assert max(map(len, lines)) <= columns
+    return lines, error.result(), status
 
-    def __init__(self) -> None:
-        self.environment = self.environment_now()
+
+def all_on_a_terminal(*arguments: str, columns: int) -> tuple[list[str], int]:
+    """The lines that the command shows on a terminal, what it says among them, and its exit status."""
+    shown, status = _on_a_terminal(arguments, columns, None)
+    return [line.rstrip() for line in shown.splitlines()], status
+
+
+def _on_a_terminal(arguments: Sequence[str], columns: int, saying: int | None) -> tuple[str, int]:
+    """What the command says goes to `saying`, which is closed, or to the terminal too."""
+    parent, child = pty.openpty()
+    files = os.open(os.devnull, os.O_RDONLY), child, os.dup(child) if saying is None else saying
+    with ThreadPoolExecutor(1) as pool:
+        shown = pool.submit(shown_on, parent)
+        status = _status(arguments, files, {"COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"})
+    return strip_styles(shown.result()), status
+
+
+def _status(arguments: Sequence[str], files: Sequence[int], environment: Mapping[str, str]) -> int:
+    """The exit status of a command with these standard files, which are closed here."""
+    environment = {**os.environ, "COLUMNS": "80", **environment}
+    try:
+        if _early(environment) != _AT_FIRST:
+            return _anew(arguments, files, environment)
+        # A missing extension is an error here, as in `engines.py`.
+        warm = _warm("no" if environment.get(_CHOICE) == "no" else "yes")
+        warm.begin(arguments, files, environment)
+    finally:
+        for file in files:
+            os.close(file)
+    return warm.end()
+
+
+def _anew(arguments: Sequence[str], files: Sequence[int], environment: Mapping[str, str]) -> int:
+    command = [sys.executable, "-m", "harmony", *arguments]
+    standard = dict(zip(("stdin", "stdout", "stderr"), files, strict=True))
+    return subprocess.run(command, **standard, env=environment, timeout=_SECONDS).returncode
+
+
+def _early(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if _EARLY.fullmatch(name)}
+
+
+_AT_FIRST = _early(os.environ)
+
+
+class _Warm:
+    """The process that has imported all, with one of the engines."""
+
+    def __init__(self, extension: str) -> None:
         self._connection, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connection.settimeout(_SECONDS)
         program = str(Path(__file__).with_name("warm.py"))
@@ -57,45 +115,34 @@ class Warm:
             stdin=subprocess.PIPE,  # as the commands will have them
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=self.environment,
+            env={**os.environ, _CHOICE: extension},
             pass_fds=[other.fileno()],
             start_new_session=True,
         )
         other.close()
 
-    @staticmethod
-    def environment_now() -> dict[str, str]:
-        now = {**os.environ, "COLUMNS": "80"}
-        now.pop("PYTEST_CURRENT_TEST", None)
-        return now
+    def begin(self, arguments: Sequence[str], files: Sequence[int], environment: Mapping[str, str]) -> None:
+        request = json.dumps([str(Path.cwd()), arguments, environment]).encode()
+        socket.send_fds(self._connection, [request], files)
 
-    def run(self, arguments: list[str], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
-        pipes = [os.pipe() for _ in range(3)]
-        theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
-        socket.send_fds(self._connection, [json.dumps([str(Path.cwd()), arguments]).encode()], theirs)
-        for file in theirs:
-            os.close(file)
-        with ThreadPoolExecutor(3) as pool:
-            writing = pool.submit(_write, pipes[0][1], stdin)
-            out, error = pool.submit(_read, pipes[1][0]), pool.submit(_read, pipes[2][0])
-            try:
-                answer = self._connection.recv(100)
-            except TimeoutError:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                raise
-            writing.result()
+    def end(self) -> int:
+        try:
+            answer = self._connection.recv(100)
+        except TimeoutError:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            raise
         assert answer, self._process.communicate()[1].decode()
-        return subprocess.CompletedProcess(arguments, json.loads(answer), out.result(), error.result())
+        return int(answer)
 
 
-@cache
-def warm() -> Warm:
-    return Warm()
+_warm = cache(_Warm)
 
 
-def _write(file: int, data: bytes) -> None:
-    with os.fdopen(file, "wb") as pipe, suppress(BrokenPipeError):
-        pipe.write(data)
+def _write(file: int, parts: Sequence[bytes]) -> None:
+    with suppress(BrokenPipeError), os.fdopen(file, "wb") as pipe:
+        for part in parts:
+            pipe.write(part)
+            pipe.flush()
 
 
 def _read(file: int) -> bytes:
@@ -138,23 +185,6 @@ def shown_on(parent: int) -> str:
         pass
     os.close(parent)
     return shown.decode()
-
-
-def on_a_terminal(*arguments: str, columns: int = 60) -> tuple[list[str], bytes, int]:
-    """The lines that the command shows on a terminal, what it says beside them, and its exit status."""
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harmony", *arguments],
-        stdout=child,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"},
-    )
-    os.close(child)
-    shown = shown_on(parent)
-    said = process.communicate()[1]
-    lines = [line.strip() for line in strip_styles(shown).split("\r\n")]
-    assert max(map(len, lines)) <= columns
-    return lines, said, process.returncode
 
 
 #: The line of a summary that says how long a run took; no two runs have the same.

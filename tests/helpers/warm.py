@@ -1,10 +1,12 @@
 """A process that has imported the command line, and forks for each command: `command.py` begins it.
 
-It is asked through a socket: for the arguments, with the three standard files. It answers with the status of the end.
+It is asked through a socket: for the arguments and the environment, with the three standard files. It answers with the
+status of the end.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -12,12 +14,14 @@ import os
 import runpy
 import socket
 import sys
+import threading
 from pathlib import Path
 
 
 def load() -> None:
     """Imports what commands import when they need it, but for what draws pictures and what works on clusters."""
-    import zstandard  # noqa: F401
+    for name in ("dateutil.tz", "fsspec", "jsonschema", "numpy", "pandas", "zstandard"):  # pandas: pyarrow needs it
+        importlib.import_module(name)
 
     import harmony
     from helpers.modules import modules
@@ -33,6 +37,9 @@ def serve(connection: socket.socket) -> None:
         request, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
         if not request:
             return
+        folder, arguments, environment = json.loads(request)
+        if any(argument.startswith("s3://") for argument in arguments):
+            importlib.import_module("s3fs")  # which few tests need
         process = os.fork()
         if not process:
             break
@@ -43,11 +50,28 @@ def serve(connection: socket.socket) -> None:
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
-    folder, arguments = json.loads(request)
     os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv[1:] = arguments
     sys.path[0] = folder
-    runpy.run_module("harmony", run_name="__main__", alter_sys=True)
+    run()
+
+
+def run() -> None:
+    """Runs the command, and ends as Python does, but for taking apart the modules: that would copy their memory."""
+    try:
+        runpy.run_module("harmony", run_name="__main__", alter_sys=True)
+        status = 0
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        status = end.code or 0
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status & 0xFF)
 
 
 if __name__ == "__main__":

@@ -174,17 +174,9 @@ def test_bad_lines_are_bad_records_and_their_neighbours_are_read(tmp_path: Path,
 )
 @pytest.mark.parametrize("step", [1, 1 << 20])
 def test_standard_input_is_looked_at_and_nothing_of_it_is_lost(data: bytes, said: str, step: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harmony", "parse"],
-        stdin=-1,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-    )
-    assert process.stdin is not None
-    for begin in range(0, min(len(data), 32), step):  # bytes that come one by one tell it too
-        process.stdin.write(data[begin : begin + step][: 32 - begin])
-    told = process.communicate(data[32:])[1].decode()
+    head = data[:32]
+    parts = [head[begin : begin + step] for begin in range(0, len(head), step)]  # bytes one by one tell it too
+    told = harmony("parse", stdin=[*parts, data[32:]]).stderr.decode()
     assert told.startswith(f"harmony: {said}")
 
 

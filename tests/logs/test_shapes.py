@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ def read_by_the_guide(name: str, *options: str, status: int = 0) -> list[dict[st
     return parsed(*COMMANDS[name], *options, SHAPES / name, status=status)
 
 
-FLAT = parsed(SHAPES / "flat.jsonl")
+@cache
+def flat() -> list[dict[str, Any]]:
+    return parsed(SHAPES / "flat.jsonl")
 
 
 def messages(records: list[dict[str, Any]]) -> list[Any]:
@@ -66,9 +69,9 @@ def test_a_preset_gives_the_messages_of_the_flat_log(preset: str, tmp_path: Path
     status = 1 if preset == "openai-batch" else 0  # one of its requests has failed
     records = parsed("--preset", preset, log, status=status)
     found = [record.get("harmony", record) for record in records]
-    assert messages(found)[: len(FLAT)] == messages(FLAT)
+    assert messages(found)[: len(flat())] == messages(flat())
     # The last completion was cut off by the limit, and the others ended by themselves, with or without their stop.
-    assert [record["complete"] for record in found][: len(FLAT)] == [True, True, True, False]
+    assert [record["complete"] for record in found][: len(flat())] == [True, True, True, False]
     # The same records as a table, through structs and lists of structs.
     table = tmp_path / "log.parquet"
     polars.read_ndjson(log).write_parquet(table)
@@ -81,7 +84,7 @@ def test_a_preset_gives_the_messages_of_the_flat_log(preset: str, tmp_path: Path
         read = pa.parquet.read_table(rows)
         if "harmony" in read.column_names:
             read = pa.Table.from_struct_array(read["harmony"].combine_chunks())
-        contents = [part["text"] for record in FLAT for message in record["messages"] for part in message["content"]]
+        contents = [part["text"] for record in flat() for message in record["messages"] for part in message["content"]]
         assert read["content"].to_pylist()[: len(contents)] == contents
 
 
@@ -104,10 +107,10 @@ def test_a_failed_request_keeps_its_error() -> None:
 
 
 def test_a_prefilled_header_is_that_of_the_completion() -> None:
-    assert messages(read_by_the_guide("prefilled.jsonl")) == messages(FLAT[:2])
+    assert messages(read_by_the_guide("prefilled.jsonl")) == messages(flat()[:2])
     with_prompts = read_by_the_guide("prefilled.jsonl", "--prompt-messages")
     assert [message["role"] for message in with_prompts[0]["prompt_messages"]] == ["system", "user"]
-    assert messages(read_by_the_guide("prefixed.jsonl")) == [FLAT[1]["messages"], FLAT[3]["messages"]]
+    assert messages(read_by_the_guide("prefixed.jsonl")) == [flat()[1]["messages"], flat()[3]["messages"]]
 
 
 def test_positions_count_from_the_completion(tmp_path: Path) -> None:
@@ -170,7 +173,7 @@ def test_a_bad_record_is_told_and_its_neighbours_are_kept(record: Any, found: st
     good = (SHAPES / "vllm.jsonl").read_text().splitlines()
     log.write_text("\n".join([good[0], json.dumps({"id": "bad", **record}), good[1]]) + "\n")
     records = parsed("--preset", "vllm", log, status=1)
-    assert messages(records[:2] + records[3:]) == messages(FLAT)
+    assert messages(records[:2] + records[3:]) == messages(flat())
     assert records[2]["error"]["message"] == f"{found} - in line 2"
     assert {name: records[2][name] for name in ("id", *record)} == {"id": "bad", **record}
 
