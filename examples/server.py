@@ -12,10 +12,9 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import msgspec
 import uvicorn
 from scripted import generate  # your engine
 from starlette.applications import Starlette
@@ -86,12 +85,16 @@ def prompt_of(conversation: Conversation) -> list[int]:
     return encoding.render_conversation_for_completion(drop_analysis(conversation), Role.ASSISTANT)
 
 
-async def whole(tokens: AsyncIterator[int]) -> ParseResult:
-    """The whole reply. If the limit stopped the model, the reply is not complete, even right behind a message."""
+async def whole(tokens: AsyncIterator[int]) -> tuple[ParseResult, bool]:
+    """The whole reply, and whether the model stopped by itself."""
     ids = [token async for token in tokens]
-    result = encoding.parse(ids, Role.ASSISTANT, strict=False)
-    stopped = bool(ids) and ids[-1] in STOPS
-    return result if stopped else msgspec.structs.replace(result, complete=False)
+    return encoding.parse(ids, Role.ASSISTANT, strict=False), bool(ids) and ids[-1] in STOPS
+
+
+def new_ids(prefix: str) -> Callable[[int], str]:
+    """Makes the ids of one reply, which no other reply has."""
+    reply = uuid.uuid4().hex
+    return lambda number: f"{prefix}_{reply}_{number}"
 
 
 def tell(id: str, repairs: list[Diagnostic]) -> None:
@@ -122,14 +125,15 @@ async def create_completion(request: Request) -> Response:
         "model": body.get("model") or MODEL,
         "prompt_tokens": len(prompt),
         "tools": tools,
+        "call_id": new_ids("call"),
     }
     if body.get("stream"):
         with_usage = (body.get("stream_options") or {}).get("include_usage")
         events = completion_events(chat.Stream(encoding, **fields), tokens, with_usage)
         return StreamingResponse(events, media_type="text/event-stream")
-    result = await whole(tokens)
+    result, stopped = await whole(tokens)
     repairs = list(result.diagnostics)
-    completion = chat.completion(result, diagnostics=repairs, **fields)
+    completion = chat.completion(result, stopped=stopped, diagnostics=repairs, **fields)
     tell(completion["id"], repairs)
     return JSONResponse(completion)
 
@@ -167,12 +171,18 @@ async def create_response(request: Request) -> Response:
         "created_at": int(time.time()),
         "model": body.get("model") or MODEL,
     }
+    options = {
+        "tools": tools,
+        "prompt_tokens": len(prompt),
+        "item_id": new_ids("item"),
+        "call_id": new_ids("call"),
+    }
     if body.get("stream"):
-        stream = responses.Stream(encoding, fields, tools=tools, prompt_tokens=len(prompt))
+        stream = responses.Stream(encoding, fields, **options)
         return StreamingResponse(response_events(stream, tokens, fields["id"]), media_type="text/event-stream")
-    result = await whole(tokens)
+    result, stopped = await whole(tokens)
     repairs = list(result.diagnostics)
-    response = responses.response(result, tools=tools, prompt_tokens=len(prompt), diagnostics=repairs, **fields)
+    response = responses.response(result, stopped=stopped, diagnostics=repairs, **options, **fields)
     tell(response["id"], repairs)
     return JSONResponse(response)
 
@@ -180,10 +190,11 @@ async def create_response(request: Request) -> Response:
 async def response_events(stream: responses.Stream, tokens: AsyncIterator[int], id: str) -> AsyncIterator[str]:
     for event in stream.start():
         yield sent(event, event["type"])
+    token = None
     async for token in tokens:
         for event in stream.push([token]):
             yield sent(event, event["type"])
-    for event in stream.finish():
+    for event in stream.finish(stopped=token in STOPS):
         yield sent(event, event["type"])
     tell(id, stream.diagnostics)
 
@@ -210,8 +221,8 @@ app = Starlette(
         Route("/v1/responses", create_response, methods=["POST"]),
         Route("/v1/models", list_models),
     ],
-    # ConversionError: what has no place in Harmony. HarmonyError: what cannot be rendered, such as a call
-    # of a name with a space.
+    # ConversionError: what has no place in Harmony. HarmonyError: what cannot be rendered, such as a prompt that is too
+    # long for the model.
     exception_handlers=dict.fromkeys((ConversionError, HarmonyError, HTTPException), refuse),
 )
 

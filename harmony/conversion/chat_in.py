@@ -84,7 +84,7 @@ def _add(builder: Builder, message: Given) -> None:
         return
     message.refuse(*_OF_RESULT)
     if role == "user":
-        builder.ask(message.text("name"), message.texts("content", "text", "input_text"))
+        builder.ask(message.optional_name("name"), message.texts("content", "text", "input_text"))
     elif role in ("system", "developer"):
         message.refuse("name")
         builder.instruct(message.texts("content", "text", "input_text"))
@@ -93,7 +93,7 @@ def _add(builder: Builder, message: Given) -> None:
 
 
 def _add_reply(builder: Builder, message: Given) -> None:
-    name = message.text("name")
+    name = message.optional_name("name")
     calls = list(message.objects("tool_calls"))
     legacy = message.object("function_call") if holds(message.fields.get("function_call")) else None
     reasoning = _reasoning(message)
@@ -112,7 +112,7 @@ def _add_reply(builder: Builder, message: Given) -> None:
     for call in calls:
         _add_call(builder, call)
     if legacy is not None:
-        builder.call(builder.recipient(legacy.word("name")), read_arguments(legacy, "arguments"), None)
+        builder.call(builder.recipient(legacy.name("name")), read_arguments(legacy, "arguments"), None)
 
 
 def _reasoning(message: Given) -> str | None:
@@ -132,7 +132,7 @@ def _add_call(builder: Builder, call: Given) -> None:
     if kind not in ("function", "custom"):
         raise fault("unsupported-item", call.path, found=quote(kind))
     body = call.object(kind)
-    name = body.word("name")
+    name = body.name("name")
     if kind == "custom":
         arguments = as_json({"input": body.text("input") or ""}, body.path)
     else:
@@ -143,7 +143,7 @@ def _add_call(builder: Builder, call: Given) -> None:
 def _add_result(builder: Builder, message: Given) -> None:
     call_id = message.text("tool_call_id")
     call = builder.call_of(call_id)
-    name = message.text("name") or message.text("tool_name")
+    name = message.optional_name("name") or message.optional_name("tool_name")
     if call is None and not name:
         found = quote(call_id) if call_id else "none"
         raise fault("unknown-call", message.place("tool_call_id"), found=found)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from harmony.conversion.following import Following
 from harmony.conversion.given import Shape
-from harmony.conversion.meaning import Json, Kind, Meaning, Reader, is_cut, reasoning_tokens, turns
+from harmony.conversion.meaning import Json, Kind, Meaning, Reader, default_call_id, is_cut, reasoning_tokens, turns
 from harmony.conversion.tools import custom_input
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import Diagnostic
@@ -56,11 +56,6 @@ def _call(meaning: Meaning, text: str, call_id: str) -> Json:
         body = {"name": meaning.full_name, "input": custom_input(text)}
         return {"id": call_id, "type": "custom", "custom": body}
     return {"id": call_id, "type": "function", "function": {"name": meaning.full_name, "arguments": text}}
-
-
-def default_call_id(number: int) -> str:
-    """The id of a call, by its number in the conversation: `call_0`, `call_1`, …"""
-    return f"call_{number}"
 
 
 def from_harmony(
@@ -112,6 +107,8 @@ def completion(
     created: int | None = None,
     tools: Iterable[Shape] = (),
     reasoning_field: str = "reasoning",
+    call_id: Callable[[int], str] | None = None,
+    stopped: bool = True,
     diagnostics: list[Diagnostic] | None = None,
     **fields: Any,
 ) -> Json:
@@ -122,22 +119,23 @@ def completion(
         >>> reply["choices"][0]["finish_reason"], reply["usage"]["completion_tokens"]
         ('stop', 14)
 
-    `finish_reason` is "length" where the completion is not complete, "tool_calls" where it has a call, else "stop". A
-    call that is cut off is left out. A message that the model wrote for another author is content, so nothing is lost.
-    `usage` is None where the completion was parsed from text. `id` and `created` are `chatcmpl-0` and 0 where none are
-    given. The other arguments are those of `from_harmony`; `fields` are added to the result, such as
-    `system_fingerprint`.
+    `finish_reason` is "length" where the completion is not complete, "tool_calls" where it has a call, else "stop".
+    Pass `stopped=False` where it is "length" all the same: the model was stopped from outside, right behind a message.
+    A call that is cut off is left out. A message that the model wrote for another author is content, so nothing is
+    lost. `usage` is None where the completion was parsed from text. `id` and `created` are `chatcmpl-0` and 0 where
+    none are given. The other arguments are those of `from_harmony`; `fields` are added to the result, such as
+    `system_fingerprint`. Give each reply of a conversation other ids of calls, by `call_id`.
     """
     reader = Reader(tools)
-    reply = _Reply()
+    reply, make_id = _Reply(), call_id or default_call_id
     cut = len(result.messages) - 1 if is_cut(result) else -1
     for index, message in enumerate(result.messages):
         meaning = reader.of_message(message, index)
         if not meaning.is_call or index != cut:
-            reply.add(meaning, message.text, default_call_id(len(reply.calls)))
+            reply.add(meaning, message.text, make_id(len(reply.calls)) if meaning.is_call else "")
     if diagnostics is not None:
         diagnostics += reader.diagnostics
-    reason = finish_reason(complete=result.complete, calls=bool(reply.calls))
+    reason = finish_reason(complete=result.complete and stopped, calls=bool(reply.calls))
     choice = {"index": 0, "message": reply.to_dict(reasoning_field), "logprobs": None, "finish_reason": reason}
     head = _head("chat.completion", model, id, created)
     return {**head, "choices": [choice], "usage": usage(result, prompt_tokens), **fields}
@@ -186,6 +184,7 @@ class Stream(Following):
         *,
         tools: Iterable[Shape] = (),
         reasoning_field: str = "reasoning",
+        call_id: Callable[[int], str] | None = None,
         strict: bool = False,
         model: str = "gpt-oss",
         prompt_tokens: int = 0,
@@ -197,6 +196,7 @@ class Stream(Following):
         self._head = {**_head("chat.completion.chunk", model, id, created), **fields}
         self._prompt_tokens = prompt_tokens
         self._reasoning_field = reasoning_field
+        self._call_id = call_id or default_call_id
         self._field = ""  # of the last text
         self._filled: set[str] = set()  # the fields that have text
         self._calls = 0
@@ -205,8 +205,7 @@ class Stream(Following):
     def finish(self, stopped: bool = True) -> list[Json]:
         """Takes the end of the tokens, and returns the last chunks.
 
-        `finish_reason` is "length" where the tokens end inside a message. Pass `stopped=False` where it is "length" all
-        the same: the model was stopped from outside, right behind a message. Raises ValueError if it was called before.
+        `stopped` is that of `completion`. Raises ValueError if it was called before.
         """
         self._open_stream()
         result = self._follow_to_end()
@@ -239,7 +238,7 @@ class Stream(Following):
         if meaning.is_call:
             self._calls += 1
             if meaning.kind is not Kind.CUSTOM:
-                self._out.append(self._call_chunk(_call(meaning, "", default_call_id(self._calls - 1))))
+                self._out.append(self._call_chunk(_call(meaning, "", self._call_id(self._calls - 1))))
         else:
             self._field = self._reasoning_field if meaning.kind is Kind.REASONING else "content"
 
@@ -255,6 +254,6 @@ class Stream(Following):
 
     def _end(self, meaning: Meaning, text: str, *, cut: bool) -> None:
         if meaning.kind is Kind.CUSTOM and not cut:
-            self._out.append(self._call_chunk(_call(meaning, text, default_call_id(self._calls - 1))))
+            self._out.append(self._call_chunk(_call(meaning, text, self._call_id(self._calls - 1))))
         elif not (text or meaning.is_call or "content" in self._filled) and self._field == "content":
             self._chunk({"content": ""})

@@ -11,10 +11,15 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias
 
 from harmony.errors import code_of, in_turn, quote, sentence
+from harmony.format.header import LOOSE_DOT, NOT_IN_NAMES
 from harmony.messages.model import TextContent
 
 #: The names that errors use for types.
 _TYPES: Final = {str: "a string", list: "a list", dict: "an object"}
+
+_A_NAME: Final = (
+    'a name without white space, U+200B or any of `< > { } "`, and with a part of it on both sides of each dot'
+)
 
 #: A value of a conversation or of a tool: a dict, or an object with `model_dump`.
 Shape: TypeAlias = Any
@@ -119,6 +124,17 @@ class Given:
         value = self.text(name)
         if not value:
             raise unfit(self.place(name), "a string that is not empty", value)
+        return value
+
+    def name(self, name: str) -> str:
+        """A field that is a name, as the header of a message can hold it."""
+        return self.optional_name(name) or self.word(name)
+
+    def optional_name(self, name: str) -> str | None:
+        """A field that is such a name, or says nothing."""
+        value = self.text(name)
+        if value and (NOT_IN_NAMES.search(value) or LOOSE_DOT.search(value)):
+            raise unfit(self.place(name), _A_NAME, value)
         return value
 
     def object(self, name: str) -> Given:

@@ -119,6 +119,11 @@ def turns(messages: Iterable[Message]) -> Iterator[list[tuple[int, Message]]]:
         yield turn
 
 
+def default_call_id(number: int) -> str:
+    """The id of a call, by its number in the conversation: `call_0`, `call_1`, …"""
+    return f"call_{number}"
+
+
 def is_cut(result: ParseResult) -> bool:
     """Whether the last message of a completion is cut off: the input ends inside it.
 

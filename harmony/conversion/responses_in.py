@@ -136,7 +136,7 @@ def _add_custom_call(builder: Builder, item: Given) -> None:
 
 
 def _recipient(builder: Builder, item: Given) -> str:
-    name, space = item.word("name"), item.text("namespace")
+    name, space = item.name("name"), item.optional_name("namespace")
     return f"{space}.{name}" if space else builder.recipient(name)
 
 
@@ -148,7 +148,7 @@ def _check_caller(item: Given) -> None:
 
 def _add_result(builder: Builder, item: Given) -> None:
     _check_caller(item)
-    call_id, name = item.text("call_id"), item.text("name")
+    call_id, name = item.text("call_id"), item.optional_name("name")
     call = builder.call_of(call_id)
     if call is None and not name:
         raise fault("unknown-call", item.place("call_id"), found=quote(call_id) if call_id else "none")
@@ -157,7 +157,7 @@ def _add_result(builder: Builder, item: Given) -> None:
 
 
 def _add_mcp_call(builder: Builder, item: Given) -> None:
-    recipient = f"{item.word('server_label')}.{item.word('name')}"
+    recipient = f"{item.name('server_label')}.{item.name('name')}"
     item.refuse("error")
     builder.call(recipient, read_arguments(item, "arguments"), item.text("id"))
     if item.fields.get("output") is not None:

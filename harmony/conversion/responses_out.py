@@ -11,7 +11,7 @@ from typing import Any, Final
 from harmony.conversion.following import Following
 from harmony.conversion.given import Shape, listed, plain
 from harmony.conversion.items import PHASES, default_item_id, item, reasoning_part, text_part
-from harmony.conversion.meaning import Json, Kind, Meaning, Reader, is_cut, numbered, reasoning_tokens
+from harmony.conversion.meaning import Json, Kind, Meaning, Reader, default_call_id, is_cut, numbered, reasoning_tokens
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import Diagnostic
 from harmony.messages.model import Message
@@ -38,8 +38,9 @@ _DELTAS: Final[dict[Kind, tuple[str, Json]]] = {
 class _Numbers:
     """Counts the items and the calls of a conversation, for their ids."""
 
-    def __init__(self, item_id: Callable[[int], str] | None) -> None:
+    def __init__(self, item_id: Callable[[int], str] | None, call_id: Callable[[int], str] | None) -> None:
         self._item_id = item_id
+        self._call_id = call_id or default_call_id
         self._items = 0
         self._calls = 0
 
@@ -51,13 +52,14 @@ class _Numbers:
         if not meaning.is_call:
             return item_id, ""
         self._calls += 1
-        return item_id, f"call_{self._calls - 1}"
+        return item_id, self._call_id(self._calls - 1)
 
 
 def from_harmony(
     messages: Iterable[Message],
     *,
     item_id: Callable[[int], str] | None = None,
+    call_id: Callable[[int], str] | None = None,
     tools: Iterable[Shape] = (),
     diagnostics: list[Diagnostic] | None = None,
 ) -> list[Json]:
@@ -75,11 +77,12 @@ def from_harmony(
     `function_call`. A `web_search_call` has the arguments themselves too, in the field `arguments`.
 
     `item_id` makes the id of each item from its number in the conversation; by default they are `rs_0`, `msg_1` and so
-    on. The ids of calls are `call_0`, `call_1` and so on. With `tools`, as in a request, the name of a call that no
+    on. `call_id` makes the id of each call from its number; by default they are `call_0`, `call_1` and so on. With
+    `tools`, as in a request, the name of a call that no
     tool has is repaired where it becomes one by leaving out what no function's name holds, as in `sky?`. Each such
     repair is appended to the list `diagnostics`, if there is one; its position is the index of the message.
     """
-    reader, numbers = Reader(tools), _Numbers(item_id)
+    reader, numbers = Reader(tools), _Numbers(item_id, call_id)
     made = []
     for index, message in numbered(messages):
         if message.author.role is Role.ASSISTANT:
@@ -96,6 +99,9 @@ def response(
     model: str,
     prompt_tokens: int = 0,
     tools: Iterable[Shape] = (),
+    item_id: Callable[[int], str] | None = None,
+    call_id: Callable[[int], str] | None = None,
+    stopped: bool = True,
     diagnostics: list[Diagnostic] | None = None,
     **fields: Any,
 ) -> Json:
@@ -106,15 +112,17 @@ def response(
         >>> reply["status"], reply["output"][1]["content"][0]["text"]
         ('completed', 'Blue.')
 
-    The `status` is "incomplete" where the completion is not complete; then so is the item that is cut off. A message
-    that the model wrote for another author is a message of the phase `final_answer`, so nothing is lost. `usage` is
-    None where the completion was parsed from text; `prompt_tokens` are its input tokens.
+    The `status` is "incomplete" where the completion is not complete; then so is the item that is cut off. Pass
+    `stopped=False` where it is "incomplete" all the same: the model was stopped from outside, right behind a message. A
+    message that the model wrote for another author is a message of the phase `final_answer`, so nothing is lost.
+    `usage` is None where the completion was parsed from text; `prompt_tokens` are its input tokens.
 
     `tools` are those of the request; the response repeats them. `fields` are other fields of the response, such as
-    `id`, `created_at` or `metadata`. Without them, `id` is `resp_0` and `created_at` is 0.
+    `id`, `created_at` or `metadata`. Without them, `id` is `resp_0` and `created_at` is 0. Give each reply of a
+    conversation other ids, by `item_id` and `call_id`, which are those of `from_harmony`.
     """
     tools = _listed(tools)
-    reader, numbers = Reader(tools), _Numbers(None)
+    reader, numbers = Reader(tools), _Numbers(item_id, call_id)
     cut = len(result.messages) - 1 if is_cut(result) else -1
     output = []
     for index, message in enumerate(result.messages):
@@ -123,7 +131,7 @@ def response(
         output.append(item(meaning, message.text, *numbers.next(meaning), status))
     if diagnostics is not None:
         diagnostics += reader.diagnostics
-    return _ended(_begun({"model": model, **fields}, tools), result, output, prompt_tokens)
+    return _ended(_begun({"model": model, **fields}, tools), result, output, prompt_tokens, stopped=stopped)
 
 
 def _listed(tools: Iterable[Shape] | None) -> list[Shape]:
@@ -149,9 +157,10 @@ def _begun(fields: Json, tools: list[Any]) -> Json:
     }
 
 
-def _ended(begun: Json, result: ParseResult, output: list[Json], prompt_tokens: int) -> Json:
-    details = None if result.complete else {"reason": "max_output_tokens"}
-    status = "completed" if result.complete else "incomplete"
+def _ended(begun: Json, result: ParseResult, output: list[Json], prompt_tokens: int, *, stopped: bool) -> Json:
+    complete = result.complete and stopped
+    details = None if complete else {"reason": "max_output_tokens"}
+    status = "completed" if complete else "incomplete"
     counts = _usage(result, prompt_tokens)
     return {**begun, "status": status, "incomplete_details": details, "output": output, "usage": counts}
 
@@ -178,7 +187,7 @@ class Stream(Following):
 
     Each event is a dict that a server writes as JSON. `response` has the fields of the response that are known before,
     such as `id`, `model`, `created_at` and `metadata`; `model` must be there. The last event has what `response` gives
-    for the whole completion. `prompt_tokens` and `tools` are those of `response`.
+    for the whole completion. The other arguments are those of `response`.
 
     A call of a custom tool or of the browser is sent at its end, for only the whole call tells what it is. The text of
     all other items is sent while the model writes it. `strict=True` raises HarmonyError for broken input; otherwise it
@@ -193,6 +202,8 @@ class Stream(Following):
         tools: Iterable[Shape] = (),
         strict: bool = False,
         prompt_tokens: int = 0,
+        item_id: Callable[[int], str] | None = None,
+        call_id: Callable[[int], str] | None = None,
     ) -> None:
         fields = dict(plain(response, "response"))
         tools = _listed(tools) or _listed(fields.get("tools"))
@@ -201,7 +212,7 @@ class Stream(Following):
             raise ValueError("Expected the name of the model in the field `model` of the response, found none")
         self._response = _begun(fields, tools)
         self._prompt_tokens = prompt_tokens
-        self._numbers = _Numbers(None)
+        self._numbers = _Numbers(item_id, call_id)
         self._output: list[Json] = []
         self._ids = ("", "")  # of the open item and its call
         self._sent = 0
@@ -213,11 +224,14 @@ class Stream(Following):
         self._open_stream()
         return self._taken()
 
-    def finish(self) -> list[Json]:
-        """Takes the end of the tokens, and returns the last events. Raises ValueError if it was called before."""
+    def finish(self, stopped: bool = True) -> list[Json]:
+        """Takes the end of the tokens, and returns the last events.
+
+        `stopped` is that of `response`. Raises ValueError if it was called before.
+        """
         self._open_stream()
         result = self._follow_to_end()
-        ended = _ended(self._response, result, self._output, self._prompt_tokens)
+        ended = _ended(self._response, result, self._output, self._prompt_tokens, stopped=stopped)
         self._event(f"response.{ended['status']}", response=ended)
         return self._taken()
 

@@ -59,7 +59,7 @@ def read_tools(tools: Iterable[Shape] | None, can_run: Collection[str], path: st
         tool = Given(value, place)
         kind = tool.kind("function")
         if kind == "namespace":
-            space = _namespace(read, tool.word("name"), tool.text("description"), tool.place("name"))
+            space = _namespace(read, tool.name("name"), tool.text("description"), tool.place("name"))
             for inner in tool.objects("tools"):
                 custom.update(_add(space, inner))
         elif kind in ("function", "custom"):
@@ -99,7 +99,7 @@ def _add(space: ToolNamespaceConfig, tool: Given) -> Iterator[str]:
         raise fault("unsupported-tool", tool.path, found=quote(kind))
     tool.refuse("defer_loading", "output_schema", "allowed_callers", "async")
     body = tool.object(kind) if kind in tool.fields else tool
-    name = body.word("name")
+    name = body.name("name")
     if any(other.name == name for other in space.tools):
         raise fault("duplicate-tool", body.place("name"), found=quote(name))
     if kind == "custom":
