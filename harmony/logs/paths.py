@@ -172,7 +172,7 @@ def take_out(whole: Any, steps: Sequence[Step]) -> None:
         del whole[last or 0]
 
 
-def kind_of(value: msgspec.Raw) -> str:
+def kind_of(value: msgspec.Raw | bytes) -> str:
     """What a value of JSON is, in words."""
     return _KINDS.get(bytes(value).lstrip()[:1].decode(), "a number")
 

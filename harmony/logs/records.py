@@ -244,8 +244,12 @@ def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> A
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        text = str(error)
-        raise ValueError(text.replace("`$", f"`$.{name}") if "`$" in text else f"{text} - at `$.{name}`") from None
+        raise ValueError(with_place(str(error), name)) from None
+
+
+def with_place(text: str, path: str) -> str:
+    """What msgspec says of a value, with the path to that value."""
+    return text.replace("`$", f"`$.{path}") if "`$" in text else f"{text} - at `$.{path}`"
 
 
 def no_completion(names: Names, *, conversations: bool = False, found: str | None = None) -> ValueError:

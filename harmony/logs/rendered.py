@@ -80,10 +80,8 @@ class Rendering(msgspec.Struct, frozen=True):
             if isinstance(tokens, RecordError):
                 yield Outcome(number, fields, tokens, unit)
                 continue
-            request = find(fields, self.messages, self.shape)
-            assert request is not None
             text = self.encoding.decode(tokens) if self.as_text else None
-            yield Outcome(number, without(fields, request), Rendered(tokens, text, shape), unit)
+            yield Outcome(number, without(fields, self._request(fields)), Rendered(tokens, text, shape), unit)
 
     def _lines(self, piece: Piece) -> Iterator[_Read]:
         plan, _ = plan_of(self._names())
@@ -93,18 +91,18 @@ class Rendering(msgspec.Struct, frozen=True):
                 yield _Read(number, slot.fields, slot.error)
                 continue
             try:
-                yield _Read(number, slot.fields, *self._converted(self._request(slot)))
+                request = self._request(slot.fields)
+                shape = self.shape or shape_of(request)
+                yield _Read(number, slot.fields, conversation_of(self._exact(request, slot), shape), shape)
             except (ValueError, RecursionError) as error:
                 yield _Read(number, slot.fields, record_error(error, number))
 
-    def _request(self, slot: Slot) -> Request | None:
+    def _exact(self, request: Request, slot: Slot) -> Request:
         """The request of a slot. What was replaced in a single surrogate's place is read from the line."""
-        request = find(slot.fields, self.messages, self.shape)
-        is_one = None not in steps_of(self.messages)
-        if request is None or not is_one or _REPLACED not in bytes(request.raw(request.key) or b""):
-            return request
-        assert not isinstance(slot.record, BadRecord)
-        return find(json.loads(slot.record.written), self.messages, self.shape)
+        if _REPLACED in bytes(request.raw(request.key) or b"") and None not in steps_of(self.messages):
+            assert not isinstance(slot.record, BadRecord)
+            return self._request(json.loads(slot.record.written))
+        return request
 
     def _rows(self, batch: pa.RecordBatch, first: int) -> Iterator[_Read]:
         from harmony.columns.passed import values_of  # loaded here, because lines of JSON need no Arrow
@@ -120,22 +118,23 @@ class Rendering(msgspec.Struct, frozen=True):
                 yield _Read(number, fields, error)
                 continue
             try:
-                request = find(fields, self.messages, self.shape)
-                size = 0 if request is None else len(request.raw(request.key) or b"")
+                request = self._request(fields)
+                shape = self.shape or shape_of(request)
+                size = len(bytes(request.raw(request.key) or b""))
                 if size > self.most:
                     fault = Fault("record-too-large", found=size)
                     yield _Read(number, fields, fault.record_error(f"at `{self.messages}`"))
                 else:
-                    yield _Read(number, fields, *self._converted(request))
+                    yield _Read(number, fields, conversation_of(request, shape), shape)
             except (ValueError, RecursionError) as reason:
                 yield _Read(number, fields, record_error(reason))
 
-    def _converted(self, request: Request | None) -> tuple[Conversation, Shape]:
-        """The conversation of a request, and its shape. Raises ValueError, with what is wrong."""
+    def _request(self, fields: Mapping[str, Any]) -> Request:
+        """The conversation of a record. Raises ValueError where there is none."""
+        request = find(fields, self.messages, self.shape)
         if request is None:
             raise no_completion(self._names())
-        shape = self.shape or shape_of(request)
-        return conversation_of(request, shape), shape
+        return request
 
 
 def _lacks_input(records: Sequence[dict[str, Any]], path: str) -> bool:

@@ -19,7 +19,7 @@ from harmony.errors import in_turn, sentence
 from harmony.format.choices import Shape
 from harmony.logs.chat_shape import FIELDS, says
 from harmony.logs.paths import Step, joined, kind_of, parent_of, steps_of
-from harmony.logs.records import read_conversation
+from harmony.logs.records import read_conversation, with_place
 from harmony.messages.model import Conversation
 
 #: The conversation in a request of the Chat Completions API, and in one of the Responses API.
@@ -31,7 +31,7 @@ _OF_RESPONSES: Final = ("instructions", "tools", "text", "reasoning")
 _ELSEWHERE: Final = (("previous_response_id", str), ("conversation", (str, dict)), ("prompt", dict))
 #: The fields beside an input that is a text, of which a request of the Responses API has at least one.
 _OF_REQUEST: Final = ("model", "instructions")
-_OF_HARMONY: Final = ("channel", "recipient", "content_type", "author")
+_OF_HARMONY: Final = ("channel", "recipient", "content_type")
 _HARMONY_PARTS: Final = frozenset(("system_content", "developer_content"))
 
 _ABSENT: Final = msgspec.Raw(b"")
@@ -153,20 +153,21 @@ def shape_of(request: Request) -> Shape:
 
     Messages with nothing but roles and contents are those of a chat, and an input of such items is one of Responses.
     """
-    written = request.raw(request.key) or _NULL
+    written = bytes(request.raw(request.key) or _NULL)
     place = reduce(joined, request.steps, "")
     if kind_of(written) == "a string":
-        if request.key != INPUT:
-            written = msgspec.Raw(json.loads(bytes(written)).encode())  # some data sets hold JSON as text
-        elif any(_is_there(request.fields.get(name)) for name in _OF_REQUEST):
-            return "responses"
-        else:
+        if request.key == INPUT:
+            if any(_is_there(request.fields.get(name)) for name in _OF_REQUEST):
+                return "responses"
             expected = in_turn([f"`{name}`" for name in _OF_REQUEST])
             raise ValueError(f"{sentence('invalid-record/unclear', expected=expected)} - at `{place}`")
+        written = json.loads(written).encode()  # some data sets hold JSON as text
     try:
         messages = _MESSAGE_SIGNS.decode(written)
     except msgspec.ValidationError as error:
-        raise ValueError(re.sub(r"( - at `\$)?([^`]*`)?$", rf" - at `$.{place}\2", str(error))) from None
+        raise ValueError(with_place(str(error), place)) from None
+    except msgspec.DecodeError:
+        raise ValueError(f"expected a list of messages, found a text - at `{place}`") from None
     signs: dict[Shape, str] = {}
     for message in messages:
         for shape, name in _signs(message):
