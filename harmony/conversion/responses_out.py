@@ -5,7 +5,7 @@ Each message of a reply is one item. A stream tells of the beginning, the text a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from harmony.conversion.following import Following
@@ -35,10 +35,12 @@ _DELTAS: Final[dict[Kind, tuple[str, Json]]] = {
 }
 
 
-class _Numbers:
+class Numbers:
     """Counts the items and the calls of a conversation, for their ids."""
 
-    def __init__(self, item_id: Callable[[int], str] | None, call_id: Callable[[int], str] | None) -> None:
+    def __init__(
+        self, item_id: Callable[[int], str] | None = None, call_id: Callable[[int], str] | None = None
+    ) -> None:
         self._item_id = item_id
         self._call_id = call_id or default_call_id
         self._items = 0
@@ -82,7 +84,7 @@ def from_harmony(
     tool has is repaired where it becomes one by leaving out what no function's name holds, as in `sky?`. Each such
     repair is appended to the list `diagnostics`, if there is one; its position is the index of the message.
     """
-    reader, numbers = Reader(tools), _Numbers(item_id, call_id)
+    reader, numbers = Reader(tools), Numbers(item_id, call_id)
     made = []
     for index, message in numbered(messages):
         if message.author.role is Role.ASSISTANT:
@@ -122,13 +124,9 @@ def response(
     conversation other ids, by `item_id` and `call_id`, which are those of `from_harmony`.
     """
     tools = _listed(tools)
-    reader, numbers = Reader(tools), _Numbers(item_id, call_id)
-    cut = len(result.messages) - 1 if is_cut(result) else -1
-    output = []
-    for index, message in enumerate(result.messages):
-        meaning = reader.of_message(message, index)
-        status = "incomplete" if index == cut else "completed"
-        output.append(item(meaning, message.text, *numbers.next(meaning), status))
+    reader = Reader(tools)
+    cut = is_cut(result)
+    output = items_of(result.messages, reader, Numbers(item_id, call_id), cut=cut)
     if diagnostics is not None:
         diagnostics += reader.diagnostics
     return _ended(_begun({"model": model, **fields}, tools), result, output, prompt_tokens, stopped=stopped)
@@ -137,6 +135,17 @@ def response(
 def _listed(tools: Iterable[Shape] | None) -> list[Shape]:
     """The tools, which are read twice."""
     return [] if tools is None else [tool for tool, _ in listed(tools, "tools")]
+
+
+def items_of(messages: Sequence[Message], reader: Reader, numbers: Numbers | None = None, *, cut: bool) -> list[Json]:
+    """The messages of a completion as output items of the API. `cut` says that the last of them is cut off."""
+    numbers = numbers or Numbers()
+    output = []
+    for index, message in enumerate(messages):
+        meaning = reader.of_message(message, index)
+        status = "incomplete" if cut and index == len(messages) - 1 else "completed"
+        output.append(item(meaning, message.text, *numbers.next(meaning), status))
+    return output
 
 
 def _begun(fields: Json, tools: list[Any]) -> Json:
@@ -212,7 +221,7 @@ class Stream(Following):
             raise ValueError("Expected the name of the model in the field `model` of the response, found none")
         self._response = _begun(fields, tools)
         self._prompt_tokens = prompt_tokens
-        self._numbers = _Numbers(item_id, call_id)
+        self._numbers = Numbers(item_id, call_id)
         self._output: list[Json] = []
         self._ids = ("", "")  # of the open item and its call
         self._sent = 0

@@ -24,3 +24,6 @@ Reasoning: TypeAlias = Literal["turn", "all"]
 #: What becomes of the `<|return|>` at the end of a completion, when a prompt goes on behind it. "end": it becomes
 #: `<|end|>`, as in every rendered history. "keep": it stays.
 Close: TypeAlias = Literal["end", "keep"]
+
+#: The shape of messages: those of the JSON form of Harmony, of the Chat Completions API, or of the Responses API.
+Shape: TypeAlias = Literal["harmony", "chat", "responses"]

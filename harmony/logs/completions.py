@@ -144,6 +144,7 @@ class Completions(NamedTuple):
     lengths: list[int | None]  # how many tokens each has; None for a text
     columns: Columns
     unit: Unit = "line"  # what the numbers count
+    made: Sequence[bytes] | None = None  # the messages of each as JSON, if not in the shape of Harmony
 
     def tally(self) -> Tally:
         """The tally of these completions."""
@@ -173,7 +174,7 @@ class Completions(NamedTuple):
         complete = memoryview(self.columns.complete)
         errors, diagnostics = self.columns.errors, self.columns.diagnostics
         whole, cut_off = _frame(True, into), _frame(False, into)
-        messages = Writer(self.columns).messages
+        messages = Writer(self.columns).messages if self.made is None else self._made
         lines = []
         parts: Sequence[Mapping[str, Any] | bytes] = self.fields
         if isinstance(self.fields, Passing) and self.fields.free >= whole[2]:
@@ -197,6 +198,11 @@ class Completions(NamedTuple):
             check_free(fields, added, self.numbers[index])
             lines.append(as_line(fields, added))
         return b"".join(lines)
+
+    def _made(self, index: int, before: bytes = b"", behind: bytes = b"") -> bytes:
+        """As `Writer.messages`, for messages that are not in the shape of Harmony."""
+        assert self.made is not None
+        return b"%b%b%b" % (before, self.made[index], behind)
 
     def kept(self, types: FieldTypes, taken: Sequence[str], hidden: Sequence[str]) -> pa.RecordBatch:
         """The fields that pass through, as columns of these types, one row for each completion.

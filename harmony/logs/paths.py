@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -121,3 +121,14 @@ def joined(at: str, step: Step) -> str:
     if isinstance(step, str):
         return f"{at}.{step}" if at else step
     return f"{at}[{'' if step is None else step}]"
+
+
+def parent_of(whole: Any, steps: Sequence[Step]) -> Any:
+    """The object or the list in the record of a Variant that the last of the steps leads out of; None without one."""
+    for step in steps[:-1]:
+        if isinstance(step, str):
+            whole = whole.get(step) if isinstance(whole, dict) else None
+        else:
+            place = step or 0  # of a list that `[]` stands for, only the own item is left
+            whole = whole[place] if isinstance(whole, list) and -len(whole) <= place < len(whole) else None
+    return whole

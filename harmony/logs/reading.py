@@ -23,7 +23,7 @@ from harmony.columns.rows import (
     Sources,
 )
 from harmony.errors import Fault, RecordError, quote
-from harmony.logs.chat_shape import kind_of_conversation
+from harmony.logs.chat_shape import is_input, kind_of_conversation
 from harmony.logs.completions import PROMPT_MESSAGES
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
@@ -147,7 +147,7 @@ class RecordReader(msgspec.Struct, frozen=True):
         has_leads = bool(self.layout.prefix or names.prompt)
         tokens, reason_path, role_path = names.tokens, names.finish_reason, names.role
         records = read_records(data, first, too_long, _untaken if self.conversations else quick.take)
-        for index, (record, found, passing, place, error) in enumerate(_slots(records, plan, quick)):
+        for index, (record, found, passing, place, error) in enumerate(slots_of(records, plan, quick)):
             whole.records.append(record)
             whole.places.append(place)
             role, path, before, lead = usual, None, len(ids), NOTHING
@@ -175,8 +175,7 @@ class RecordReader(msgspec.Struct, frozen=True):
                     ):
                         conversations[index] = _conversation(messages, names.messages, record, place, plan)
                     else:
-                        beside = kind_of_conversation(found.get(names.messages))
-                        raise no_completion(names, conversations=self.conversations, found=beside)
+                        raise self._no_completion(found, passing or {}, names)
                 except (ValueError, RecursionError) as fault:
                     source = record_error(fault, record.number)
             if passing is None:
@@ -299,7 +298,7 @@ class RecordReader(msgspec.Struct, frozen=True):
         if tokens is None and text is None:
             beside = "a conversation" if names.messages in schema.names and not self.conversations else None
             missing = no_completion(names, conversations=self.conversations, found=beside)
-            raise ValueError(f"{missing}; the columns are {_listed(schema.names)}")
+            raise ValueError(f"{missing}; the columns are {listed(schema.names)}")
         parser = TableParser(
             tokens,
             text,
@@ -339,6 +338,13 @@ class RecordReader(msgspec.Struct, frozen=True):
                 except (ValueError, RecursionError) as error:
                     elsewhere[index] = record_error(error)
         return read._replace(sources=read.sources._replace(elsewhere=elsewhere), conversations=conversations)
+
+    def _no_completion(self, values: Mapping[str, msgspec.Raw], fields: Mapping[str, Any], names: Names) -> ValueError:
+        """The error for a record without what is read, which says what it has instead."""
+        found = kind_of_conversation(values.get(names.messages))
+        if found is None and is_input(fields.get("input")):
+            found, names = "a request of the Responses API", msgspec.structs.replace(names, messages="input")
+        return no_completion(names, conversations=self.conversations, found=found)
 
     def _role(self, found: Mapping[str, msgspec.Raw], names: Names, index: int, known: Known) -> tuple[int, Lead]:
         """The code of a completion's role, and what stands before the completion."""
@@ -408,16 +414,19 @@ def _values(column: pa.Array | None) -> list[Any] | None:
     return None if column is None else column.to_pylist()
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
 
 
-def _slots(records: Iterable[Record | BadRecord], plan: Plan, quick: Quick) -> Iterator[Slot]:
-    """The completions of records. A record without any has one slot, with its error."""
+def slots_of(records: Iterable[Record | BadRecord], plan: Plan, quick: Quick | None = None) -> Iterator[Slot]:
+    """The completions of records of JSON. A record without any has one slot, with its error.
+
+    `quick` is there if it has taken completions of records.
+    """
     for record in records:
         if isinstance(record, BadRecord):
             yield record, {}, {}, -1, record.error
-        elif record.completions:
+        elif quick is not None and record.completions:
             for place in range(record.completions):
                 yield record, quick.found(place), None, place, None
         elif plan.is_flat:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from harmony.errors import quote
+from harmony.logs.chat_shape import kind_of
 
 #: A step of a path: the name of a field, the index of an item, or None for each item.
 Step: TypeAlias = str | int | None
@@ -16,7 +17,6 @@ Step: TypeAlias = str | int | None
 #: each list that `[]` stands for, only the own item is left. It belongs to the caller, who may change it.
 Variant: TypeAlias = tuple[tuple[int, ...], dict[str, msgspec.Raw], Any]
 
-_KINDS: Final = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
 _NULL: Final = msgspec.Raw(b"null")
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -56,11 +56,6 @@ def take_out(whole: Any, steps: Sequence[Step]) -> None:
         whole.pop(last, None)
     elif isinstance(whole, list) and not isinstance(last, str) and -len(whole) <= (last or 0) < len(whole):
         del whole[last or 0]
-
-
-def _kind_of(value: msgspec.Raw) -> str:
-    """What a value of JSON is, in words."""
-    return _KINDS.get(bytes(value).lstrip()[:1].decode(), "a number")
 
 
 class _Unexpected(Exception):  # noqa: N818  it becomes a ValueError
@@ -113,7 +108,7 @@ def _value(node: Node, value: msgspec.Raw, found: dict[str, msgspec.Raw]) -> lis
     try:
         inside: Any = (_ARRAY if node.takes_list else _OBJECT).decode(value)
     except msgspec.ValidationError:
-        kind = _kind_of(value)
+        kind = kind_of(value)
         hint = ": write `{at}[]` for each item" if kind == "a list" else ""
         raise _Unexpected("a list" if node.takes_list else "an object", kind, node.at, hint) from None
     return _items(node, inside, found) if node.takes_list else _members(node, inside, found)

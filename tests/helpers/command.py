@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 GOOD = b'{"tokens":[200008,12194,200002]}'
-PLAIN = b'{"messages":[{"role":"user","content":"a"}]}'
+PLAIN = b'{"messages":[{"role":"user","channel":null,"content":"a"}]}'
 _SECONDS = 120  # after which a command is taken to hang
 _CHOICE = "HARMONY_EXTENSION"  # for each engine there is a process to fork from
 _EARLY = re.compile(r"TIKTOKEN_\w+|PYTHON\w+|LANG|LC_\w+")
