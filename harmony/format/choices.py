@@ -16,3 +16,7 @@ Style: TypeAlias = Literal["openai", "oss"]
 #: The purpose of a rendering. "conversation" renders the messages as they are. "completion" adds an open `<|start|>`
 #: and the role whose turn is next. "training" ends an answer on `final` with `<|return|>`, if it is the last message.
 Purpose: TypeAlias = Literal["conversation", "completion", "training"]
+
+#: How the JSON schemas of tools are written. "reference" writes them as openai-harmony does, with `any` for much. "full"
+#: writes whole types: what fits the schema fits the type.
+Schemas: TypeAlias = Literal["reference", "full"]
