@@ -17,6 +17,6 @@ Style: TypeAlias = Literal["openai", "oss"]
 #: and the role whose turn is next. "training" ends an answer on `final` with `<|return|>`, if it is the last message.
 Purpose: TypeAlias = Literal["conversation", "completion", "training"]
 
-#: How the JSON schemas of tools are written. "reference" writes them as openai-harmony does, with `any` for much. "full"
-#: writes whole types: what fits the schema fits the type.
+#: How the JSON schemas of tools are written. "reference" is what openai-harmony writes, with `any` for much. "full" is
+#: whole types: what fits the schema fits the type.
 Schemas: TypeAlias = Literal["reference", "full"]

@@ -13,7 +13,7 @@ from typing import Any, Final
 from harmony.rendering.merging import ANNOTATIONS
 from harmony.rendering.reading import Names, Reader
 from harmony.rendering.remarks import comments
-from harmony.rendering.trees import AROUND, OPEN, Type, lines
+from harmony.rendering.trees import AROUND, OPEN, Type, lines, uses_names
 from harmony.rendering.typescript import Parameters, Pieces
 
 # What the schema of a function without parameters may have.
@@ -73,7 +73,7 @@ class FullWriter(Pieces):
             self._grouped(parts[0], indent)
             self._write("[]")
         elif found.kind == "map":
-            is_named = _has_names(parts[0])  # TypeScript allows no `Record` that contains itself
+            is_named = uses_names(parts[0])  # TypeScript allows no `Record` that contains itself
             self._write("{ [key: string]: " if is_named else "Record<string, ")
             self._type(parts[0], indent, "")
             self._write(" }" if is_named else ">")
@@ -118,12 +118,12 @@ class FullWriter(Pieces):
     def _members(self, found: Type, indent: str) -> None:
         """Writes a union with a line for each member, and what is said of it."""
         for part in found.parts:
-            is_short = part.kind == "name" and len(part.comments) == 1
+            is_short = part.kind == "name" and len(part.comments) == 1 and part.comments != [""]
             self._write("\n")
             for comment in [] if is_short else part.comments:
                 self._comment(comment, f"{indent} ")
             self._write(f"{indent} | ")
-            self._type(part, f"{indent}   ", "")
+            self._grouped(part, f"{indent}   ")
             self._said([*part.comments, *part.remarks] if is_short else part.remarks)
         self._write(f"\n{indent}")
 
@@ -153,10 +153,3 @@ def _is_without(schema: Any) -> bool:
 def _has_lines(found: Type) -> bool:
     """Whether a type is a union with a line for each member."""
     return found.kind == "union" and not all(part.is_bare for part in found.parts)
-
-
-def _has_names(found: Type) -> bool:
-    """Whether a type uses a declared type, but not in an object, where TypeScript looks later."""
-    if found.kind == "name":
-        return found.text[:1].isupper()
-    return found.kind != "object" and any(map(_has_names, found.parts))

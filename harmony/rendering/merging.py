@@ -33,6 +33,17 @@ ANNOTATIONS: Final = frozenset(
         "$vocabulary",
     }
 )
+VARIANTS: Final = ("anyOf", "oneOf")
+#: The name in `type` for a value of each class of Python.
+TYPES: Final[dict[type, str]] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+    dict: "object",
+    list: "array",
+}
 # Before 2019, all that stands beside a `$ref` was ignored.
 _REF_ALONE: Final = re.compile(r"https?://json-schema\.org/draft-0[3-7]/schema#?")
 #: Keywords that depend on one another. Those of two schemas cannot be mixed.
@@ -53,12 +64,15 @@ class References:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._anchors: dict[str, Any] | None = None
+        self._types: dict[str, list[str]] = {}
         kind = root.get("$schema") if isinstance(root, dict) else None
         #: Whether the keywords beside a `$ref` count.
         self.count_siblings = not (isinstance(kind, str) and _REF_ALONE.fullmatch(kind))
 
-    def find(self, reference: str) -> Any:
+    def find(self, reference: Any) -> Any:
         """What a reference names. Raises LookupError where that is not in the schema."""
+        if not isinstance(reference, str):
+            raise LookupError(reference)
         own = self._root.get("$id", "") if isinstance(self._root, dict) else ""
         if isinstance(own, str) and own:
             reference = reference.removeprefix(own.removesuffix("#")) or "#"
@@ -79,6 +93,37 @@ class References:
             else:
                 raise LookupError(reference)
         return found
+
+    def types(self, schema: Any) -> list[str]:
+        """The types of all values that may fit a schema; none where that is not sure."""
+        if not isinstance(schema, dict):
+            return []
+        found = [types_of(schema.get("type"))]
+        if "const" in schema:
+            found.append([type_of(schema["const"])])
+        elif "enum" in schema:
+            found.append(list(map(type_of, listed(schema, "enum"))))
+        found += map(self.types, listed(schema, "allOf"))
+        for keyword in VARIANTS:
+            members = [self.types(one) for one in listed(schema, keyword) if one is not False]
+            found.append([one for each in members for one in each] if all(members) else [])
+        if "$ref" in schema:
+            found.append(self._types_of(schema["$ref"]))
+        known = list(filter(None, found))
+        fewest = min(known, key=lambda names: len(names)) if known else []
+        if fewest and schema.get("nullable") is True:
+            fewest = [*fewest, "null"]
+        return list(dict.fromkeys(fewest))
+
+    def _types_of(self, reference: Any) -> list[str]:
+        try:
+            target = self.find(reference)
+        except LookupError:
+            return []
+        if reference not in self._types:
+            self._types[reference] = []  # until it is known, and so for itself
+            self._types[reference] = self.types(target)
+        return self._types[reference]
 
 
 def _anchors(value: Any) -> Iterator[tuple[str, Any]]:
@@ -157,6 +202,17 @@ def _joined(keyword: str, first: Any, second: Any) -> Any:
     if keyword in ("uniqueItems", "deprecated"):
         return bool(first or second)
     raise ValueError
+
+
+def listed(schema: Schema, keyword: str) -> list[Any]:
+    """The list that a keyword has; an empty one if it has none."""
+    value = schema.get(keyword)
+    return value if isinstance(value, list) else []
+
+
+def type_of(value: Any) -> str:
+    """The type of a JSON value. A float may be an integer."""
+    return "integer" if isinstance(value, float) and value.is_integer() else TYPES[type(value)]
 
 
 def types_of(value: Any) -> list[str]:

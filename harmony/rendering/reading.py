@@ -14,8 +14,31 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from harmony.rendering import remarks
-from harmony.rendering.merging import ANNOTATIONS, References, Schema, canonical, merged, types_of
-from harmony.rendering.trees import Type, both, compact, holder, key_of, literal, name, on_one_line, take_over, union
+from harmony.rendering.merging import (
+    ANNOTATIONS,
+    TYPES,
+    VARIANTS,
+    References,
+    Schema,
+    canonical,
+    listed,
+    merged,
+    type_of,
+    types_of,
+)
+from harmony.rendering.trees import (
+    Type,
+    both,
+    compact,
+    holder,
+    key_of,
+    literal,
+    name,
+    on_one_line,
+    take_over,
+    union,
+    uses_names,
+)
 
 #: How many schemas may be read again because a reference names them, and how deep schemas may be nested.
 MOST_REPEATED: Final = 10_000
@@ -53,19 +76,9 @@ _LARGE: Final = _OF_OBJECTS | _OF_ARRAYS | {"not", "if", "then", "else"}
 # What is read apart from the other keywords of a schema.
 _APART: Final = ANNOTATIONS | {"$ref", "allOf", "nullable"}
 _DYNAMIC: Final = ("$dynamicRef", "$recursiveRef")
-_VARIANTS: Final = ("anyOf", "oneOf")
+_VALUES: Final = frozenset({"type", "const", "enum"})
 # A variant that has one of these says of itself which kind of values it means.
 _KINDS: Final = frozenset({"type", "$ref", "const", "enum", "allOf", "anyOf", "oneOf"})
-# What decides whether a value of each Python type fits a name in `type`.
-_CLASSES: Final[dict[str, tuple[type, ...]]] = {
-    "string": (str,),
-    "number": (int, float),
-    "integer": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-    "object": (dict,),
-    "array": (list,),
-}
 _NO_LETTERS: Final = re.compile("[^A-Za-z0-9_]+")
 _ROOT: Final = "#"
 
@@ -186,7 +199,7 @@ class Reader:
 
     def _meaning(self, schema: Schema) -> Type:
         """The type of a schema, but for what only this schema itself says to people."""
-        parts = _list(schema, "allOf")
+        parts = listed(schema, "allOf")
         own = {keyword: value for keyword, value in schema.items() if keyword not in _APART}
         if "$ref" in schema:
             if not self._references.count_siblings:
@@ -198,7 +211,8 @@ class Reader:
             return self._reference(one["$ref"]) if is_bare else self._type(one)
         started: list[str] = []
         merged_schema, rest = self._merged(own, parts, started)
-        found = [self._plain_or_variants(merged_schema)] if merged_schema.keys() - ANNOTATIONS or not rest else []
+        says_more = not rest or merged_schema.keys() - ANNOTATIONS
+        found = [self._plain_or_variants(merged_schema, rest)] if says_more else []
         joined = both([*found, *map(self._type, rest)])
         _say(merged_schema, joined)
         self._merging.difference_update(started)
@@ -211,7 +225,7 @@ class Reader:
             if not isinstance(part, dict) or part.get("nullable") is True or not self._goes_on():
                 rest += [] if part is True else [part]
                 continue
-            inner = _list(part, "allOf")
+            inner = listed(part, "allOf")
             if "$ref" in part:
                 reference = part["$ref"]
                 try:
@@ -237,39 +251,32 @@ class Reader:
                 rest += more
         return own, rest
 
-    def _plain_or_variants(self, schema: Schema) -> Type:
-        """The type of a schema without `$ref` and `allOf`."""
-        plain = {key: value for key, value in schema.items() if key not in _VARIANTS and key not in ANNOTATIONS}
-        variants = [_list(schema, keyword) for keyword in _VARIANTS if isinstance(schema.get(keyword), list)]
+    def _plain_or_variants(self, schema: Schema, beside: list[Any]) -> Type:
+        """The type of a schema without `$ref` and `allOf`. `beside` are the schemas that hold together with it."""
+        plain = {key: value for key, value in schema.items() if key not in VARIANTS and key not in ANNOTATIONS}
+        variants = [listed(schema, keyword) for keyword in VARIANTS if isinstance(schema.get(keyword), list)]
+        if plain and not plain.keys() & _VALUES:  # it speaks of the same kinds of values as the others
+            others = [{keyword: schema[keyword]} for keyword in VARIANTS if keyword in schema]
+            types = self._references.types({"allOf": [*beside, *others]})
+            plain |= {"type": types} if types else {}
         if not variants:
             return self._plain(plain)
         if plain.keys() & _LARGE:  # too much to be said again in each variant
             typed = [[_typed(one, plain) for one in members] for members in variants]
             return both([self._plain(plain), *(union(map(self._type, members)) for members in typed)])
-        first, *others = variants
+        first, *further = variants
         narrowed = [self._narrowed(one, plain) for one in first]
-        return both(union(map(self._type, members)) for members in (narrowed, *others))
+        return both(union(map(self._type, members)) for members in (narrowed, *further))
 
     def _narrowed(self, variant: Any, plain: Schema) -> Any:
         """A variant of a schema, together with what the schema says of all variants."""
         if not plain or not isinstance(variant, dict):
             return plain if variant is True else variant
-        if plain.keys() == {"type"} and self._says_type(variant, plain["type"]):
+        allowed, own = types_of(plain.get("type")), self._references.types(variant)
+        if plain.keys() == {"type"} and own and all(_is_among(one, allowed) for one in own):
             return variant
         mixed = None if variant.keys() & {"$ref", "allOf", "nullable"} else merged(variant, plain)
         return {"allOf": [variant, plain]} if mixed is None else mixed
-
-    def _says_type(self, variant: Schema, types: Any) -> bool:
-        """Whether a variant, or what it refers to, has no type but these."""
-        found: Any = variant
-        if "type" not in variant and "$ref" in variant:
-            try:
-                found = self._references.find(variant["$ref"])
-            except LookupError:
-                return True  # the reference becomes `any` with a remark
-        own = types_of(found.get("type")) if isinstance(found, dict) else []
-        allowed = types_of(types)
-        return bool(own) and all(one in allowed or (one == "integer" and "number" in allowed) for one in own)
 
     def _plain(self, schema: Schema) -> Type:
         """The type of a schema without variants."""
@@ -296,7 +303,7 @@ class Reader:
         return name("any", f"unknown type: {on_one_line(type_name)}") if known is None else name(known)
 
     def _array(self, schema: Schema) -> Type:
-        prefix = _list(schema, "prefixItems")
+        prefix = listed(schema, "prefixItems")
         others = schema.get("items", schema.get("unevaluatedItems", True))
         if isinstance(others, list):  # as before 2020
             prefix, others = others, schema.get("additionalItems", schema.get("unevaluatedItems", True))
@@ -318,22 +325,24 @@ class Reader:
             prefix, others = prefix[: max(0, int(high))], False
         found = Type(kind="tuple")
         for number, item in enumerate(prefix):
-            part = self._held(item)
-            take_over(found, part, f"item {number + 1}: ")
-            found.parts.append(part)
-            found.keys.append("" if number < low else "?")
+            self._add_item(found, item, f"item {number + 1}: ", "" if number < low else "?")
         if others is not False:
-            part = self._held(others)
-            take_over(found, part, "others: ")
-            found.parts.append(part)
-            found.keys.append("...")
+            self._add_item(found, others, "others: ", "...")
             found.remarks += remarks.counted(schema, "minItems", "maxItems", "item")
         return found
+
+    def _add_item(self, found: Type, item: Any, said_of: str, key: str) -> None:
+        part = self._held(item)
+        take_over(found, part, said_of)
+        if part.kind != "name" and uses_names(part):  # TypeScript looks later only at a name in a tuple
+            part = self._declare("Item", part)
+        found.parts.append(part)
+        found.keys.append(key)
 
     def _object(self, schema: Schema) -> Type:
         properties = schema.get("properties")
         properties = properties if isinstance(properties, dict) else {}
-        required = dict.fromkeys(item for item in _list(schema, "required") if isinstance(item, str))
+        required = dict.fromkeys(item for item in listed(schema, "required") if isinstance(item, str))
         others = schema.get("additionalProperties", schema.get("unevaluatedProperties"))
         patterns = schema.get("patternProperties")
         patterns = patterns if isinstance(patterns, dict) else {}
@@ -397,9 +406,12 @@ class Reader:
         text = compact(found)
         if len(text) <= _LONGEST_REMARK and not _has_comments(found):
             return text
-        declared = Declared(self._names.new("Condition"), found)
+        return self._declare("Condition", found).text
+
+    def _declare(self, wish: str, found: Type) -> Type:
+        declared = Declared(self._names.new(wish), found)
         self.declared.append(declared)
-        return declared.name
+        return name(declared.name)
 
 
 def _say(schema: Schema, found: Type) -> None:
@@ -418,11 +430,6 @@ def _wish(reference: str, target: Any) -> str:
     last = reference.rpartition("/")[2].lstrip("#")
     title = target.get("title") if isinstance(target, dict) else None
     return last or (title if isinstance(title, str) else "Arguments")
-
-
-def _list(schema: Schema, keyword: str) -> list[Any]:
-    value = schema.get(keyword)
-    return value if isinstance(value, list) else []
 
 
 def _typed(variant: Any, plain: Schema) -> Any:
@@ -450,5 +457,9 @@ def _values(schema: Schema, names: list[str]) -> list[Any] | None:
     return found if found is None or not names else [value for value in found if _fits(value, names)]
 
 
+def _is_among(type_name: str, names: list[str]) -> bool:
+    return type_name in names or (type_name == "integer" and "number" in names)
+
+
 def _fits(value: Any, names: list[str]) -> bool:
-    return any(one not in _CLASSES or type(value) in _CLASSES[one] for one in names)
+    return _is_among(type_of(value), names) or not all(one in TYPES.values() for one in names)

@@ -123,6 +123,13 @@ def lines(text: str) -> list[str]:
     return found + ([rest] if rest else [])
 
 
+def uses_names(found: Type) -> bool:
+    """Whether a declared type is anywhere in a type."""
+    if found.kind == "name":
+        return found.text[:1].isupper()  # as no other type begins
+    return any(map(uses_names, found.parts))
+
+
 def compact(found: Type) -> str:
     """A type on one line, for a remark. Remarks stand in parentheses, and comments are left out."""
     parts = [compact(part) for part in found.parts]
