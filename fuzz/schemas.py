@@ -45,7 +45,6 @@ _MEANT: Final = {"object": {"properties", "required", "additionalProperties"}, "
 _KINDS: Final = {"type", "$ref", "const", "enum", "allOf", "anyOf", "oneOf"}
 # Keywords whose values hold no schemas, or schemas that say what does not fit.
 _DATA: Final = {"const", "enum", "default", "examples", "not", "if"}
-_REMARK: Final = "in a remark"  # marks a schema that becomes no type
 _ENDS: Final = 3  # how deep schemas are nested
 
 
@@ -193,13 +192,14 @@ class Drawer:
 class Sampler:
     """Draws values that fit a schema, and asks jsonschema whether they do.
 
-    Where a schema without `type` speaks of keys or of items, only objects or arrays are meant.
+    Where a schema without `type` speaks of keys or of items, only objects or arrays are drawn. By a rule of its own,
+    TypeScript refuses an object that has keys, but none of a type whose keys may all be missing. None such is drawn.
     """
 
     def __init__(self, root: Any, chance: random.Random) -> None:
         self._chance = chance
         self._root = root
-        self._validators = [jsonschema.Draft202012Validator(_spelled(root, typed=typed)) for typed in (False, True)]
+        self._validators = [jsonschema.Draft202012Validator(_spelled(root, narrow=narrow)) for narrow in (False, True)]
 
     def values(self, most: int, tries: int) -> list[Any]:
         """Up to `most` values that fit the schema."""
@@ -234,8 +234,7 @@ class Sampler:
                     target = target[step.replace("%25", "%").replace("~1", "/").replace("~0", "~")]
                 waiting.append(target)
             if "if" in one:
-                chosen = self._chance.choice([[one["if"], one.get("then", True)], [one.get("else", True)]])
-                waiting += [{**schema, _REMARK: True} for schema in chosen if isinstance(schema, dict)]
+                waiting += self._chance.choice([[one["if"], one.get("then", True)], [one.get("else", True)]])
         return found
 
     def _value(self, schemas: list[Any], depth: int) -> Any:
@@ -282,9 +281,6 @@ class Sampler:
                 made[key] = self._value(named.get(key, [True]), depth + 1)
         if made and False not in others and self._chance.random() < 0.4:
             made[self._chance.choice(["more", "a more"])] = self._value(others or [True], depth + 1)
-        known = {key for part in parts if _REMARK not in part for key in part.get("properties", ())}
-        if made and known and not made.keys() & known:
-            raise LookupError  # by a rule of its own, TypeScript refuses keys where there is none that the type names
         return made
 
     def _array(self, parts: list[dict[str, Any]], depth: int) -> list[Any]:
@@ -297,13 +293,16 @@ class Sampler:
         return [self._value(schemas, depth + 1) for schemas in items]
 
 
-def _spelled(schema: Any, *, typed: bool) -> Any:
-    """The schema for a library that does not know `nullable`. `typed`: with the types that are meant, too."""
+def _spelled(schema: Any, *, narrow: bool) -> Any:
+    """The schema for a library that does not know `nullable`. `narrow`: only with the values that are drawn."""
     if isinstance(schema, list):
-        return [_spelled(one, typed=typed) for one in schema]
+        return [_spelled(one, narrow=narrow) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {key: value if key in _DATA else _spelled(value, typed=typed) for key, value in schema.items()}
-    if typed and not schema.keys() & _KINDS:
+    made = {key: value if key in _DATA else _spelled(value, narrow=narrow) for key, value in schema.items()}
+    if narrow and not schema.keys() & _KINDS:
         made["type"] = [kind for kind, words in _MEANT.items() if schema.keys() & words] or [*TYPES.values()]
-    return {"anyOf": [made, {"type": "null"}]} if made.pop("nullable", None) is True else made
+    if narrow and isinstance(schema.get("properties"), dict) and schema["properties"] and not schema.get("required"):
+        shared: list[Any] = [{"required": [key]} for key in schema["properties"]]
+        made["allOf"] = [*made.get("allOf", ()), {"anyOf": [{"maxProperties": 0}, *shared]}]
+    return {"anyOf": [made, {"type": "null"}]} if schema.get("nullable") is True else made
