@@ -126,15 +126,17 @@ class References:
         return self._types[reference]
 
 
-def _anchors(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        anchor = value.get("$anchor")
-        if isinstance(anchor, str):
-            yield anchor, value
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _anchors(item)
+def _anchors(root: Any) -> Iterator[tuple[str, Any]]:
+    waiting = [root]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            anchor = value.get("$anchor")
+            if isinstance(anchor, str):
+                yield anchor, value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
 
 
 def merged(first: Schema, second: Schema) -> Schema | None:
@@ -146,7 +148,7 @@ def merged(first: Schema, second: Schema) -> Schema | None:
         return None
     whole = dict(first)
     for keyword, value in second.items():
-        if keyword in whole and canonical(whole[keyword]) != canonical(value):
+        if keyword in whole and (keyword == "properties" or canonical(whole[keyword]) != canonical(value)):
             try:
                 value = _joined(keyword, whole[keyword], value)
             except ValueError:
@@ -195,13 +197,19 @@ def _joined(keyword: str, first: Any, second: Any) -> Any:
     if keyword == "required" and isinstance(first, list) and isinstance(second, list):
         return list(dict.fromkeys(value for value in first + second if isinstance(value, str)))
     if keyword == "properties" and isinstance(first, dict) and isinstance(second, dict):
-        shared = {key: {"allOf": [first[key], second[key]]} for key in first if key in second}
-        return {**first, **second, **shared}
+        return {**first, **second, **{key: _joint(first[key], second[key]) for key in second if key in first}}
     if keyword in _LOWER | _UPPER and {type(first), type(second)} <= {int, float}:
         return max(first, second) if keyword in _LOWER else min(first, second)
     if keyword in ("uniqueItems", "deprecated"):
         return bool(first or second)
     raise ValueError
+
+
+def _joint(first: Any, second: Any) -> Any:
+    """A schema that holds where both do."""
+    if isinstance(first, dict) and first.keys() == {"allOf"}:
+        return {"allOf": [*listed(first, "allOf"), second]}
+    return {"allOf": [first, second]}
 
 
 def listed(schema: Schema, keyword: str) -> list[Any]:

@@ -43,6 +43,8 @@ from harmony.rendering.trees import (
 #: How many schemas may be read again because a reference names them, and how deep schemas may be nested.
 MOST_REPEATED: Final = 10_000
 DEEPEST: Final = 40
+# How many parts of each `allOf` are merged, for each copies all that was merged before.
+_MOST_MERGED: Final = 100
 # A type in a remark is declared under a name of its own if it has more characters than this.
 _LONGEST_REMARK: Final = 100
 
@@ -221,8 +223,9 @@ class Reader:
     def _merged(self, own: Schema, parts: list[Any], started: list[str]) -> tuple[Schema, list[Any]]:
         """A schema with what could be merged of the parts, and the others. `started` gets the references in them."""
         rest: list[Any] = []
-        for part in parts:
-            if not isinstance(part, dict) or part.get("nullable") is True or not self._goes_on():
+        for number, part in enumerate(parts):
+            is_plain = isinstance(part, dict) and part.get("nullable") is not True and number < _MOST_MERGED
+            if not is_plain or not self._goes_on():
                 rest += [] if part is True else [part]
                 continue
             inner = listed(part, "allOf")
