@@ -166,10 +166,16 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "arguments-not-json": "expected JSON, as the content type {content_type} says, found {found} ({reason})",
         "arguments-break-schema": "expected arguments of {call} with {expected}",
         "arguments-break-schema/not-json": "expected arguments of {call} in JSON, as it has a schema, found {found}",
-        "unusable-schema": "expected a JSON schema of {call} with {expected}",
+        "unusable-schema": "expected {place} in the schema of {call} with {expected}, found {found}",
         "unusable-schema/unfit": (
             "expected a JSON schema that arguments of {call} can be checked by, found one that cannot: {reason}"
         ),
+        "unknown-type": "expected a type of JSON schema as {place} in the schema of {call}, found {found}",
+        "schema-becomes-any": (
+            "expected parameters of {call} that the reference style has types for, found some that become `any`: "
+            '{found}; `schemas="full"` writes them'
+        ),
+        "unwritable-tool": "expected a tool's name that a header can hold, found {found}: {reason}",
         "result-without-call": "expected a result only where a call waits for it, found {found}",
         "result-without-call/other": "expected a result of {call}, found {found}",
         "final-with-recipient": "expected no recipient on the channel `final`, found {found}",

@@ -12,6 +12,7 @@ from inspect import getdoc
 from itertools import islice
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from harmony.checking.declared import becomes_any, unknown_types, unwritable
 from harmony.checking.schemas import (
     Schema,
     TooManySteps,
@@ -31,13 +32,14 @@ from harmony.messages.roles import Role
 #: The index of a message, and the fault in it.
 PlacedFault: TypeAlias = tuple[int, Fault]
 #: The least that a rule needs to be right: a completion by itself, or the whole conversation with the messages of the
-#: prompt, or a whole conversation that holds the schemas of its tools, as objects.
-Input: TypeAlias = Literal["completion", "conversation", "schemas"]
+#: prompt, or a whole conversation that holds the schemas of its tools, as objects; and for some, jsonschema as well.
+Input: TypeAlias = Literal["completion", "conversation", "tools", "schemas"]
 
 #: What stands for each input in tables of the rules.
 INPUTS: Final[dict[Input, str]] = {
     "completion": "a completion",
     "conversation": "the conversation",
+    "tools": "the conversation with the schemas of tools",
     "schemas": "the conversation with the schemas of tools, and jsonschema",
 }
 _JSON: Final = frozenset({"json", f"{CONSTRAINED}json"})
@@ -204,14 +206,50 @@ def arguments_break_schema(view: View) -> Iterator[PlacedFault]:
 
 
 def unusable_schema(view: View) -> Iterator[PlacedFault]:
-    """The schema of a called tool is a valid JSON schema, and arguments can be checked with it.
+    """The schema of a declared tool is a valid JSON schema, and arguments can be checked with it.
 
-    If the schema is invalid, or repeats its objects too often, the fault is at the message that declares it. If a
+    If the schema is invalid, or repeats its objects too often, the fault is at the message that declares it, whether
+    the tool is called or not. If a
     reference leads nowhere or in a circle, or a check takes too many steps, the fault is at the call. References are
     never fetched. A schema is read as draft 2020-12, unless its `$schema` says otherwise. Needs jsonschema. Trips: a
     parameter of the type `any`.
     """
     return (found for found in _schema_faults(view) if found[1].code == "unusable-schema")
+
+
+def unknown_type(view: View) -> Iterator[PlacedFault]:
+    """Each `type` in the schema of a declared tool is one of the seven types of JSON schema.
+
+    These are `string`, `number`, `integer`, `boolean`, `object`, `array` and `null`. Another one is rendered as `any`.
+    Trips: a parameter of the type `float`.
+    """
+    for name, tool in view.tools.items():
+        for place, found in unknown_types(tool.parameters):
+            yield tool.position, Fault("unknown-type", call=quote(name), place=place, found=quote(found))
+
+
+def schema_becomes_any(view: View) -> Iterator[PlacedFault]:
+    """The reference style has a type for each parameter of a declared tool that its schema says something of.
+
+    It writes `any` for a schema without `type` or `oneOf`, as with `anyOf`, `$ref` or `const`. Then the model does not
+    see what the schema says. Types that are none are faults of `unknown-type` instead. Trips: a parameter that is a
+    string or null by `anyOf`.
+    """
+    for name, tool in view.tools.items():
+        lost = [f"{place} ({quote(keyword)})" for place, keyword in becomes_any(tool.parameters)]
+        if lost:
+            shown = ", ".join(lost[:_SHOWN_NAMES]) + (", …" if len(lost) > _SHOWN_NAMES else "")
+            yield tool.position, Fault("schema-becomes-any", call=quote(name), found=shown)
+
+
+def unwritable_tool(view: View) -> Iterator[PlacedFault]:
+    """The full name of a declared tool can stand in a header, as its calls and results need it.
+
+    Trips: a function with the name `get weather`.
+    """
+    for name, tool in view.tools.items():
+        if why := unwritable(name):
+            yield tool.position, Fault("unwritable-tool", found=quote(name), reason=why)
 
 
 def result_without_call(view: View) -> Iterator[PlacedFault]:
@@ -306,6 +344,9 @@ RULES: Final[dict[str, Rule]] = {
         Rule(arguments_not_json, needs="completion"),
         Rule(arguments_break_schema, needs="schemas"),
         Rule(unusable_schema, needs="schemas"),
+        Rule(unknown_type, needs="tools"),
+        Rule(schema_becomes_any, needs="tools"),
+        Rule(unwritable_tool, needs="conversation"),
         Rule(result_without_call, needs="conversation"),
         Rule(final_with_recipient, needs="completion"),
         Rule(wrong_order, needs="conversation"),
@@ -323,34 +364,36 @@ def _schema_faults(view: View) -> list[PlacedFault]:
 
 
 def _found_in_schemas(view: View) -> Iterator[PlacedFault]:
-    schemas: dict[str, Schema | None] = {}  # by tool; None if the schema must not be used again
-    for facts in view.messages:
-        tool = None if facts.call is None else view.tools.get(facts.call)
-        text = None if tool is None or tool.parameters is None else text_of(facts)
-        if facts.call is None or tool is None or text is None:
-            continue
-        try:
+    declared = {name: tool for name, tool in view.tools.items() if tool.parameters is not None}
+    try:
+        if declared:
             load_jsonschema()
-        except ImportError:
-            return
-        call = quote(facts.call)
-        if facts.call not in schemas:
-            schemas[facts.call] = None
-            try:
-                schemas[facts.call], fault = read_schema(tool.parameters)
-            except of_schema() as error:
-                yield tool.position, Fault("unusable-schema/unfit", call=call, reason=reason(error))
-            else:
-                if fault:
-                    yield tool.position, Fault("unusable-schema", call=call, expected=fault)
-        schema = schemas[facts.call]
-        if schema is None:
+    except ImportError:
+        return
+    schemas: dict[str, Schema] = {}  # without those that must not be used again
+    for name, tool in declared.items():
+        try:
+            schema, fault = read_schema(tool.parameters)
+        except of_schema() as error:
+            yield tool.position, Fault("unusable-schema/unfit", call=quote(name), reason=reason(error))
             continue
+        if fault is not None:
+            place, expected, found = fault
+            said = Fault("unusable-schema", call=quote(name), place=place, expected=expected, found=found)
+            yield tool.position, said
+        if schema is not None:
+            schemas[name] = schema
+    for facts in view.messages:
+        schema = None if facts.call is None else schemas.get(facts.call)
+        text = None if schema is None else text_of(facts)
+        if facts.call is None or schema is None or text is None:
+            continue
+        call = quote(facts.call)
         try:
             problem = misfit(schema, call, text, is_json=facts.content_type in _JSON)
         except of_schema() as error:
             if isinstance(error, TooManySteps):
-                schemas[facts.call] = None  # otherwise each call could cost that much again
+                del schemas[facts.call]  # otherwise each call could cost that much again
             yield facts.position, Fault("unusable-schema/unfit", call=call, reason=reason(error))
         else:
             if problem is not None:

@@ -16,6 +16,7 @@ from importlib import import_module
 from threading import local
 from typing import Any, Final, NamedTuple
 
+from harmony.checking.declared import place
 from harmony.errors import Fault, quote
 from harmony.messages.record import check_repeats
 from harmony.runtime.extras import how_to_install
@@ -99,7 +100,15 @@ class Schema(NamedTuple):
     length: int
 
 
-def read_schema(parameters: object) -> tuple[Schema | None, str | None]:
+class Flaw(NamedTuple):
+    """What is wrong with a schema: the place, what was expected there, and what was found."""
+
+    place: str
+    expected: str
+    found: str
+
+
+def read_schema(parameters: object) -> tuple[Schema | None, Flaw | None]:
     """A schema, or what is wrong with it. Raises whatever can go wrong with hostile ones."""
     _levels()
     try:
@@ -120,8 +129,11 @@ def misfit(schema: Schema, tool: str, text: str, *, is_json: bool) -> Fault | No
         arguments = read_json(text)
     except ValueError:
         return None if is_json else Fault("arguments-break-schema/not-json", call=tool, found=quote(text))
-    problem = _problem(schema.validator, arguments, _COST_OF_ARGUMENTS, len(text), anchor=schema.length)
-    return None if problem is None else Fault("arguments-break-schema", call=tool, expected=problem)
+    error = _problem(schema.validator, arguments, _COST_OF_ARGUMENTS, len(text), anchor=schema.length)
+    if error is None:
+        return None
+    expected = f"{_rule(error)} at {quote(error.json_path)}, found {quote(_as_json(error.instance))}"
+    return Fault("arguments-break-schema", call=tool, expected=expected)
 
 
 @cache
@@ -142,7 +154,7 @@ def reason(error: Exception) -> str:
     return "it goes too deep" if isinstance(error, RecursionError) else quote(str(error))
 
 
-def _validator(schema: str) -> tuple[Any, str | None]:
+def _validator(schema: str) -> tuple[Any, Flaw | None]:
     """A validator for a schema in JSON, and what is wrong with the schema."""
     found = json.loads(schema)
     jsonschema = load_jsonschema()
@@ -150,21 +162,22 @@ def _validator(schema: str) -> tuple[Any, str | None]:
     counted = _counted(kind)
     # A registry of one's own knows the drafts of JSON schema, and fetches nothing.
     registry = import_module("referencing").Registry()
-    fault = _problem(counted(kind.META_SCHEMA, registry=registry), found, _COST_OF_SCHEMA, len(schema))
-    return counted(found, registry=registry), fault
+    error = _problem(counted(kind.META_SCHEMA, registry=registry), found, _COST_OF_SCHEMA, len(schema))
+    flaw = error and Flaw(place(error.absolute_path), _rule(error), quote(_as_json(error.instance)))
+    return counted(found, registry=registry), flaw
 
 
 _remembered = lru_cache(_REMEMBERED_SCHEMAS)(_validator)
 
 
-def _problem(validator: Any, value: object, cost: tuple[int, int], length: int, *, anchor: int = 0) -> str | None:
-    """The first problem that a validator has with a value of so many characters, in words."""
+def _problem(validator: Any, value: object, cost: tuple[int, int], length: int, *, anchor: int = 0) -> Any:
+    """The first error that a validator has with a value of so many characters; None if it has none."""
     _meter.start(cost[0] + cost[1] * length, anchor)
-    error = next(validator.iter_errors(value), None)
-    if error is None:
-        return None
-    rule = "false" if error.validator is None else f'"{error.validator}": {_as_json(error.validator_value)}'
-    return f"{quote(rule)} at {quote(error.json_path)}, found {quote(_as_json(error.instance))}"
+    return next(validator.iter_errors(value), None)
+
+
+def _rule(error: Any) -> str:
+    return quote("false" if error.validator is None else f'"{error.validator}": {_as_json(error.validator_value)}')
 
 
 def _as_json(value: object) -> str:
@@ -190,6 +203,8 @@ def _unchecked(*_: object) -> Iterator[Any]:
 def _metered(keyword: str, function: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
     def metered(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         _meter.spend(_COST_OF_STEP + _cost(keyword, value, instance, schema))
+        if instance is None and schema.get("nullable") is True:
+            return  # as rendering reads it: null fits, whatever else is said
         if _meter.levels <= 0:
             raise RecursionError
         _meter.levels -= 1

@@ -25,13 +25,14 @@ from harmony.messages.roles import ROLES, Role
 _Type = TypeVar("_Type")
 
 # A system or developer message that was parsed is one text. These find the declarations in it. A function begins at the
-# beginning of a line, and a description behind `// `, so a description cannot declare a function.
+# beginning of a line, and a description behind `// `, so a description cannot declare a function. Other types that are
+# declared there have no `_: ` behind their parenthesis.
 _CHANNELS_IN_TEXT: Final = re.compile(
     r"^# Valid channels: (.+?)\.( Channel must be included for every message\.)?$", re.MULTILINE
 )
 _TOOLS_IN_TEXT: Final = re.compile(r"^# Tools$", re.MULTILINE)
 _FORMATS_IN_TEXT: Final = re.compile(r"^# Response Formats$", re.MULTILINE)
-_TOOL_IN_TEXT: Final = re.compile(r"^(?:## (\S+)$|type (\S+) = \()", re.MULTILINE)
+_TOOL_IN_TEXT: Final = re.compile(r"^(?:## (\S+)$|type (\S+) = \((?:_: |\) => any;))", re.MULTILINE)
 
 
 class MessageFacts(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import click
 
-from harmony.format.choices import Purpose, Shape, Start, Style
+from harmony.format.choices import Purpose, Schemas, Shape, Start, Style
 from harmony.logs.limits import MAX_LINE
 
 #: The formats in which `validate` and `lint` report problems; `reports.py` has each.
@@ -24,6 +24,7 @@ SHAPE: Final = click.Choice(get_args(Shape))
 START: Final = click.Choice(get_args(Start))
 FORMAT: Final = click.Choice(get_args(OutputFormat))
 STYLE: Final = click.Choice(get_args(Style))
+SCHEMAS: Final = click.Choice(get_args(Schemas))
 
 _SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
 

@@ -16,6 +16,7 @@ import click
 
 from harmony.cli.arguments import (
     PURPOSE,
+    SCHEMAS,
     SHAPE,
     STYLE,
     Commands,
@@ -42,7 +43,7 @@ from harmony.runtime import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harmony.format.choices import Purpose, Shape, Style
+    from harmony.format.choices import Purpose, Schemas, Shape, Style
     from harmony.logs.records import Layout
 
 
@@ -246,6 +247,15 @@ def parse(
     help="How headers are written: openai, like openai-harmony, or oss, as the models mostly write them.",
 )
 @click.option(
+    "--schemas",
+    metavar="HOW",
+    type=SCHEMAS,
+    default="reference",
+    show_default=True,
+    help="How the parameters of tools are written: reference, like openai-harmony, or full, with all that their JSON "
+    "schemas say.",
+)
+@click.option(
     "--text",
     is_flag=True,
     help="Write `text` instead of `tokens`. Not safe if a message contains text such as <|end|>.",
@@ -259,6 +269,7 @@ def render(
     shape: Shape | None,
     purpose: Purpose,
     style: Style,
+    schemas: Schemas,
     text: bool,
     into: str | None,
     max_record_size: int,
@@ -303,7 +314,7 @@ def render(
 
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     with refused():
-        config = RenderConversationConfig(style=style)
+        config = RenderConversationConfig(style=style, schemas=schemas)
         rendering = Rendering(encoding, config, purpose, text, messages, max_record_size, shape)
         bad = render_logs(files, output, rendering, into)
     print_bad_count(bad)

@@ -107,8 +107,8 @@ _CALL: Final[dict[str, Any]] = {
 }
 
 
-def _declared(parameters: dict[str, Any]) -> dict[str, Any]:
-    tool = {"name": "sky", "description": "Looks up.", "parameters": parameters}
+def _declared(parameters: dict[str, Any], name: str = "sky") -> dict[str, Any]:
+    tool = {"name": name, "description": "Looks up.", "parameters": parameters}
     space = {"name": "functions", "description": None, "tools": [tool]}
     return {"role": "developer", "content": [{"type": "developer_content", "tools": {"functions": space}}]}
 
@@ -120,6 +120,7 @@ def _rule(code: str, advice: str, *messages: list[dict[str, Any]]) -> Entry:
 
 
 _CITY: Final = {"type": "object", "properties": {"city": {"type": "string"}}}
+_OPTIONAL: Final = {"type": "object", "properties": {"city": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}
 
 LINT: Final[dict[str, Entry]] = {
     "unknown-channel": _rule(
@@ -147,6 +148,22 @@ LINT: Final[dict[str, Entry]] = {
         [_declared(_CITY), _USER, {**_CALL, "content": '{"city": 5}'}],
     ),
     "unusable-schema": _rule("unusable-schema", "Correct the schema.", [_declared({"type": "any"}), _USER, _CALL]),
+    "unknown-type": _rule(
+        "unknown-type",
+        "Use a type of JSON schema, such as `number` for `float`.",
+        [_declared({"type": "object", "properties": {"height": {"type": "float"}}}), _USER],
+    ),
+    "schema-becomes-any": _rule(
+        "schema-becomes-any",
+        'Render with `RenderConversationConfig(schemas="full")`, or `harmony render --schemas full`, which writes all '
+        "that schemas say. Or give the parameter a `type`.",
+        [_declared(_OPTIONAL), _USER],
+    ),
+    "unwritable-tool": _rule(
+        "unwritable-tool",
+        'Choose a name without white space, U+200B and any of `< > { } "`, and with a name on both sides of each dot.',
+        [_declared(_CITY, "the sky"), _USER],
+    ),
     "result-without-call": _rule(
         "result-without-call",
         "Put the result behind its call, or correct the tool's name.",

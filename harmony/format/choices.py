@@ -27,3 +27,7 @@ Close: TypeAlias = Literal["end", "keep"]
 
 #: The shape of messages: those of the JSON form of Harmony, of the Chat Completions API, or of the Responses API.
 Shape: TypeAlias = Literal["harmony", "chat", "responses"]
+
+#: How the JSON schemas of tools are written. "reference" is what openai-harmony writes, with `any` for much. "full" is
+#: whole types: what fits the schema fits the type.
+Schemas: TypeAlias = Literal["reference", "full"]

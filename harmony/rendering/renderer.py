@@ -19,7 +19,7 @@ import msgspec
 
 from harmony.errors import Fault, RenderTypeError, sentence
 from harmony.format import vocabulary
-from harmony.format.choices import Purpose, Style
+from harmony.format.choices import Purpose, Schemas, Style
 from harmony.format.header import Header, check_header, whole_header, write_header
 from harmony.messages.contents import holds_schemas
 from harmony.messages.model import (
@@ -35,7 +35,8 @@ from harmony.messages.record import Record, check_finite, check_repeats, guarded
 from harmony.messages.roles import Role
 from harmony.messages.words import choices, in_python
 from harmony.rendering.cache import Cache
-from harmony.rendering.sections import developer_text, system_text
+from harmony.rendering.full import FullWriter
+from harmony.rendering.sections import Types, developer_text, system_text
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.results import ENDS, RenderedSpan
 
@@ -58,6 +59,10 @@ _KEPT_LENGTH: Final = 64
 _WRONG_TYPE: Final = re.compile("Expected `(.+)`, got `(.+)`")
 # The only types in the cache key of a header. Another class could define `==` so that different headers look equal.
 _IN_KEYS: Final = frozenset({str, NoneType})
+
+# What writes the schemas of tools. What stands behind the data of a part in the cache key, for how its text is made.
+_WRITERS: Final[dict[Schemas, type[Types]]] = {"reference": Writer, "full": FullWriter}
+_MARKS: Final = {("reference", False): b"", ("reference", True): b"f", ("full", False): b"w", ("full", True): b"wf"}
 
 _Tokens: TypeAlias = tuple[int, ...]
 
@@ -82,24 +87,37 @@ class RenderConversationConfig(Record):
     `style`: "openai" writes the recipient before the channel. "oss" writes it after the channel `commentary`, and each
     content type as `<|constrain|>word`, as oss-harmony 0.0.11 does.
 
+    `schemas`: "reference" writes the parameters of tools as openai-harmony does. "full" says all that the JSON schemas
+    say, with unions, references, tuples and maps, and with what TypeScript has no type for as a remark.
+
     `max_tokens`: the most tokens of a rendering; a longer one raises RenderError. None stands for the context length,
     1,048,576.
     """
 
     auto_drop_analysis: bool = True
     style: Style = "openai"
+    schemas: Schemas = "reference"
     max_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class RenderOptions(Record):
     """Options for rendering one message.
 
-    `conversation_has_function_tools`: whether a system message tells the model how to call function tools. `style` is
-    that of RenderConversationConfig.
+    `conversation_has_function_tools`: whether a system message tells the model how to call function tools. `style` and
+    `schemas` are those of RenderConversationConfig.
     """
 
     conversation_has_function_tools: bool = False
     style: Style = "openai"
+    schemas: Schemas = "reference"
+
+
+class _Manner(NamedTuple):
+    """How messages are written. `function_tools`: whether the conversation declares tools in `functions`."""
+
+    style: Style
+    schemas: Schemas
+    function_tools: bool
 
 
 class _Rendered(NamedTuple):
@@ -168,7 +186,8 @@ class Renderer:
     def message(self, message: Message, options: RenderOptions) -> Rendering:
         """One message by itself. Raises RenderError."""
         _check(message, None)
-        return self._render([(None, message)], options.style, options.conversation_has_function_tools, _LIMITS)
+        manner = _Manner(options.style, options.schemas, options.conversation_has_function_tools)
+        return self._render([(None, message)], manner, _LIMITS)
 
     def conversation(
         self,
@@ -185,7 +204,7 @@ class Renderer:
         `before` is the number of tokens that stand before it, which count for the limit.
         """
         messages = checked_messages(conversation)
-        function_tools = any(map(_has_function_tools, messages))
+        manner = _Manner(config.style, config.schemas, any(map(_has_function_tools, messages)))
         limits = _LIMITS if config.max_tokens is None else _LIMITS._replace(tokens=config.max_tokens)
         rest = (vocabulary.START, *self._piece(next_turn_role.value)) if purpose == "completion" else ()
 
@@ -193,7 +212,7 @@ class Renderer:
         if config.auto_drop_analysis:
             answer = _first_answer(messages)
             placed = [item for item in placed[:answer] if item[1].channel != "analysis"] + placed[answer:]
-        rendering = self._render(placed, config.style, function_tools, limits if limited else _UNLIMITED, rest, before)
+        rendering = self._render(placed, manner, limits if limited else _UNLIMITED, rest, before)
         if purpose == "training" and messages and _is_answer(messages[-1]):
             rendering.end_with(vocabulary.RETURN)
         return rendering
@@ -201,8 +220,7 @@ class Renderer:
     def _render(
         self,
         placed: list[tuple[int | None, Message]],
-        style: Style,
-        function_tools: bool,
+        manner: _Manner,
         limits: _Limits,
         rest: _Tokens = (),
         before: int = 0,
@@ -214,7 +232,7 @@ class Renderer:
         if size <= limits.tokens:
             for number, (place, message) in enumerate(placed):
                 try:
-                    found = self._message(place, message, style, function_tools, sizes[number], limits)
+                    found = self._message(place, message, manner, sizes[number], limits)
                 except Fault as fault:
                     raise fault.render_error(place) from None
                 rendered.append(found)
@@ -226,22 +244,20 @@ class Renderer:
             _refuse(placed, sizes, size, limits.tokens, before, exact=len(rendered) == len(placed))
         return Rendering(rendered, rest, size - before)
 
-    def _message(
-        self, place: int | None, message: Message, style: Style, function_tools: bool, least: int, limits: _Limits
-    ) -> _Rendered:
+    def _message(self, place: int | None, message: Message, manner: _Manner, least: int, limits: _Limits) -> _Rendered:
         author = message.author
         role = author.role if type(author.role) is Role else _role(author.role)
         is_action = role is Role.ASSISTANT
         if is_action and least > limits.action:
             raise Fault("action-too-long", limit=limits.action, size=f"at least {least:,}")
 
-        header = self._header(role, author.name, message.recipient, message.channel, message.content_type, style)
+        header = self._header(role, author.name, message.recipient, message.channel, message.content_type, manner.style)
         parts = []
         for number, part in enumerate(message.content):
             if type(part) is TextContent:
                 parts.append(self._text(part.text, number))
             else:
-                parts.append(self._section(part, number, role, function_tools, limits.tokens))
+                parts.append(self._section(part, number, role, manner, limits.tokens))
         stop = vocabulary.CALL if is_action and message.recipient is not None else vocabulary.END
 
         size = len(header) + sum(map(len, parts)) + 1
@@ -294,7 +310,7 @@ class Renderer:
             self.cache.put(text, tokens)
         return tokens
 
-    def _section(self, part: object, number: int, role: Role, function_tools: bool, most: int) -> _Tokens:
+    def _section(self, part: object, number: int, role: Role, manner: _Manner, most: int) -> _Tokens:
         """The tokens of a part that is system or developer content; `number` is its index in the content."""
         field = f"content[{number}]"
         if not isinstance(part, SystemContent | DeveloperContent):
@@ -307,15 +323,15 @@ class Renderer:
             with _unwritable(field):
                 guarded(check_repeats, part)  # before it is written, which could take very long
         try:
-            key = written(msgspec.msgpack.encode, part) + (b"f" if function_tools else b"")
+            key = written(msgspec.msgpack.encode, part) + _MARKS[manner.schemas, manner.function_tools]
         except (TypeError, ValueError, OverflowError, RecursionError):
             key = None  # an integer beyond 64 bits, or a fault that `_section_text` raises
         tokens = None if key is None else self.cache.get(key)
         if tokens is None:
             # A text with one character more has certainly too many tokens.
-            types = Writer((most + 1) * _LONGEST_TOKEN - 1)
+            types = _WRITERS[manner.schemas]((most + 1) * _LONGEST_TOKEN - 1)
             try:
-                text = _section_text(part, field, types, function_tools)
+                text = _section_text(part, field, types, manner.function_tools)
                 least = len(text) // _LONGEST_TOKEN
             except TooLong:
                 least = most + 1
@@ -409,7 +425,7 @@ def _refuse(
     raise Fault(key, limit=limit, size=found, largest=largest_size, before=before).render_error(place)
 
 
-def _section_text(part: SystemContent | DeveloperContent, field: str, types: Writer, function_tools: bool) -> str:
+def _section_text(part: SystemContent | DeveloperContent, field: str, types: Types, function_tools: bool) -> str:
     """The text of a part. The part is checked first, because users can set its fields and schemas to anything."""
     with _unwritable(field):
         try:

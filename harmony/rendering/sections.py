@@ -1,13 +1,14 @@
 """The texts of system and developer messages, made from SystemContent and DeveloperContent.
 
 This module decides the sections and their order, which are those of openai-harmony 0.0.8. Response formats are not in
-openai-harmony; their section is that of OpenAI's guide to the format. `typescript.py` writes the types of parameters.
-The contents must be checked before. This module knows no tokens.
+openai-harmony; their section is that of OpenAI's guide to the format. `typescript.py` and `full.py` write the types of
+parameters. The contents must be checked before. This module knows no tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import msgspec
 
@@ -18,10 +19,14 @@ from harmony.messages.contents import (
     ToolDescription,
     ToolNamespaceConfig,
 )
+from harmony.rendering.full import FullWriter
 from harmony.rendering.typescript import Writer
 
+#: What writes the types of a message, in one of the two ways.
+Types: TypeAlias = Writer | FullWriter
 
-def system_text(content: SystemContent, types: Writer, function_tools: bool) -> str:
+
+def system_text(content: SystemContent, types: Types, function_tools: bool) -> str:
     """The text of a system message. `function_tools`: whether the conversation declares tools in `functions`."""
     identity = [] if content.model_identity is None else [content.model_identity]
     if content.knowledge_cutoff is not None:
@@ -44,7 +49,7 @@ def system_text(content: SystemContent, types: Writer, function_tools: bool) -> 
     return "\n\n".join(sections)
 
 
-def developer_text(content: DeveloperContent, types: Writer) -> str:
+def developer_text(content: DeveloperContent, types: Types) -> str:
     """The text of a developer message."""
     sections = [] if content.instructions is None else ["# Instructions", content.instructions]
     if content.tools:
@@ -55,34 +60,30 @@ def developer_text(content: DeveloperContent, types: Writer) -> str:
 
 
 def _response_format(form: ResponseFormat) -> str:
-    description = [f"// {line}" for line in _lines(form.description or "")]
+    description = [f"// {line}" for line in Writer.lines(form.description or "")]
     return "\n".join([f"## {form.name}\n", *description, msgspec.json.encode(form.schema).decode()])
 
 
-def _tools(tools: dict[str, ToolNamespaceConfig], types: Writer) -> str:
+def _tools(tools: dict[str, ToolNamespaceConfig], types: Types) -> str:
     return "\n\n".join(["# Tools", *("\n".join(_namespace(tools[name], types)) for name in sorted(tools))])
 
 
-def _namespace(namespace: ToolNamespaceConfig, types: Writer) -> Iterator[str]:
+def _namespace(namespace: ToolNamespaceConfig, types: Types) -> Iterator[str]:
     yield f"## {namespace.name}\n"
-    description = _lines(namespace.description or "")
+    description = types.lines(namespace.description or "")
     if not namespace.tools:
         yield from description
         return
     yield from (f"// {line}" for line in description)
     yield f"namespace {namespace.name} {{\n"
+    names = [tool.name for tool in namespace.tools]
     for tool in namespace.tools:
-        yield from _function(tool, types)
+        yield from _function(tool, types, names)
     yield f"}} // namespace {namespace.name}"
 
 
-def _function(tool: ToolDescription, types: Writer) -> Iterator[str]:
-    yield from (f"// {line}" for line in _lines(tool.description))
-    parameters = "" if tool.parameters is None else f"_: {types.text(tool.parameters)}"
-    yield f"type {tool.name} = ({parameters}) => any;\n"
-
-
-def _lines(text: str) -> list[str]:
-    """The lines of a text. Only `\\n` and `\\r\\n` end a line. What follows the last end is a line too, if any."""
-    *lines, rest = text.split("\n")
-    return [line.removesuffix("\r") for line in lines] + ([rest] if rest else [])
+def _function(tool: ToolDescription, types: Types, names: list[str]) -> Iterator[str]:
+    parameters = types.parameters(tool.parameters, names)
+    yield from parameters.types
+    yield from (f"// {line}" for line in [*types.lines(tool.description), *parameters.comments])
+    yield f"type {tool.name} = ({parameters.text}) => any;\n"

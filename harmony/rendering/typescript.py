@@ -1,15 +1,15 @@
-"""Writes the JSON schema of a tool's parameters as the TypeScript type that the model reads.
+"""Writes the JSON schema of a tool's parameters as the TypeScript type that the model reads, as the reference does.
 
-The types and their comments are, character for character, the same as in openai-harmony 0.0.8. A schema is JSON data:
-dicts with strings as keys, lists, strings, numbers, booleans and None. A value that is no schema, or that has no
-TypeScript type, becomes `any`; it is never an error. This module knows no tokens.
+The types and their comments are, character for character, the same as in openai-harmony 0.0.8; `full.py` writes whole
+types. A schema is JSON data: dicts with strings as keys, lists, strings, numbers, booleans and None. A value that is no
+schema, or that has no TypeScript type, becomes `any`; it is never an error. This module knows no tokens.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,8 +22,19 @@ class TooLong(Exception):  # noqa: N818  the renderer makes a RenderError of it
     """Raised where the types together have more characters than allowed."""
 
 
-class Writer:
-    """Writes types, which together may have at most `most` characters.
+class Parameters(NamedTuple):
+    """What is written of a tool's parameters: types ahead of the tool, lines about it, and what is in its parentheses.
+
+    `types` are declarations, and `comments` are lines without `//`. The reference has neither.
+    """
+
+    types: list[str]
+    comments: list[str]
+    text: str
+
+
+class Pieces:
+    """Gathers the pieces of types, which together may have at most `most` characters.
 
     The limit is needed because a type can be much longer than its schema: nested objects indent each of their lines.
     """
@@ -32,17 +43,40 @@ class Writer:
         self._left = most
         self._pieces: list[str] = []
 
-    def text(self, schema: Any, indent: str = "") -> str:
-        """The type of a schema. `indent` stands before each of its lines except the first. Raises TooLong."""
-        self._pieces = []
-        self._type(schema, indent)
-        return "".join(self._pieces)
-
     def _write(self, piece: str) -> None:
         self._left -= len(piece)
         if self._left < 0:
             raise TooLong
         self._pieces.append(piece)
+
+    def _taken(self) -> str:
+        """All pieces since the last call, as one text."""
+        text = "".join(self._pieces)
+        self._pieces = []
+        return text
+
+
+class Writer(Pieces):
+    """Writes types as the reference does. `most` is the limit for all of them together."""
+
+    def parameters(self, schema: Any, taken: Collection[str]) -> Parameters:
+        """The parameters of a tool; None for a tool without a schema. `taken` counts only for whole types.
+
+        Raises TooLong.
+        """
+        return Parameters([], [], "" if schema is None else f"_: {self.text(schema)}")
+
+    @staticmethod
+    def lines(text: str) -> list[str]:
+        """The lines of a text. Only `\\n` and `\\r\\n` end a line. What follows the last end is a line too, if any."""
+        *lines, rest = text.split("\n")
+        return [line.removesuffix("\r") for line in lines] + ([rest] if rest else [])
+
+    def text(self, schema: Any, indent: str = "") -> str:
+        """The type of a schema. `indent` stands before each of its lines except the first. Raises TooLong."""
+        self._pieces = []
+        self._type(schema, indent)
+        return self._taken()
 
     def _type(self, schema: Any, indent: str) -> None:
         if not isinstance(schema, dict):

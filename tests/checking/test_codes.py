@@ -253,7 +253,7 @@ def test_explain_names_the_nearest_codes() -> None:
     done = command("explain", "unknown-rule", status=2)
     assert done.stdout == b""
     assert done.stderr.decode() == (
-        "harmony: expected `unknown-role`, `unknown-word` or `unknown-call`, found the unknown code `unknown-rule`\n"
+        "harmony: expected `unknown-role`, `unknown-word` or `unknown-type`, found the unknown code `unknown-rule`\n"
     )
     assert (
         b"a code that `harmony explain` lists, found the unknown code `\\x1b`"

@@ -20,7 +20,7 @@ from harmony import (
 )
 from harmony.checking.rules import RULES, lint
 from harmony.errors import TABLE
-from helpers.calls import DIAMOND, FINAL, FUNCTIONS, TOOLS, USER, at, call, calling, channels, result
+from helpers.calls import DIAMOND, FINAL, FUNCTIONS, TOOLS, USER, at, call, calling, channels, declaring, result
 from helpers.paths import ROOT
 from helpers.talk import assigned, conversation, developer, message, system, talk
 
@@ -132,13 +132,56 @@ CASES: list[tuple[str, Conversation, list[int]]] = [
             {"$ref": "#/$defs/d0", "$defs": DIAMOND, "$schema": "http://json-schema.org/draft-04/schema#"},
         )
     ),
-    ("unusable-schema", conversation(developer(ToolDescription.new("f", "d", {"type": "any"})), call()), []),
+    ("unusable-schema", conversation(developer(ToolDescription.new("f", "d", {"type": "any"})), call()), [0]),
+    ("unusable-schema", declaring({"properties": {"a": {"type": "any"}}}), [0]),
+    ("unusable-schema", declaring({"$ref": "#/nowhere"}), []),  # found where it is called
     (
         "unusable-schema",
         calling('{"a": 5}', {"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "string"}}}),
         [],
     ),
     ("unusable-schema", calling('{"child": {}}', {"properties": {"child": {"$ref": "#"}}}), []),
+    *(
+        ("unknown-type", declaring(schema), [0] * number)
+        for schema, number in (
+            ({"type": "OBJECT"}, 1),
+            ({"properties": {"a": {"type": "float"}, "b": {"items": {"type": ["list", "dict", "null"]}}}}, 3),
+            ({"$defs": {"x": {"anyOf": [{"type": "any"}]}}}, 1),
+            ({"type": ["object", "null"], "properties": {"type": {"type": "string"}}}, 0),
+            ({"enum": [{"type": "float"}], "default": {"type": "float"}, "type": 5}, 0),
+        )
+    ),
+    *(
+        ("schema-becomes-any", declaring({"type": "object", "properties": {"a": schema}}), positions)
+        for positions, schemas in (
+            (
+                [0],
+                [
+                    {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                    {"$ref": "#/$defs/x"},
+                    {"const": 5},
+                    {"enum": ["a"]},
+                    {"properties": {"b": True}},
+                    {"type": "null"},
+                    {"type": ["object", "null"]},
+                    {"type": "array", "items": {"allOf": [{"type": "string"}]}},
+                    {"oneOf": [{"type": "string"}, {"not": {}}]},
+                    False,
+                ],
+            ),
+            (
+                [],
+                [{"type": "string"}, {}, True, {"description": "Any.", "nullable": True}, {"type": ["string", "null"]}],
+            ),
+            ([], [{"type": "float"}, {"type": "array"}, {"type": "object"}, {"oneOf": [{"type": "string"}]}]),
+        )
+        for schema in schemas
+    ),
+    *(
+        ("unwritable-tool", conversation(developer(ToolDescription.new(name, "d"))), [0])
+        for name in ("get weather", "", "a<b", "a..b", "a.", "f\u200b", '"f"')
+    ),
+    ("unwritable-tool", conversation(developer(ToolDescription.new("get-weather.größe", "d")), TOOLS), []),
     ("result-without-call", conversation(USER, result()), [1]),
     ("result-without-call", conversation(USER, call("python"), result("browser.search"), result("python")), [2]),
     ("result-without-call", conversation(USER, call(), result(), result()), [3]),
@@ -259,6 +302,31 @@ def test_what_is_found_in_words() -> None:
     ]
 
 
+def test_what_is_found_in_the_schemas_of_declared_tools_in_words() -> None:
+    optional = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    street = {"type": "object", "properties": {"lines": {"type": "array", "items": {"type": "text"}}}}
+    schema = {"type": "object", "properties": {"city": optional, "street": street}}
+    given = conversation(developer(ToolDescription.new("get weather", "d", schema)), USER)
+    assert [one.message for one in lint(given)] == [
+        "expected parameters of `functions.get weather` that the reference style has types for, found some that become "
+        '`any`: the property `city` (`anyOf`); `schemas="full"` writes them',
+        "expected a type of JSON schema as `type` of the property `street.lines[]` in the schema of "
+        "`functions.get weather`, found `text`",
+        "expected `type` of the property `street.lines[]` in the schema of `functions.get weather` with "
+        '`"anyOf": [{"$ref": "#/$defs/simpleTypes"}, {"type": "array"…`, found `"text"`',
+        "expected a tool's name that a header can hold, found `functions.get weather`: expected a name without white "
+        'space, U+200B or any of `< > { } "`, found `functions.get weather`',
+    ]
+
+
+def test_null_fits_what_is_nullable_as_in_rendering() -> None:
+    nullable = {"type": "string", "enum": ["a"], "nullable": True}
+    schema = {"type": "object", "properties": {"a": nullable, "b": {"type": "string", "nullable": False}}}
+    assert at("arguments-break-schema", calling('{"a": null}', schema)) == []
+    assert at("arguments-break-schema", calling('{"a": "b"}', schema)) == [2]
+    assert at("arguments-break-schema", calling('{"b": null}', schema)) == [2]
+
+
 def test_results_are_in_the_order_of_messages_then_of_codes() -> None:
     for code in (None, list(RULES), list(RULES)[::-1]):
         given = conversation(system(), call(channel="x"), call(), FINAL, ANALYSIS, USER, result(), system())
@@ -356,7 +424,7 @@ def test_wrong_conversations(wrong: Any) -> None:
 
 
 def test_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = calling('{"a": 5}', {"properties": {"a": False}}, channel="analysis")
+    given = calling('{"a": 5}', {"type": "object", "properties": {"a": {"type": "string"}}}, channel="analysis")
     assert len(lint(given)) == 2
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     assert [one.code for one in lint(given)] == ["call-off-commentary"]

@@ -185,13 +185,15 @@ def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     for keyword in ("$ref", "$dynamicRef", "$schema"):
         for address in ("http://localhost:9/x", "file:///etc/passwd", "http://["):
-            assert len(lint(calling("{}", {keyword: address}))) == (keyword != "$schema" or address == "http://[")
+            found = at("unusable-schema", calling("{}", {keyword: address}))
+            assert len(found) == (keyword != "$schema" or address == "http://[")
 
 
 def test_a_schema_that_takes_too_many_steps_is_tried_once() -> None:
     given = calling("{}", {"$ref": "#/$defs/d0", "$defs": DIAMOND})
     given.messages += [call("functions.f", "{}") for _ in range(1000)]
-    assert [(one.position, one.message.rpartition(": ")[2]) for one in lint(given)] == [(2, "it takes too many steps")]
+    found = lint(given, select=["unusable-schema", "arguments-break-schema"])
+    assert [(one.position, one.message.rpartition(": ")[2]) for one in found] == [(2, "it takes too many steps")]
 
 
 class OutOfTimeError(Exception):
@@ -261,7 +263,7 @@ def test_a_large_schema_is_read_once_for_all_its_calls(monkeypatch: pytest.Monke
 
 
 def test_finding_equal_items_costs_no_square() -> None:
-    schema = {"properties": {"a": {"uniqueItems": True}}}
+    schema = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
     numbers, objects = list(range(10_000)), [{"a": number} for number in range(10_000)]
     assert lint(calling(json.dumps({"a": numbers}), schema)) == []
     assert lint(calling(json.dumps({"a": objects[:100]}), schema)) == []

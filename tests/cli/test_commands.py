@@ -230,14 +230,14 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize("purpose", ["completion", "training", "conversation"])
-@pytest.mark.parametrize("style", ["openai", "oss"])
-def test_render_writes_what_the_library_renders(purpose: Any, style: Any) -> None:
-    options = ("--style", style, "--for", purpose)
+@pytest.mark.parametrize(("style", "schemas"), [("openai", "reference"), ("oss", "full")])
+def test_render_writes_what_the_library_renders(purpose: Any, style: Any, schemas: Any) -> None:
+    options = ("--style", style, "--schemas", schemas, "--for", purpose)
     done = harmony("render", str(CONVERSATIONS), *options)
     texts = harmony("render", str(CONVERSATIONS), *options, "--text")
     assert (done.returncode, done.stderr, texts.returncode, texts.stderr) == (0, b"", 0, b"")
     encoding = load_harmony_encoding("HarmonyGptOss")
-    config = RenderConversationConfig(style=style)
+    config = RenderConversationConfig(style=style, schemas=schemas)
     read, written, spelled = (records(data) for data in (CONVERSATIONS.read_bytes(), done.stdout, texts.stdout))
     for before, after, text in zip(read, written, spelled, strict=True):
         conversation = Conversation.from_dict({"messages": before.pop("messages")})

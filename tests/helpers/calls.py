@@ -37,6 +37,11 @@ def calling(text: str, schema: Any, **fields: Any) -> Conversation:
     )
 
 
+def declaring(schema: Any) -> Conversation:
+    """A tool of this schema, which nobody calls."""
+    return conversation(developer(ToolDescription.new("f", "Does it.", schema)), USER)
+
+
 def channels(names: list[str], required: bool = False) -> Message:
     return system(channel_config=ChannelConfig(valid_channels=names, channel_required=required))
 
