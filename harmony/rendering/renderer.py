@@ -35,7 +35,10 @@ from harmony.messages.record import Record, check_finite, check_repeats, guarded
 from harmony.messages.roles import Role
 from harmony.messages.words import choices, in_python
 from harmony.rendering.cache import Cache
-from harmony.rendering.sections import developer_text, system_text
+from harmony.rendering.sections import Types, developer_text, system_text
+from harmony.rendering.template import TemplateWriter
+from harmony.rendering.template import written as written_by_template
+from harmony.rendering.turns import is_answer, kept_by_template
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.results import ENDS, RenderedSpan
 
@@ -59,6 +62,9 @@ _WRONG_TYPE: Final = re.compile("Expected `(.+)`, got `(.+)`")
 # The only types in the cache key of a header. Another class could define `==` so that different headers look equal.
 _IN_KEYS: Final = frozenset({str, NoneType})
 
+# What stands behind the data of a part in the cache key: whether the style is "hf", and whether there are functions.
+_MARKS: Final = {(False, False): b"", (False, True): b"f", (True, False): b"h", (True, True): b"hf"}
+
 _Tokens: TypeAlias = tuple[int, ...]
 
 
@@ -77,10 +83,13 @@ class RenderConversationConfig(Record):
     """Options for rendering a conversation.
 
     `auto_drop_analysis`: where the assistant's last message is on `final`, leave out the messages on `analysis` before
-    the first message on `final`. That is the rule of openai-harmony; the function `drop_analysis` has a better one.
+    the first message on `final`. That is the rule of openai-harmony; the function `drop_analysis` has a better one. The
+    style "hf" has a rule of its own: all analysis before the last answer is left out, but the thoughts right before an
+    answer that ends the conversation stay, unless a prompt is made.
 
     `style`: "openai" writes the recipient before the channel. "oss" writes it after the channel `commentary`, and each
-    content type as `<|constrain|>word`, as oss-harmony 0.0.11 does.
+    content type as `<|constrain|>word`, as oss-harmony 0.0.11 does. "hf" writes what the chat template of gpt-oss on
+    Hugging Face writes, which has other types of tools, and JSON for calls and results; docs/styles.md has the rules.
 
     `max_tokens`: the most tokens of a rendering; a longer one raises RenderError. None stands for the context length,
     1,048,576.
@@ -190,11 +199,13 @@ class Renderer:
         rest = (vocabulary.START, *self._piece(next_turn_role.value)) if purpose == "completion" else ()
 
         placed: list[tuple[int | None, Message]] = list(enumerate(messages))
-        if config.auto_drop_analysis:
+        if config.auto_drop_analysis and config.style == "hf":
+            placed = [placed[index] for index in kept_by_template(messages, purpose)]
+        elif config.auto_drop_analysis:
             answer = _first_answer(messages)
             placed = [item for item in placed[:answer] if item[1].channel != "analysis"] + placed[answer:]
         rendering = self._render(placed, config.style, function_tools, limits if limited else _UNLIMITED, rest, before)
-        if purpose == "training" and messages and _is_answer(messages[-1]):
+        if purpose == "training" and messages and is_answer(messages[-1]):
             rendering.end_with(vocabulary.RETURN)
         return rendering
 
@@ -208,6 +219,8 @@ class Renderer:
         before: int = 0,
     ) -> Rendering:
         """Renders message by message, and stops early where there are certainly too many tokens."""
+        if style == "hf":
+            placed = [(place, written_by_template(message)) for place, message in placed]
         sizes = [_characters(message) // _LONGEST_TOKEN for _, message in placed]  # lower bounds
         size = before + len(rest) + sum(sizes)
         rendered: list[_Rendered] = []
@@ -241,7 +254,7 @@ class Renderer:
             if type(part) is TextContent:
                 parts.append(self._text(part.text, number))
             else:
-                parts.append(self._section(part, number, role, function_tools, limits.tokens))
+                parts.append(self._section(part, number, role, style, function_tools, limits.tokens))
         stop = vocabulary.CALL if is_action and message.recipient is not None else vocabulary.END
 
         size = len(header) + sum(map(len, parts)) + 1
@@ -294,7 +307,7 @@ class Renderer:
             self.cache.put(text, tokens)
         return tokens
 
-    def _section(self, part: object, number: int, role: Role, function_tools: bool, most: int) -> _Tokens:
+    def _section(self, part: object, number: int, role: Role, style: Style, function_tools: bool, most: int) -> _Tokens:
         """The tokens of a part that is system or developer content; `number` is its index in the content."""
         field = f"content[{number}]"
         if not isinstance(part, SystemContent | DeveloperContent):
@@ -307,15 +320,16 @@ class Renderer:
             with _unwritable(field):
                 guarded(check_repeats, part)  # before it is written, which could take very long
         try:
-            key = written(msgspec.msgpack.encode, part) + (b"f" if function_tools else b"")
+            key = written(msgspec.msgpack.encode, part) + _MARKS[style == "hf", function_tools]
         except (TypeError, ValueError, OverflowError, RecursionError):
             key = None  # an integer beyond 64 bits, or a fault that `_section_text` raises
         tokens = None if key is None else self.cache.get(key)
         if tokens is None:
             # A text with one character more has certainly too many tokens.
-            types = Writer((most + 1) * _LONGEST_TOKEN - 1)
+            writer = TemplateWriter if style == "hf" and role is Role.DEVELOPER else Writer
+            types = writer((most + 1) * _LONGEST_TOKEN - 1)
             try:
-                text = _section_text(part, field, types, function_tools)
+                text = _section_text(part, field, types, style, function_tools)
                 least = len(text) // _LONGEST_TOKEN
             except TooLong:
                 least = most + 1
@@ -358,13 +372,9 @@ def with_dropped(backwards: Iterable[Message]) -> Iterator[tuple[Message, bool]]
     for message in backwards:
         if message.author.role == Role.USER:
             answered = False
-        elif _is_answer(message):
+        elif is_answer(message):
             answered = True
         yield message, answered and message.channel == "analysis"
-
-
-def _is_answer(message: Message) -> bool:
-    return message.author.role == Role.ASSISTANT and message.channel == "final"
 
 
 def _first_answer(messages: list[Message]) -> int:
@@ -409,7 +419,9 @@ def _refuse(
     raise Fault(key, limit=limit, size=found, largest=largest_size, before=before).render_error(place)
 
 
-def _section_text(part: SystemContent | DeveloperContent, field: str, types: Writer, function_tools: bool) -> str:
+def _section_text(
+    part: SystemContent | DeveloperContent, field: str, types: Types, style: Style, function_tools: bool
+) -> str:
     """The text of a part. The part is checked first, because users can set its fields and schemas to anything."""
     with _unwritable(field):
         try:
@@ -419,9 +431,9 @@ def _section_text(part: SystemContent | DeveloperContent, field: str, types: Wri
             data = guarded(msgspec.json.encode, part)
         check_finite(part, data)
         checked = guarded(msgspec.json.decode, data, type=type(part))
-        is_developer = isinstance(checked, DeveloperContent)
-        arguments = (developer_text, checked, types) if is_developer else (system_text, checked, types, function_tools)
-        return str(guarded(*arguments))
+        if isinstance(checked, DeveloperContent):
+            return str(guarded(developer_text, checked, types, style))
+        return str(guarded(system_text, checked, types, function_tools))
 
 
 @contextmanager

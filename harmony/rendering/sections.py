@@ -1,16 +1,18 @@
 """The texts of system and developer messages, made from SystemContent and DeveloperContent.
 
 This module decides the sections and their order, which are those of openai-harmony 0.0.8. Response formats are not in
-openai-harmony; their section is that of OpenAI's guide to the format. `typescript.py` writes the types of parameters.
-The contents must be checked before. This module knows no tokens.
+openai-harmony; their section is that of OpenAI's guide to the format. `typescript.py` and `template.py` write the types
+of parameters. The contents must be checked before. This module knows no tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import msgspec
 
+from harmony.format.choices import Style
 from harmony.messages.contents import (
     DeveloperContent,
     ResponseFormat,
@@ -18,10 +20,14 @@ from harmony.messages.contents import (
     ToolDescription,
     ToolNamespaceConfig,
 )
+from harmony.rendering.template import TemplateWriter
 from harmony.rendering.typescript import Writer
 
+#: What writes the types of a message, in one of the ways.
+Types: TypeAlias = Writer | TemplateWriter
 
-def system_text(content: SystemContent, types: Writer, function_tools: bool) -> str:
+
+def system_text(content: SystemContent, types: Types, function_tools: bool) -> str:
     """The text of a system message. `function_tools`: whether the conversation declares tools in `functions`."""
     identity = [] if content.model_identity is None else [content.model_identity]
     if content.knowledge_cutoff is not None:
@@ -44,28 +50,30 @@ def system_text(content: SystemContent, types: Writer, function_tools: bool) -> 
     return "\n\n".join(sections)
 
 
-def developer_text(content: DeveloperContent, types: Writer) -> str:
-    """The text of a developer message."""
+def developer_text(content: DeveloperContent, types: Types, style: Style) -> str:
+    """The text of a developer message. In the style "hf", a blank line stands behind instructions at its end."""
     sections = [] if content.instructions is None else ["# Instructions", content.instructions]
     if content.tools:
         sections.append(_tools(content.tools, types))
     if content.response_formats:
         sections += ["# Response Formats", *map(_response_format, content.response_formats)]
+    elif style == "hf" and sections and not content.tools:
+        sections.append("")
     return "\n\n".join(sections)
 
 
 def _response_format(form: ResponseFormat) -> str:
-    description = [f"// {line}" for line in _lines(form.description or "")]
+    description = [f"// {line}" for line in Writer.lines(form.description or "")]
     return "\n".join([f"## {form.name}\n", *description, msgspec.json.encode(form.schema).decode()])
 
 
-def _tools(tools: dict[str, ToolNamespaceConfig], types: Writer) -> str:
+def _tools(tools: dict[str, ToolNamespaceConfig], types: Types) -> str:
     return "\n\n".join(["# Tools", *("\n".join(_namespace(tools[name], types)) for name in sorted(tools))])
 
 
-def _namespace(namespace: ToolNamespaceConfig, types: Writer) -> Iterator[str]:
+def _namespace(namespace: ToolNamespaceConfig, types: Types) -> Iterator[str]:
     yield f"## {namespace.name}\n"
-    description = _lines(namespace.description or "")
+    description = types.lines(namespace.description) if namespace.description else []
     if not namespace.tools:
         yield from description
         return
@@ -76,13 +84,6 @@ def _namespace(namespace: ToolNamespaceConfig, types: Writer) -> Iterator[str]:
     yield f"}} // namespace {namespace.name}"
 
 
-def _function(tool: ToolDescription, types: Writer) -> Iterator[str]:
-    yield from (f"// {line}" for line in _lines(tool.description))
-    parameters = "" if tool.parameters is None else f"_: {types.text(tool.parameters)}"
-    yield f"type {tool.name} = ({parameters}) => any;\n"
-
-
-def _lines(text: str) -> list[str]:
-    """The lines of a text. Only `\\n` and `\\r\\n` end a line. What follows the last end is a line too, if any."""
-    *lines, rest = text.split("\n")
-    return [line.removesuffix("\r") for line in lines] + ([rest] if rest else [])
+def _function(tool: ToolDescription, types: Types) -> Iterator[str]:
+    yield from (f"// {line}" for line in types.lines(tool.description))
+    yield f"type {tool.name} = ({types.parameters(tool.parameters)}) => any;\n"

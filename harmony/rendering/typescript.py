@@ -22,8 +22,8 @@ class TooLong(Exception):  # noqa: N818  the renderer makes a RenderError of it
     """Raised where the types together have more characters than allowed."""
 
 
-class Writer:
-    """Writes types, which together may have at most `most` characters.
+class Pieces:
+    """Gathers the pieces of types, which together may have at most `most` characters.
 
     The limit is needed because a type can be much longer than its schema: nested objects indent each of their lines.
     """
@@ -32,17 +32,37 @@ class Writer:
         self._left = most
         self._pieces: list[str] = []
 
-    def text(self, schema: Any, indent: str = "") -> str:
-        """The type of a schema. `indent` stands before each of its lines except the first. Raises TooLong."""
-        self._pieces = []
-        self._type(schema, indent)
-        return "".join(self._pieces)
-
     def _write(self, piece: str) -> None:
         self._left -= len(piece)
         if self._left < 0:
             raise TooLong
         self._pieces.append(piece)
+
+    def _taken(self) -> str:
+        """All pieces since the last call, as one text."""
+        text = "".join(self._pieces)
+        self._pieces = []
+        return text
+
+
+class Writer(Pieces):
+    """Writes types as the reference does. `most` is the limit for all of them together."""
+
+    @staticmethod
+    def lines(text: str) -> list[str]:
+        """The lines of a text. Only `\\n` and `\\r\\n` end a line. What follows the last end is a line too, if any."""
+        *lines, rest = text.split("\n")
+        return [line.removesuffix("\r") for line in lines] + ([rest] if rest else [])
+
+    def parameters(self, schema: Any) -> str:
+        """What stands in the parentheses of a function; None is a function without a schema. Raises TooLong."""
+        return "" if schema is None else f"_: {self.text(schema)}"
+
+    def text(self, schema: Any, indent: str = "") -> str:
+        """The type of a schema. `indent` stands before each of its lines except the first. Raises TooLong."""
+        self._pieces = []
+        self._type(schema, indent)
+        return self._taken()
 
     def _type(self, schema: Any, indent: str) -> None:
         if not isinstance(schema, dict):

@@ -1,0 +1,35 @@
+"""The turns of a conversation: which messages finish them, and which analysis is old.
+
+Messages are given as lists that `renderer.checked_messages` has checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harmony.format.choices import Purpose
+from harmony.messages.model import Message
+from harmony.messages.roles import Role
+
+
+def is_answer(message: Message) -> bool:
+    """Whether a message is the assistant's on `final`, which finishes a turn."""
+    return message.author.role == Role.ASSISTANT and message.channel == "final"
+
+
+def kept_by_template(messages: Sequence[Message], purpose: Purpose) -> list[int]:
+    """The indices of the messages that the template of Hugging Face writes, ascending.
+
+    It leaves out all analysis before the last answer. Where that answer ends the conversation and no prompt is made,
+    the model learns it, and the thoughts right before it stay.
+    """
+    answer = max((index for index, message in enumerate(messages) if is_answer(message)), default=0)
+    begin = answer
+    if purpose != "completion" and answer == len(messages) - 1:
+        while begin and _is_thought(messages[begin - 1]):
+            begin -= 1
+    return [index for index, message in enumerate(messages) if index >= begin or message.channel != "analysis"]
+
+
+def _is_thought(message: Message) -> bool:
+    return message.author.role == Role.ASSISTANT and message.channel == "analysis" and message.recipient is None
