@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from harmony import Conversation, RenderConversationConfig, load_harmony_encoding
 from harmony.format import vocabulary
+from harmony.format.choices import Style
 from helpers.command import GOOD, PLAIN, flat, harmony, on_a_terminal, records
 from helpers.paths import CONVERSATIONS, SAMPLE
 
@@ -230,7 +231,7 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize("purpose", ["completion", "training", "conversation"])
-@pytest.mark.parametrize("style", ["openai", "oss"])
+@pytest.mark.parametrize("style", get_args(Style))
 def test_render_writes_what_the_library_renders(purpose: Any, style: Any) -> None:
     options = ("--style", style, "--for", purpose)
     done = harmony("render", str(CONVERSATIONS), *options)
