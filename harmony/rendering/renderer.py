@@ -38,7 +38,7 @@ from harmony.rendering.cache import Cache
 from harmony.rendering.sections import Types, developer_text, system_text
 from harmony.rendering.template import TemplateWriter
 from harmony.rendering.template import written as written_by_template
-from harmony.rendering.turns import is_answer, kept_by_template
+from harmony.rendering.turns import is_answer, kept_by_reference, kept_by_template
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.results import ENDS, RenderedSpan
 
@@ -199,11 +199,9 @@ class Renderer:
         rest = (vocabulary.START, *self._piece(next_turn_role.value)) if purpose == "completion" else ()
 
         placed: list[tuple[int | None, Message]] = list(enumerate(messages))
-        if config.auto_drop_analysis and config.style == "hf":
-            placed = [placed[index] for index in kept_by_template(messages, purpose)]
-        elif config.auto_drop_analysis:
-            answer = _first_answer(messages)
-            placed = [item for item in placed[:answer] if item[1].channel != "analysis"] + placed[answer:]
+        if config.auto_drop_analysis:
+            kept = kept_by_template(messages, purpose) if config.style == "hf" else kept_by_reference(messages)
+            placed = [placed[index] for index in kept]
         rendering = self._render(placed, config.style, function_tools, limits if limited else _UNLIMITED, rest, before)
         if purpose == "training" and messages and is_answer(messages[-1]):
             rendering.end_with(vocabulary.RETURN)
@@ -375,14 +373,6 @@ def with_dropped(backwards: Iterable[Message]) -> Iterator[tuple[Message, bool]]
         elif is_answer(message):
             answered = True
         yield message, answered and message.channel == "analysis"
-
-
-def _first_answer(messages: list[Message]) -> int:
-    """The index of the first message on `final`, if the assistant's last message is on `final`; else 0."""
-    last = next((message for message in reversed(messages) if message.author.role == Role.ASSISTANT), None)
-    if last is None or last.channel != "final":
-        return 0
-    return next(index for index, message in enumerate(messages) if message.channel == "final")
 
 
 def _has_function_tools(message: Message) -> bool:

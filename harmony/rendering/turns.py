@@ -17,6 +17,18 @@ def is_answer(message: Message) -> bool:
     return message.author.role == Role.ASSISTANT and message.channel == "final"
 
 
+def kept_by_reference(messages: Sequence[Message]) -> list[int]:
+    """The indices of the messages that openai-harmony writes, ascending.
+
+    Where the assistant's last message is on `final`, it leaves out the analysis before the first message on `final`.
+    """
+    last = next((message for message in reversed(messages) if message.author.role == Role.ASSISTANT), None)
+    begin = 0
+    if last is not None and last.channel == "final":
+        begin = next(index for index, message in enumerate(messages) if message.channel == "final")
+    return _without_analysis(messages, begin)
+
+
 def kept_by_template(messages: Sequence[Message], purpose: Purpose) -> list[int]:
     """The indices of the messages that the template of Hugging Face writes, ascending.
 
@@ -28,6 +40,10 @@ def kept_by_template(messages: Sequence[Message], purpose: Purpose) -> list[int]
     if purpose != "completion" and answer == len(messages) - 1:
         while begin and _is_thought(messages[begin - 1]):
             begin -= 1
+    return _without_analysis(messages, begin)
+
+
+def _without_analysis(messages: Sequence[Message], begin: int) -> list[int]:
     return [index for index, message in enumerate(messages) if index >= begin or message.channel != "analysis"]
 
 
