@@ -25,7 +25,8 @@ from harmony.messages.roles import ROLES, Role
 _Type = TypeVar("_Type")
 
 # A system or developer message that was parsed is one text. These find the declarations in it. A function begins at the
-# beginning of a line, and a description behind `// `, so a description cannot declare a function.
+# beginning of a line, and a description behind `// `, so a description cannot declare a function. In the
+# style "hf", this holds for the first line of a description alone.
 _CHANNELS_IN_TEXT: Final = re.compile(
     r"^# Valid channels: (.+?)\.( Channel must be included for every message\.)?$", re.MULTILINE
 )
