@@ -25,8 +25,9 @@ from harmony.messages.roles import ROLES, Role
 _Type = TypeVar("_Type")
 
 # A system or developer message that was parsed is one text. These find the declarations in it. A function begins at the
-# beginning of a line, and a description behind `// `, so a description cannot declare a function. Other types that are
-# declared there have no `_: ` behind their parenthesis.
+# beginning of a line, and a description behind `// `, so a description cannot declare a function. In the style
+# "hf", this holds for the first line of a description alone. Other types that are declared there have no `_: `
+# behind their parenthesis.
 _CHANNELS_IN_TEXT: Final = re.compile(
     r"^# Valid channels: (.+?)\.( Channel must be included for every message\.)?$", re.MULTILINE
 )

@@ -244,7 +244,8 @@ def parse(
     type=STYLE,
     default="openai",
     show_default=True,
-    help="How headers are written: openai, like openai-harmony, or oss, as the models mostly write them.",
+    help="How messages are written: openai, like openai-harmony; oss, with headers as the models mostly write them; or "
+    "hf, like the chat template of gpt-oss on Hugging Face.",
 )
 @click.option(
     "--schemas",
@@ -291,7 +292,8 @@ def render(
     the shape of all records.
 
     If the last message of the assistant is an answer, the analysis before the
-    first answer is left out, as openai-harmony does.
+    first answer is left out, as openai-harmony does; the style hf leaves out
+    what the template does.
 
     Each record gives one line of output, in the same order. It keeps its
     other fields, and gets `tokens` (ids) or `text`, and `error`, null if

@@ -8,10 +8,11 @@ from typing import Literal, TypeAlias
 #: first message has no `<|start|>assistant`.
 Start: TypeAlias = Literal["conversation", "prompt", "completion"]
 
-#: How headers are written. "openai" puts the recipient before the channel, as openai-harmony does. "oss" puts it after
+#: How messages are written. "openai" puts the recipient before the channel, as openai-harmony does. "oss" puts it after
 #: the channel `commentary`, and writes each content type as `<|constrain|>word`. That is what oss-harmony 0.0.11 does,
-#: and what the model tends to write.
-Style: TypeAlias = Literal["openai", "oss"]
+#: and what the model tends to write. "hf" writes what the chat template of gpt-oss on Hugging Face writes: the headers
+#: of "openai", other types of tools, and JSON for the calls and the results of functions.
+Style: TypeAlias = Literal["openai", "oss", "hf"]
 
 #: The purpose of a rendering. "conversation" renders the messages as they are. "completion" adds an open `<|start|>`
 #: and the role whose turn is next. "training" ends an answer on `final` with `<|return|>`, if it is the last message.

@@ -254,8 +254,9 @@ def _text_of(part: Any) -> str:
     if isinstance(part, TextContent):
         return part.text
     try:
-        is_system = not hasattr(part, "instructions")
-        return system_text(part, Writer(), function_tools=False) if is_system else developer_text(part, Writer())
+        if hasattr(part, "instructions"):
+            return developer_text(part, Writer(), "openai")
+        return system_text(part, Writer(), function_tools=False)
     except (HarmonyError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         return msgspec.json.encode(part.to_dict()).decode()
 

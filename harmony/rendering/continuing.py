@@ -18,7 +18,8 @@ from harmony.messages.roles import Role
 from harmony.parsing import engine
 from harmony.parsing.shared import Encoding
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
-from harmony.rendering.renderer import RenderConversationConfig, Renderer, checked_messages, with_dropped
+from harmony.rendering.renderer import RenderConversationConfig, Renderer, checked_messages
+from harmony.rendering.turns import with_dropped
 from harmony.results import StreamState
 
 # The special tokens that may stand inside a header.

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from types import NoneType
-from typing import Annotated, Any, Final, NamedTuple, NoReturn, TypeAlias
+from typing import Annotated, Any, Final, NamedTuple, NoReturn, TypeAlias, get_args
 
 import msgspec
 
@@ -37,6 +37,9 @@ from harmony.messages.words import choices, in_python
 from harmony.rendering.cache import Cache
 from harmony.rendering.full import FullWriter
 from harmony.rendering.sections import Types, developer_text, system_text
+from harmony.rendering.template import TemplateWriter
+from harmony.rendering.template import written as written_by_template
+from harmony.rendering.turns import is_answer, kept_by_reference, kept_by_template, with_dropped
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.results import ENDS, RenderedSpan
 
@@ -60,9 +63,14 @@ _WRONG_TYPE: Final = re.compile("Expected `(.+)`, got `(.+)`")
 # The only types in the cache key of a header. Another class could define `==` so that different headers look equal.
 _IN_KEYS: Final = frozenset({str, NoneType})
 
-# What writes the schemas of tools. What stands behind the data of a part in the cache key, for how its text is made.
-_WRITERS: Final[dict[Schemas, type[Types]]] = {"reference": Writer, "full": FullWriter}
-_MARKS: Final = {("reference", False): b"", ("reference", True): b"f", ("full", False): b"w", ("full", True): b"wf"}
+# What stands behind the data of a part in the cache key, for how its text is made: the schemas, whether the style is
+# "hf", and whether there are functions.
+_MARKS: Final = {
+    (schemas, is_hf, functions): f"{schemas[0]}{'h' * is_hf}{'f' * functions}".encode()
+    for schemas in get_args(Schemas)
+    for is_hf in (False, True)
+    for functions in (False, True)
+}
 
 _Tokens: TypeAlias = tuple[int, ...]
 
@@ -82,10 +90,13 @@ class RenderConversationConfig(Record):
     """Options for rendering a conversation.
 
     `auto_drop_analysis`: where the assistant's last message is on `final`, leave out the messages on `analysis` before
-    the first message on `final`. That is the rule of openai-harmony; the function `drop_analysis` has a better one.
+    the first message on `final`. That is the rule of openai-harmony; the function `drop_analysis` has a better one. The
+    style "hf" has a rule of its own: all analysis before the last answer is left out, but the thoughts right before an
+    answer that ends the conversation stay, unless a prompt is made.
 
     `style`: "openai" writes the recipient before the channel. "oss" writes it after the channel `commentary`, and each
-    content type as `<|constrain|>word`, as oss-harmony 0.0.11 does.
+    content type as `<|constrain|>word`, as oss-harmony 0.0.11 does. "hf" writes what the chat template of gpt-oss on
+    Hugging Face writes, which has other types of tools, and JSON for calls and results; docs/styles.md has the rules.
 
     `schemas`: "reference" writes the parameters of tools as openai-harmony does. "full" says all that the JSON schemas
     say, with unions, references, tuples and maps, and with what TypeScript has no type for as a remark.
@@ -210,10 +221,10 @@ class Renderer:
 
         placed: list[tuple[int | None, Message]] = list(enumerate(messages))
         if config.auto_drop_analysis:
-            answer = _first_answer(messages)
-            placed = [item for item in placed[:answer] if item[1].channel != "analysis"] + placed[answer:]
+            kept = kept_by_template(messages, purpose) if config.style == "hf" else kept_by_reference(messages)
+            placed = [placed[index] for index in kept]
         rendering = self._render(placed, manner, limits if limited else _UNLIMITED, rest, before)
-        if purpose == "training" and messages and _is_answer(messages[-1]):
+        if purpose == "training" and messages and is_answer(messages[-1]):
             rendering.end_with(vocabulary.RETURN)
         return rendering
 
@@ -226,6 +237,8 @@ class Renderer:
         before: int = 0,
     ) -> Rendering:
         """Renders message by message, and stops early where there are certainly too many tokens."""
+        if manner.style == "hf":
+            placed = [(place, written_by_template(message)) for place, message in placed]
         sizes = [_characters(message) // _LONGEST_TOKEN for _, message in placed]  # lower bounds
         size = before + len(rest) + sum(sizes)
         rendered: list[_Rendered] = []
@@ -323,15 +336,16 @@ class Renderer:
             with _unwritable(field):
                 guarded(check_repeats, part)  # before it is written, which could take very long
         try:
-            key = written(msgspec.msgpack.encode, part) + _MARKS[manner.schemas, manner.function_tools]
+            mark = _MARKS[manner.schemas, manner.style == "hf", manner.function_tools]
+            key = written(msgspec.msgpack.encode, part) + mark
         except (TypeError, ValueError, OverflowError, RecursionError):
             key = None  # an integer beyond 64 bits, or a fault that `_section_text` raises
         tokens = None if key is None else self.cache.get(key)
         if tokens is None:
             # A text with one character more has certainly too many tokens.
-            types = _WRITERS[manner.schemas]((most + 1) * _LONGEST_TOKEN - 1)
+            types = _writer(manner, role)((most + 1) * _LONGEST_TOKEN - 1)
             try:
-                text = _section_text(part, field, types, manner.function_tools)
+                text = _section_text(part, field, types, manner)
                 least = len(text) // _LONGEST_TOKEN
             except TooLong:
                 least = most + 1
@@ -368,29 +382,6 @@ def drop_analysis(conversation: Conversation) -> Conversation:
     return Conversation.from_messages(kept[::-1])
 
 
-def with_dropped(backwards: Iterable[Message]) -> Iterator[tuple[Message, bool]]:
-    """Each message, from the last to the first, and whether `drop_analysis` leaves it out."""
-    answered = False
-    for message in backwards:
-        if message.author.role == Role.USER:
-            answered = False
-        elif _is_answer(message):
-            answered = True
-        yield message, answered and message.channel == "analysis"
-
-
-def _is_answer(message: Message) -> bool:
-    return message.author.role == Role.ASSISTANT and message.channel == "final"
-
-
-def _first_answer(messages: list[Message]) -> int:
-    """The index of the first message on `final`, if the assistant's last message is on `final`; else 0."""
-    last = next((message for message in reversed(messages) if message.author.role == Role.ASSISTANT), None)
-    if last is None or last.channel != "final":
-        return 0
-    return next(index for index, message in enumerate(messages) if message.channel == "final")
-
-
 def _has_function_tools(message: Message) -> bool:
     for part in message.content:
         if type(part) is DeveloperContent and type(part.tools) is dict:
@@ -425,7 +416,14 @@ def _refuse(
     raise Fault(key, limit=limit, size=found, largest=largest_size, before=before).render_error(place)
 
 
-def _section_text(part: SystemContent | DeveloperContent, field: str, types: Types, function_tools: bool) -> str:
+def _writer(manner: _Manner, role: Role) -> type[Types]:
+    """What writes the schemas of tools in a message of this role. The template has types of its own for functions."""
+    if manner.schemas == "full":
+        return FullWriter
+    return TemplateWriter if manner.style == "hf" and role is Role.DEVELOPER else Writer
+
+
+def _section_text(part: SystemContent | DeveloperContent, field: str, types: Types, manner: _Manner) -> str:
     """The text of a part. The part is checked first, because users can set its fields and schemas to anything."""
     with _unwritable(field):
         try:
@@ -435,9 +433,9 @@ def _section_text(part: SystemContent | DeveloperContent, field: str, types: Typ
             data = guarded(msgspec.json.encode, part)
         check_finite(part, data)
         checked = guarded(msgspec.json.decode, data, type=type(part))
-        is_developer = isinstance(checked, DeveloperContent)
-        arguments = (developer_text, checked, types) if is_developer else (system_text, checked, types, function_tools)
-        return str(guarded(*arguments))
+        if isinstance(checked, DeveloperContent):
+            return str(guarded(developer_text, checked, types, manner.style))
+        return str(guarded(system_text, checked, types, manner.function_tools))
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The texts of system and developer messages, made from SystemContent and DeveloperContent.
 
 This module decides the sections and their order, which are those of openai-harmony 0.0.8. Response formats are not in
-openai-harmony; their section is that of OpenAI's guide to the format. `typescript.py` and `full.py` write the types of
-parameters. The contents must be checked before. This module knows no tokens.
+openai-harmony; their section is that of OpenAI's guide to the format. `typescript.py`, `full.py` and `template.py`
+write the types of parameters. The contents must be checked before. This module knows no tokens.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from harmony.format.choices import Style
 from harmony.messages.contents import (
     DeveloperContent,
     ResponseFormat,
@@ -20,10 +21,11 @@ from harmony.messages.contents import (
     ToolNamespaceConfig,
 )
 from harmony.rendering.full import FullWriter
+from harmony.rendering.template import TemplateWriter
 from harmony.rendering.typescript import Writer
 
-#: What writes the types of a message, in one of the two ways.
-Types: TypeAlias = Writer | FullWriter
+#: What writes the types of a message, in one of the ways.
+Types: TypeAlias = Writer | FullWriter | TemplateWriter
 
 
 def system_text(content: SystemContent, types: Types, function_tools: bool) -> str:
@@ -49,13 +51,15 @@ def system_text(content: SystemContent, types: Types, function_tools: bool) -> s
     return "\n\n".join(sections)
 
 
-def developer_text(content: DeveloperContent, types: Types) -> str:
-    """The text of a developer message."""
+def developer_text(content: DeveloperContent, types: Types, style: Style) -> str:
+    """The text of a developer message. In the style "hf", a blank line stands behind instructions at its end."""
     sections = [] if content.instructions is None else ["# Instructions", content.instructions]
     if content.tools:
         sections.append(_tools(content.tools, types))
     if content.response_formats:
         sections += ["# Response Formats", *map(_response_format, content.response_formats)]
+    elif style == "hf" and sections and not content.tools:
+        sections.append("")
     return "\n\n".join(sections)
 
 
@@ -70,7 +74,7 @@ def _tools(tools: dict[str, ToolNamespaceConfig], types: Types) -> str:
 
 def _namespace(namespace: ToolNamespaceConfig, types: Types) -> Iterator[str]:
     yield f"## {namespace.name}\n"
-    description = types.lines(namespace.description or "")
+    description = types.lines(namespace.description) if namespace.description else []
     if not namespace.tools:
         yield from description
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import product
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import harmony.grammar as grammar
 import numpy
@@ -29,6 +29,7 @@ from harmony import (
 )
 from harmony.checking import validation
 from harmony.format import vocabulary
+from harmony.format.choices import Style
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, START, STOPS
 from harmony.parsing import engine as chosen_engine
 from helpers.cases import CASES
@@ -431,7 +432,7 @@ def test_what_rendering_makes_is_valid(encoding: HarmonyEncoding) -> None:
 
 
 @examples(300)
-@given(one=fine_messages(), style=st.sampled_from(["openai", "oss"]))
+@given(one=fine_messages(), style=st.sampled_from(get_args(Style)))
 def test_every_message_that_rendering_makes_is_valid(one: Any, style: Any, encoding: HarmonyEncoding) -> None:
     tokens = encoding.render(one, RenderOptions(style=style))
     assert validate(tokens) == []

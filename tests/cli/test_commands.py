@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from harmony import Conversation, RenderConversationConfig, load_harmony_encoding
 from harmony.format import vocabulary
+from harmony.format.choices import Schemas, Style
 from helpers.command import GOOD, PLAIN, flat, harmony, on_a_terminal, records
 from helpers.paths import CONVERSATIONS, SAMPLE
 
@@ -230,7 +231,8 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize("purpose", ["completion", "training", "conversation"])
-@pytest.mark.parametrize(("style", "schemas"), [("openai", "reference"), ("oss", "full")])
+@pytest.mark.parametrize("style", get_args(Style))
+@pytest.mark.parametrize("schemas", get_args(Schemas))
 def test_render_writes_what_the_library_renders(purpose: Any, style: Any, schemas: Any) -> None:
     options = ("--style", style, "--schemas", schemas, "--for", purpose)
     done = harmony("render", str(CONVERSATIONS), *options)

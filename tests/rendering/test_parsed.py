@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
+from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import example, given
@@ -20,6 +22,7 @@ from harmony import (
     Role,
     TextContent,
 )
+from harmony.format.choices import Style
 from harmony.format.vocabulary import CHANNEL, CONSTRAIN, MESSAGE, START
 from harmony.rendering import renderer
 from helpers.messages import fine_messages
@@ -75,15 +78,23 @@ def expected(one: Message, style: str) -> Message:
     read.recipient = None if one.recipient == "all" else one.recipient
     if style == "oss" and one.content_type is not None:
         read.content_type = "<|constrain|>" + one.content_type.removeprefix("<|constrain|>")
+    function = {Role.ASSISTANT: one.recipient, Role.TOOL: one.author.name}.get(one.author.role) or ""
+    if style == "hf" and function.startswith("functions."):
+        value: Any = one.content[0].to_dict()["text"]
+        if one.author.role is Role.ASSISTANT:
+            with suppress(ValueError):
+                value = json.loads(value)
+        read.content = [TextContent(json.dumps(value, ensure_ascii=False))]
     return read
 
 
 @examples(3000)
-@given(one=messages(), style=st.sampled_from(["openai", "oss"]))
+@given(one=messages(), style=st.sampled_from(get_args(Style)))
 @example(one=message("tool", name="tool"), style="openai")
 @example(one=message("tool", name="calculator"), style="openai")
 @example(one=message("user", recipient="all"), style="openai")
 @example(one=message("assistant", channel="final", content_type="bash"), style="oss")
+@example(one=message("tool", "a\n", name="functions.f", recipient="assistant"), style="hf")
 def test_what_is_rendered_can_be_parsed_and_what_is_refused_cannot(
     one: Message, style: Any, engine: ModuleType, encoding: HarmonyEncoding
 ) -> None:

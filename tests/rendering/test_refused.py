@@ -6,7 +6,7 @@ import copy
 import pickle
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -30,6 +30,7 @@ from harmony import (
     drop_analysis,
 )
 from harmony.errors import TABLE, code_of
+from harmony.format.choices import Style
 from harmony.format.vocabulary import FIRST_SPECIAL
 from helpers.talk import WEATHER, assigned, conversation, developer, message, system, talk
 
@@ -309,7 +310,7 @@ def specials(tokens: list[int]) -> list[int]:
     return [token for token in tokens if token >= FIRST_SPECIAL]
 
 
-@pytest.mark.parametrize("style", ["openai", "oss"])
+@pytest.mark.parametrize("style", get_args(Style))
 def test_no_text_of_any_field_becomes_a_special_token(style: Any, encoding: HarmonyEncoding) -> None:
     data = FULL.to_dict()
     config = RenderConversationConfig(style=style)
