@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from itertools import accumulate
@@ -303,9 +303,10 @@ class HarmonyEncoding:
         next_turn_role: Role | str = Role.ASSISTANT,
         *,
         limited: bool = True,
+        only: Sequence[int] | None = None,
     ) -> Rendering:
         config, role = self._arguments(config, purpose, next_turn_role)
-        return self._renderer.conversation(conversation, config, purpose, role, limited=limited)
+        return self._renderer.conversation(conversation, config, purpose, role, limited=limited, only=only)
 
     @staticmethod
     def _arguments(
@@ -419,6 +420,13 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
     if str(name) != vocabulary.ENCODING_NAME:
         raise ValueError(f"Invalid HarmonyEncodingName: expected `{vocabulary.ENCODING_NAME}`, got {quote(str(name))}")
     return _the_one()
+
+
+def render_only(
+    encoding: HarmonyEncoding, conversation: Conversation, config: RenderConversationConfig | None, only: Sequence[int]
+) -> Rendering:
+    """The messages of these indices, ascending, rendered for training. Spans and errors have the same indices."""
+    return encoding._rendered(conversation, config, "training", only=only)
 
 
 def check_stripped(*, strict: bool) -> None:

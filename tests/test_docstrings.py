@@ -1,6 +1,7 @@
 """The examples in the docstrings of public names run, and print what they say.
 
-An example may use every public name of `harmony`, and `encoding`, which is what `load_harmony_encoding` gives.
+An example may use every public name of `harmony`, `training`, and `encoding`, which is what `load_harmony_encoding`
+gives.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 import harmony
-from harmony import HarmonyEncoding
+from harmony import HarmonyEncoding, training
 
 #: What most programs begin with: each of these has an example.
 ENTRY_POINTS: Final = (
@@ -28,15 +29,21 @@ ENTRY_POINTS: Final = (
     "HarmonyEncoding.render_conversation_for_training",
     "Message.from_role_and_content",
     "StreamableParser",
+    "RenderResult.mask",
     "load_harmony_encoding",
+    "training",
+    "training.examples",
+    "training.pack",
 )
 _LONGEST: Final = 6  # lines of input and output
 
 
 def docstrings() -> Iterator[tuple[str, str]]:
     """The docstring of each public name, and of each public method and property of public classes."""
-    for name in harmony.__all__:
-        value = getattr(harmony, name)
+    values = {name: getattr(harmony, name) for name in harmony.__all__}
+    values["training"] = training
+    values |= {f"training.{name}": getattr(training, name) for name in training.__all__}
+    for name, value in values.items():
         yield name, inspect.getdoc(value) or ""
         if inspect.isclass(value):
             for part in sorted(vars(value)):
@@ -46,7 +53,8 @@ def docstrings() -> Iterator[tuple[str, str]]:
 
 def parsed(name: str, docstring: str, encoding: HarmonyEncoding) -> doctest.DocTest:
     names: dict[str, Any] = {each: getattr(harmony, each) for each in harmony.__all__}
-    return doctest.DocTestParser().get_doctest(docstring, {**names, "encoding": encoding}, name, None, None)
+    names |= {"training": training, "encoding": encoding}
+    return doctest.DocTestParser().get_doctest(docstring, names, name, None, None)
 
 
 @pytest.mark.parametrize(("name", "docstring"), [pytest.param(*pair, id=pair[0]) for pair in docstrings()])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from types import NoneType
@@ -36,6 +36,7 @@ from harmony.messages.roles import Role
 from harmony.messages.words import choices, in_python
 from harmony.rendering.cache import Cache
 from harmony.rendering.sections import developer_text, system_text
+from harmony.rendering.turns import is_answer, without_old_analysis
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.results import ENDS, RenderedSpan
 
@@ -178,19 +179,26 @@ class Renderer:
         next_turn_role: Role,
         *,
         limited: bool = True,
+        only: Sequence[int] | None = None,
     ) -> Rendering:
-        """A whole conversation, of any length if not `limited`. Raises RenderError."""
-        messages = _messages(conversation)
+        """A whole conversation, of any length if not `limited`. Raises RenderError.
+
+        `only` are the indices of the messages to render, ascending; None for those that `config` keeps.
+        """
+        messages = messages_of(conversation)
+        placed: list[tuple[int | None, Message]] = list(enumerate(messages))
+        if only is not None:
+            placed = [placed[index] for index in only]
+            messages = [message for _, message in placed]
+        elif config.auto_drop_analysis:
+            answer = _first_answer(messages)
+            placed = [item for item in placed[:answer] if item[1].channel != "analysis"] + placed[answer:]
         function_tools = any(map(_has_function_tools, messages))
         limits = _LIMITS if config.max_tokens is None else _LIMITS._replace(tokens=config.max_tokens)
         rest = (vocabulary.START, *self._piece(next_turn_role.value)) if purpose == "completion" else ()
 
-        placed: list[tuple[int | None, Message]] = list(enumerate(messages))
-        if config.auto_drop_analysis:
-            answer = _first_answer(messages)
-            placed = [item for item in placed[:answer] if item[1].channel != "analysis"] + placed[answer:]
         rendering = self._render(placed, config.style, function_tools, limits if limited else _UNLIMITED, rest)
-        if purpose == "training" and messages and _is_answer(messages[-1]):
+        if purpose == "training" and messages and is_answer(messages[-1]):
             rendering.end_with(vocabulary.RETURN)
         return rendering
 
@@ -343,20 +351,8 @@ def drop_analysis(conversation: Conversation) -> Conversation:
         >>> [message.channel for message in drop_analysis(Conversation.from_messages([thought, answer]))]
         ['final']
     """
-    kept = []
-    answered = False
-    for message in reversed(_messages(conversation)):
-        if message.author.role == Role.USER:
-            answered = False
-        elif _is_answer(message):
-            answered = True
-        if not (answered and message.channel == "analysis"):
-            kept.append(message)
-    return Conversation.from_messages(kept[::-1])
-
-
-def _is_answer(message: Message) -> bool:
-    return message.author.role == Role.ASSISTANT and message.channel == "final"
+    messages = messages_of(conversation)
+    return Conversation.from_messages([messages[index] for index in without_old_analysis(messages)])
 
 
 def _first_answer(messages: list[Message]) -> int:
@@ -432,7 +428,7 @@ def _unwritable(field: str) -> Iterator[None]:
 _MAKERS: Final[dict[type, str]] = {list: "from_messages", tuple: "from_messages", dict: "from_dict"}
 
 
-def _messages(conversation: Conversation) -> list[Message]:
+def messages_of(conversation: Conversation) -> list[Message]:
     """The messages of a conversation, each checked to have an author and a list of parts."""
     found: object = conversation
     for expected, path in ((Conversation, "conversation"), (list, "conversation.messages")):
