@@ -186,11 +186,28 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "invalid-record": "{reason}",
         "invalid-record/no-completion": "expected a completion at {expected}, found none",
         "invalid-record/no-input": "expected a completion at {expected}, or a conversation at `{messages}`, found none",
-        "invalid-record/conversation": "expected a completion at {expected}, found none, but {found} at `{messages}`",
+        "invalid-record/conversation": (
+            "expected a completion at {expected}, found none, but {found} at `{messages}`, of which `harmony render` "
+            "makes a prompt"
+        ),
         "invalid-record/no-conversation": "expected a conversation at `{messages}`, found none",
         "invalid-record/chat": (
-            "expected messages in the JSON form of openai-harmony, found fields of the chat API, which would be lost: "
-            "{found}; convert the messages first"
+            "expected messages in the JSON form of openai-harmony, found {what} of the OpenAI APIs, which would be "
+            "lost: {found}; `harmony render --from {shape}` converts them"
+        ),
+        "invalid-record/no-request": (
+            "expected a list of messages, or a request with `messages` or `input`, found an object with neither"
+        ),
+        "invalid-record/mixed": (
+            "expected messages of one shape, found {found}; say which it is with `--from`: harmony, chat or responses"
+        ),
+        "invalid-record/unclear": (
+            "expected {expected} beside an input that is only a text, as in a request of the Responses API, found "
+            "neither; say what it is with `--from`, or where the messages are with `--messages`"
+        ),
+        "invalid-record/not-a-reply": (
+            "expected messages of the assistant alone for `--to {shape}`, found one of role {found}; `--to harmony` "
+            "writes all of them"
         ),
         "invalid-record/null": "expected {expected}, found null",
         "invalid-record/null-id": "Expected `int`, got `null`",
@@ -207,6 +224,7 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
         "duplicate-tool": "expected each name of a tool once, found {found} again",
         "unknown-effort": "expected one of the efforts `{expected}`, found {found}",
         "unknown-call": "expected the id of an earlier call, or the name of the tool beside it, found {found}",
+        "cut-call": "expected a whole call, found one of {found} that is cut off; the message leaves it out",
         "repaired-tool-name": "expected the name of a declared tool, found {found}; it is taken for {word}",
     },
     "vocabulary": {
@@ -334,9 +352,9 @@ class Fault(Exception):  # noqa: N818  internal: users catch HarmonyError
         return error_type(f"{self.sentence} - at `{path}`", code=self.code, position=index, unit="message")
 
 
-def in_turn(words: Sequence[str]) -> str:
+def in_turn(words: Sequence[str], last: str = "or") -> str:
     """The words as a sentence lists them: `a, b or c`."""
-    return " or ".join(", ".join(words).rsplit(", ", 1))
+    return f" {last} ".join(", ".join(words).rsplit(", ", 1))
 
 
 def quote(text: str) -> str:

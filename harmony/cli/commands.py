@@ -16,6 +16,7 @@ import click
 
 from harmony.cli.arguments import (
     PURPOSE,
+    SHAPE,
     STYLE,
     Commands,
     LogCommand,
@@ -41,7 +42,7 @@ from harmony.runtime import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harmony.format.choices import Purpose, Style
+    from harmony.format.choices import Purpose, Shape, Style
     from harmony.logs.records import Layout
 
 
@@ -88,6 +89,15 @@ def _end(error: Exception) -> NoReturn:
 @output_option
 @record_options()
 @strict_option
+@click.option(
+    "--to",
+    "shape",
+    metavar="SHAPE",
+    type=SHAPE,
+    default="harmony",
+    show_default=True,
+    help="The shape of the messages: harmony, chat (Chat Completions) or responses.",
+)
 @into_option
 @prompt_messages_option
 @keep_going_option
@@ -114,6 +124,7 @@ def parse(
     output: str | None,
     layout: Layout,
     strict: bool,
+    shape: Shape,
     prompt_messages: bool,
     keep_going: bool,
     nested: bool,
@@ -146,6 +157,12 @@ def parse(
     without any marker is read too, such as
     `analysisWe need the sky.assistantfinalIt is blue.`
 
+    With --to chat, `messages` has one message of the Chat Completions API,
+    and with --to responses the output items of the Responses API. A
+    completion with messages of others is an error of its record then. What
+    --prompt-messages adds stays in the shape of harmony. In a table, which
+    needs --nested, `messages` is the text of the JSON.
+
     Until the output is complete, it is named OUTPUT.partial. If the command
     was interrupted, run it again with --resume: it continues, and gives the
     same bytes. An OUTPUT that is complete stays as it is if the inputs and
@@ -170,7 +187,7 @@ def parse(
         refuse("--prompt-messages needs --prompt, or a preset that knows where prompts are")
     check_guessing(strict=strict, stripped=layout.stripped)
     with refused():
-        if output is None and sys.stdout.isatty():
+        if output is None and sys.stdout.isatty() and shape == "harmony":
             from harmony.cli.show import show_logs
 
             bad = show_logs(files, layout, max_record_size, strict=strict, choice=choice)
@@ -180,6 +197,7 @@ def parse(
             layout=layout,
             strict=strict,
             nested=nested,
+            shape=shape,
             prompt_messages=prompt_messages,
             keep_going=keep_going,
             max_record_size=max_record_size,
@@ -192,7 +210,7 @@ def parse(
     print_summary(run)
 
 
-@app.command(cls=LogCommand, epilog="Example: harmony render conversations.jsonl --text -o prompts.jsonl")
+@app.command(cls=LogCommand, epilog="Example: harmony render batch.jsonl --messages body -o prompts.jsonl")
 @files
 @output_option
 @click.option(
@@ -200,7 +218,14 @@ def parse(
     metavar="PATH",
     default="messages",
     show_default=True,
-    help="Where the conversation is, such as request.messages.",
+    help="Where the messages are, such as body.messages, or the request that holds them, such as body.",
+)
+@click.option(
+    "--from",
+    "shape",
+    metavar="SHAPE",
+    type=SHAPE,
+    help="The shape of the messages: harmony, chat or responses. By default, it is found out for each record.",
 )
 @click.option(
     "--for",
@@ -231,6 +256,7 @@ def render(
     files: Sequence[str],
     output: str | None,
     messages: str,
+    shape: Shape | None,
     purpose: Purpose,
     style: Style,
     text: bool,
@@ -240,11 +266,20 @@ def render(
     """Render conversations into tokens.
 
     Each FILE is a log, a folder of logs, or - for standard input. Logs are
-    JSON Lines ({lines}) or tables ({tables}). Each record has `messages`, a
-    conversation in the JSON form of openai-harmony. If the last message of
-    the assistant is an answer, the analysis before the first answer is left
-    out, as openai-harmony does. Messages of the chat API, with fields such as
-    `tool_calls`, are an error of their record.
+    JSON Lines ({lines}) or tables ({tables}). Each record has `messages`, or
+    the `input` of a request of the Responses API. Messages are in the JSON
+    form of openai-harmony, or in the shape of one of the OpenAI APIs. In the
+    shape of an API, what stands beside them counts too: `tools`,
+    `response_format`, `reasoning_effort`, `instructions`, `text` and
+    `reasoning`. What Harmony has no place for, such as an image, is an error
+    of its record.
+
+    A message with a `channel` is of harmony, and one with `tool_calls` of
+    chat. Messages with nothing but roles and contents are of chat too. --from
+    says the shape of all records.
+
+    If the last message of the assistant is an answer, the analysis before the
+    first answer is left out, as openai-harmony does.
 
     Each record gives one line of output, in the same order. It keeps its
     other fields, and gets `tokens` (ids) or `text`, and `error`, null if
@@ -268,7 +303,7 @@ def render(
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     with refused():
         config = RenderConversationConfig(style=style)
-        rendering = Rendering(encoding, config, purpose, text, messages, max_record_size)
+        rendering = Rendering(encoding, config, purpose, text, messages, max_record_size, shape)
         bad = render_logs(files, output, rendering, into)
     print_bad_count(bad)
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from harmony.cli import runs
 from harmony.cli.show import console, hint, show
-from harmony.errors import RecordError
+from harmony.errors import RecordError, in_turn
 from harmony.logs.formats import LINES, is_table
 from harmony.logs.inputs import Reader, shown
 from harmony.logs.outputs import Output, check_apart
+from harmony.logs.records import Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harmony.format.choices import Shape
     from harmony.logs.records import Outcome
     from harmony.logs.rendered import Rendering
 
@@ -27,14 +32,19 @@ def render_logs(files: Sequence[str], output: str | None, rendering: Rendering, 
 
     What is added to a record stands under the key `into`, if any.
     """
-    bad = 0
-    first_code = None
+    codes: list[str] = []
+    shapes: Counter[Shape] = Counter()
     for job in _jobs(files, output or "-"):
-        for code in _render(job, rendering, into, on_screen=output is None and sys.stdout.isatty()):
-            bad += 1
-            first_code = first_code or code
-    hint(first_code)
-    return bad
+        for outcome in _render(job, rendering, into, on_screen=output is None and sys.stdout.isatty()):
+            if isinstance(outcome.result, Rendered):
+                shapes[outcome.result.shape] += 1
+            elif isinstance(outcome.result, RecordError):
+                codes.append(outcome.result.code)
+    if len(shapes) > 1 and "harmony" in shapes:  # requests of both APIs may be meant to stand in one log
+        found = in_turn([f"{count:,} as {shape}" for shape, count in shapes.most_common()], "and")
+        click.echo(f"harmony: records of several shapes were read: {found}; --from says the shape of all", err=True)
+    hint(codes[0] if codes else None)
+    return len(codes)
 
 
 def _jobs(files: Sequence[str], output: str) -> list[runs.Job]:
@@ -50,8 +60,8 @@ def _jobs(files: Sequence[str], output: str) -> list[runs.Job]:
     return made
 
 
-def _render(job: runs.Job, rendering: Rendering, into: str | None, *, on_screen: bool) -> Iterator[str]:
-    """Carries out a job, and yields the code of each bad record."""
+def _render(job: runs.Job, rendering: Rendering, into: str | None, *, on_screen: bool) -> Iterator[Outcome]:
+    """Carries out a job, and yields the outcome of each record."""
     if job.in_folder:
         with runs.refusing(job.output):
             Path(job.output).parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +73,7 @@ def _render(job: runs.Job, rendering: Rendering, into: str | None, *, on_screen:
                 written = b"" if target is None else b"".join(outcome.to_json(into) for outcome in outcomes)
             except (TypeError, ValueError) as error:  # a table without messages, or a field that would be replaced
                 raise ValueError(f"{shown(job.inputs[piece.after.file])}: {error}") from error
-            yield from (outcome.result.code for outcome in outcomes if isinstance(outcome.result, RecordError))
+            yield from outcomes
             if target is None:
                 for outcome in outcomes:
                     show(screen, outcome)

@@ -6,7 +6,7 @@ line end. A stream does the same: the line end opens the first delta of the late
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from harmony.conversion.following import Following
@@ -14,7 +14,7 @@ from harmony.conversion.given import Shape
 from harmony.conversion.meaning import Json, Kind, Meaning, Reader, is_cut, reasoning_tokens, turns
 from harmony.conversion.tools import custom_input
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import Diagnostic
+from harmony.errors import Diagnostic, Fault, quote
 from harmony.messages.model import Message
 from harmony.results import ParseResult
 
@@ -123,24 +123,34 @@ def completion(
         ('stop', 14)
 
     `finish_reason` is "length" where the completion is not complete, "tool_calls" where it has a call, else "stop". A
-    call that is cut off is left out. A message that the model wrote for another author is content, so nothing is lost.
-    `usage` is None where the completion was parsed from text. `id` and `created` are `chatcmpl-0` and 0 where none are
-    given. The other arguments are those of `from_harmony`; `fields` are added to the result, such as
-    `system_fingerprint`.
+    call that is cut off is left out, which a diagnostic tells. A message that the model wrote for another author is
+    content, so nothing is lost. `usage` is None where the completion was parsed from text. `id` and `created` are
+    `chatcmpl-0` and 0 where none are given. The other arguments are those of `from_harmony`; `fields` are added to the
+    result, such as `system_fingerprint`.
     """
     reader = Reader(tools)
-    reply = _Reply()
-    cut = len(result.messages) - 1 if is_cut(result) else -1
-    for index, message in enumerate(result.messages):
-        meaning = reader.of_message(message, index)
-        if not meaning.is_call or index != cut:
-            reply.add(meaning, message.text, default_call_id(len(reply.calls)))
+    message = message_of(result.messages, reader, cut=is_cut(result), reasoning_field=reasoning_field)
     if diagnostics is not None:
         diagnostics += reader.diagnostics
-    reason = finish_reason(complete=result.complete, calls=bool(reply.calls))
-    choice = {"index": 0, "message": reply.to_dict(reasoning_field), "logprobs": None, "finish_reason": reason}
+    reason = finish_reason(complete=result.complete, calls="tool_calls" in message)
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
     head = _head("chat.completion", model, id, created)
     return {**head, "choices": [choice], "usage": usage(result, prompt_tokens), **fields}
+
+
+def message_of(messages: Sequence[Message], reader: Reader, *, cut: bool, reasoning_field: str = "reasoning") -> Json:
+    """The messages of a completion as one message of the API. `cut` says that the last of them is cut off.
+
+    A call that is cut off is left out, which a diagnostic of the reader tells.
+    """
+    reply = _Reply()
+    for index, message in enumerate(messages):
+        meaning = reader.of_message(message, index)
+        if cut and meaning.is_call and index == len(messages) - 1:
+            reader.diagnostics.append(Fault("cut-call", found=quote(meaning.full_name)).diagnostic(index))
+        else:
+            reply.add(meaning, message.text, default_call_id(len(reply.calls)))
+    return reply.to_dict(reasoning_field)
 
 
 def _head(kind: str, model: str, id: str | None, created: int | None) -> Json:

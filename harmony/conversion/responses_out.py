@@ -5,7 +5,7 @@ Each message of a reply is one item. A stream tells of the beginning, the text a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from harmony.conversion.following import Following
@@ -114,16 +114,22 @@ def response(
     `id`, `created_at` or `metadata`. Without them, `id` is `resp_0` and `created_at` is 0.
     """
     tools = list(tools)
-    reader, numbers = Reader(tools), _Numbers(None)
-    cut = len(result.messages) - 1 if is_cut(result) else -1
-    output = []
-    for index, message in enumerate(result.messages):
-        meaning = reader.of_message(message, index)
-        status = "incomplete" if index == cut else "completed"
-        output.append(item(meaning, message.text, *numbers.next(meaning), status))
+    reader = Reader(tools)
+    output = items_of(result.messages, reader, cut=is_cut(result))
     if diagnostics is not None:
         diagnostics += reader.diagnostics
     return _ended(_begun({"model": model, **fields}, tools), result, output, prompt_tokens)
+
+
+def items_of(messages: Sequence[Message], reader: Reader, *, cut: bool) -> list[Json]:
+    """The messages of a completion as output items of the API. `cut` says that the last of them is cut off."""
+    numbers = _Numbers(None)
+    output = []
+    for index, message in enumerate(messages):
+        meaning = reader.of_message(message, index)
+        status = "incomplete" if cut and index == len(messages) - 1 else "completed"
+        output.append(item(meaning, message.text, *numbers.next(meaning), status))
+    return output
 
 
 def _begun(fields: Json, tools: list[Any]) -> Json:

@@ -56,6 +56,18 @@ CONVERSION: Final[dict[str, Entry]] = {
         "the message with the call, or give the result a `name`.",
         Called('chat.to_harmony([{"role": "tool", "tool_call_id": "call_9", "content": "blue"}])'),
     ),
+    "cut-call": entry(
+        "The completion ends inside a call, whose arguments cannot be used. The message of Chat Completions leaves the "
+        "call out. Let the model go on, or take the messages of Harmony or the items of Responses, which have all that "
+        "it wrote. The position is the index of the message.",
+        Called(
+            "text = '<|channel|>commentary to=functions.sky<|message|>{\"at\": '\n"
+            "found = []\n"
+            'result = encoding.parse_text(text, "assistant", strict=False)\n'
+            'chat.completion(result, model="gpt-oss", diagnostics=found)\n'
+            "found"
+        ),
+    ),
     "repaired-tool-name": entry(
         "The model called a tool that is not declared, and leaving out characters that no function's name has makes "
         "the name a declared one. The call is taken for one of that tool. The position is the index of the message.",

@@ -16,3 +16,6 @@ Style: TypeAlias = Literal["openai", "oss"]
 #: The purpose of a rendering. "conversation" renders the messages as they are. "completion" adds an open `<|start|>`
 #: and the role whose turn is next. "training" ends an answer on `final` with `<|return|>`, if it is the last message.
 Purpose: TypeAlias = Literal["conversation", "completion", "training"]
+
+#: The shape of messages: those of the JSON form of Harmony, of the Chat Completions API, or of the Responses API.
+Shape: TypeAlias = Literal["harmony", "chat", "responses"]

@@ -12,9 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from harmony.errors import quote, sentence
+from harmony.format.choices import Shape
 from harmony.messages.chat_fields import FIELDS
 
-_EMPTY: Final = frozenset((b"null", b"[]", b"{}", b'""'))
+_EMPTY: Final = frozenset((b"", b"null", b"[]", b"{}", b'""'))
 #: The types of parts of the content in these APIs.
 _PARTS: Final = frozenset(
     (
@@ -51,6 +52,11 @@ _OBJECTS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _CONTENT: Final = msgspec.json.Decoder(list[dict[str, Any]])
 
 
+def says(value: msgspec.Raw) -> bool:
+    """Whether the value of a field says anything: it is there, and neither null nor empty."""
+    return bytes(value) not in _EMPTY
+
+
 def check_fields(written: bytes) -> None:
     """Raises ValueError for a record whose `messages` have fields of the chat API, and names them.
 
@@ -65,22 +71,29 @@ def check_fields(written: bytes) -> None:
         values = msgspec.structs.astuple(message)
         if values != _NOTHING:
             for name, value in zip(FIELDS, values, strict=True):
-                if bytes(value) not in _EMPTY:
+                if says(value):
                     found.setdefault(f"`{name}`", index)
     _refuse(found)
 
 
 def check_parts(written: bytes) -> None:
-    """The same for parts of the content, such as images. Reading a conversation fails for these too, but says less."""
+    """The same for items of the Responses API, and for parts of the content, such as images.
+
+    Reading a conversation fails for these too, but says less.
+    """
     try:
         messages = _OBJECTS.decode(_ANY.decode(written)["messages"])
     except (ValueError, KeyError, msgspec.DecodeError, RecursionError):
         return
     found: dict[str, int] = {}
+    items: dict[str, int] = {}
     for index, message in enumerate(messages):
-        for kind in _part_types(message.get("content", _NULL)):
-            if kind in _PARTS:
-                found.setdefault(f"content of type {quote(kind)}", index)
+        if says(kind := message.get("type", _NULL)):
+            items.setdefault(quote(bytes(kind).decode().strip('"')), index)
+        for part in _part_types(message.get("content", _NULL)):
+            if part in _PARTS:
+                found.setdefault(f"content of type {quote(part)}", index)
+    _refuse(items, "types of items", "responses")
     _refuse(found)
 
 
@@ -94,10 +107,19 @@ def _part_types(content: msgspec.Raw) -> Iterator[str]:
             yield kind
 
 
-def _refuse(found: dict[str, int]) -> None:
+def _refuse(found: dict[str, int], what: str = "fields", shape: Shape = "chat") -> None:
     if found:
-        place = f"at `$.messages[{min(found.values())}]`"
-        raise ValueError(f"{sentence('invalid-record/chat', found=', '.join(found))} - {place}")
+        told = sentence("invalid-record/chat", what=what, found=", ".join(found), shape=shape)
+        raise ValueError(f"{told} - at `$.messages[{min(found.values())}]`")
+
+
+def is_input(value: msgspec.Raw | None) -> bool:
+    """Whether a field holds the input of a request of the Responses API: a list of messages and other items."""
+    try:
+        items = _OBJECTS.decode(value or _NULL)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return False
+    return bool(items) and all("role" in item or "type" in item for item in items)
 
 
 def kind_of_conversation(messages: msgspec.Raw | None) -> str | None:

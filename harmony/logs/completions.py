@@ -125,6 +125,7 @@ class Completions(NamedTuple):
     lengths: list[int | None]  # how many tokens each has; None for a text
     columns: Columns
     unit: Unit = "line"  # what the numbers count
+    made: Sequence[bytes] | None = None  # the messages of each as JSON, if not in the shape of Harmony
 
     def tally(self) -> Tally:
         """The tally of these completions."""
@@ -152,14 +153,14 @@ class Completions(NamedTuple):
         Raises FieldTaken for a field of a record that would be replaced.
         """
         complete = memoryview(self.columns.complete)
-        writer = Writer(self.columns)
+        written = Writer(self.columns).messages if self.made is None else self.made.__getitem__
         errors, diagnostics = self.columns.errors, self.columns.diagnostics
         lines = []
         for index, fields in enumerate(self.passed()):
             error = errors.get(index)
             added: dict[str, Any]
             if error is None:
-                added = {"messages": msgspec.Raw(writer.messages(index)), "complete": complete[index] != 0}
+                added = {"messages": msgspec.Raw(written(index)), "complete": complete[index] != 0}
             else:
                 added = {"messages": None, "complete": False}
             added["diagnostics"] = diagnostics.get(index)

@@ -19,6 +19,7 @@ import msgspec
 
 from harmony.encoding import check_stripped
 from harmony.errors import quote
+from harmony.format.choices import Shape
 from harmony.logs.choosing import Choice, check_by, chosen
 from harmony.logs.completions import FIRST, PROMPT_MESSAGES, Completions, Tally, prompt_messages, tally_of
 from harmony.logs.formats import format_of
@@ -56,6 +57,7 @@ class Task(msgspec.Struct, frozen=True):
     strict: bool = False
     to: Literal["lines", "rows", "stats"] = "lines"
     nested: bool = False
+    shape: Shape = "harmony"  # of the messages
     prompt_messages: bool = False  # parse prompts too
     keep_going: bool = False  # although all of the first records fail alike
     threads: int = 1  # for tables, which one process parses
@@ -64,6 +66,11 @@ class Task(msgspec.Struct, frozen=True):
     choice: Choice = Choice()
 
     def __post_init__(self) -> None:
+        if self.shape != "harmony" and self.to == "rows" and not self.nested:
+            raise ValueError(
+                f"--to {self.shape} has no row for each message: use --nested, which gives each completion a row, or "
+                "write JSON Lines"
+            )
         if self.layout.stripped:
             check_stripped(strict=self.strict)
         plan_of(self.layout.names)  # raises an error for what is no path
@@ -90,7 +97,7 @@ class Task(msgspec.Struct, frozen=True):
         if self.to == "lines":
             return parsed.to_json(self.layout.into), tally
         kept = parsed.kept(types, self.taken(), self.hidden())
-        return TableRows.of(kept, parsed.columns, nested=self.nested, into=self.layout.into), tally
+        return self._table_rows(kept, parsed), tally
 
     def with_hints(self, tally: Tally, read: Unparsed, columns: columns_of.Columns) -> Tally:
         """The tally, with what hints at options: texts without any marker, and paths that led nowhere."""
@@ -103,7 +110,7 @@ class Task(msgspec.Struct, frozen=True):
     def parsed(self, read: Unparsed, *, threads: int = 1) -> Completions:
         """Parses what was read of a piece."""
         stripped, bare = self.layout.stripped, self.to == "stats" or (self.to == "rows" and not self.nested)
-        parsed = read.parse(strict=self.strict, stripped=stripped, bare=bare, threads=threads)
+        parsed = read.parse(strict=self.strict, stripped=stripped, bare=bare, threads=threads, shape=self.shape)
         return parsed.with_prompts(read.known.prompts) if self.prompt_messages else parsed
 
     def lines(self, piece: Piece) -> Completions:
@@ -122,6 +129,9 @@ class Task(msgspec.Struct, frozen=True):
     def hidden(self) -> list[str]:
         """The fields of records that get no column: the role of the first message has one."""
         return [] if self.nested or self.layout.into is not None else [plan_of(self.layout.names)[1].role]
+
+    def _table_rows(self, kept: pa.RecordBatch, parsed: Completions) -> TableRows:
+        return TableRows.of(kept, parsed, nested=self.nested, into=self.layout.into)
 
     def _reader(self) -> RecordReader:
         return RecordReader(self.layout, self.max_record_size)
@@ -145,7 +155,7 @@ class Task(msgspec.Struct, frozen=True):
 
         rows, parser, read = self.rows_of_table(data, first)
         known, lengths = read.known, read.lengths
-        columns = self.parsed(read, threads=self.threads).columns
+        parsed = self.parsed(read, threads=self.threads)
         beside = without_dictionaries(parser.kept_of(rows.batch))
         if self.prompt_messages:
             check_columns_free(beside.schema.names, [PROMPT_MESSAGES])
@@ -153,8 +163,8 @@ class Task(msgspec.Struct, frozen=True):
             beside = beside.append_column(PROMPT_MESSAGES, as_json_column(list(map(prompt_messages, prompts))))
         check_columns_free(beside.schema.names, self.taken())
         kept, errors = checked(beside)
-        columns = columns.with_errors(errors)
-        made = TableRows.of(kept, columns, nested=self.nested, into=self.layout.into)
+        columns = parsed.columns.with_errors(errors)
+        made = self._table_rows(kept, parsed._replace(columns=columns))
         tally = tally_of(columns, lengths, rows.numbers, "row", data.schema.names)
         return made, self.with_hints(tally, read, columns)
 
@@ -194,11 +204,21 @@ class TableRows(NamedTuple):
     into: str | None  # the column that holds all columns of the messages
 
     @classmethod
-    def of(cls, kept: pa.RecordBatch, columns: columns_of.Columns, *, nested: bool, into: str | None) -> TableRows:
-        """The rows of these columns, with ordinary strings instead of dictionaries, as files need them."""
+    def of(cls, kept: pa.RecordBatch, parsed: Completions, *, nested: bool, into: str | None) -> TableRows:
+        """The rows of these completions, with ordinary strings instead of dictionaries, as files need them.
+
+        Messages in the shape of another API are texts of JSON.
+        """
         from harmony.columns import arrow  # lines of JSON need no Arrow
 
-        rows = arrow.nested(columns) if nested else arrow.flat(columns)
+        rows = arrow.nested(parsed.columns) if nested else arrow.flat(parsed.columns)
+        if parsed.made is not None:
+            from harmony.logs.fields import as_json_column
+
+            errors = parsed.columns.errors
+            made = [None if index in errors else msgspec.Raw(each) for index, each in enumerate(parsed.made)]
+            column = as_json_column(made)
+            rows = rows.set_column(rows.schema.names.index("messages"), "messages", column)
         return cls(kept, arrow.without_dictionaries(rows), into)
 
     def batches(self, before: int) -> Iterator[pa.RecordBatch]:

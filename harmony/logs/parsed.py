@@ -34,6 +34,9 @@ class _Message(msgspec.Struct):
     role: str
     channel: str | None = None
     recipient: str | None = None
+    # Messages of the Chat Completions API have these, and say with them what `channel` and `recipient` say.
+    reasoning: msgspec.Raw = msgspec.Raw(b"")
+    tool_calls: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Fault(msgspec.Struct):
@@ -85,7 +88,9 @@ def held_in(fields: Mapping[str, msgspec.Raw], into: str | None) -> Held | None:
         messages = _MESSAGES.decode(fields["messages"]) if error is None else []
     except msgspec.ValidationError:
         return None
-    return None if messages is None else Held(messages, complete, diagnostics, error)
+    if messages is None or any(message.reasoning or message.tool_calls for message in messages):
+        return None
+    return Held(messages, complete, diagnostics, error)
 
 
 def tally_of_held(held: Sequence[Held]) -> Tally:

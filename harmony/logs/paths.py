@@ -152,22 +152,27 @@ def joined(at: str, step: Step) -> str:
     return f"{at}[{'' if step is None else step}]"
 
 
-def take_out(whole: Any, steps: Sequence[Step]) -> None:
-    """Removes what the steps lead to from the `whole` of a Variant."""
+def parent_of(whole: Any, steps: Sequence[Step]) -> Any:
+    """The object or the list in the `whole` of a Variant that the last of the steps leads out of; None without one."""
     for step in steps[:-1]:
         if isinstance(step, str):
             whole = whole.get(step) if isinstance(whole, dict) else None
         else:
             place = step or 0  # of a list that `[]` stands for, only the own item is left
             whole = whole[place] if isinstance(whole, list) and -len(whole) <= place < len(whole) else None
-    last = steps[-1]
+    return whole
+
+
+def take_out(whole: Any, steps: Sequence[Step]) -> None:
+    """Removes what the steps lead to from the `whole` of a Variant."""
+    whole, last = parent_of(whole, steps), steps[-1]
     if isinstance(whole, dict):
         whole.pop(last, None)
     elif isinstance(whole, list) and not isinstance(last, str) and -len(whole) <= (last or 0) < len(whole):
         del whole[last or 0]
 
 
-def kind_of(value: msgspec.Raw) -> str:
+def kind_of(value: msgspec.Raw | bytes) -> str:
     """What a value of JSON is, in words."""
     return _KINDS.get(bytes(value).lstrip()[:1].decode(), "a number")
 

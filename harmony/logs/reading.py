@@ -23,7 +23,7 @@ from harmony.columns.rows import (
     Sources,
 )
 from harmony.errors import Fault, RecordError, quote
-from harmony.logs.chat_shape import kind_of_conversation
+from harmony.logs.chat_shape import is_input, kind_of_conversation
 from harmony.logs.inputs import MAX_LINE
 from harmony.logs.leads import NOTHING, Lead, lead_of_prefix, lead_of_prompt
 from harmony.logs.paths import INDEX, Plan, Variant, lists_of, steps_of, take_out
@@ -140,7 +140,7 @@ class RecordReader(msgspec.Struct, frozen=True):
         fields: list[Mapping[str, Any]] = []
         lengths: list[int | None] = []
         known = Known({}, set(), {}, set())
-        slots = list(_slots(read_records(data, first, too_long), plan))
+        slots = list(slots_of(read_records(data, first, too_long), plan))
         for index, slot in enumerate(slots):
             role, path, before = _ASSISTANT, None, len(ids)
             if slot.error is not None:
@@ -163,8 +163,7 @@ class RecordReader(msgspec.Struct, frozen=True):
                     elif self.conversations and (messages := slot.found.get(names.messages, _NULL)) != _NULL:
                         conversations[index] = _conversation(messages, names.messages, slot.record)
                     else:
-                        beside = kind_of_conversation(slot.found.get(names.messages))
-                        raise no_completion(names, conversations=self.conversations, found=beside)
+                        raise self._no_completion(slot, names)
                 except (ValueError, RecursionError) as error:
                     elsewhere[index] = record_error(error, slot.record.number)
             roles.append(role | (ELSEWHERE if index in elsewhere else 0))
@@ -280,7 +279,7 @@ class RecordReader(msgspec.Struct, frozen=True):
         if tokens is None and text is None:
             beside = "a conversation" if names.messages in schema.names and not self.conversations else None
             missing = no_completion(names, conversations=self.conversations, found=beside)
-            raise ValueError(f"{missing}; the columns are {_listed(schema.names)}")
+            raise ValueError(f"{missing}; the columns are {listed(schema.names)}")
         parser = TableParser(
             tokens,
             text,
@@ -320,6 +319,13 @@ class RecordReader(msgspec.Struct, frozen=True):
                 except (ValueError, RecursionError) as error:
                     elsewhere[index] = record_error(error)
         return read._replace(sources=read.sources._replace(elsewhere=elsewhere), conversations=conversations)
+
+    def _no_completion(self, slot: Slot, names: Names) -> ValueError:
+        """The error for a record without what is read, which says what it has instead."""
+        found = kind_of_conversation(slot.found.get(names.messages))
+        if found is None and is_input(slot.fields.get("input")):
+            found, names = "a request of the Responses API", msgspec.structs.replace(names, messages="input")
+        return no_completion(names, conversations=self.conversations, found=found)
 
     def _role(self, found: Mapping[str, msgspec.Raw], names: Names, index: int, known: Known) -> tuple[int, Lead]:
         """The code of a completion's role, and what stands before the completion."""
@@ -384,12 +390,12 @@ def _values(column: pa.Array | None) -> list[Any] | None:
     return None if column is None else column.to_pylist()
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
 
 
-def _slots(records: Sequence[Record | BadRecord], plan: Plan) -> Iterator[Slot]:
-    """The completions of records. A record without any has one slot, with its error."""
+def slots_of(records: Sequence[Record | BadRecord], plan: Plan) -> Iterator[Slot]:
+    """The completions of records of JSON. A record without any has one slot, with its error."""
     for record in records:
         if isinstance(record, BadRecord):
             yield Slot(record, {}, {}, error=record.error)

@@ -22,8 +22,9 @@ from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import msgspec
 
+from harmony.conversion.given import ConversionError
 from harmony.errors import Fault, HarmonyError, RecordError, sentence
-from harmony.format.choices import Start
+from harmony.format.choices import Shape, Start
 from harmony.logs.chat_shape import check_fields, check_parts
 from harmony.messages.model import Conversation
 from harmony.results import ParseResult
@@ -108,6 +109,7 @@ class Rendered(msgspec.Struct, frozen=True):
 
     tokens: list[int]
     text: str | None
+    shape: Shape = "harmony"  # of the conversation in the record
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -242,8 +244,12 @@ def _value(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw, name: str) -> A
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        text = str(error)
-        raise ValueError(text.replace("`$", f"`$.{name}") if "`$" in text else f"{text} - at `$.{name}`") from None
+        raise ValueError(with_place(str(error), name)) from None
+
+
+def with_place(text: str, path: str) -> str:
+    """What msgspec says of a value, with the path to that value."""
+    return text.replace("`$", f"`$.{path}") if "`$" in text else f"{text} - at `$.{path}`"
 
 
 def no_completion(names: Names, *, conversations: bool = False, found: str | None = None) -> ValueError:
@@ -281,5 +287,8 @@ def record_error(error: Exception, number: int | None = None) -> RecordError:
     """Makes the error of a record from an exception. `number` is the number of its line; None for a row of a table."""
     if isinstance(error, HarmonyError):
         return RecordError(error.code, str(error), error.position)
+    if isinstance(error, ConversionError):
+        place = "" if number is None else f" - in line {number:,}"
+        return RecordError(error.code, f"{error}{place}", None)
     fault = Fault("too-deep") if isinstance(error, RecursionError) else Fault("invalid-record", reason=error)
     return fault.record_error("" if number is None else f"in line {number:,}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from harmony.columns.engine import build
 from harmony.columns.rows import Columns, Sources, ends_in_last_message
 from harmony.errors import RecordError, quote
-from harmony.format.choices import Start
+from harmony.format.choices import Shape, Start
 from harmony.logs.completions import Completions, Unit
 from harmony.logs.leads import lead_of_prompt, moved_diagnostic, moved_error
 from harmony.messages.model import Conversation
@@ -64,8 +65,10 @@ class Unparsed(NamedTuple):
     known: Known = Known()
     start: Start = "completion"
 
-    def parse(self, *, strict: bool, stripped: bool = False, bare: bool, threads: int = 1) -> Completions:
-        """Parses all completions. The arguments are those of `build`."""
+    def parse(
+        self, *, strict: bool, stripped: bool = False, bare: bool, threads: int = 1, shape: Shape = "harmony"
+    ) -> Completions:
+        """Parses all completions. The arguments are those of `build`, and the shape of the messages for `to_json`."""
         tokens, offsets, roles, elsewhere, texts = self.sources
         columns = build(
             tokens,
@@ -79,13 +82,23 @@ class Unparsed(NamedTuple):
             texts=texts,
         )
         columns = self.placed(columns, stripped=stripped).with_errors(self.errors)
+        made = None
+        if shape != "harmony":
+            from harmony.logs.shaped import shaped  # it takes the conversions, which other runs do not need
+
+            columns, made = shaped(columns, self.sources, shape, partial(self._is_cut, columns, stripped))
         fields, whole = self.fields, self.whole
         if self.batch is not None and columns.errors:
             whole = list(fields)
             for index in columns.errors:
                 whole[index] = _values_of_row(self.batch, index)
         unit: Unit = "line" if self.batch is None else "row"
-        return Completions(self.numbers, fields, whole, self.lengths, columns, unit)
+        return Completions(self.numbers, fields, whole, self.lengths, columns, unit, made)
+
+    def _is_cut(self, columns: Columns, stripped: bool, index: int) -> bool:
+        """Whether a completion ends inside its last message."""
+        complete = memoryview(columns.complete).cast("B")[index]
+        return not complete and ends_in_content(self.sources, index, columns, stripped=stripped)
 
     def placed(self, columns: Columns, *, stripped: bool) -> Columns:
         """The columns with positions that count from the completion, and with what is known of its end."""

@@ -98,8 +98,19 @@ def of_files(folder: Path) -> Iterator[Said]:
     done = command("validate", str(folder / "empty.jsonl"), str(folder / "latin.txt"), "--format", "json", status=1)
     yield from (Said(problem["code"], problem["message"]) for problem in json.loads(done.stdout))
     done = command("render", str(folder / "empty.jsonl"), status=1)
-    errors = [json.loads(line)["error"] for line in done.stdout.splitlines()]
-    yield from (Said(error["code"], error["message"]) for error in errors)
+    yield from _errors(done.stdout)
+    (folder / "unclear.jsonl").write_text(
+        '{"input": "Hi"}\n{"messages": {}}\n{"messages": [{"role": "user", "channel": "final", "thinking": "?"}]}\n'
+    )
+    yield from _errors(command("render", str(folder / "unclear.jsonl"), status=1).stdout)
+    text = json.dumps({"text": "<|start|>user<|message|>Hi<|end|>"})
+    yield from _errors(command("parse", "--to", "chat", "-", given=text.encode(), status=1).stdout)
+
+
+def _errors(output: bytes) -> Iterator[Said]:
+    for line in output.splitlines():
+        if error := json.loads(line)["error"]:
+            yield Said(error["code"], error["message"])
 
 
 def of_the_vocabulary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Said]:

@@ -285,7 +285,7 @@ NOT_RENDERED = [
     (b'{"messages":' + b"[" * 100_000, "too-deep", None, "nested less deeply"),
     (b"{}", "invalid-record", None, "expected a conversation at `messages`, found none - in line 14"),
     (b'{"messages":null}', "invalid-record", None, "expected a conversation at `messages`, found none"),
-    (b'{"messages":{}}', "invalid-record", None, "Expected `array`, got `object` - at `$.messages`"),
+    (b'{"messages":{}}', "invalid-record", None, "found an object with neither - at `messages`"),
     (b'{"messages":[1]}', "invalid-record", None, "Expected `object`, got `int` - at `$.messages[0]`"),
     (b'{"messages":[{}]}', "invalid-record", None, "missing required field `role` - at `$.messages[0]`"),
     (b'{"messages":[{"role":"boss","content":""}]}', "invalid-record", None, "'boss' - at `$.messages[0].role`"),
@@ -314,7 +314,7 @@ def test_records_that_cannot_be_rendered_keep_their_fields(options: tuple[str, .
     lines = [b'{"id":0,%s' % PLAIN[1:]] * 2
     for bad, *_ in NOT_RENDERED:
         lines += [bad, lines[0]]
-    done = harmony("render", "-", *options, stdin=b"\n".join(lines[1:]))
+    done = harmony("render", "-", "--from", "harmony", *options, stdin=b"\n".join(lines[1:]))
     assert done.returncode == 1
     assert done.stderr == f"harmony: {len(NOT_RENDERED)} bad records, each with its error\n".encode()
     written = done.stdout.splitlines()
@@ -430,7 +430,9 @@ def test_a_terminal_shows_messages_to_be_read(tmp_path: Path) -> None:
 def test_a_terminal_shows_renderings_to_be_read(tmp_path: Path, options: tuple[str, ...]) -> None:
     log = tmp_path / "log.jsonl"
     text = r"\u001b[31m\n\u202e <|end|> " + "word " * 40
-    log.write_text(f'{{"id":"first","messages":[{{"role":"user","content":"{text}"}}]}}\n{{}}\n{{"messages":[]}}')
+    log.write_text(
+        f'{{"id":"first","messages":[{{"role":"user","channel":null,"content":"{text}"}}]}}\n{{}}\n{{"messages":[]}}'
+    )
     lines, said, status = on_a_terminal("render", str(log), *options)
     assert (said, status) == (b"harmony: 1 bad record, with its error\n", 1)
     assert lines[0].startswith("first ──")

@@ -21,9 +21,9 @@ CHAT = (
 )
 
 
-def error_of(line: bytes, command: str = "render") -> str:
+def error_of(line: bytes, command: str = "render", *options: str) -> str:
     """What the command tells the only record of a log."""
-    done = harmony(command, "-", stdin=line)
+    done = harmony(command, "-", *options, stdin=line)
     assert done.returncode == 1
     (record,) = records(done.stdout)
     return str(record["error"]["message"])
@@ -32,7 +32,7 @@ def error_of(line: bytes, command: str = "render") -> str:
 def test_several_files_and_folders_are_rendered(tmp_path: Path) -> None:
     (tmp_path / "in" / "deep").mkdir(parents=True)
     (tmp_path / "in" / "a.jsonl").write_bytes(PLAIN + b"\n")
-    table = pa.table({"id": [7], "messages": [[{"role": "user", "content": "a"}]]})
+    table = pa.table({"id": [7], "messages": [[{"role": "user", "channel": None, "content": "a"}]]})
     pq.write_table(table, tmp_path / "in" / "deep" / "b.parquet")
     done = harmony("render", tmp_path / "in", CONVERSATIONS)
     assert done.returncode == 0
@@ -70,7 +70,7 @@ def test_a_table_names_its_columns_where_it_has_no_messages(tmp_path: Path) -> N
 
 
 def test_bad_rows_keep_their_neighbours(tmp_path: Path) -> None:
-    kind = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    kind = pa.list_(pa.struct([("role", pa.string()), ("channel", pa.string()), ("content", pa.string())]))
     good = [{"role": "user", "content": "a"}]
     table = pa.table({"messages": pa.array([good, None, [{"role": "boss", "content": "a"}], good], kind)})
     pq.write_table(table, tmp_path / "log.parquet")
@@ -98,17 +98,18 @@ def test_single_surrogates_in_messages_are_told() -> None:
 def test_no_command_takes_a_call_of_the_chat_api_for_a_message(content: bytes, tmp_path: Path) -> None:
     line = CHAT % content
     told = (
-        "expected messages in the JSON form of openai-harmony, found fields of the chat API, which would be lost: "
-        "`tool_calls`, `tool_call_id`; convert the messages first - at `$.messages[1]`"
+        "expected messages in the JSON form of openai-harmony, found fields of the OpenAI APIs, which would be lost: "
+        "`tool_calls`, `tool_call_id`; `harmony render --from chat` converts them - at `$.messages[1]`"
     )
-    assert error_of(line) == f"{told} - in line 1"
+    assert error_of(line, "render", "--from", "harmony") == f"{told} - in line 1"
     log = tmp_path / "log.jsonl"
     log.write_bytes(line)
     for options in ([], ["--lint"]):
         done = harmony("validate", log, *options, "--format", "json")
         assert [problem["message"] for problem in json.loads(done.stdout)] == [told]
     expected = (
-        "expected a completion at `tokens` or `text`, found none, but a conversation of the chat API at `messages`"
+        "expected a completion at `tokens` or `text`, found none, but a conversation of the chat API at `messages`, of "
+        "which `harmony render` makes a prompt"
     )
     assert error_of(line, "parse") == f"{expected} - in line 1"
 
@@ -128,18 +129,20 @@ def test_no_command_takes_a_call_of_the_chat_api_for_a_message(content: bytes, t
 def test_each_field_of_the_chat_api_is_named(field: str, value: Any) -> None:
     message = b'{"messages":[{"role":"assistant","content":"a","%s":%s}]}'
     named = json.loads(f'"{field}"')
-    assert f"lost: `{named}`; convert" in error_of(message % (field.encode(), json.dumps(value).encode()))
+    line = message % (field.encode(), json.dumps(value).encode())
+    assert f"lost: `{named}`; `harmony render" in error_of(line, "render", "--from", "harmony")
     for empty in (b"null", b"[]", b'""', b"{}"):
-        assert harmony("render", "-", stdin=message % (field.encode(), empty)).returncode == 0
+        line = message % (field.encode(), empty)
+        assert harmony("render", "-", "--from", "harmony", stdin=line).returncode == 0
 
 
 @pytest.mark.parametrize("kind", ["image_url", "input_text", "input_image", "output_text", "refusal", "file"])
 def test_parts_of_the_chat_api_are_named(kind: str) -> None:
     content = [{"type": "text", "text": "a"}, {"type": kind, "text": "a"}]
     line = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
-    assert f"lost: content of type `{kind}`; convert" in error_of(line)
+    assert f"lost: content of type `{kind}`; `harmony" in error_of(line, "render", "--from", "harmony")
 
 
 def test_other_fields_of_messages_are_ignored() -> None:
     line = b'{"messages":[{"role":"user","content":"a","weight":1,"content_tokens":1,"stop":"end"}]}'
-    assert records(harmony("render", "-", stdin=line).stdout)[0]["tokens"] == IDS
+    assert records(harmony("render", "-", "--from", "harmony", stdin=line).stdout)[0]["tokens"] == IDS

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 GOOD = b'{"tokens":[200008,12194,200002]}'
-PLAIN = b'{"messages":[{"role":"user","content":"a"}]}'
+PLAIN = b'{"messages":[{"role":"user","channel":null,"content":"a"}]}'
 _SECONDS = 120  # after which a command is taken to hang
 
 

@@ -18,13 +18,17 @@ from helpers.command import harmony
 
 ROOT = Path(__file__).parents[2]
 SHAPES = ROOT / "tests" / "data" / "shapes"
-#: The options of the commands in the guide, by the file that each reads.
-COMMANDS = {
-    Path(command.split()[-1]).name: shlex.split(command)[2:-1]
-    for command in re.findall(
-        r"^    (harmony parse .*tests/data/shapes/\S+)$", (ROOT / "docs/logs.md").read_text(), re.M
-    )
-}
+
+
+def _commands(name: str) -> dict[str, list[str]]:
+    """The options of the commands in the guide, by the file that each reads."""
+    found = re.findall(rf"^    (harmony {name} .*tests/data/shapes/\S+)$", (ROOT / "docs/logs.md").read_text(), re.M)
+    return {Path(command.split()[-1]).name: shlex.split(command)[2:-1] for command in found}
+
+
+COMMANDS = _commands("parse")
+#: Those for conversations, which `tests/logs/test_requests.py` runs.
+RENDERED = _commands("render")
 
 
 def run(*arguments: str | Path, status: int = 0) -> str:
@@ -53,7 +57,7 @@ def messages(records: list[dict[str, Any]]) -> list[Any]:
 
 
 def test_the_guide_reads_each_file() -> None:
-    assert set(COMMANDS) == {path.name for path in SHAPES.iterdir()}
+    assert {*COMMANDS, *RENDERED} == {path.name for path in SHAPES.iterdir()}
     for name in COMMANDS:
         status = 1 if name == "openai-batch.jsonl" else 0  # one of its requests has failed
         records = [record.get("harmony", record) for record in read_by_the_guide(name, status=status)]
