@@ -423,10 +423,14 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
 
 
 def render_only(
-    encoding: HarmonyEncoding, conversation: Conversation, config: RenderConversationConfig | None, only: Sequence[int]
+    encoding: HarmonyEncoding,
+    conversation: Conversation,
+    config: RenderConversationConfig,
+    purpose: Purpose,
+    only: Sequence[int],
 ) -> Rendering:
-    """The messages of these indices, ascending, rendered for training. Spans and errors have the same indices."""
-    return encoding._rendered(conversation, config, "training", only=only)
+    """The messages of these indices, ascending, rendered. Spans and errors have the indices of the conversation."""
+    return encoding._rendered(conversation, config, purpose, only=only)
 
 
 def check_stripped(*, strict: bool) -> None:

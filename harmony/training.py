@@ -15,23 +15,21 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, TypeAlias, get_args
 
 import msgspec
 
 from harmony.encoding import load_harmony_encoding, render_only
 from harmony.errors import Fault, in_turn, quote
 from harmony.format import vocabulary
+from harmony.format.choices import Analysis, Turns
 from harmony.messages.model import Conversation, Message
 from harmony.messages.roles import KNOWN_CHANNELS, Role
 from harmony.rendering.renderer import RenderConversationConfig, messages_of
-from harmony.rendering.turns import turns_of, without_old_analysis
+from harmony.rendering.turns import kept, turns_of
 from harmony.results import RenderedSpan, channels_of, learned
 
 __all__ = ["Example", "Packed", "examples", "pack"]
-
-#: Which turns are learned: each in an example of its own, only the last, or all in one example.
-Turns: TypeAlias = Literal["each", "last", "all"]
 
 if TYPE_CHECKING:
     Integers: TypeAlias = array[int]
@@ -127,40 +125,42 @@ def examples(
         raise TypeError(f"Expected `RenderConversationConfig`, got `{type(given).__name__}` - at `config`")
     if max_tokens is not None:
         given = RenderConversationConfig(given.auto_drop_analysis, given.style, max_tokens)
-    return _examples(conversation, turns, channels, given)
+    return examples_of(conversation, turns, channels, given, "auto" if given.auto_drop_analysis else "keep")
 
 
-def _examples(
-    conversation: Conversation, turns: Turns, channels: frozenset[str], config: RenderConversationConfig
+def examples_of(
+    conversation: Conversation,
+    turns: Turns,
+    channels: frozenset[str],
+    config: RenderConversationConfig,
+    analysis: Analysis,
 ) -> Iterator[Example]:
+    """The examples of a conversation with this analysis, whatever `config` says of it. Raises as `examples` does."""
     messages = messages_of(conversation)
     found = list(enumerate(turns_of(messages)))
-    history: list[int] | range = range(len(messages))
-    if config.auto_drop_analysis and turns != "all":
-        history = without_old_analysis(messages)
     if turns == "all" and found:
-        yield _example(conversation, messages, history, range(found[-1][1].stop), None, channels, config)
+        yield _example(conversation, messages, range(found[-1][1].stop), None, channels, config, analysis)
     else:
         for number, turn in found[-1:] if turns == "last" else found:
-            yield _example(conversation, messages, history, turn, number, channels, config)
+            yield _example(conversation, messages, turn, number, channels, config, analysis)
 
 
 def _example(
     conversation: Conversation,
     messages: list[Message],
-    history: list[int] | range,
     turn: range,
     number: int | None,
     channels: frozenset[str],
     config: RenderConversationConfig,
+    analysis: Analysis,
 ) -> Example:
     for index in turn:
         _check_channel(messages[index], index)
-    only = [*history[: bisect_left(history, turn.start)], *turn]
-    rendering = render_only(load_harmony_encoding(vocabulary.ENCODING_NAME), conversation, config, only)
+    only = kept(messages, turn, analysis)
+    rendering = render_only(load_harmony_encoding(vocabulary.ENCODING_NAME), conversation, config, "training", only)
     spans = rendering.spans()
     mask = array("b", bytes(rendering.size))
-    for place in learned(spans[len(only) - len(turn) :], channels):
+    for place in learned(spans[bisect_left(only, turn.start) :], channels):
         mask[place] = array("b", _ONE * (place.stop - place.start))
     return Example(array("i", rendering.tokens()), mask, number, spans)
 

@@ -25,6 +25,7 @@ from harmony import (
     training,
 )
 from harmony.format import vocabulary
+from harmony.format.choices import Turns
 from harmony.training import Example
 from helpers.talk import conversation, message, talk
 
@@ -161,7 +162,7 @@ def test_what_is_learned_of_a_talk(encoding: HarmonyEncoding) -> None:
 )
 @pytest.mark.parametrize("turns", ["each", "last", "all"])
 def test_an_unfinished_turn_ends_with_what_the_assistant_wrote_last(
-    encoding: HarmonyEncoding, kinds: list[str], end: str, turns: training.Turns
+    encoding: HarmonyEncoding, kinds: list[str], end: str, turns: Turns
 ) -> None:
     *_, example = training.examples(conversation(*(KINDS[kind] for kind in kinds)), turns=turns)
     assert encoding.decode(example.input_ids).endswith(end)
@@ -169,7 +170,7 @@ def test_an_unfinished_turn_ends_with_what_the_assistant_wrote_last(
 
 
 @pytest.mark.parametrize("turns", ["each", "last", "all"])
-def test_without_the_assistant_there_is_no_example(turns: training.Turns) -> None:
+def test_without_the_assistant_there_is_no_example(turns: Turns) -> None:
     assert list(training.examples(conversation(KINDS["system"], KINDS["user"]), turns=turns)) == []
 
 

@@ -5,8 +5,10 @@ Messages are given as lists that `renderer.messages_of` has checked.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
+from harmony.format.choices import Analysis
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
 
@@ -48,3 +50,17 @@ def turns_of(messages: Sequence[Message]) -> Iterator[range]:
             begin = end = index + 1
     if end > begin:
         yield range(begin, end)
+
+
+def kept(messages: Sequence[Message], turn: range, analysis: Analysis) -> list[int]:
+    """The indices of the messages to render where a turn is to be learned, ascending: up to the end of the turn.
+
+    "auto" leaves out the analysis of finished turns before it, "drop" that of the turn too, and "keep" nothing.
+    """
+    whole = range(turn.stop)
+    if analysis == "keep":
+        return list(whole)
+    recent = without_old_analysis(messages)
+    if analysis == "drop":
+        return recent[: bisect_left(recent, turn.stop)]
+    return [*recent[: bisect_left(recent, turn.start)], *turn]
