@@ -138,10 +138,9 @@ class Outcome(msgspec.Struct, frozen=True):
         """
         added: dict[str, Any] = {"error": self.result}
         if isinstance(self.result, Rendered):
-            lists = {
-                name: list(each) if isinstance(each, array) else each for name, each in self.result.added().items()
-            }
-            added = {**lists, "error": None}
+            found = self.result.added().items()
+            added = {name: each.tolist() if isinstance(each, array) else each for name, each in found}
+            added["error"] = None
         if into is not None:
             added = {into: added}
         check_free(self.fields, added, self.number)
