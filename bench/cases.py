@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from bench.faults import FAULTS, WELL_FORMED
 from bench.processes import Input
 from bench.results import Target, Worst
-from bench.subjects import FORK, OURS, PEER, PYTHON, SUBJECTS
+from bench.subjects import FORK, OURS, PEER, PYTHON, SUBJECTS, TEMPLATE
 
 SCRIPT: Final = "plain script"
 TWO_THREADS: Final = "harmony, two threads"
@@ -77,6 +77,7 @@ def cases(*, quick: bool = False) -> list[Case]:
     streamed = Input("completions", 10)
     many, most = Input("completions", 100 if quick else 2000), Input("completions", 2000 if quick else 30_000)
     talk = Input("conversation", 20)
+    chats = Input("chats", 50)
     threads = [Entry(OURS, OURS, "columns", most), Entry(TWO_THREADS, OURS, "columns_two", most)]
     return [
         Case("parse", "parse lists of 550 tokens", TOKEN, _all("parse", whole)),
@@ -103,6 +104,12 @@ def cases(*, quick: bool = False) -> list[Case]:
         Case("other_headers", "5,000 headers, each another", TOKEN, _all("parse_whole", _OTHER_HEADERS)),
         Case("render", "render 20 messages and 10 tools", MILLISECOND, _all("render", talk)),
         Case("render_longer", "the same, one message longer", MILLISECOND, _all("render_longer", talk)),
+        Case(
+            "training",
+            f"training examples of {chats.size} chats of 550 tokens",
+            TOKEN,
+            [*_all("examples", chats), Entry(TEMPLATE, TEMPLATE, "examples", chats)],
+        ),
         Case("letters", "render one letter 10,000 times", MILLISECOND, _all("render_text", Input("letters", 10_000))),
         Case("json", "JSON round trip of 20 messages", MILLISECOND, _all("json", talk)),
         *_texts(many.size),
@@ -159,6 +166,7 @@ TARGETS: Final[list[Target | Worst]] = [
     Target("parse, pure Python against Rust", ("parse", PYTHON), ("parse", PEER), 4),
     Target("render 20 messages, first time", ("render", OURS), ("render", PEER), 2.5),
     Target("the same, one message longer", ("render_longer", OURS), ("render_longer", PEER), 20),
+    Target("training examples", ("training", OURS), ("training", TEMPLATE), most=1, unit="times"),
     Target("log command, one process", ("log", OURS), ("log", SCRIPT), 40),
     Target("JSON round trip", ("json", OURS), ("json", PEER), 10),
     Target("fresh process, time", ("fresh", OURS), ("fresh", PEER), 3),

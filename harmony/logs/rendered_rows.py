@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,9 +46,7 @@ class RenderedRows:
         added = {name: self._column(name, outcomes) for name in self._names}
         added["error"] = findings([each.result if isinstance(each.result, RecordError) else None for each in outcomes])
         check_columns_free(kept.schema.names, list(added) if self._into is None else [self._into])
-        whole = kept
-        for name, column in added.items():
-            whole = whole.append_column(name, column)
+        whole = _beside(kept, added)
         return whole if self._into is None else under(whole, kept.num_columns, self._into)
 
     def _column(self, name: str, outcomes: Sequence[Outcome]) -> pa.Array:
@@ -71,7 +69,13 @@ class RenderedRows:
         kept = without_dictionaries(checked(whole.drop_columns([top]).take(rows))[0])
         if not pa.types.is_struct(whole.schema.field(top).type):
             return kept
-        return kept.append_column(top, as_json_column([_as_json(each.fields.get(top)) for each in outcomes]))
+        return _beside(kept, {top: as_json_column([_as_json(each.fields.get(top)) for each in outcomes])})
+
+
+def _beside(batch: pa.RecordBatch, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """The batch with more columns. It may have none itself, and then tells no number of rows."""
+    schema = pa.schema([*batch.schema, *(pa.field(name, column.type) for name, column in columns.items())])
+    return pa.RecordBatch.from_arrays([*batch.columns, *columns.values()], schema=schema)
 
 
 def _lists(items: Sequence[Sequence[int] | None]) -> pa.Array:

@@ -103,6 +103,8 @@ def of_files(folder: Path) -> Iterator[Said]:
         '{"input": "Hi"}\n{"messages": {}}\n{"messages": [{"role": "user", "channel": "final", "thinking": "?"}]}\n'
     )
     yield from _errors(command("render", str(folder / "unclear.jsonl"), status=1).stdout)
+    user = b'{"messages": [{"role": "user", "content": "Hi"}]}'
+    yield from _errors(command("render", "--for", "training", "--mask", "-", given=user, status=1).stdout)
     text = json.dumps({"text": "<|start|>user<|message|>Hi<|end|>"})
     yield from _errors(command("parse", "--to", "chat", "-", given=text.encode(), status=1).stdout)
 
