@@ -124,7 +124,7 @@ def examples(
     if not isinstance(given, RenderConversationConfig):
         raise TypeError(f"Expected `RenderConversationConfig`, got `{type(given).__name__}` - at `config`")
     if max_tokens is not None:
-        given = RenderConversationConfig(given.auto_drop_analysis, given.style, max_tokens)
+        given = RenderConversationConfig(**{**msgspec.structs.asdict(given), "max_tokens": max_tokens})
     return examples_of(conversation, turns, channels, given, "auto" if given.auto_drop_analysis else "keep")
 
 

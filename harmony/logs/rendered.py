@@ -95,7 +95,7 @@ class Rendering(msgspec.Struct, frozen=True):
 
     def _renderings(self, conversations: Iterable[Conversation]) -> Iterator[list[Rendered | RecordError]]:
         """The one rendering of each conversation."""
-        config = RenderConversationConfig(self.analysis == "auto", self.config.style, self.config.max_tokens)
+        config = msgspec.structs.replace(self.config, auto_drop_analysis=self.analysis == "auto")
         if self.analysis == "drop" or (self.analysis == "auto" and self.purpose == "training"):
             vocabulary.load().encoder  # noqa: B018  built once, before threads ask for it
             made = render_many(lambda each: self._render_chosen(each, config), conversations)
