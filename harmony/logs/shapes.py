@@ -45,6 +45,7 @@ _MESSAGE_SIGNS: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(list[_SI
 _PARTS: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
     list[msgspec.defstruct("_Part", [("type", str | None, None)])]  # type: ignore[misc]
 )
+_NOTHING: Final = (_ABSENT,) * len(FIELDS)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NAME: Final = re.compile(r"\w+")
 
@@ -185,16 +186,18 @@ def shape_of(request: Request) -> Shape:
 
 def _signs(message: Any) -> Iterator[tuple[Shape, str]]:
     """The shapes that a message can only have, each with what says so."""
-    for name in FIELDS:
-        if says(getattr(message, name)):
-            yield "chat", f"`{name}`"
-    for name in _OF_HARMONY:
-        if getattr(message, name) != _ABSENT:
+    values = msgspec.structs.astuple(message)
+    if values[: len(FIELDS)] != _NOTHING:
+        for name, value in zip(FIELDS, values, strict=False):
+            if says(value):
+                yield "chat", f"`{name}`"
+    for name, value in zip(_OF_HARMONY, values[len(FIELDS) :], strict=False):
+        if value != _ABSENT:
             yield "harmony", f"`{name}`"
     for kind in _part_types(message.content):
         if kind in _HARMONY_PARTS:
             yield "harmony", f"content of type `{kind}`"
-    if says(message.type):
+    if message.type != _ABSENT and says(message.type):
         yield "responses", "`type`"
 
 
