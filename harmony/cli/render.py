@@ -38,11 +38,13 @@ def render_logs(files: Sequence[str], output: str | None, rendering: Rendering, 
     codes: list[str] = []
     shapes: Counter[Shape] = Counter()
     for job in _jobs(files, output or "-"):
+        before = None  # the outcomes of one record have the same fields
         for outcome in _render(job, rendering, into, on_screen=output is None and sys.stdout.isatty()):
             if isinstance(outcome.result, Rendered):
-                shapes[outcome.result.shape] += 1
+                shapes[outcome.result.shape] += outcome.fields is not before
             elif isinstance(outcome.result, RecordError):
                 codes.append(outcome.result.code)
+            before = outcome.fields
     if len(shapes) > 1 and "harmony" in shapes:  # requests of both APIs may be meant to stand in one log
         found = in_turn([f"{count:,} as {shape}" for shape, count in shapes.most_common()], "and")
         click.echo(f"harmony: records of several shapes were read: {found}; --from says the shape of all", err=True)
@@ -89,9 +91,14 @@ def _render(job: runs.Job, rendering: Rendering, into: str | None, *, on_screen:
                 target.keep({})
         if target is not None:
             if is_empty and is_table(job.output):
-                table = next((name for name in job.inputs if holds_table(name)), None)
-                target.write(encoded(Piece(b"" if table is None else no_rows(table), 1, Place()), []))
+                target.write(encoded(_no_rows(job), []))
             target.finish()
+
+
+def _no_rows(job: runs.Job) -> Piece:
+    """A piece without rows, for the columns of a table: those of the first table among the inputs, if there is one."""
+    table = next((name for name in job.inputs if holds_table(name)), None)
+    return Piece(b"" if table is None else no_rows(table), 1, Place())
 
 
 def _encoder(

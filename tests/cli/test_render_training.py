@@ -163,3 +163,12 @@ def test_a_column_that_would_be_replaced_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert b"the field `labels` of the log would be replaced" in done.stderr
     assert not table.exists()
+
+
+def test_records_are_counted_once_by_their_shape(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "reasoning": "Hm"}]
+    (tmp_path / "a.jsonl").write_bytes(line(talk()))
+    (tmp_path / "b.jsonl").write_text(json.dumps({"messages": chat * 3}))
+    done = harmony("render", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--for", "training", "--mask")
+    assert len(records(done.stdout)) == 2 + 3
+    assert b"records of several shapes were read: 1 as harmony and 1 as chat;" in done.stderr
