@@ -37,7 +37,7 @@ from bench.results import (
     judge_worst,
     measures_of,
 )
-from bench.subjects import OURS, PYTHON
+from bench.subjects import OURS, PYTHON, SUBJECTS, Library
 
 #: What both of ours stand on, whose versions matter too.
 _BELOW: Final = ("tiktoken", "msgspec", "lark", "pyarrow")
@@ -109,7 +109,7 @@ def _measured(workers: Workers, setting: Setting, options: argparse.Namespace) -
     quick, wanted = options.quick, partial(_is_wanted, re.compile(options.only))
     effort = timing.QUICK if quick else timing.WHOLE
     sizes = commands.QUICK if quick else commands.WHOLE
-    names = list(workers)
+    names = [name for name in workers if issubclass(SUBJECTS[name], Library)]
     for case in cases(quick=quick):
         if wanted(case.title, case.name):
             if case.name == "threads":
@@ -129,7 +129,7 @@ def _measured(workers: Workers, setting: Setting, options: argparse.Namespace) -
         yield from commands.memory(names, setting, sizes)
     for growth in growths(quick=quick):
         if wanted(f"growth: {growth.title}"):
-            yield timing.time_growth(growth, workers)
+            yield timing.time_growth(growth, {name: workers[name] for name in names})
 
 
 def _is_wanted(pattern: re.Pattern[str], title: str, *names: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from bench.faults import FAULTS, WELL_FORMED
 from bench.processes import Input
 from bench.results import Target, Worst
-from bench.subjects import FORK, OURS, PEER, PYTHON, SUBJECTS
+from bench.subjects import FORK, OURS, PEER, PYTHON, SUBJECTS, TEMPLATE
 
 SCRIPT: Final = "plain script"
 TWO_THREADS: Final = "harmony, two threads"
@@ -79,6 +79,7 @@ def cases(*, quick: bool = False) -> list[Case]:
     streamed = Input("completions", 10)
     many, most = Input("completions", 100 if quick else 2000), Input("completions", 2000 if quick else 30_000)
     talk = Input("conversation", 20)
+    chats = Input("chats", 50)
     threads = [Entry(OURS, OURS, "columns", most), Entry(TWO_THREADS, OURS, "columns_two", most)]
     return [
         Case("parse", "parse lists of 550 tokens", TOKEN, _all("parse", whole)),
@@ -110,6 +111,12 @@ def cases(*, quick: bool = False) -> list[Case]:
             "extend a prompt of 100,000 tokens and its completion by a message",
             MILLISECOND,
             _ours({EXTEND: "extend", COPY: "copy_and_render"}, Input("turn", 100_000)),
+        ),
+        Case(
+            "training",
+            f"training examples of {chats.size} chats of 550 tokens",
+            TOKEN,
+            [*_all("examples", chats), Entry(TEMPLATE, TEMPLATE, "examples", chats)],
         ),
         Case("letters", "render one letter 10,000 times", MILLISECOND, _all("render_text", Input("letters", 10_000))),
         Case("json", "JSON round trip of 20 messages", MILLISECOND, _all("json", talk)),
@@ -168,6 +175,7 @@ TARGETS: Final[list[Target | Worst]] = [
     Target("render 20 messages, first time", ("render", OURS), ("render", PEER), 2.5),
     Target("the same, one message longer", ("render_longer", OURS), ("render_longer", PEER), 20),
     Target("extend a prompt of 100,000 tokens", ("extend", EXTEND), ("extend", COPY), most=1.5, unit="times"),
+    Target("training examples", ("training", OURS), ("training", TEMPLATE), most=1, unit="times"),
     Target("log command, one process", ("log", OURS), ("log", SCRIPT), 40),
     Target("JSON round trip", ("json", OURS), ("json", PEER), 10),
     Target("fresh process, time", ("fresh", OURS), ("fresh", PEER), 3),

@@ -121,6 +121,13 @@ def conversation(size: int) -> str:
     return json.dumps({"messages": list(islice((*found, *islice(_turns(), size)), size))})
 
 
+def chats(size: int) -> list[list[int]]:
+    """Chats of one turn: for each, a question, reasoning and an answer, three lists of 50, 250 and 250 tokens."""
+    token_bytes = vocabulary.load().token_bytes
+    tokens = cycle([token for token in _content() if b"|" not in token_bytes(token)])  # a template refuses markers
+    return [list(islice(tokens, length)) for _ in range(size) for length in (50, 250, 250)]
+
+
 def log(path: Path, records: int) -> None:
     """Writes a log of completions with this many records, as a server keeps it."""
     samples = [json.dumps(tokens) for tokens in completions(200)]
@@ -147,6 +154,7 @@ MAKERS: Final[dict[str, Callable[[int], Any]]] = {
         rendered,
         rendered_tokens,
         conversation,
+        chats,
     )
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
+import time
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -27,13 +28,12 @@ _MESSAGE: Final = re.compile(
 
 
 class Subject:
-    """A library with the names of openai-harmony, imported when this is made. ImportError where it is missing."""
+    """A library, imported when this is made. ImportError where it is missing."""
 
     distribution: ClassVar[str]
     module: ClassVar[str]
     install: ClassVar[str] = "pip install -e '.[bench]'"
     environment: ClassVar[dict[str, str]] = {}
-    parses: ClassVar[str] = "parse_messages_from_completion_tokens"  # the encoding's method
 
     def __init__(self) -> None:
         try:
@@ -42,6 +42,18 @@ class Subject:
             raise ImportError(f"{self.distribution} is not installed: {self.install}") from None
         self.version = found.version
         self.library: Any = importlib.import_module(self.module)
+        self._load(found)
+
+    def _load(self, found: importlib.metadata.Distribution) -> None:
+        raise NotImplementedError
+
+
+class Library(Subject):
+    """A library with the names of openai-harmony."""
+
+    parses: ClassVar[str] = "parse_messages_from_completion_tokens"  # the encoding's method
+
+    def _load(self, found: importlib.metadata.Distribution) -> None:
         self._check(found)
         self.encoding = self.library.load_harmony_encoding("HarmonyGptOss")
         self.role = self.library.Role.ASSISTANT
@@ -90,7 +102,7 @@ class Subject:
     stream_steps = stream  # it takes a token at a time
 
     def stream_lenient(self, completions: Completions) -> Run:
-        return Subject.stream(self, completions, strict=False)
+        return Library.stream(self, completions, strict=False)
 
     def stream_content(self, completions: Completions) -> Run:
         def run() -> None:
@@ -136,12 +148,33 @@ class Subject:
         message = self.library.Message.from_role_and_content("user", text)
         return lambda: self.encoding.render(message)
 
+    def conversations(self, chats: Completions) -> list[Any]:
+        """Chats as conversations: a system message, a question, reasoning and an answer."""
+        library, message = self.library, self.library.Message.from_role_and_content
+        return [
+            library.Conversation.from_messages(
+                [
+                    message(library.Role.SYSTEM, library.SystemContent.new()),
+                    message(library.Role.USER, question),
+                    message(self.role, reasoning).with_channel("analysis"),
+                    message(self.role, answer).with_channel("final"),
+                ]
+            )
+            for question, reasoning, answer in _texts_of(chats)
+        ]
+
+    def examples(self, chats: Completions) -> Run:
+        """The token ids of chats, for training."""
+        conversations = self.conversations(chats)
+        config = self.library.RenderConversationConfig(auto_drop_analysis=False)
+        return lambda: [self.encoding.render_conversation_for_training(each, config) for each in conversations]
+
     def json(self, conversation: str) -> Run:
         read = self.library.Conversation.from_json(conversation)
         return lambda: self.library.Conversation.from_json(read.to_json())
 
 
-class Harmony(Subject):
+class Harmony(Library):
     """harmony with its compiled engine."""
 
     distribution = "harmony-codec"
@@ -260,6 +293,13 @@ class Harmony(Subject):
 
         return run
 
+    def examples(self, chats: Completions) -> Run:
+        """The token ids of chats with their labels, which the others do not give."""
+        self.encoding.resize_cache(0)
+        training = importlib.import_module("harmony.training")
+        conversations = self.conversations(chats)
+        return lambda: [(one, one.labels()) for each in conversations for one in training.examples(each)]
+
     def validate(self, rendered: str | list[int]) -> Run:
         return lambda: self.library.validate(rendered)
 
@@ -278,6 +318,13 @@ def _pushed(completions: Completions, new_stream: Callable[[], Any], size: int) 
     return run
 
 
+def _texts_of(chats: Completions) -> list[tuple[str, str, str]]:
+    """The question, the reasoning and the answer of each chat."""
+    token_bytes = importlib.import_module("harmony.format.vocabulary").load().token_bytes
+    texts = [b"".join(map(token_bytes, tokens)).decode(errors="replace") for tokens in chats]
+    return list(zip(texts[::3], texts[1::3], texts[2::3], strict=True))
+
+
 def _arrow_and_batch() -> tuple[Any, Any]:
     return importlib.import_module("pyarrow"), importlib.import_module("harmony.batch")
 
@@ -288,14 +335,14 @@ class HarmonyPython(Harmony):
     environment: ClassVar = {"HARMONY_EXTENSION": "no"}
 
 
-class OpenaiHarmony(Subject):
+class OpenaiHarmony(Library):
     """The reference, in Rust."""
 
     distribution = "openai-harmony"
     module = "openai_harmony"
 
 
-class OssHarmony(Subject):
+class OssHarmony(Library):
     """A fork of the reference, with the same import name: its process is given the folder that it is in."""
 
     distribution = "oss-harmony"
@@ -303,13 +350,39 @@ class OssHarmony(Subject):
     install = "pip install --target FOLDER oss-harmony, and python -m bench --oss-harmony FOLDER"
 
 
+class Template(Subject):
+    """The published chat template, which is a file in the wheel of TRL, with jinja2 and tiktoken's encoder."""
+
+    distribution = "trl"
+    module = "jinja2"
+    install = "pip install --no-deps trl"
+
+    def _load(self, found: importlib.metadata.Distribution) -> None:
+        path = Path(str(found.locate_file("trl/chat_templates/gptoss.jinja")))
+        environment = self.library.Environment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["strftime_now"] = time.strftime
+        self.template = environment.from_string(path.read_text(encoding="utf-8"))
+
+    def examples(self, chats: Completions) -> Run:
+        """The token ids of chats; it tells no mask."""
+        encode = importlib.import_module("harmony.format.vocabulary").load().encoder.encode
+        conversations = [
+            [{"role": "user", "content": question}, {"role": "assistant", "thinking": reasoning, "content": answer}]
+            for question, reasoning, answer in _texts_of(chats)
+        ]
+        render = self.template.render
+        return lambda: [encode(render(messages=each), allowed_special="all") for each in conversations]
+
+
 OURS: Final = "harmony"
 PYTHON: Final = "harmony in Python"
 PEER: Final = "openai-harmony"
 FORK: Final = "oss-harmony"
+TEMPLATE: Final = "jinja2 and tiktoken"
 SUBJECTS: Final[dict[str, type[Subject]]] = {
     OURS: Harmony,
     PYTHON: HarmonyPython,
     PEER: OpenaiHarmony,
     FORK: OssHarmony,
+    TEMPLATE: Template,
 }

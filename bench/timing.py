@@ -6,6 +6,7 @@ Decides how often, how long, and where a curve of a slow subject ends. Knows no 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -55,7 +56,7 @@ def _scale(case: Case, entry: Entry, setting: Setting) -> float:
     return _SCALES[case.unit] / count
 
 
-def time_growth(growth: Growth, workers: Workers) -> Curve:
+def time_growth(growth: Growth, workers: Mapping[str, Worker]) -> Curve:
     """Every subject at every size, as long as one run is not expected to take more than a few seconds."""
     curve = Curve(growth.name, growth.title, growth.unit, {subject: [] for subject in workers})
     for size in sizes(growth.first, growth.last):
@@ -71,7 +72,8 @@ def time_growth(growth: Growth, workers: Workers) -> Curve:
                 points.append((size, _steady(worker, growth.method, Input(growth.maker, size))))
             except SubjectError as error:
                 curve.stopped[subject] = f"{size:,} {growth.unit}: {error}"
-        workers.forget()
+        for worker in workers.values():
+            worker.forget()
     return curve
 
 

@@ -28,15 +28,11 @@ for channel, found in sorted(texts.items(), key=lambda item: -len(item[1])):
     print(f"{channel or '(none)':12} {len(found):3} messages, {words:5} words")
 print(texts["final"][0])
 
-# For training: the tokens of a conversation, and beside each whether it is to be learned. The spans tell which tokens
-# are whose; here the assistant's answers and calls count, and its reasoning does not.
+# For training: the tokens of a conversation, and beside each whether it is to be learned. Here the assistant's answers
+# and calls count, and its reasoning does not.
 example = Conversation.from_messages([Message.from_role_and_content(Role.USER, "What can you do?"), *answered])
 everything = RenderConversationConfig(auto_drop_analysis=False)
 rendered = encoding.render_with_spans(example, everything, purpose="training")
-mask = [
-    span.role == "assistant" and span.channel in ("commentary", "final")
-    for span in rendered.spans
-    for _ in range(span.start, span.stop + 1)
-]
+mask = rendered.mask(["commentary", "final"])
 learned = [token for token, counts in zip(rendered.tokens, mask, strict=True) if counts]
 print(f"{len(rendered.tokens)} tokens, {len(learned)} to be learned: {encoding.decode(learned)}")

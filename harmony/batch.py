@@ -22,9 +22,9 @@ from harmony.columns.completions import Offsets, divided, joined
 from harmony.columns.engine import build
 from harmony.columns.rows import ELSEWHERE, GIVEN, Source
 from harmony.columns.tables import TableParser, as_arrow
-from harmony.encoding import check_stripped
 from harmony.format import vocabulary
 from harmony.messages.roles import Role, as_role
+from harmony.parsing.shared import check_stripped
 from harmony.parsing.tokens import Tokens
 from harmony.runtime.locks import Once, forks_wait
 

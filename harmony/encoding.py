@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from itertools import accumulate
@@ -19,6 +19,7 @@ from harmony.messages.record import unchecked
 from harmony.messages.roles import Role, as_role
 from harmony.messages.words import one_of
 from harmony.parsing import engine
+from harmony.parsing.shared import check_stripped
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.rendering import warming
 from harmony.rendering.cache import CacheInfo
@@ -343,9 +344,10 @@ class HarmonyEncoding:
         next_turn_role: Role | str = Role.ASSISTANT,
         *,
         limited: bool = True,
+        only: Sequence[int] | None = None,
     ) -> Rendering:
         config, role = self._arguments(config, purpose, next_turn_role)
-        return self._renderer.conversation(conversation, config, purpose, role, limited=limited)
+        return self._renderer.conversation(conversation, config, purpose, role, limited=limited, only=only)
 
     @staticmethod
     def _arguments(
@@ -463,10 +465,15 @@ def load_harmony_encoding(name: str | HarmonyEncodingName) -> HarmonyEncoding:
     return _the_one()
 
 
-def check_stripped(*, strict: bool) -> None:
-    """Raises ValueError if a text that has lost its markers is to be parsed strictly."""
-    if strict:
-        raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
+def render_only(
+    encoding: HarmonyEncoding,
+    conversation: Conversation,
+    config: RenderConversationConfig,
+    purpose: Purpose,
+    only: Sequence[int],
+) -> Rendering:
+    """The messages of these indices, ascending, rendered. Spans and errors have the indices of the conversation."""
+    return encoding._rendered(conversation, config, purpose, only=only)
 
 
 _OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # unchecked, which keeps the import fast

@@ -217,6 +217,7 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
             "expected messages of the assistant alone for `--to {shape}`, found one of role {found}; `--to harmony` "
             "writes all of them"
         ),
+        "invalid-record/no-turn": "expected a message of the assistant, from which to learn, found none",
         "invalid-record/null": "expected {expected}, found null",
         "invalid-record/null-id": "Expected `int`, got `null`",
         "invalid-record/unwritable": "expected what JSON can hold, found `{found}`: {reason}",

@@ -33,7 +33,6 @@ from ray.data.expressions import monotonically_increasing_id
 
 from harmony.columns.arrow import without_dictionaries
 from harmony.columns.tables import TableParser
-from harmony.encoding import check_stripped
 from harmony.errors import printable
 from harmony.logs import convert
 from harmony.logs.completions import Tally
@@ -44,6 +43,7 @@ from harmony.logs.places import Place
 from harmony.logs.records import FieldTypes
 from harmony.logs.remote import Folder, RemoteFile, find, folder_of, pieces_of
 from harmony.messages.roles import Role, as_role
+from harmony.parsing.shared import check_stripped
 
 __all__ = ["parse", "read_lines", "run"]
 

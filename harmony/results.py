@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import islice
 from typing import ClassVar, Final, Literal, TypeVar, overload
@@ -12,7 +12,7 @@ import msgspec
 from harmony.errors import Diagnostic
 from harmony.format import vocabulary
 from harmony.messages.model import Message
-from harmony.messages.roles import Role
+from harmony.messages.roles import KNOWN_CHANNELS, Role
 
 
 class StreamState(Enum):
@@ -125,11 +125,58 @@ class RenderedSpan(Span, frozen=True, gc=False):
     channel: str | None
 
 
+# `<|start|>` and `assistant`, each of them one token: a prompt gives them.
+_OPEN_HEADER: Final = 2
+
+
+def channels_of(learn: Iterable[str]) -> frozenset[str]:
+    """The channels that are to be learned, checked. Raises TypeError and ValueError, as `RenderResult.mask` does."""
+    if isinstance(learn, str):
+        raise TypeError("Expected a collection of channels, got `str` - at `learn`")
+    channels = frozenset(learn)
+    for unknown in channels.difference(KNOWN_CHANNELS):
+        raise ValueError(f"Expected channels of {', '.join(KNOWN_CHANNELS)}, got {unknown!r} - at `learn`")
+    return channels
+
+
+def learned(spans: Iterable[RenderedSpan], channels: Collection[str], *, sampled: bool = True) -> Iterator[slice]:
+    """The places of the tokens that `RenderResult.mask` marks, in order."""
+    goes_on = False  # whether the model wrote the message before, and did not stop behind it
+    for span in spans:
+        is_written = span.role is Role.ASSISTANT
+        is_finished = span.channel == "final" and span.end == "end"  # the model wrote `<|return|>`
+        if is_written and span.channel in channels:
+            start = span.start if goes_on or not sampled else span.start + _OPEN_HEADER
+            yield slice(start, span.stop if is_finished and sampled else span.stop + 1)
+        goes_on = is_written and span.end == "end" and not is_finished
+
+
 class RenderResult(msgspec.Struct, frozen=True):
     """A rendered conversation: its token ids, and one RenderedSpan for each message that was rendered."""
 
     tokens: list[int]
     spans: list[RenderedSpan]
+
+    def mask(self, learn: Collection[str] = KNOWN_CHANNELS, sampled: bool = True) -> list[bool]:
+        """For each token whether it is to be learned: those of the assistant's messages on the channels `learn`.
+
+            >>> answer = Message.from_role_and_content(Role.ASSISTANT, "Hi").with_channel("final")
+            >>> found = encoding.render_with_spans(Conversation.from_messages([answer]), purpose="training")
+            >>> encoding.decode([token for token, counts in zip(found.tokens, found.mask()) if counts])
+            '<|channel|>final<|message|>Hi<|return|>'
+
+        With `sampled`, only tokens count that the model itself samples, its stops among them. A prompt gives
+        `<|start|>assistant` at the beginning of a turn and behind a call, so it counts only where the assistant goes on
+        behind its own `<|end|>`. The model ends an answer with `<|return|>`, so the `<|end|>` of an answer does not
+        count: learned, it would teach the model to write on. Without `sampled`, whole messages count.
+
+        A message on another channel, or without one, does not count. Raises ValueError for a name in `learn` that is
+        none of `analysis`, `commentary` and `final`, and TypeError for a string.
+        """
+        mask = [False] * len(self.tokens)
+        for place in learned(self.spans, channels_of(learn), sampled=sampled):
+            mask[place] = [True] * (place.stop - place.start)
+        return mask
 
 
 class Segment(msgspec.Struct, frozen=True):

@@ -234,6 +234,10 @@ def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     assert "response.completed" in printed
 
 
+def test_the_guide_to_training_runs_as_it_stands(tmp_path: Path) -> None:
+    assert "0 28 [-100, " in run_blocks("docs/training.md", tmp_path)
+
+
 def test_the_guide_to_the_apis_runs_as_it_stands(tmp_path: Path) -> None:
     printed = run_blocks("docs/chat.md", tmp_path)
     assert "unsupported-content messages[0].content[0]" in printed

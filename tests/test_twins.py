@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 import harmony
-from harmony import batch, compat, ray
+from harmony import batch, compat, ray, training
 from harmony.runtime.compiled import COMPILED
 
 #: Each twin in Python, and the compiled modules that do what it does.
@@ -71,7 +71,7 @@ def test_twins_show_the_same(python: str) -> None:
 
 def public() -> Iterator[tuple[str, Any]]:
     """Everything that users may call, with the methods of public classes."""
-    for module in (harmony, batch, compat, ray):
+    for module in (harmony, batch, compat, ray, training):
         for name in module.__all__:
             for path, part in parts(name, getattr(module, name)):
                 if callable(part) and not isinstance(part, property) and not path.endswith(".__init__"):

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import click
 
-from harmony.format.choices import Purpose, Schemas, Shape, Start, Style
+from harmony.format.choices import Analysis, Purpose, Schemas, Shape, Start, Style, Turns
 from harmony.logs.limits import MAX_LINE
 
 #: The formats in which `validate` and `lint` report problems; `reports.py` has each.
@@ -19,12 +19,14 @@ OutputFormat: TypeAlias = Literal["text", "json", "github", "sarif", "gitlab"]
 
 #: The name of a file. Whether it can be read is not checked here, but where the file is opened.
 NAME: Final = click.Path(readable=False, allow_dash=True)
+ANALYSIS: Final = click.Choice(get_args(Analysis))
 PURPOSE: Final = click.Choice(get_args(Purpose))
 SHAPE: Final = click.Choice(get_args(Shape))
 START: Final = click.Choice(get_args(Start))
 FORMAT: Final = click.Choice(get_args(OutputFormat))
 STYLE: Final = click.Choice(get_args(Style))
 SCHEMAS: Final = click.Choice(get_args(Schemas))
+TURNS: Final = click.Choice(get_args(Turns))
 
 _SIZE: Final = re.compile(r"([0-9]+) ?(?:([KMG])(i?))?B?", re.IGNORECASE)
 

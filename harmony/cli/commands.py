@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from harmony.cli.arguments import (
+    ANALYSIS,
     PURPOSE,
     SCHEMAS,
     SHAPE,
     STYLE,
+    TURNS,
     Commands,
     LogCommand,
     check_guessing,
@@ -43,7 +45,7 @@ from harmony.runtime import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harmony.format.choices import Purpose, Schemas, Shape, Style
+    from harmony.format.choices import Analysis, Purpose, Schemas, Shape, Style, Turns
     from harmony.logs.records import Layout
 
 
@@ -236,7 +238,30 @@ def parse(
     default="completion",
     show_default=True,
     help="completion: a prompt that ends in an open <|start|>assistant. training: an answer at the end is closed with "
-    "<|return|>. conversation: only the messages.",
+    "<|return|>, and the analysis of the last turn is kept. conversation: only the messages.",
+)
+@click.option(
+    "--analysis",
+    metavar="WHICH",
+    type=ANALYSIS,
+    default="auto",
+    show_default=True,
+    help="The analysis that is rendered. keep: all of it. drop: only that of turns that are not finished. auto: with "
+    "--for training, also that of the last turn; else what openai-harmony keeps, which is all of it unless the last "
+    "message of the assistant is an answer: then none before the first answer.",
+)
+@click.option(
+    "--mask",
+    is_flag=True,
+    help="With --for training, write `input_ids` and `labels` instead of `tokens`. A label is -100 where the model is "
+    "not to learn.",
+)
+@click.option(
+    "--turns",
+    metavar="TURNS",
+    type=TURNS,
+    help="With --mask, the turns that are learned. each, the default: each in a record of its own, with what stands "
+    "before it. last: only the last. all: all in one record.",
 )
 @click.option(
     "--style",
@@ -269,6 +294,9 @@ def render(
     messages: str,
     shape: Shape | None,
     purpose: Purpose,
+    analysis: Analysis,
+    mask: bool,
+    turns: Turns | None,
     style: Style,
     schemas: Schemas,
     text: bool,
@@ -295,11 +323,15 @@ def render(
     first answer is left out, as openai-harmony does; the style hf leaves out
     what the template does.
 
-    Each record gives one line of output, in the same order. It keeps its
+    Each record gives one record of output, in the same order. It keeps its
     other fields, and gets `tokens` (ids) or `text`, and `error`, null if
     there is none. Its `role` is null, so that `harmony parse` can read the
     output. If a record has such a field of its own that is not null, the
-    command stops; use --into.
+    command stops; use --into. The output is lines or, if its name is one of a
+    table, a table.
+
+    With --for training --mask, each turn of the assistant gives a record, with
+    `input_ids`, `labels` and `error`, as trainers read them.
 
     In `text`, a marker that a user typed, such as <|end|>, looks like a real
     one. Parsed again, one message can become several. Use `tokens` for
@@ -307,17 +339,22 @@ def render(
 
     Without --output, a terminal shows the text and the number of tokens.
     """
-    from harmony.cli.ending import print_bad_count, refused
+    from harmony.cli.ending import print_bad_count, refuse, refused
     from harmony.cli.render import render_logs
     from harmony.encoding import load_harmony_encoding
     from harmony.format import vocabulary
     from harmony.logs.rendered import Rendering
     from harmony.rendering.renderer import RenderConversationConfig
 
+    if mask and (purpose != "training" or text):
+        refuse("--mask needs --for training, and cannot be used with --text")
+    if turns is not None and not mask:
+        refuse("--turns needs --mask")
+    learned = turns or "each" if mask else None
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     with refused():
         config = RenderConversationConfig(style=style, schemas=schemas)
-        rendering = Rendering(encoding, config, purpose, text, messages, max_record_size, shape)
+        rendering = Rendering(encoding, config, purpose, text, messages, max_record_size, shape, analysis, learned)
         bad = render_logs(files, output, rendering, into)
     print_bad_count(bad)
 

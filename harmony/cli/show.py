@@ -141,7 +141,7 @@ def _show_parsed(console: Console, result: ParseResult) -> None:
         console.print(Text("(the input ends inside a message)", style=_ASIDE_STYLE))
 
 
-def _show_rendered(console: Console, numbers: list[int]) -> None:
+def _show_rendered(console: Console, numbers: Sequence[int]) -> None:
     """Prints the text of token ids, with special tokens in colour and a line break after each stop."""
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     line = Text()

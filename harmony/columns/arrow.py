@@ -241,7 +241,7 @@ def _diagnostics(columns: Columns, rows: Sequence[int], count: int) -> pa.Array:
         found += some
     if not found:
         return pa.Array.from_buffers(_FINDINGS, count, [None, pa.py_buffer(offsets)], 0, children=[_NO_FINDINGS])
-    return pa.ListArray.from_arrays(pc.cumulative_sum(_numbers(offsets, pa.int32())), _findings(found))
+    return pa.ListArray.from_arrays(pc.cumulative_sum(_numbers(offsets, pa.int32())), findings(found))
 
 
 def _errors(columns: Columns, count: int, conversation: pa.Array | None = None) -> pa.Array:
@@ -254,10 +254,10 @@ def _errors(columns: Columns, count: int, conversation: pa.Array | None = None) 
     taken = _numbers(places, pa.int32())
     if conversation is not None:
         taken = pc.take(taken, conversation, boundscheck=False)
-    return _findings([None, *columns.errors.values()]).take(taken)
+    return findings([None, *columns.errors.values()]).take(taken)
 
 
-def _findings(found: Sequence[Diagnostic | RecordError | None]) -> pa.Array:
+def findings(found: Sequence[Diagnostic | RecordError | None]) -> pa.Array:
     """An array of faults, as structs."""
     there = _validity(array("i", (-(one is None) for one in found)))
     positions = [-1 if one is None or one.position is None else one.position for one in found]

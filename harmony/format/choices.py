@@ -26,6 +26,13 @@ Reasoning: TypeAlias = Literal["turn", "all"]
 #: `<|end|>`, as in every rendered history. "keep": it stays.
 Close: TypeAlias = Literal["end", "keep"]
 
+#: Which analysis is rendered: all of it, that of turns that are not finished, or what the purpose needs. For a prompt,
+#: "auto" is the rule of openai-harmony. For training, only turns before the last one lose their analysis.
+Analysis: TypeAlias = Literal["auto", "keep", "drop"]
+
+#: Which turns of a conversation are learned: each in an example of its own, only the last, or all in one example.
+Turns: TypeAlias = Literal["each", "last", "all"]
+
 #: The shape of messages: those of the JSON form of Harmony, of the Chat Completions API, or of the Responses API.
 Shape: TypeAlias = Literal["harmony", "chat", "responses"]
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAli
 
 import msgspec
 
-from harmony.encoding import check_stripped
 from harmony.errors import quote
 from harmony.format.choices import Shape
 from harmony.logs.choosing import Choice, check_by, chosen
@@ -32,6 +31,7 @@ from harmony.logs.records import FieldTaken, FieldType, FieldTypes, Layout
 from harmony.logs.stores import is_remote
 from harmony.logs.unparsed import Unparsed
 from harmony.logs.workers import Pending, Workers
+from harmony.parsing.shared import check_stripped
 from harmony.runtime import VERSION
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ A record for parsing has a completion as `tokens` (ids) or as `text` (with speci
 `role` of the first message. Without it, the completion is one of the assistant, unless it begins with `<|start|>`; null
 means no role. Other paths can be chosen for these fields. The record gets `messages`, `complete`, `diagnostics` and
 `error`; `completions.py` writes them. A record for rendering has the `messages` of a conversation. It gets `tokens` or
-`text`, a `role` of null, so it can be parsed again, and `error`.
+`text`, a `role` of null, so it can be parsed again, and `error`; for training `input_ids`, `labels` and `error`.
 
 All other fields pass through as they were written, byte for byte; of a record that gives an error all fields do. A
 field of a record is never replaced, unless it is null: FieldTaken names it. Single surrogates, which UTF-8 cannot hold,
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
@@ -117,11 +118,18 @@ class BadRecord(NamedTuple):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """A rendered conversation: its token ids, and its text if that is wanted."""
+    """A rendered conversation: its token ids, and its text or its labels if these are wanted."""
 
-    tokens: list[int]
+    tokens: Sequence[int]
     text: str | None
     shape: Shape = "harmony"  # of the conversation in the record
+    labels: Sequence[int] | None = None
+
+    def added(self) -> dict[str, Any]:
+        """The fields of the record that say this, apart from its error."""
+        if self.labels is not None:
+            return {"input_ids": self.tokens, "labels": self.labels}
+        return {**({"tokens": self.tokens} if self.text is None else {"text": self.text}), "role": None}
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -142,9 +150,9 @@ class Outcome(msgspec.Struct, frozen=True):
         """
         added: dict[str, Any] = {"error": self.result}
         if isinstance(self.result, Rendered):
-            text = self.result.text
-            found = {"tokens": self.result.tokens} if text is None else {"text": text}
-            added = {**found, "role": None, "error": None}
+            found = self.result.added().items()
+            added = {name: each.tolist() if isinstance(each, array) else each for name, each in found}
+            added["error"] = None
         if into is not None:
             added = {into: added}
         check_free(self.fields, added, self.number)

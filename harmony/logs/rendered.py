@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from harmony.encoding import HarmonyEncoding
-from harmony.errors import Fault, HarmonyError, RecordError
-from harmony.format.choices import Purpose, Shape
+from harmony.encoding import HarmonyEncoding, render_only
+from harmony.errors import Fault, HarmonyError, RecordError, sentence
+from harmony.format import vocabulary
+from harmony.format.choices import Analysis, Purpose, Shape, Turns
 from harmony.logs.paths import parent_of, steps_of
 from harmony.logs.reading import RecordReader, listed, plan_of, slots_of
 from harmony.logs.records import (
@@ -26,7 +27,11 @@ from harmony.logs.records import (
 )
 from harmony.logs.shapes import INPUT, Request, conversation_of, find, shape_of, without
 from harmony.messages.model import Conversation
-from harmony.rendering.renderer import RenderConversationConfig
+from harmony.messages.roles import KNOWN_CHANNELS
+from harmony.rendering.many import render_many
+from harmony.rendering.renderer import RenderConversationConfig, checked_messages
+from harmony.rendering.renderer import Rendering as TokenRendering
+from harmony.rendering.turns import kept, turns_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +53,8 @@ class _Read(NamedTuple):
 class Rendering(msgspec.Struct, frozen=True):
     """How conversations are rendered, the path to their messages or requests, and their shape; None to find it out.
 
-    `most` is the limit in bytes for a conversation of a table. Raises ValueError for what is no path.
+    `most` is the limit in bytes for a conversation of a table. `turns` are those to be learned; None if the messages
+    are rendered without labels. Raises ValueError for what is no path.
     """
 
     encoding: HarmonyEncoding
@@ -58,6 +64,8 @@ class Rendering(msgspec.Struct, frozen=True):
     messages: str
     most: int
     shape: Shape | None = None
+    analysis: Analysis = "auto"
+    turns: Turns | None = None
 
     def __post_init__(self) -> None:
         plan_of(self._names())
@@ -68,21 +76,58 @@ class Rendering(msgspec.Struct, frozen=True):
     def outcomes(self, piece: Piece) -> Iterator[Outcome]:
         """Renders the conversations of a piece together, on all cores. The outcomes have the order of the records.
 
-        Raises TypeError and ValueError for a table without the messages.
+        A record has one outcome, or one for each example of its turns. Raises TypeError and ValueError for a table
+        without the messages.
         """
         unit: Literal["line", "row"] = "line" if isinstance(piece.data, bytes) else "row"
         records = list(self._lines(piece) if isinstance(piece.data, bytes) else self._rows(piece.data, piece.first))
         conversations = (each.conversation for each in records if isinstance(each.conversation, Conversation))
-        renderings = iter(self.encoding.render_many(conversations, self.config, purpose=self.purpose))
+        renderings = self._examples(conversations) if self.turns is not None else self._renderings(conversations)
         for number, fields, conversation, shape in records:
-            tokens = conversation if isinstance(conversation, RecordError) else next(renderings)
+            found = [conversation] if isinstance(conversation, RecordError) else next(renderings)
+            if not found:
+                reason = ValueError(sentence("invalid-record/no-turn"))
+                found = [record_error(reason, number if unit == "line" else None)]
+            if not any(isinstance(each, RecordError) for each in found):
+                fields = without(fields, self._request(fields))
+            for each in found:
+                result = each if isinstance(each, RecordError) else msgspec.structs.replace(each, shape=shape)
+                yield Outcome(number, fields, result, unit)
+
+    def _renderings(self, conversations: Iterable[Conversation]) -> Iterator[list[Rendered | RecordError]]:
+        """The one rendering of each conversation."""
+        config = msgspec.structs.replace(self.config, auto_drop_analysis=self.analysis == "auto")
+        if self.analysis == "drop" or (self.analysis == "auto" and self.purpose == "training"):
+            vocabulary.load().encoder  # noqa: B018  built once, before threads ask for it
+            made = render_many(lambda each: self._render_chosen(each, config), conversations)
+        else:
+            made = self.encoding.render_many(conversations, config, purpose=self.purpose)
+        for tokens in made:
             if isinstance(tokens, HarmonyError):
-                tokens = record_error(tokens)
-            if isinstance(tokens, RecordError):
-                yield Outcome(number, fields, tokens, unit)
-                continue
-            text = self.encoding.decode(tokens) if self.as_text else None
-            yield Outcome(number, without(fields, self._request(fields)), Rendered(tokens, text, shape), unit)
+                yield [record_error(tokens)]
+            else:
+                yield [Rendered(tokens, self.encoding.decode(tokens) if self.as_text else None)]
+
+    def _render_chosen(self, conversation: Conversation, config: RenderConversationConfig) -> TokenRendering:
+        """A conversation without the analysis that is to be left out, as if its last turn was to be learned."""
+        messages = checked_messages(conversation)
+        turns = list(turns_of(messages))
+        last = range(turns[-1].start if turns else len(messages), len(messages))
+        return render_only(self.encoding, conversation, config, self.purpose, kept(messages, last, self.analysis))
+
+    def _examples(self, conversations: Iterable[Conversation]) -> Iterator[list[Rendered | RecordError]]:
+        """The training examples of each conversation. The examples before a faulty one are given too."""
+        from harmony.training import examples_of
+
+        assert self.turns is not None
+        for conversation in conversations:
+            found: list[Rendered | RecordError] = []
+            try:
+                for one in examples_of(conversation, self.turns, frozenset(KNOWN_CHANNELS), self.config, self.analysis):
+                    found.append(Rendered(one.input_ids, None, labels=one.labels()))
+            except HarmonyError as error:
+                found.append(record_error(error))
+            yield found
 
     def _lines(self, piece: Piece) -> Iterator[_Read]:
         plan, _ = plan_of(self._names())

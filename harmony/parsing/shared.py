@@ -63,6 +63,12 @@ def checked_channel(default_channel: str | DefaultChannel | None, *, strict: boo
     return default_channel
 
 
+def check_stripped(*, strict: bool) -> None:
+    """Raises ValueError if a text that has lost its markers is to be parsed strictly."""
+    if strict:
+        raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
+
+
 def characters(tokens: Iterable[int]) -> int:
     """The number of characters of `tokens`, each of which is the rank of a single byte or a special token."""
     token_bytes = vocabulary.load().token_bytes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from types import NoneType
@@ -39,7 +39,7 @@ from harmony.rendering.full import FullWriter
 from harmony.rendering.sections import Types, developer_text, system_text
 from harmony.rendering.template import TemplateWriter
 from harmony.rendering.template import written as written_by_template
-from harmony.rendering.turns import is_answer, kept_by_reference, kept_by_template, with_dropped
+from harmony.rendering.turns import is_answer, kept_by_reference, kept_by_template, without_old_analysis
 from harmony.rendering.typescript import TooLong, Writer
 from harmony.results import ENDS, RenderedSpan
 
@@ -209,20 +209,25 @@ class Renderer:
         *,
         limited: bool = True,
         before: int = 0,
+        only: Sequence[int] | None = None,
     ) -> Rendering:
         """A whole conversation, of any length if not `limited`. Raises RenderError.
 
-        `before` is the number of tokens that stand before it, which count for the limit.
+        `before` is the number of tokens that stand before it, which count for the limit. `only` are the indices of the
+        messages to render, ascending; None for those that `config` keeps.
         """
         messages = checked_messages(conversation)
+        placed: list[tuple[int | None, Message]] = list(enumerate(messages))
+        if only is not None:
+            placed = [placed[index] for index in only]
+            messages = [message for _, message in placed]
+        elif config.auto_drop_analysis:
+            kept = kept_by_template(messages, purpose) if config.style == "hf" else kept_by_reference(messages)
+            placed = [placed[index] for index in kept]
         manner = _Manner(config.style, config.schemas, any(map(_has_function_tools, messages)))
         limits = _LIMITS if config.max_tokens is None else _LIMITS._replace(tokens=config.max_tokens)
         rest = (vocabulary.START, *self._piece(next_turn_role.value)) if purpose == "completion" else ()
 
-        placed: list[tuple[int | None, Message]] = list(enumerate(messages))
-        if config.auto_drop_analysis:
-            kept = kept_by_template(messages, purpose) if config.style == "hf" else kept_by_reference(messages)
-            placed = [placed[index] for index in kept]
         rendering = self._render(placed, manner, limits if limited else _UNLIMITED, rest, before)
         if purpose == "training" and messages and is_answer(messages[-1]):
             rendering.end_with(vocabulary.RETURN)
@@ -378,8 +383,8 @@ def drop_analysis(conversation: Conversation) -> Conversation:
         >>> [message.channel for message in drop_analysis(Conversation.from_messages([thought, answer]))]
         ['final']
     """
-    kept = [message for message, dropped in with_dropped(reversed(checked_messages(conversation))) if not dropped]
-    return Conversation.from_messages(kept[::-1])
+    messages = checked_messages(conversation)
+    return Conversation.from_messages([messages[index] for index in without_old_analysis(messages)])
 
 
 def _has_function_tools(message: Message) -> bool:

@@ -98,6 +98,9 @@ def of_files(folder: Path) -> Iterator[Said]:
     yield from _errors(command("render", str(folder / "unclear.jsonl"), status=1).stdout)
     (folder / "asked.jsonl").write_text(json.dumps({"text": "<|start|>user<|message|>Hi<|end|>"}))
     yield from _errors(command("parse", "--to", "chat", str(folder / "asked.jsonl"), "-o", "-", status=1).stdout)
+    (folder / "user.jsonl").write_text(json.dumps({"messages": [USER]}))
+    done = command("render", "--for", "training", "--mask", str(folder / "user.jsonl"), status=1)
+    yield from _errors(done.stdout)
 
 
 def _errors(output: bytes) -> Iterator[Said]:

@@ -230,7 +230,7 @@ def test_other_fields_pass_through_byte_for_byte() -> None:
     assert bad.startswith(b'{%s,"tokens":[9],%s' % (fields, added))
 
 
-@pytest.mark.parametrize("purpose", ["completion", "training", "conversation"])
+@pytest.mark.parametrize("purpose", ["completion", "conversation"])
 @pytest.mark.parametrize("style", get_args(Style))
 @pytest.mark.parametrize("schemas", get_args(Schemas))
 def test_render_writes_what_the_library_renders(purpose: Any, style: Any, schemas: Any) -> None:
@@ -378,10 +378,9 @@ def test_single_surrogates_beside_messages_do_not_matter() -> None:
         (["render", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
         (["render", str(CONVERSATIONS), "-o", str(CONVERSATIONS)], "is also the input"),
         (["render", str(CONVERSATIONS), "-o", "/dev/full"], "No space left on device"),
-        (
-            ["render", str(CONVERSATIONS), "-o", "prompts.parquet"],
-            "prompts.parquet: expected a file of JSON Lines, found the name of a table",
-        ),
+        (["render", str(CONVERSATIONS), "--mask"], "--mask needs --for training"),
+        (["render", str(CONVERSATIONS), "--for", "training", "--mask", "--text"], "cannot be used with --text"),
+        (["render", str(CONVERSATIONS), "--for", "training", "--turns", "all"], "--turns needs --mask"),
         (["render", "conversations.arrow"], "conversations.arrow cannot be read: No such file or directory"),
         (["render", str(CONVERSATIONS), "--messages", "a..b"], "expected a path such as"),
         (["render", str(CONVERSATIONS), "--for", "fun"], "'fun' is not one of"),
