@@ -97,7 +97,9 @@ class Rendering(msgspec.Struct, frozen=True):
     def _renderings(self, conversations: Iterable[Conversation]) -> Iterator[list[Rendered | RecordError]]:
         """The one rendering of each conversation."""
         config = msgspec.structs.replace(self.config, auto_drop_analysis=self.analysis == "auto")
-        if self.analysis == "drop" or (self.analysis == "auto" and self.purpose == "training"):
+        # The template, for the style "hf", has its own rule for training.
+        is_own = self.analysis == "auto" and self.purpose == "training" and self.config.style != "hf"
+        if self.analysis == "drop" or is_own:
             vocabulary.load().encoder  # noqa: B018  built once, before threads ask for it
             made = render_many(lambda each: self._render_chosen(each, config), conversations)
         else:

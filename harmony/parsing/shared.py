@@ -81,11 +81,13 @@ def characters(tokens: Iterable[int]) -> int:
     )
 
 
-def placed(found: Sequence[Diagnostic], tokens: Sequence[int], start: int, unit: str) -> list[Diagnostic]:
+def placed(found: Sequence[Diagnostic], tokens: Sequence[int], start: int, unit: str) -> Sequence[Diagnostic]:
     """The diagnostics of a header, whose positions are indices of its tokens, with their positions in the input.
 
     The header begins at the position `start`.
     """
+    if unit == "token" and start == 0:
+        return found
     if unit == "token":
         return [Diagnostic(each.code, each.message, start + each.position) for each in found]
     places = {}

@@ -55,6 +55,12 @@ def test_the_reasoning_of_the_last_turn_is_kept(encoding: HarmonyEncoding) -> No
 
 
 @pytest.mark.parametrize("one", [talk(), OPEN])
+def test_the_template_has_its_own_rule(encoding: HarmonyEncoding, one: Conversation) -> None:
+    (record,) = rendered("--style", "hf", given=line(one))
+    assert record["tokens"] == encoding.render_conversation_for_training(one, RenderConversationConfig(style="hf"))
+
+
+@pytest.mark.parametrize("one", [talk(), OPEN])
 def test_analysis_is_kept_or_dropped_for_any_purpose(encoding: HarmonyEncoding, one: Conversation) -> None:
     for purpose in ("training", "conversation", "completion"):
         options = ("--for", purpose, "--analysis")
