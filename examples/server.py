@@ -46,7 +46,22 @@ Json = dict[str, Any]
 
 #: Fields that would change the reply, each with the one value that this server knows. It refuses any other, for nothing
 #: may be lost in silence. Sampling, such as `temperature`, is for your engine.
-FIXED = {"n": 1, "stop": None, "logprobs": False, "tool_choice": "auto", "previous_response_id": None}
+FIXED = {
+    "n": 1,
+    "stop": None,
+    "logprobs": False,
+    "functions": None,
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "conversation": None,
+    "prompt": None,
+    "background": False,
+    "max_tool_calls": None,
+    "audio": None,
+}
+#: The types of fields that the server itself reads.
+TYPES = {"model": str, "stream": bool, "stream_options": dict}
 #: The fields of a request that its response repeats.
 REPEATED = ("instructions", "max_output_tokens", "metadata", "reasoning", "temperature", "text", "top_p", "user")
 
@@ -54,13 +69,17 @@ REPEATED = ("instructions", "max_output_tokens", "metadata", "reasoning", "tempe
 async def read(request: Request) -> Json:
     try:
         body = await request.json()
-    except ValueError as error:
+        json.dumps(body, allow_nan=False)  # Python reads NaN, which is no JSON
+    except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"Expected JSON as the body: {error}") from None
     if not isinstance(body, dict):
         raise HTTPException(400, f"Expected an object as the body, found `{type(body).__name__}`")
     for name, value in FIXED.items():
-        if body.get(name) not in (None, value):
+        if body.get(name) is not None and (body[name] != value or type(body[name]) is not type(value)):
             raise refused(name, f"no value but {json.dumps(value)}", body[name])
+    for name, kind in TYPES.items():
+        if body.get(name) is not None and not isinstance(body[name], kind):
+            raise refused(name, f"a value of type `{kind.__name__}`", body[name])
     return body
 
 

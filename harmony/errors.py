@@ -225,7 +225,7 @@ TABLE: Final[dict[Family, dict[str, str]]] = {
     "conversion": {
         "invalid-field": "expected {expected}, found {found}",
         "unsupported-content": "expected a part of type {expected}, found {found}, which Harmony has no place for",
-        "unsupported-field": "expected no field that Harmony has no place for, found {found}",
+        "unsupported-field": "expected only fields that Harmony has a place for, found {found}",
         "unsupported-item": "expected a message, reasoning, a call or its result, found the type {found}",
         "unsupported-tool": "expected a tool of type `function`, `custom` or `namespace`, found {found}",
         "unsupported-tool/builtin": "expected {expected} in `builtin_tools` beside this tool, found the type {found}",

@@ -34,6 +34,9 @@ EFFORTS: Final = {
     "max": ReasoningEffort.HIGH,
 }
 
+#: The fields that only messages of Harmony have, which `Conversation.from_dict` reads.
+OF_HARMONY: Final = ("channel", "recipient", "content_type")
+
 #: The content type of calls of built-in tools, as the models write them.
 _CODE: Final = "code"
 
@@ -49,7 +52,7 @@ class Builder:
         self._messages: list[Message] = []
         self._instructions: list[str] = []
         self._tools = tools
-        self._recipients = tools.recipients()
+        self._recipients = set(tools.recipients)
         self._builtin = frozenset(builtin_tools)
         self._call_type = call_type
         self._calls: dict[str, Message] = {}
@@ -95,7 +98,7 @@ class Builder:
         content = DeveloperContent()
         for space in tools.namespaces.values():
             content = content.with_tools(space)
-        self._recipients |= tools.recipients()
+        self._recipients |= tools.recipients
         self._say(Author(Role.DEVELOPER), [content])
 
     def ask(self, name: str | None, texts: list[TextContent]) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from harmony.conversion.building import (
     COMMENTARY,
     FINAL,
+    OF_HARMONY,
     Builder,
     all_builtin,
     objects,
@@ -73,7 +74,7 @@ def to_harmony(
 
 def _add(builder: Builder, message: Given) -> None:
     role = message.word("role")
-    message.refuse(*_LOST)
+    message.refuse(*_LOST, *OF_HARMONY)
     if role == "assistant":
         message.refuse(*_OF_RESULT)
         _add_reply(builder, message)

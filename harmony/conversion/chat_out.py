@@ -14,13 +14,14 @@ from harmony.conversion.given import Shape
 from harmony.conversion.meaning import Json, Kind, Meaning, Reader, default_call_id, is_cut, reasoning_tokens, turns
 from harmony.conversion.tools import custom_input
 from harmony.encoding import HarmonyEncoding
-from harmony.errors import Diagnostic, Fault, quote
+from harmony.errors import Diagnostic
 from harmony.messages.model import Message
 from harmony.results import ParseResult
 
 #: The id of a reply that the caller has not given another one. It is always the same, so equal replies are equal.
 _ID: Final = "chatcmpl-0"
 _JOINT: Final = "\n"
+_OTHER_FIELDS: Final = frozenset({"", "role", "content", "tool_calls"})
 
 
 class _Reply:
@@ -82,7 +83,7 @@ def from_harmony(
     that no tool has is repaired where it becomes one by leaving out what no function's name holds, as in `sky?`. Each
     such repair is appended to the list `diagnostics`, if there is one; its position is the index of the message.
     """
-    reader = Reader(tools)
+    reader, field = Reader(tools), _checked_field(reasoning_field)
     make_id = call_id or default_call_id
     calls = 0
     made = []
@@ -92,7 +93,7 @@ def from_harmony(
             meaning = reader.of_message(message, index)
             reply.add(meaning, message.text, make_id(calls) if meaning.is_call else "")
             calls += meaning.is_call
-        made.append(reply.to_dict(reasoning_field))
+        made.append(reply.to_dict(field))
     if diagnostics is not None:
         diagnostics += reader.diagnostics
     return made
@@ -152,10 +153,17 @@ def message_of(
     for index, message in enumerate(messages):
         meaning = reader.of_message(message, index)
         if cut and meaning.is_call and index == len(messages) - 1:
-            reader.diagnostics.append(Fault("cut-call", found=quote(meaning.full_name)).diagnostic(index))
+            reader.note_cut(meaning, index)
         else:
             reply.add(meaning, message.text, call_id(len(reply.calls)) if meaning.is_call else "")
-    return reply.to_dict(reasoning_field)
+    return reply.to_dict(_checked_field(reasoning_field))
+
+
+def _checked_field(name: str) -> str:
+    """A field for the reasoning, which is none that a message has already. Raises ValueError."""
+    if not isinstance(name, str) or name in _OTHER_FIELDS:
+        raise ValueError(f"Expected a field that messages do not have already, got {name!r} - at `reasoning_field`")
+    return name
 
 
 def _head(kind: str, model: str, id: str | None, created: int | None) -> Json:
@@ -212,7 +220,7 @@ class Stream(Following):
         super().__init__(encoding, tools, strict=strict)
         self._head = {**_head("chat.completion.chunk", model, id, created), **fields}
         self._prompt_tokens = prompt_tokens
-        self._reasoning_field = reasoning_field
+        self._reasoning_field = _checked_field(reasoning_field)
         self._call_id = call_id or default_call_id
         self._field = ""  # of the last text
         self._filled: set[str] = set()  # the fields that have text
@@ -270,7 +278,9 @@ class Stream(Following):
         self._out.append(self._make(delta))
 
     def _end(self, meaning: Meaning, text: str, *, cut: bool) -> None:
-        if meaning.kind is Kind.CUSTOM and not cut:
+        if meaning.kind is Kind.CUSTOM and cut:  # nothing of it was sent
+            self._reader.note_cut(meaning, self._ended)
+        elif meaning.kind is Kind.CUSTOM:
             self._out.append(self._call_chunk(_call(meaning, text, self._call_id(self._calls - 1))))
         elif not (text or meaning.is_call or "content" in self._filled) and self._field == "content":
             self._chunk({"content": ""})

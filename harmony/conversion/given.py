@@ -77,12 +77,13 @@ def _dumped(dump: Callable[..., Any]) -> object:
 
 
 def schema(value: Shape, path: str) -> dict[str, Any]:
-    """A JSON schema. Raises ConversionError for what is no object."""
+    """A copy of a JSON schema. Raises ConversionError for what is no object, and for what JSON cannot hold."""
     found = dict(plain(value, path))
     for key in found:
         if not isinstance(key, str):
             raise unfit(path, "an object whose keys are strings", key)
-    return found
+    copied: dict[str, Any] = json.loads(as_json(found, path))
+    return copied
 
 
 def as_json(value: object, path: str) -> str:

@@ -78,6 +78,10 @@ class Reader:
             return Meaning(Kind.REASONING if channel == KNOWN_CHANNELS[0] else Kind.COMMENTARY)
         return Meaning(Kind.FINAL)
 
+    def note_cut(self, meaning: Meaning, position: int) -> None:
+        """Adds the diagnostic of a call that is left out, because it is cut off."""
+        self.diagnostics.append(Fault("cut-call", found=quote(meaning.full_name)).diagnostic(position))
+
     def of_message(self, message: Message, position: int) -> Meaning:
         """The same for a whole message."""
         return self.of(message.author.role, message.channel, message.recipient, position)

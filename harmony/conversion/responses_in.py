@@ -8,6 +8,7 @@ from typing import Final
 from harmony.conversion.building import (
     COMMENTARY,
     FINAL,
+    OF_HARMONY,
     Builder,
     all_builtin,
     objects,
@@ -96,7 +97,7 @@ def _add(builder: Builder, item: Given, can_run: frozenset[str]) -> None:
 
 def _add_message(builder: Builder, item: Given) -> None:
     role = item.word("role")
-    item.refuse(*_OF_CHAT)
+    item.refuse(*_OF_CHAT, *OF_HARMONY)
     if role == "assistant":
         phase = item.text("phase")
         if phase not in (None, "commentary", "final_answer"):
@@ -117,9 +118,14 @@ def _add_message(builder: Builder, item: Given) -> None:
 def _add_reasoning(builder: Builder, item: Given) -> None:
     texts = item.texts("content", "reasoning_text", "text") or item.texts("summary", "summary_text", "text")
     if texts:
-        builder.think(texts)
+        builder.think([_lines(texts)])
     else:
         item.refuse("encrypted_content")
+
+
+def _lines(texts: list[TextContent]) -> TextContent:
+    """Texts that belong to one message, each on lines of its own."""
+    return TextContent("\n".join(part.text for part in texts))
 
 
 def _add_function_call(builder: Builder, item: Given) -> None:
@@ -168,7 +174,7 @@ def _add_python_call(builder: Builder, item: Given) -> None:
     builder.call("python", item.text("code") or "", item.text("id"))
     logs = [_log(output) for output in item.objects("outputs")]
     if logs:
-        builder.result(None, "python", logs)
+        builder.result(None, "python", [_lines(logs)])
 
 
 def _log(output: Given) -> TextContent:

@@ -5,7 +5,8 @@ Each message of a reply is one item. A stream tells of the beginning, the text a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Final
 
 from harmony.conversion.following import Following
@@ -26,12 +27,11 @@ _CALL_EVENTS: Final = {
     Kind.MCP: ("mcp_call_arguments", "arguments"),
     Kind.PYTHON: ("code_interpreter_call_code", "code"),
 }
-_OF_TEXT: Final = {"content_index": 0, "logprobs": []}
-# For each kind of item whose text is streamed: the type of the events with its text, and their other fields.
-_DELTAS: Final[dict[Kind, tuple[str, Json]]] = {
-    Kind.REASONING: ("response.reasoning_text.delta", {"content_index": 0}),
-    **dict.fromkeys(PHASES, ("response.output_text.delta", _OF_TEXT)),
-    **{kind: (f"response.{name}.delta", {}) for kind, (name, _) in _CALL_EVENTS.items()},
+# For each kind of item whose text is streamed: the type of the events with its text.
+_DELTAS: Final = {
+    Kind.REASONING: "response.reasoning_text.delta",
+    **dict.fromkeys(PHASES, "response.output_text.delta"),
+    **{kind: f"response.{name}.delta" for kind, (name, _) in _CALL_EVENTS.items()},
 }
 
 
@@ -158,12 +158,25 @@ def _begun(fields: Json, tools: list[Any]) -> Json:
         "incomplete_details": None,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
-        **fields,
-        "tools": [dict(plain(tool, path)) for tool, path in listed(tools, "tools")],
+        **deepcopy(fields),
+        "tools": [_tool_of_response(plain(tool, path)) for tool, path in listed(tools, "tools")],
         "status": "in_progress",
         "output": [],
         "usage": None,
     }
+
+
+def _tool_of_response(tool: Mapping[str, Any]) -> Json:
+    """A tool in the shape of Responses: what Chat Completions puts into `function` stands beside the type."""
+    made = {name: value for name, value in tool.items() if name != tool.get("type")}
+    body = tool.get(tool.get("type", "function"))
+    if isinstance(body, Mapping):
+        made = {**made, **body}
+    if made.get("type", "function") == "function":
+        made = {"type": "function", "parameters": None, "strict": None, **made}
+    elif made["type"] == "namespace":
+        made = {"description": "", **made}
+    return deepcopy(made)
 
 
 def _ended(begun: Json, result: ParseResult, output: list[Json], prompt_tokens: int, *, stopped: bool) -> Json:
@@ -247,8 +260,8 @@ class Stream(Following):
     def _open_stream(self) -> None:
         if not self._has_started:
             self._has_started = True
-            self._event("response.created", response=self._response)
-            self._event("response.in_progress", response=self._response)
+            for kind in ("response.created", "response.in_progress"):
+                self._event(kind, response=deepcopy(self._response))
 
     def _event(self, kind: str, **fields: Any) -> None:
         self._out.append({"type": kind, "sequence_number": self._sent, **fields})
@@ -278,14 +291,20 @@ class Stream(Following):
         if meaning.kind not in _DELTAS:
             return
         if is_first:
-            kind, fields = _DELTAS[meaning.kind]
-            self._delta = {"type": kind, "item_id": self._ids[0], "output_index": len(self._output), **fields}
-        self._make = self._delta_event
-        self._out.append(self._delta_event(delta))
+            kind = _DELTAS[meaning.kind]
+            self._delta = {"type": kind, "item_id": self._ids[0], "output_index": len(self._output)}
+            if not meaning.is_call:
+                self._delta["content_index"] = 0
+        self._make = self._text_event if meaning.kind in PHASES else self._delta_event
+        self._out.append(self._make(delta))
 
     def _delta_event(self, delta: str) -> Json:
         self._sent += 1
         return {**self._delta, "sequence_number": self._sent - 1, "delta": delta}
+
+    def _text_event(self, delta: str) -> Json:
+        self._sent += 1
+        return {**self._delta, "sequence_number": self._sent - 1, "delta": delta, "logprobs": []}
 
     def _end(self, meaning: Meaning, text: str, *, cut: bool) -> None:
         done = item(meaning, text, *self._ids, "incomplete" if cut else "completed")
@@ -299,7 +318,7 @@ class Stream(Following):
             self._call_done(meaning.kind, meaning.name, text)
         else:
             self._whole_call(done, text)
-        self._event("response.output_item.done", output_index=len(self._output), item=done)
+        self._event("response.output_item.done", output_index=len(self._output), item=deepcopy(done))
         self._output.append(done)
 
     def _call_done(self, kind: Kind, name: str, text: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from copy import deepcopy
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -32,8 +33,10 @@ _INPUT: Final[dict[str, Any]] = {
 }
 
 # What the name of a function cannot hold, at its end or around it. The name may hold anything inside.
-_AROUND: Final = re.compile(r"\A[^\w-]+|[^\w-]+\Z")
+_AROUND: Final = re.compile(r"\A[^\w-]+|(?<=[\w-])[^\w-]+\Z")
 _CHANNEL: Final = re.compile(rf"(?:{'|'.join(KNOWN_CHANNELS)})\Z")
+# A broken name is at most this many characters longer than the name that it stands for.
+_MOST_AROUND: Final = 64
 
 
 class Tools(NamedTuple):
@@ -41,11 +44,8 @@ class Tools(NamedTuple):
 
     namespaces: dict[str, ToolNamespaceConfig]
     builtin: list[str]  # names of BUILTIN
-    custom: frozenset[str]  # the recipients of custom tools
-
-    def recipients(self) -> frozenset[str]:
-        """The recipients of all functions."""
-        return frozenset(f"{space.name}.{tool.name}" for space in self.namespaces.values() for tool in space.tools)
+    recipients: set[str]  # of all functions and custom tools
+    custom: set[str]  # of custom tools alone
 
 
 def read_tools(tools: Iterable[Shape] | None, can_run: Collection[str], path: str = "tools") -> Tools:
@@ -53,20 +53,19 @@ def read_tools(tools: Iterable[Shape] | None, can_run: Collection[str], path: st
 
     Raises ConversionError.
     """
-    read = Tools({}, [], frozenset())
-    custom: set[str] = set()
+    read = Tools({}, [], set(), set())
     for value, place in () if tools is None else listed(tools, path):
         tool = Given(value, place)
         kind = tool.kind("function")
         if kind == "namespace":
             space = _namespace(read, tool.name("name"), tool.text("description"), tool.place("name"))
             for inner in tool.objects("tools"):
-                custom.update(_add(space, inner))
+                _add(read, space, inner)
         elif kind in ("function", "custom"):
-            custom.update(_add(_namespace(read, FUNCTIONS, None, place), tool))
+            _add(read, _namespace(read, FUNCTIONS, None, place), tool)
         else:
             read.builtin.append(_builtin(kind, can_run, tool))
-    return read._replace(custom=frozenset(custom))
+    return read
 
 
 def builtin_names(names: Iterable[str] | None) -> frozenset[str]:
@@ -92,23 +91,25 @@ def _namespace(read: Tools, name: str, description: str | None, path: str) -> To
     return space
 
 
-def _add(space: ToolNamespaceConfig, tool: Given) -> Iterator[str]:
-    """Adds a function or a custom tool to a namespace. Yields the recipient of a custom tool."""
+def _add(read: Tools, space: ToolNamespaceConfig, tool: Given) -> None:
+    """Adds a function or a custom tool to a namespace."""
     kind = tool.kind("function")
     if kind not in ("function", "custom"):
         raise fault("unsupported-tool", tool.path, found=quote(kind))
     tool.refuse("defer_loading", "output_schema", "allowed_callers", "async")
     body = tool.object(kind) if kind in tool.fields else tool
     name = body.name("name")
-    if any(other.name == name for other in space.tools):
+    recipient = f"{space.name}.{name}"
+    if recipient in read.recipients:
         raise fault("duplicate-tool", body.place("name"), found=quote(name))
     if kind == "custom":
         _check_input(body)
-        parameters: dict[str, Any] | None = _INPUT
-        yield f"{space.name}.{name}"
+        parameters: dict[str, Any] | None = deepcopy(_INPUT)
+        read.custom.add(recipient)
     else:
         given = body.fields.get("parameters")
         parameters = None if given is None else schema(given, body.place("parameters"))
+    read.recipients.add(recipient)
     space.tools.append(ToolDescription(name, body.text("description") or "", parameters))
 
 
@@ -149,13 +150,14 @@ class Declared:
 
     def __init__(self, tools: Iterable[Shape]) -> None:
         read = read_tools(tools, BUILTIN)
-        self._recipients = read.recipients()
+        self._recipients = read.recipients
         self._spaces = frozenset(read.namespaces) - {FUNCTIONS}
         self._custom = read.custom
+        self._longest = max(map(len, self._recipients), default=0) + _MOST_AROUND
 
     def repaired(self, recipient: str) -> str | None:
         """The recipient of a declared function that a recipient stands for; None where it is no broken one."""
-        if not self._recipients or self._known(recipient):
+        if not self._recipients or len(recipient) > self._longest or self._known(recipient):
             return None
         for name in _without(recipient):
             if self._known(name):
@@ -182,6 +184,9 @@ def _without(recipient: str) -> Iterator[str]:
     """A recipient without what no function's name holds around it, then also without a channel's name at its end."""
     cut = _AROUND.sub("", recipient)
     yield cut
+    if cut.startswith(f"{FUNCTIONS}."):  # the quotes may stand around the name alone
+        cut = FUNCTIONS + "." + _AROUND.sub("", cut[len(FUNCTIONS) + 1 :])
+        yield cut
     while (shorter := _AROUND.sub("", _CHANNEL.sub("", cut))) != cut:
         cut = shorter
         yield cut

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harmony.logs.inputs import Piece
     from harmony.logs.rendered import Rendering
 
+_NULL: Final = msgspec.Raw(b"null")
 _IDS: Final = pa.list_(pa.int32())
 
 
@@ -41,11 +42,14 @@ class RenderedRows:
         self._types: FieldTypes | None = None
 
     def batch(self, piece: Piece, outcomes: Sequence[Outcome]) -> pa.RecordBatch:
-        """The rows of a piece. Raises FieldTaken for a column of the log that would be replaced."""
-        kept = self._of_lines(outcomes) if isinstance(piece.data, bytes) else self._of_table(piece, outcomes)
+        """The rows of a piece. Raises FieldTaken for a column of the log that would be replaced, unless it is null."""
+        taken = [*self._names, "error"] if self._into is None else [self._into]
+        kept = self._of_lines(outcomes, taken) if isinstance(piece.data, bytes) else self._of_table(piece, outcomes)
+        empty = [name for name in taken if name in kept.schema.names and kept.column(name).null_count == len(kept)]
+        kept = kept.drop_columns(empty)
         added = {name: self._column(name, outcomes) for name in self._names}
         added["error"] = findings([each.result if isinstance(each.result, RecordError) else None for each in outcomes])
-        check_columns_free(kept.schema.names, list(added) if self._into is None else [self._into])
+        check_columns_free(kept.schema.names, taken)
         whole = _beside(kept, added)
         return whole if self._into is None else under(whole, kept.num_columns, self._into)
 
@@ -53,11 +57,16 @@ class RenderedRows:
         found = [each.result.added().get(name) if isinstance(each.result, Rendered) else None for each in outcomes]
         return pa.array(found, pa.string()) if name in ("text", "role") else _lists(found)
 
-    def _of_lines(self, outcomes: Sequence[Outcome]) -> pa.RecordBatch:
+    def _of_lines(self, outcomes: Sequence[Outcome], taken: Sequence[str]) -> pa.RecordBatch:
         """The fields of JSON. A bad record keeps its conversation too, which gets no column of its own."""
+        fields = [
+            {name: value for name, value in each.fields.items() if name not in taken or value not in (None, _NULL)}
+            for each in outcomes
+        ]
         if self._types is None:
-            self._types = types_of(each.fields for each in outcomes if isinstance(each.result, Rendered))
-        return as_columns([each.fields for each in outcomes], self._types, [])
+            rendered = zip(fields, outcomes, strict=True)
+            self._types = types_of(each for each, one in rendered if isinstance(one.result, Rendered))
+        return as_columns(fields, self._types, [])
 
     def _of_table(self, piece: Piece, outcomes: Sequence[Outcome]) -> pa.RecordBatch:
         """The columns of the table, without that of the conversations. What else is in that column is JSON."""

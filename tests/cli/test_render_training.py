@@ -178,3 +178,14 @@ def test_records_are_counted_once_by_their_shape(tmp_path: Path) -> None:
     done = harmony("render", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--for", "training", "--mask")
     assert len(records(done.stdout)) == 2 + 3
     assert b"records of several shapes were read: 1 as harmony and 1 as chat;" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_what_parse_writes_becomes_a_table_of_prompts(tmp_path: Path, suffix: str) -> None:
+    parsed, table = tmp_path / f"parsed.{suffix}", tmp_path / "prompts.parquet"
+    nested = ("--nested",) if suffix == "parquet" else ()
+    log = Path(__file__).parents[1] / "data" / "shapes" / "flat.jsonl"
+    assert harmony("parse", "--to", "chat", *nested, log, "-o", parsed).returncode == 0
+    done = harmony("render", parsed, "-o", table)  # the field `error` of the log is null
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert pq.read_table(table).column("tokens").null_count == 0

@@ -89,7 +89,7 @@ def test_reasoning_is_its_content_or_else_its_summary() -> None:
     both = {"type": "reasoning", "id": "rs", "summary": summary, "content": content, "encrypted_content": "x"}
     alone = {"type": "reasoning", "id": "rs", "summary": summary, "content": None}
     made = said(both, alone, {"type": "reasoning", "summary": []})
-    assert shown(made) == [("assistant", "analysis", None, "C"), ("assistant", "analysis", None, "AB")]
+    assert shown(made) == [("assistant", "analysis", None, "C"), ("assistant", "analysis", None, "A\nB")]
     refused(
         "unsupported-field",
         "input[0].encrypted_content",
@@ -160,7 +160,7 @@ def test_code_is_a_call_of_python_with_what_it_gave(can_run: list[str]) -> None:
     made = said(call, {**call, "outputs": None}, builtin_tools=can_run)
     assert shown(made) == [
         ("assistant", "analysis", "python", "1 + 1"),
-        ("python", "analysis", "assistant", "AB"),
+        ("python", "analysis", "assistant", "A\nB"),
         ("assistant", "analysis", "python", "1 + 1"),
     ]
     assert made[0].content_type == "code"
