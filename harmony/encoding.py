@@ -9,6 +9,8 @@ from enum import Enum
 from itertools import accumulate
 from typing import Final, Literal
 
+import msgspec
+
 from harmony.errors import Fault, HarmonyError, quote
 from harmony.format import vocabulary
 from harmony.format.choices import Close, Purpose, Reasoning
@@ -394,7 +396,7 @@ class HarmonyEncoding:
         Raises TypeError and ValueError for wrong arguments.
         """
         result = engine.parse(tokens, role, strict=strict, default_channel=default_channel)
-        return result if structured is False else with_contents(result, structured)
+        return result if structured is False else _with_contents(result, structured)
 
     def parse_text(
         self,
@@ -424,7 +426,7 @@ class HarmonyEncoding:
         if stripped:
             check_stripped(strict=strict)
         result = engine.parse_text(text, role, strict=strict, stripped=stripped, default_channel=default_channel)
-        return result if structured is False else with_contents(result, structured)
+        return result if structured is False else _with_contents(result, structured)
 
     def parse_messages_from_completion_tokens(
         self,
@@ -456,6 +458,10 @@ def check_stripped(*, strict: bool) -> None:
     """Raises ValueError if a text that has lost its markers is to be parsed strictly."""
     if strict:
         raise ValueError("Expected `strict=False` beside `stripped=True`: where lost markers stood is a guess")
+
+
+def _with_contents(result: ParseResult, structured: bool | RenderConversationConfig) -> ParseResult:
+    return msgspec.structs.replace(result, messages=with_contents(result.messages, structured))
 
 
 _the_one: Final = Once(HarmonyEncoding)

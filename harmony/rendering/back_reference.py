@@ -17,8 +17,9 @@ from harmony.rendering.cursor import DEEPEST, Cursor, Unread, joined, json_value
 END: Final = ") => any;\n\n"
 
 _TOOL: Final = re.compile(r"type ([^\n]+?) = \(")
-#: One word, or several of which one is meant.
-WORDS: Final = re.compile(r"\w+(?: \| \w+)*")
+_WORD: Final = "(?:string|number|integer|boolean|null|object|array|any)"
+#: One name of a type, or several.
+WORDS: Final = re.compile(rf"{_WORD}(?: \| {_WORD})*\b")
 #: One text of an enum. It is not escaped, so it ends at the first quote behind which a type can go on or end.
 LITERAL: Final = re.compile(r'"(.*?)"(?= \| ["n]| \| \n|\[\]|,\n|, // |\)|\n| // )', re.DOTALL)
 #: The beginning of a property, up to its type: a name, and then what only a type begins with.

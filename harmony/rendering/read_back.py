@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
-import msgspec
-
 from harmony.format.choices import Schemas, Style
 from harmony.messages.contents import (
     ChannelConfig,
@@ -34,7 +32,6 @@ from harmony.rendering.renderer import RenderConversationConfig, has_function_to
 from harmony.rendering.sections import Types, developer_text, system_text, writer_of
 from harmony.rendering.template import TemplateWriter
 from harmony.rendering.typescript import TooLong, Writer
-from harmony.results import ParseResult
 
 Reader: TypeAlias = ReferenceReader | FullReader | TemplateReader
 _READERS: Final[dict[type[Types], type[Reader]]] = {
@@ -95,26 +92,26 @@ def read_developer(text: str) -> DeveloperContent | None:
     return next(_found(_developer(text, manner) for manner in MANNERS), None)
 
 
-def with_contents(result: ParseResult, structured: bool | RenderConversationConfig) -> ParseResult:
-    """The result with SystemContent and DeveloperContent in place of the texts that read back, if it is `structured`.
+def with_contents(messages: list[Message], structured: bool | RenderConversationConfig) -> list[Message]:
+    """The messages with SystemContent and DeveloperContent in place of the texts that read back, if it is `structured`.
 
     All messages are read in one way of writing: in that of a config, else in the one in which most texts read back.
-    Raises TypeError for what is neither a bool nor a config.
+    Messages that stay are the same objects. Raises TypeError for what is neither a bool nor a config.
     """
     if isinstance(structured, bool):
         manners = MANNERS if structured else ()
     else:
         config = checked(structured, RenderConversationConfig, "structured")
         manners = (Manner("hf" if config.style == "hf" else "openai", config.schemas),)
-    wanted = sum(message.author.role in _ROLES for message in result.messages)
-    best, most = result.messages, 0
+    wanted = sum(message.author.role in _ROLES for message in messages)
+    best, most = messages, 0
     for manner in manners if wanted else ():
-        messages, count = _read_all(result.messages, manner)
+        found, count = _read_all(messages, manner)
         if count > most:
-            best, most = messages, count
+            best, most = found, count
         if count == wanted:
             break
-    return msgspec.structs.replace(result, messages=best)
+    return best
 
 
 def _read_all(messages: list[Message], manner: Manner) -> tuple[list[Message], int]:
