@@ -10,7 +10,7 @@ from json import JSONDecoder
 from typing import Any, Final, TypeAlias
 
 from harmony.messages.contents import ToolDescription
-from harmony.rendering.back_reference import END
+from harmony.rendering.back_reference import END, object_of, opening
 from harmony.rendering.cursor import DEEPEST, Cursor, Unread, joined, json_value
 from harmony.rendering.saying import commented, remarked, remarked_or_described
 from harmony.rendering.trees import literal
@@ -32,9 +32,7 @@ class FullReader:
 
     def description(self, name: str) -> str | None:
         """The description of a namespace, up to and with its opening line. Raises Unread where this line is not."""
-        lines = self._cursor.comments()
-        self._cursor.need(f"namespace {name} {{\n\n")
-        return joined(lines) or None
+        return opening(self._cursor, name)
 
     def tool(self) -> ToolDescription:
         """The next tool, with the types that are declared for it. Raises Unread."""
@@ -63,6 +61,8 @@ class FullReader:
         found = commented(remarked(found, said), comments)
         if not isinstance(found, dict):
             raise Unread
+        if found == {"type": "object"}:
+            found = {**found, "additionalProperties": True}  # without this, it would be a function without parameters
         return {**found, "$defs": declared} if declared else found
 
     def _comments(self, indent: str) -> list[str]:
@@ -114,6 +114,8 @@ class FullReader:
         return members
 
     def _member(self, indent: str, depth: int) -> Schema:
+        if depth > DEEPEST:
+            raise Unread
         if self._cursor.take("("):
             found = self._type(indent, depth + 1)
             self._cursor.need(")")
@@ -156,7 +158,7 @@ class FullReader:
             is_value = False
         if is_value and value != []:
             cursor.at = end
-            return {"type": "null"} if value is None else {"enum": [value]}
+            return {"type": "null"} if value is None else _enum([value])
         cursor.need("[")
         return self._tuple(indent, depth)
 
@@ -190,7 +192,7 @@ class FullReader:
 
     def _object(self, indent: str, depth: int) -> dict[str, Any]:
         cursor = self._cursor
-        found: dict[str, Any] = {"type": "object"}
+        others: dict[str, Any] = {}
         properties: dict[str, Any] = {}
         required = []
         while True:
@@ -204,7 +206,7 @@ class FullReader:
             said = self._said()
             cursor.need("\n")
             if key == "[key: string]":
-                found["additionalProperties"] = _others(schema, said)
+                others["additionalProperties"] = _others(schema, said)
                 continue
             name = json_value(key) if key[0] == '"' else key
             if name in properties:
@@ -212,11 +214,9 @@ class FullReader:
             properties[name] = commented(remarked(schema, said), comments)
             if not optional:
                 required.append(name)
-        found["properties"] = properties
-        if required:
-            found["required"] = required
+        found = {**object_of(properties, required), **others}
         for comment in comments:
-            found = found | ({"additionalProperties": False} if comment == "no other keys" else _counted(comment))
+            found |= {"additionalProperties": False} if comment == "no other keys" else _counted(comment)
         return found
 
 
@@ -241,9 +241,12 @@ def _counted(comment: str) -> dict[str, Any]:
 
 def _union(members: list[Schema]) -> Schema:
     """The plainest schema for what fits any of the members."""
-    if all(isinstance(one, dict) and (one.keys() == {"enum"} or one == {"type": "null"}) for one in members):
-        values = [value for one in members if isinstance(one, dict) for value in one.get("enum", [None])]
-        return {"enum": values}
+    if all(isinstance(one, dict) and ("enum" in one or one == {"type": "null"}) for one in members):
+        return _enum([value for one in members if isinstance(one, dict) for value in one.get("enum", [None])])
     if all(isinstance(one, dict) and one.keys() == {"type"} and one["type"] in _TYPES for one in members):
         return {"type": [one["type"] for one in members if isinstance(one, dict)]}
     return {"anyOf": members}
+
+
+def _enum(values: list[Any]) -> dict[str, Any]:
+    return {"type": "string", "enum": values} if all(isinstance(one, str) for one in values) else {"enum": values}

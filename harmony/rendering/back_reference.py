@@ -21,11 +21,11 @@ _WORD: Final = "(?:string|number|integer|boolean|null|object|array|any)"
 #: One name of a type, or several.
 WORDS: Final = re.compile(rf"{_WORD}(?: \| {_WORD})*\b")
 #: One text of an enum. It is not escaped, so it ends at the first quote behind which a type can go on or end.
-LITERAL: Final = re.compile(r'"(.*?)"(?= \| ["n]| \| \n|\[\]|,\n|, // |\)|\n| // )', re.DOTALL)
+_LITERAL: Final = re.compile(r'"(.*?)"(?= \| ["n]| \| \n|\[\]|,\n|, // |\)|\n| // )', re.DOTALL)
 #: The beginning of a property, up to its type: a name, and then what only a type begins with.
 _PROPERTY: Final = re.compile(
     r"([^\n]*?)(\??):(?:(?=\n)"
-    r'| (?=\w+(?: \| \w+)*(?:\[\]){0,9}(?: \| null)?,|"|\{\n| *// |Array<any>|\n *\| ))'
+    r'| (?=\w+(?: \| \w+)*(?:\[\]){0,9}(?: \| null)?,(?:\n| // )|"|\{\n| *// |Array<any>|\n *\| ))'
 )
 #: A remark behind one of several types that belong to no property. Behind it, the type of the whole goes on.
 _REMARK: Final = re.compile(r" // ([^\n]*?)(?=\n|(?:\[\]){0,9}(?:,\n|, // default: |\) => any;\n))")
@@ -33,6 +33,34 @@ _DEFAULT: Final = re.compile(r'"(.*?)"(?=\n)|([^\n]*)', re.DOTALL)
 _WITH_DEFAULT: Final = re.compile(r"(?:(.*) )?default: (.*)", re.DOTALL)
 _SIMPLE: Final = frozenset({"string", "number", "boolean"})
 _EXAMPLE: Final = re.compile(r'- "(.*)"')
+
+
+def opening(cursor: Cursor, name: str) -> str | None:
+    """The description of a namespace, up to and with its opening line. Raises Unread where this line is not."""
+    lines = cursor.comments()
+    cursor.need(f"namespace {name} {{\n\n")
+    return joined(lines) or None
+
+
+def enum(cursor: Cursor) -> dict[str, Any]:
+    """An enum of texts, which stand in quotes but are not escaped."""
+    values = [cursor.match(_LITERAL)[1]]
+    while cursor.peek(' | "'):
+        cursor.need(" | ")
+        values.append(cursor.match(_LITERAL)[1])
+    return {"type": "string", "enum": values}
+
+
+def of_words(words: str) -> dict[str, Any]:
+    """The schema for a name of a type, or for several."""
+    if words == "any":
+        return {}
+    return {"type": words} if words in _SIMPLE else {"type": words.split(" | ")}
+
+
+def object_of(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """An object with these properties."""
+    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
 
 
 class ReferenceReader:
@@ -43,9 +71,7 @@ class ReferenceReader:
 
     def description(self, name: str) -> str | None:
         """The description of a namespace, up to and with its opening line. Raises Unread where this line is not."""
-        lines = self._cursor.comments()
-        self._cursor.need(f"namespace {name} {{\n\n")
-        return joined(lines) or None
+        return opening(self._cursor, name)
 
     def tool(self) -> ToolDescription:
         """The next tool. Raises Unread."""
@@ -66,13 +92,9 @@ class ReferenceReader:
         elif cursor.peek(f"\n{indent} | "):
             found = self._variants(indent, depth)
         elif cursor.peek('"'):
-            values = [cursor.match(LITERAL)[1]]
-            while cursor.peek(' | "'):
-                cursor.need(" | ")
-                values.append(cursor.match(LITERAL)[1])
-            found = {"type": "string", "enum": values}
+            found = enum(cursor)
         else:
-            found = _of_words(cursor.match(WORDS)[0])
+            found = of_words(cursor.match(WORDS)[0])
         for _ in range(DEEPEST):
             if not cursor.take("[]"):
                 break
@@ -106,8 +128,7 @@ class ReferenceReader:
             properties[name] = schema
             if is_required:
                 required.append(name)
-        found = {"type": "object", **said, "properties": properties}
-        return {**found, "required": required} if required else found
+        return {**said, **object_of(properties, required)}
 
     def _property(self, indent: str, depth: int) -> tuple[str, bool, dict[str, Any]]:
         cursor = self._cursor
@@ -116,11 +137,11 @@ class ReferenceReader:
             cursor.until("\n")
         above = cursor.text[start : cursor.at]
         cursor.at = begin.end()
-        has_variants = cursor.take("\n")
+        has_variants = cursor.text[cursor.at - 1] == ":" and cursor.take("\n")
         if has_variants:
             schema: dict[str, Any] = {"oneOf": self._lines_of_variants(indent, depth)}
         else:
-            schema = self._nullable(f"{indent}    ", depth)
+            schema = _as_items(self._nullable(f"{indent}    ", depth))
             cursor.need(",")
             if cursor.take(" // default: "):
                 schema["default"] = _default_in(cursor, "enum" in schema)
@@ -154,10 +175,14 @@ class ReferenceReader:
         return variants
 
 
-def _of_words(words: str) -> dict[str, Any]:
-    if words == "any":
-        return {}
-    return {"type": words} if words in _SIMPLE else {"type": words.split(" | ")}
+def _as_items(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a property. Several types can here only be those of items, and the last `[]` is of the whole."""
+    if "oneOf" not in schema:
+        return schema
+    *others, last = schema["oneOf"]
+    if last.keys() != {"type", "items"}:
+        raise Unread
+    return {"type": "array", "items": {"oneOf": [*others, last["items"]]}}
 
 
 def _default_in(cursor: Cursor, is_enum: bool) -> Any:

@@ -6,18 +6,19 @@ import re
 from typing import Any, Final
 
 from harmony.messages.contents import ToolDescription
-from harmony.rendering.back_reference import END, LITERAL, WORDS
+from harmony.rendering.back_reference import END, WORDS, enum, object_of, of_words
 from harmony.rendering.cursor import DEEPEST, Cursor, Unread, json_value
 
 _TOOL: Final = re.compile(r"^type ([^\n]+?) = \((?=_: \{\n|\) => any;\n)", re.MULTILINE)
 #: The beginning of a parameter, up to its type: a name, and then what only a type begins with.
-_PARAMETER: Final = re.compile(r'([^\n]*?)(\??): (?=\w+(?: \| \w+)*(?:\[\]){0,9}(?: \| null)?(?:,|//| \| \n)|"|\{\n)')
+_PARAMETER: Final = re.compile(
+    r'([^\n]*?)(\??): (?=\w+(?: \| \w+)*(?:\[\]){0,9}(?: \| null)?(?:,(?:\n| // )|//| \| \n)|"|\{\n)'
+)
 _KEY: Final = re.compile(r"([^\n]*?)(\??): \n {16}")
 _BETWEEN: Final = " | \n"
 #: The remarks of one of several types, behind `//`. They end where the next type comes, or the next parameter.
 _SAID: Final = re.compile(r"(.*?)(?= \| \n|,\n|, // default: )", re.DOTALL)
 _DEFAULT: Final = re.compile(r", // default: (.*?)(?=,\n(?:\}|// |[^\n]*?: ))", re.DOTALL)
-_SIMPLE: Final = frozenset({"string", "number", "boolean", "object"})
 
 
 class TemplateReader:
@@ -73,7 +74,7 @@ class TemplateReader:
             properties[begin[1]] = schema
             if not begin[2]:
                 required.append(begin[1])
-        return _object(properties, required)
+        return object_of(properties, required)
 
     def _variants(self) -> dict[str, Any]:
         """A type, or several with their remarks."""
@@ -105,14 +106,10 @@ class TemplateReader:
         if cursor.take("{\n"):
             found = self._inside(depth)
         elif cursor.peek('"'):
-            values = [cursor.match(LITERAL)[1]]
-            while cursor.peek(' | "'):
-                cursor.need(" | ")
-                values.append(cursor.match(LITERAL)[1])
-            found = {"type": "string", "enum": values}
+            found = enum(cursor)
         else:
             words = cursor.match(WORDS)[0]
-            found = {} if words == "any" else {"type": words if words in _SIMPLE else words.split(" | ")}
+            found = {"type": "object"} if words == "object" else of_words(words)
         for _ in range(DEEPEST):
             if not cursor.take("[]"):
                 break
@@ -131,9 +128,5 @@ class TemplateReader:
             if not optional:
                 required.append(name)
             if self._cursor.take("}"):
-                return _object(properties, required)
+                return object_of(properties, required)
             self._cursor.need(", ")
-
-
-def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, **({"required": required} if required else {})}

@@ -78,9 +78,14 @@ def remarked(schema: _Schema, said: str) -> _Schema:
     if default is not None:
         found["default"] = json_value(said[default.end() :])
         said = said[: default.start()]
+    if said:
+        one = _spoken_of(found)
+        if one is not None:
+            of_one = remarked(found["anyOf"][one], said)
+            return {**found, "anyOf": [*found["anyOf"][:one], of_one, *found["anyOf"][one + 1 :]]}
     inner: str | None = None  # the keyword of the items that are spoken of
     of_items: dict[str, Any] = {}
-    for piece in said.split("; ") if said else ():
+    for piece in _pieces(said):
         for begin, keyword in _ITEMS.items():
             if piece.startswith(begin):
                 inner, piece = keyword, piece.removeprefix(begin)
@@ -96,6 +101,33 @@ def remarked(schema: _Schema, said: str) -> _Schema:
     if of_items:
         raise Unread
     return found
+
+
+def _pieces(said: str) -> list[str]:
+    """The single remarks. A pattern may hold what stands between them, and then goes on with what is no remark."""
+    found: list[list[str]] = []
+    is_open = False  # the last remark is a text
+    for piece in said.split("; ") if said else ():
+        if is_open and not _begins(piece):
+            found[-1].append(piece)
+        else:
+            found.append([piece])
+            is_open = _TEXT.match(piece) is not None
+    return list(map("; ".join, found))
+
+
+def _begins(piece: str) -> bool:
+    """Whether a piece is a remark by itself."""
+    try:
+        return bool(_read(piece))
+    except Unread:
+        return piece.startswith(tuple(_ITEMS))
+
+
+def _spoken_of(schema: dict[str, Any]) -> int | None:
+    """The place of the one variant that is not null, if there is one: what is said of the whole is said of it."""
+    others = [place for place, one in enumerate(schema.get("anyOf", ())) if one != {"type": "null"}]
+    return others[0] if len(others) == 1 else None
 
 
 def remarked_or_described(schema: _Schema, said: str) -> _Schema:
@@ -114,14 +146,15 @@ def remarked_or_described(schema: _Schema, said: str) -> _Schema:
 
 
 def _with(schema: dict[str, Any], read: dict[str, Any]) -> dict[str, Any]:
-    if "integer" not in read:
-        return {**schema, **read}
+    found = {**schema, **read}
+    if not found.pop("integer", False):
+        return found
     given = schema.get("type")
     if given == "number":
-        return {**schema, "type": "integer"}
+        return {**found, "type": "integer"}
     if not isinstance(given, list) or "number" not in given:
         raise Unread
-    return {**schema, "type": ["integer" if one == "number" else one for one in given]}
+    return {**found, "type": ["integer" if one == "number" else one for one in given]}
 
 
 def _read(piece: str) -> dict[str, Any]:
