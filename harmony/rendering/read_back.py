@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from harmony.format.choices import Schemas, Style
@@ -62,6 +63,7 @@ _DATE: Final = "Current date: "
 _INSTRUCTIONS: Final = "# Instructions\n\n"
 _TOOLS: Final = "# Tools\n\n"
 _FORMATS: Final = "# Response Formats\n\n"
+_TOOLS_HEADING: Final = re.compile(rf"(?:\A|(?<=\n\n)){_TOOLS}## ")
 #: How many headings in a text are taken for the one of the tools. The others are a part of the instructions.
 _MOST_HEADINGS: Final = 4
 
@@ -211,22 +213,9 @@ def _developer(text: str, manner: Manner) -> DeveloperContent | None:
     return None
 
 
-def _places_of_tools(text: str) -> Iterator[int | None]:
-    """Where the section of the tools may begin. None stands for no tools, and comes only if there is no heading."""
-    heading = f"{_TOOLS}## "
-    at = 0 if text.startswith(heading) else -1
-    for number in range(_MOST_HEADINGS):
-        if at < 0:
-            found = text.find(f"\n\n{heading}")
-            if found < 0:
-                yield None
-                return
-            at = found + 2
-        yield at
-        found = text.find(f"\n\n{heading}", at)
-        if found < 0 or number + 1 == _MOST_HEADINGS:
-            return
-        at = found + 2
+def _places_of_tools(text: str) -> list[int] | list[None]:
+    """Where the section of the tools may begin. None stands for no tools, and is there only without a heading."""
+    return [found.start() for found in islice(_TOOLS_HEADING.finditer(text), _MOST_HEADINGS)] or [None]
 
 
 def _developer_content(text: str, place: int | None, manner: Manner) -> DeveloperContent:

@@ -312,6 +312,28 @@ def test_hostile_texts_end_soon(piece: str) -> None:
         assert found is None or piece == "\n\nReasoning: low"
 
 
+@pytest.mark.parametrize("depth", [50, 100])
+@every_config
+def test_deep_types_read_back_or_stay_a_text(
+    encoding: HarmonyEncoding, config: RenderConversationConfig, depth: int
+) -> None:
+    schema: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    text = text_of(encoding, with_schema(schema), config)
+    tokens = encoding.render_conversation(conversation(message("developer", text)), config)
+    assert tokens_of(encoding, encoding.parse(tokens, structured=config).messages, config) == tokens
+
+
+def test_a_single_surrogate_reads_as_what_parsing_makes_of_it(encoding: HarmonyEncoding) -> None:
+    text = text_of(encoding, with_schema(EVERYTHING)).replace("Be brief.", "\ud800").replace("A name", "\ud801")
+    whole = f"<|start|>developer<|message|>{text}<|end|>"
+    read, plain = (encoding.parse_text(whole, structured=structured).messages for structured in (True, False))
+    assert isinstance(read[0].content[0], DeveloperContent)
+    assert read[0].content[0].instructions == "\ufffd"
+    assert tokens_of(encoding, read, OPENAI) == tokens_of(encoding, plain, OPENAI)
+
+
 def test_types_that_grow_without_end_stay_a_text() -> None:
     chain = "".join(f"type A{number} = [A{number + 1}, A{number + 1}];\n\n" for number in range(500))
     namespace = TOOL.partition("// d")
