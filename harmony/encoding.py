@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from itertools import accumulate
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import msgspec
 
@@ -15,22 +15,18 @@ from harmony.errors import Fault, HarmonyError, quote
 from harmony.format import vocabulary
 from harmony.format.choices import Close, Purpose, Reasoning
 from harmony.messages.model import Conversation, Message
-from harmony.messages.record import unchecked
-from harmony.messages.roles import Role, as_role
+from harmony.messages.roles import Role
 from harmony.messages.words import one_of
 from harmony.parsing import engine
 from harmony.parsing.shared import check_stripped
 from harmony.parsing.tokens import Tokens, as_id, as_sequence
 from harmony.rendering import warming
+from harmony.rendering.arguments import CONFIG, OPTIONS, checked, config_and_role
 from harmony.rendering.cache import CacheInfo
 from harmony.rendering.continuing import common_prefix, extended
 from harmony.rendering.many import render_many
-from harmony.rendering.renderer import (
-    RenderConversationConfig,
-    Renderer,
-    Rendering,
-    RenderOptions,
-)
+from harmony.rendering.read_back import with_contents
+from harmony.rendering.renderer import RenderConversationConfig, Renderer, Rendering, RenderOptions
 from harmony.results import ParseResult, RenderResult
 from harmony.runtime.locks import Once
 
@@ -82,7 +78,7 @@ class HarmonyEncoding:
         engine.StreamableParser(self, Role.ASSISTANT, strict=False).process_many(repaired)
         self.decode_utf8(repaired)
         # The cache is that of another Renderer: nothing of this conversation stays in the one that users see.
-        Renderer().conversation(warming.every_content(), _CONFIG, "completion", Role.ASSISTANT).tokens()
+        Renderer().conversation(warming.every_content(), CONFIG, "completion", Role.ASSISTANT).tokens()
 
     def __repr__(self) -> str:
         return f"<HarmonyEncoding {self.name!r}>"
@@ -189,7 +185,7 @@ class HarmonyEncoding:
 
         Raises RenderError for a message that cannot be rendered, as `render_conversation` does.
         """
-        options = _OPTIONS if render_options is None else _checked(render_options, RenderOptions, "render_options")
+        options = OPTIONS if render_options is None else checked(render_options, RenderOptions, "render_options")
         return self._renderer.message(message, options).tokens()
 
     def render_conversation(
@@ -272,7 +268,7 @@ class HarmonyEncoding:
         copied unchecked, but for those of its last header: a check would take longer than the copy.
         """
         reasoning, close = one_of(reasoning, Reasoning, "reasoning"), one_of(close, Close, "close")
-        config, role = self._arguments(config, "completion", next_role, "next_role")
+        config, role = config_and_role(config, "completion", next_role, "next_role")
         return extended(self, self._renderer, prompt, completion, messages, config, role, reasoning, close)
 
     def common_prefix(self, a: Tokens, b: Tokens) -> int:
@@ -315,7 +311,7 @@ class HarmonyEncoding:
         Where messages are long, they are encoded on all cores. `purpose` and `next_turn_role` are those of
         `render_with_spans`.
         """
-        config, role = self._arguments(config, purpose, next_turn_role)
+        config, role = config_and_role(config, purpose, next_turn_role)
         vocabulary.load().encoder  # noqa: B018  built once, before threads ask for it
         return render_many(
             lambda conversation: self._renderer.conversation(conversation, config, purpose, role), conversations
@@ -346,22 +342,8 @@ class HarmonyEncoding:
         limited: bool = True,
         only: Sequence[int] | None = None,
     ) -> Rendering:
-        config, role = self._arguments(config, purpose, next_turn_role)
+        config, role = config_and_role(config, purpose, next_turn_role)
         return self._renderer.conversation(conversation, config, purpose, role, limited=limited, only=only)
-
-    @staticmethod
-    def _arguments(
-        config: RenderConversationConfig | None, purpose: Purpose, next_role: Role | str, name: str = "next_turn_role"
-    ) -> tuple[RenderConversationConfig, Role]:
-        """The config and the role that the caller gave, checked; a config of None becomes the default.
-
-        `name` is that of the role's argument.
-        """
-        one_of(purpose, Purpose, "purpose")
-        role = as_role(next_role, name)
-        if role is None:
-            raise TypeError(f"Expected `Role`, got `NoneType` - at `{name}`")
-        return _CONFIG if config is None else _checked(config, RenderConversationConfig, "config"), role
 
     def cache_info(self) -> CacheInfo:
         """The state of the cache of rendered texts: hits, misses, the limit in bytes, the bytes in use, and entries."""
@@ -387,6 +369,7 @@ class HarmonyEncoding:
         *,
         strict: bool = True,
         default_channel: str | None = None,
+        structured: bool | RenderConversationConfig = False,
     ) -> ParseResult:
         """Parses the tokens of one completion, prompt or conversation, and returns a ParseResult.
 
@@ -407,9 +390,15 @@ class HarmonyEncoding:
         `default_channel`, such as "final", is the channel of the assistant's messages that have neither a channel nor a
         recipient. It is an option of `strict=False`, for programs that ignore messages without a channel.
 
+        `structured=True` reads the texts of system and developer messages back, as SystemContent and DeveloperContent:
+        identity, instructions, tools with their schemas. Where a text would not render to itself again, it stays
+        TextContent. With a RenderConversationConfig, only its style and its schemas count, else those in which most
+        texts read back; docs/reading_back.md has more.
+
         Raises TypeError and ValueError for wrong arguments.
         """
-        return engine.parse(tokens, role, strict=strict, default_channel=default_channel)
+        result = engine.parse(tokens, role, strict=strict, default_channel=default_channel)
+        return result if structured is False else _with_contents(result, structured)
 
     def parse_text(
         self,
@@ -419,6 +408,7 @@ class HarmonyEncoding:
         strict: bool = True,
         stripped: bool = False,
         default_channel: str | None = None,
+        structured: bool | RenderConversationConfig = False,
     ) -> ParseResult:
         """Parses a rendered text, in which special tokens are in their written form; otherwise the same as `parse`.
 
@@ -437,7 +427,8 @@ class HarmonyEncoding:
         text = _as_string(text)
         if stripped:
             check_stripped(strict=strict)
-        return engine.parse_text(text, role, strict=strict, stripped=stripped, default_channel=default_channel)
+        result = engine.parse_text(text, role, strict=strict, stripped=stripped, default_channel=default_channel)
+        return result if structured is False else _with_contents(result, structured)
 
     def parse_messages_from_completion_tokens(
         self,
@@ -476,15 +467,8 @@ def render_only(
     return encoding._rendered(conversation, config, purpose, only=only)
 
 
-_OPTIONS: Final[RenderOptions] = unchecked(RenderOptions)  # unchecked, which keeps the import fast
-_CONFIG: Final[RenderConversationConfig] = unchecked(RenderConversationConfig)
-_AnyRecord = TypeVar("_AnyRecord", RenderOptions, RenderConversationConfig)
-
-
-def _checked(record: _AnyRecord, record_type: type[_AnyRecord], name: str) -> _AnyRecord:
-    if not isinstance(record, record_type):
-        raise TypeError(f"Expected `{record_type.__name__}`, got `{type(record).__name__}` - at `{name}`")
-    return record_type(*msgspec.structs.astuple(record))  # checks its fields again: the caller may have set them
+def _with_contents(result: ParseResult, structured: bool | RenderConversationConfig) -> ParseResult:
+    return msgspec.structs.replace(result, messages=with_contents(result.messages, structured))
 
 
 _the_one: Final = Once(HarmonyEncoding)

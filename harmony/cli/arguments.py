@@ -7,12 +7,15 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import click
 
 from harmony.format.choices import Analysis, Purpose, Schemas, Shape, Start, Style, Turns
 from harmony.logs.limits import MAX_LINE
+
+if TYPE_CHECKING:
+    from harmony.rendering.renderer import RenderConversationConfig
 
 #: The formats in which `validate` and `lint` report problems; `reports.py` has each.
 OutputFormat: TypeAlias = Literal["text", "json", "github", "sarif", "gitlab"]
@@ -179,6 +182,51 @@ def record_options(start: Start | None = "completion") -> Callable[[Callable[...
 prompt_messages_option: Final = click.option(
     "--prompt-messages", is_flag=True, help="Also parse the prompts: their messages become the field prompt_messages."
 )
+_STRUCTURED_OPTIONS: Final = (
+    click.option(
+        "--structured",
+        is_flag=True,
+        help="Read system and developer messages back: identity, instructions, tools with their schemas. A text that "
+        "would not be rendered the same stays a text.",
+    ),
+    click.option(
+        "--style",
+        metavar="STYLE",
+        type=STYLE,
+        help="With --structured, how the messages were rendered: openai, oss or hf. By default, it is found out.",
+    ),
+    click.option(
+        "--schemas",
+        metavar="HOW",
+        type=SCHEMAS,
+        help="With --structured, how the parameters of tools were rendered: reference or full. By default, it is found "
+        "out.",
+    ),
+)
+
+
+def structured_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options for reading messages back. The command gets them as `structured`, as `parse` takes it."""
+
+    @wraps(command)
+    def with_structured(structured: bool, style: Style | None, schemas: Schemas | None, **arguments: Any) -> None:
+        how: bool | RenderConversationConfig = structured
+        if style is not None or schemas is not None:
+            if not structured:
+                from harmony.cli.ending import refuse
+
+                refuse(f"{'--schemas' if style is None else '--style'} needs --structured")
+            from harmony.rendering.renderer import RenderConversationConfig
+
+            how = RenderConversationConfig(style=style or "openai", schemas=schemas or "reference")
+        command(structured=how, **arguments)
+
+    made: Callable[..., None] = with_structured
+    for option in reversed(_STRUCTURED_OPTIONS):
+        made = option(made)
+    return made
+
+
 keep_going_option: Final = click.option(
     "--keep-going", is_flag=True, help="Go on although the first hundred records all fail alike."
 )

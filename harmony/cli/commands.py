@@ -34,6 +34,7 @@ from harmony.cli.arguments import (
     sample_option,
     size_option,
     strict_option,
+    structured_options,
     workers_option,
 )
 from harmony.cli.grep import grep
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from harmony.format.choices import Analysis, Purpose, Schemas, Shape, Style, Turns
     from harmony.logs.records import Layout
+    from harmony.rendering.renderer import RenderConversationConfig
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -103,6 +105,7 @@ def _end(error: Exception) -> NoReturn:
 )
 @into_option
 @prompt_messages_option
+@structured_options
 @keep_going_option
 @click.option(
     "--nested", is_flag=True, help="In a table, write one row for each completion instead of one for each message."
@@ -129,6 +132,7 @@ def parse(
     strict: bool,
     shape: Shape,
     prompt_messages: bool,
+    structured: bool | RenderConversationConfig,
     keep_going: bool,
     nested: bool,
     limit: int | None,
@@ -166,6 +170,11 @@ def parse(
     --prompt-messages adds stays in the shape of harmony. In a table, which
     needs --nested, `messages` is the text of the JSON.
 
+    With --structured, the contents of system and developer messages have
+    fields instead of a text, where `harmony render` makes the same text of
+    them. So `harmony render --messages prompt_messages` gives prompts again.
+    A table needs --nested then, too.
+
     Until the output is complete, it is named OUTPUT.partial. If the command
     was interrupted, run it again with --resume: it continues, and gives the
     same bytes. An OUTPUT that is complete stays as it is if the inputs and
@@ -190,7 +199,7 @@ def parse(
         refuse("--prompt-messages needs --prompt, or a preset that knows where prompts are")
     check_guessing(strict=strict, stripped=layout.stripped)
     with refused():
-        if output is None and sys.stdout.isatty() and shape == "harmony":
+        if output is None and sys.stdout.isatty() and shape == "harmony" and not structured:
             from harmony.cli.show import show_logs
 
             bad = show_logs(files, layout, max_record_size, strict=strict, choice=choice)
@@ -202,6 +211,7 @@ def parse(
             nested=nested,
             shape=shape,
             prompt_messages=prompt_messages,
+            structured=structured,
             keep_going=keep_going,
             max_record_size=max_record_size,
             choice=choice,

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from harmony.columns.rows import Columns
+from harmony.columns.rows import CODED, Columns, read_messages
 from harmony.logs.records import ADDED, Passing, as_line, check_free, opened_line
-from harmony.messages.model import flat_messages
+from harmony.messages.model import Message, SystemContent, flat_messages
+from harmony.messages.roles import Role
 from harmony.parsing.engine import parse, parse_text
+from harmony.rendering.read_back import with_contents
+from harmony.rendering.renderer import RenderConversationConfig
 from harmony.runtime.compiled import COMPILED
 
 if TYPE_CHECKING:
@@ -110,12 +113,40 @@ def tally_of(
     return Tally(len(lengths), messages, sum(filter(None, lengths)), dict(errors), dict(repairs), first_error, failure)
 
 
-def prompt_messages(prompt: Sequence[int] | str | None) -> msgspec.Raw | None:
-    """The messages of a prompt as JSON; None without a prompt. Its open header is no message."""
+def prompt_messages(
+    prompt: Sequence[int] | str | None, structured: bool | RenderConversationConfig = False
+) -> msgspec.Raw | None:
+    """The messages of a prompt as JSON; None without a prompt. Its open header is no message.
+
+    `structured` is that of `HarmonyEncoding.parse`.
+    """
     if prompt is None:
         return None
     result = parse_text(prompt, None, strict=False) if isinstance(prompt, str) else parse(prompt, None, strict=False)
-    return msgspec.Raw(msgspec.json.encode(flat_messages(result.messages)))
+    return msgspec.Raw(_written(with_contents(result.messages, structured)))
+
+
+def _written(messages: list[Message]) -> bytes:
+    """Messages as JSON. System content keeps its nulls, because reading fills a default in for what is left out."""
+    flat = flat_messages(messages)
+    for one, message in zip(flat, messages, strict=True):
+        if type(message.content[0]) is SystemContent:
+            one.content = message.content
+    return msgspec.json.encode(flat)
+
+
+def structured_messages(columns: Columns, structured: bool | RenderConversationConfig) -> list[bytes] | None:
+    """The messages of each completion as JSON, with the contents that read back; None if there is nothing to read.
+
+    A bad completion has no JSON.
+    """
+    if {Role.SYSTEM.value, Role.DEVELOPER.value}.isdisjoint(columns.values[CODED.index("role")]):
+        return None
+    count = len(memoryview(columns.complete).cast("B"))
+    return [
+        b"" if index in columns.errors else _written(with_contents(read_messages(columns, index), structured))
+        for index in range(count)
+    ]
 
 
 def _added(messages: msgspec.Raw | None, complete: bool, diagnostics: Sequence[Diagnostic] | None) -> dict[str, Any]:
@@ -144,19 +175,22 @@ class Completions(NamedTuple):
     lengths: list[int | None]  # how many tokens each has; None for a text
     columns: Columns
     unit: Unit = "line"  # what the numbers count
-    made: Sequence[bytes] | None = None  # the messages of each as JSON, if not in the shape of Harmony
+    made: Sequence[bytes] | None = None  # the messages of each as JSON, if they are not those of the columns
 
     def tally(self) -> Tally:
         """The tally of these completions."""
         fields = self.whole[0] if self.whole else ()
         return tally_of(self.columns, self.lengths, self.numbers, self.unit, fields)
 
-    def with_prompts(self, prompts: Mapping[int, Sequence[int] | str]) -> Completions:
+    def with_prompts(
+        self, prompts: Mapping[int, Sequence[int] | str], structured: bool | RenderConversationConfig = False
+    ) -> Completions:
         """The same with the messages of the prompts as a field. Raises FieldTaken."""
         for number, each in zip(self.numbers, self.fields, strict=False):
             check_free(each, [PROMPT_MESSAGES], number)
         fields = [
-            {**each, PROMPT_MESSAGES: prompt_messages(prompts.get(index))} for index, each in enumerate(self.fields)
+            {**each, PROMPT_MESSAGES: prompt_messages(prompts.get(index), structured)}
+            for index, each in enumerate(self.fields)
         ]
         return self._replace(fields=fields)
 
@@ -200,7 +234,7 @@ class Completions(NamedTuple):
         return b"".join(lines)
 
     def _made(self, index: int, before: bytes = b"", behind: bytes = b"") -> bytes:
-        """As `Writer.messages`, for messages that are not in the shape of Harmony."""
+        """As `Writer.messages`, for messages that are not those of the columns."""
         assert self.made is not None
         return b"%b%b%b" % (before, self.made[index], behind)
 

@@ -32,6 +32,7 @@ from harmony.logs.stores import is_remote
 from harmony.logs.unparsed import Unparsed
 from harmony.logs.workers import Pending, Workers
 from harmony.parsing.shared import check_stripped
+from harmony.rendering.renderer import RenderConversationConfig
 from harmony.runtime import VERSION
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Task(msgspec.Struct, frozen=True):
     nested: bool = False
     shape: Shape = "harmony"  # of the messages
     prompt_messages: bool = False  # parse prompts too
+    structured: bool | RenderConversationConfig = False  # as for `HarmonyEncoding.parse`
     keep_going: bool = False  # although all of the first records fail alike
     threads: int = 1  # for tables, which one process parses
     max_record_size: int = MAX_LINE  # bytes
@@ -66,10 +68,11 @@ class Task(msgspec.Struct, frozen=True):
     choice: Choice = Choice()
 
     def __post_init__(self) -> None:
-        if self.shape != "harmony" and self.to == "rows" and not self.nested:
+        if (self.shape != "harmony" or self.structured) and self.to == "rows" and not self.nested:
+            option = "--structured" if self.structured else f"--to {self.shape}"
             raise ValueError(
-                f"--to {self.shape} has no row for each message: use --nested, which gives each completion a row, or "
-                "write JSON Lines"
+                f"{option} has no row for each message: use --nested, which gives each completion a row, or write "
+                "JSON Lines"
             )
         if self.layout.stripped:
             check_stripped(strict=self.strict)
@@ -109,9 +112,16 @@ class Task(msgspec.Struct, frozen=True):
 
     def parsed(self, read: Unparsed, *, threads: int = 1) -> Completions:
         """Parses what was read of a piece."""
-        stripped, bare = self.layout.stripped, self.to == "stats" or (self.to == "rows" and not self.nested)
-        parsed = read.parse(strict=self.strict, stripped=stripped, bare=bare, threads=threads, shape=self.shape)
-        return parsed.with_prompts(read.known.prompts) if self.prompt_messages else parsed
+        bare = self.to == "stats" or (self.to == "rows" and not self.nested)
+        parsed = read.parse(
+            strict=self.strict,
+            stripped=self.layout.stripped,
+            bare=bare,
+            threads=threads,
+            shape=self.shape,
+            structured=self.structured,
+        )
+        return parsed.with_prompts(read.known.prompts, self.structured) if self.prompt_messages else parsed
 
     def lines(self, piece: Piece) -> Completions:
         """Reads and parses a piece of lines."""
@@ -160,13 +170,14 @@ class Task(msgspec.Struct, frozen=True):
         if self.prompt_messages:
             check_columns_free(beside.schema.names, [PROMPT_MESSAGES])
             prompts = [known.prompts.get(index) for index in range(len(rows.batch))]
-            beside = beside.append_column(PROMPT_MESSAGES, as_json_column(list(map(prompt_messages, prompts))))
+            made = [prompt_messages(prompt, self.structured) for prompt in prompts]
+            beside = beside.append_column(PROMPT_MESSAGES, as_json_column(made))
         check_columns_free(beside.schema.names, self.taken())
         kept, errors = checked(beside)
         columns = parsed.columns.with_errors(errors)
-        made = self._table_rows(kept, parsed._replace(columns=columns))
+        table = self._table_rows(kept, parsed._replace(columns=columns))
         tally = tally_of(columns, lengths, rows.numbers, "row", data.schema.names)
-        return made, self.with_hints(tally, read, columns)
+        return table, self.with_hints(tally, read, columns)
 
 
 def check_columns_free(names: Sequence[str], taken: Sequence[str]) -> None:
@@ -207,7 +218,7 @@ class TableRows(NamedTuple):
     def of(cls, kept: pa.RecordBatch, parsed: Completions, *, nested: bool, into: str | None) -> TableRows:
         """The rows of these completions, with ordinary strings instead of dictionaries, as files need them.
 
-        Messages in the shape of another API are texts of JSON.
+        Messages that are not those of the columns are texts of JSON.
         """
         from harmony.columns import arrow  # lines of JSON need no Arrow
 

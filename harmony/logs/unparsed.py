@@ -12,12 +12,14 @@ from harmony.columns.engine import build
 from harmony.columns.rows import Columns, Sources, ends_in_last_message
 from harmony.errors import RecordError, quote
 from harmony.format.choices import Shape, Start
-from harmony.logs.completions import Completions, Unit
+from harmony.logs.completions import Completions, Unit, structured_messages
 from harmony.logs.leads import lead_of_prompt, moved_diagnostic, moved_error
 from harmony.messages.model import Conversation
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from harmony.rendering.renderer import RenderConversationConfig
 
 #: Why models stop, as servers write it: after a stop token, or before one.
 STOPPED: Final = frozenset(
@@ -68,9 +70,19 @@ class Unparsed(NamedTuple):
     start: Start = "completion"
 
     def parse(
-        self, *, strict: bool, stripped: bool = False, bare: bool, threads: int = 1, shape: Shape = "harmony"
+        self,
+        *,
+        strict: bool,
+        stripped: bool = False,
+        bare: bool,
+        threads: int = 1,
+        shape: Shape = "harmony",
+        structured: bool | RenderConversationConfig = False,
     ) -> Completions:
-        """Parses all completions. The arguments are those of `build`, and the shape of the messages for `to_json`."""
+        """Parses all completions. The first arguments are those of `build`.
+
+        `shape` and `structured` are the shape of the messages for `to_json`, and whether their contents are read back.
+        """
         tokens, offsets, roles, elsewhere, texts = self.sources
         columns = build(
             tokens,
@@ -89,6 +101,8 @@ class Unparsed(NamedTuple):
             from harmony.logs.shaped import shaped  # it takes the conversions, which other runs do not need
 
             columns, made = shaped(columns, self.sources, shape, partial(self._is_cut, columns, stripped))
+        elif structured:
+            made = structured_messages(columns, structured)
         fields, whole = self.fields, self.whole
         if self.batch is not None and columns.errors:
             whole = list(fields)

@@ -35,12 +35,10 @@ from harmony.messages.record import Record, check_finite, check_repeats, guarded
 from harmony.messages.roles import Role
 from harmony.messages.words import choices, in_python
 from harmony.rendering.cache import Cache
-from harmony.rendering.full import FullWriter
-from harmony.rendering.sections import Types, developer_text, system_text
-from harmony.rendering.template import TemplateWriter
+from harmony.rendering.sections import Types, developer_text, system_text, writer_of
 from harmony.rendering.template import written as written_by_template
 from harmony.rendering.turns import is_answer, kept_by_reference, kept_by_template, without_old_analysis
-from harmony.rendering.typescript import TooLong, Writer
+from harmony.rendering.typescript import TooLong
 from harmony.results import ENDS, RenderedSpan
 
 #: The most tokens of a rendering, and of one message of the assistant in it. The numbers are openai-harmony 0.0.8's.
@@ -224,7 +222,7 @@ class Renderer:
         elif config.auto_drop_analysis:
             kept = kept_by_template(messages, purpose) if config.style == "hf" else kept_by_reference(messages)
             placed = [placed[index] for index in kept]
-        manner = _Manner(config.style, config.schemas, any(map(_has_function_tools, messages)))
+        manner = _Manner(config.style, config.schemas, any(map(has_function_tools, messages)))
         limits = _LIMITS if config.max_tokens is None else _LIMITS._replace(tokens=config.max_tokens)
         rest = (vocabulary.START, *self._piece(next_turn_role.value)) if purpose == "completion" else ()
 
@@ -348,7 +346,7 @@ class Renderer:
         tokens = None if key is None else self.cache.get(key)
         if tokens is None:
             # A text with one character more has certainly too many tokens.
-            types = _writer(manner, role)((most + 1) * _LONGEST_TOKEN - 1)
+            types = writer_of(manner.style, manner.schemas, role)((most + 1) * _LONGEST_TOKEN - 1)
             try:
                 text = _section_text(part, field, types, manner)
                 least = len(text) // _LONGEST_TOKEN
@@ -387,7 +385,8 @@ def drop_analysis(conversation: Conversation) -> Conversation:
     return Conversation.from_messages([messages[index] for index in without_old_analysis(messages)])
 
 
-def _has_function_tools(message: Message) -> bool:
+def has_function_tools(message: Message) -> bool:
+    """Whether a message declares tools in `functions`."""
     for part in message.content:
         if type(part) is DeveloperContent and type(part.tools) is dict:
             functions: Any = part.tools.get("functions")
@@ -419,13 +418,6 @@ def _refuse(
     found, largest_size = f"{at_least}{size:,}", f"{at_least}{largest:,} tokens"
     key = "too-long/continued" if before else "too-long"
     raise Fault(key, limit=limit, size=found, largest=largest_size, before=before).render_error(place)
-
-
-def _writer(manner: _Manner, role: Role) -> type[Types]:
-    """What writes the schemas of tools in a message of this role. The template has types of its own for functions."""
-    if manner.schemas == "full":
-        return FullWriter
-    return TemplateWriter if manner.style == "hf" and role is Role.DEVELOPER else Writer
 
 
 def _section_text(part: SystemContent | DeveloperContent, field: str, types: Types, manner: _Manner) -> str:

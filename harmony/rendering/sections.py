@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from harmony.format.choices import Style
+from harmony.format.choices import Schemas, Style
 from harmony.messages.contents import (
     DeveloperContent,
     ResponseFormat,
@@ -20,12 +20,20 @@ from harmony.messages.contents import (
     ToolDescription,
     ToolNamespaceConfig,
 )
+from harmony.messages.roles import Role
 from harmony.rendering.full import FullWriter
 from harmony.rendering.template import TemplateWriter
 from harmony.rendering.typescript import Writer
 
 #: What writes the types of a message, in one of the ways.
 Types: TypeAlias = Writer | FullWriter | TemplateWriter
+
+
+def writer_of(style: Style, schemas: Schemas, role: Role) -> type[Types]:
+    """What writes the schemas of tools in a message of this role. The template has types of its own for functions."""
+    if schemas == "full":
+        return FullWriter
+    return TemplateWriter if style == "hf" and role is Role.DEVELOPER else Writer
 
 
 def system_text(content: SystemContent, types: Types, function_tools: bool) -> str:
