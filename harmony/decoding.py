@@ -1,0 +1,16 @@
+"""Guides a model while it writes: which tokens may come next, so that every completion is in the format.
+
+    >>> from harmony import decoding
+    >>> headers = decoding.Headers(encoding, ["functions.sky"])
+    >>> encoding.decode(sorted(headers.allowed().tokens))
+    ' to<|channel|>'
+
+`Headers` needs no other library. It guides headers and stops, and leaves the content to the model. docs/decoding.md
+says how to put it into an engine.
+"""
+
+from __future__ import annotations
+
+from harmony.guiding.headers import Allowed, Headers
+
+__all__ = ["Allowed", "Headers"]
