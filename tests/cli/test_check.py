@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import harmony.grammar
 import pytest
 
+from harmony import decoding
 from harmony.logs.formats import suffixes
 from helpers.command import harmony as run_command
 from helpers.command import measured
@@ -467,6 +469,33 @@ def test_grammar() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b"<!DOCTYPE html>")
     assert "…".encode() in done.stdout
+
+
+def test_the_grammar_that_guides(tmp_path: Path) -> None:
+    guide = ("grammar", "--for", "llguidance")
+    tools = tmp_path / "tools.json"
+    tools.write_text('[{"type": "function", "name": "f", "parameters": {"type": "object"}}]')
+    status, lines, _ = run(*guide, "--tools", str(tools))
+    assert (status, lines[-1]) == (0, 'arguments_0: %json {"type": "object"}')
+    assert run(*guide, "--tools", "-", stdin=tools.read_bytes())[1] == lines
+    assert run(*guide)[1] == decoding.grammar(None).splitlines()
+
+
+def test_wrong_tools_for_the_grammar_that_guides(tmp_path: Path) -> None:
+    guide = ("grammar", "--for", "llguidance", "--tools")
+    tools = tmp_path / "tools.json"
+    tools.write_text('[{"type": "function", "name": "f", "parameters": {"not": {}}}]')
+    assert run("grammar", "--tools", "-") == (2, [], "harmony: --tools needs --for llguidance\n")
+    assert run("grammar", "--for", "llguidance", "--railroad")[2] == "harmony: --railroad cannot be used with --for\n"
+    for arguments, stdin, text in (
+        ([str(tools)], b"", r'"not".* of `functions\.f`'),
+        ([str(tmp_path / "none")], b"", "none: No such file"),
+        (["-"], b"[", "expected a JSON list of tools, found what is no JSON"),
+        (["-"], b"{}", "expected a list.*`tools`"),
+    ):
+        status, lines, error = run(*guide, *arguments, stdin=stdin)
+        assert (status, lines) == (2, [])
+        assert re.search(text, error)
 
 
 def test_the_page_needs_a_library(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from harmony.format.vocabulary import CALL, END, MESSAGE, RETURN, load
 from harmony.guiding.forms import call_headers, plain_headers
 from harmony.guiding.headers import MASK_WORDS
 from harmony.messages.roles import KNOWN_CHANNELS
+from helpers.guided import COMPLETIONS, is_odd
 from helpers.sizes import Scale
 
 SKY: Final[dict[str, Any]] = {
@@ -117,7 +118,7 @@ def test_random_walks_are_valid(
 ) -> None:
     whole = matcher(tokenizer, TOOLS, tool_choice=tool_choice, response_format=ANSWER)
     finished = 0
-    for seed in range(scale(25, 3000)):
+    for seed in range(scale(25, 1000)):
         tokens = walk(whole.deep_copy(), seed)
         if tokens is None:
             continue
@@ -133,7 +134,7 @@ def test_random_walks_are_valid(
             assert last.recipient is None
         elif tool_choice != "auto":
             assert last.recipient in (RECIPIENTS if tool_choice == "required" else {tool_choice})
-    assert finished > scale(10, 2000)
+    assert finished > scale(10, 600)
 
 
 USUAL: Final = (
@@ -185,6 +186,18 @@ def test_what_is_broken_is_refused(encoding: HarmonyEncoding, tokenizer: LLToken
     start, wrong = written(encoding, good), written(encoding, bad)
     assert found.try_consume_tokens(start) == len(start)
     assert found.deep_copy().validate_tokens(wrong) < len(wrong)
+
+
+@pytest.mark.parametrize("case", COMPLETIONS, ids=lambda case: case["id"])
+def test_real_completions_are_accepted(encoding: HarmonyEncoding, tokenizer: LLTokenizer, case: dict[str, Any]) -> None:
+    tools = []
+    for each in case["messages"]:
+        space, _, name = each.get("recipient", "").partition(".")
+        if name:
+            tools.append({"type": "namespace", "name": space, "tools": [{"type": "function", "name": name}]})
+    tokens = written(encoding, case["text"])
+    taken = matcher(tokenizer, tools).try_consume_tokens(tokens)
+    assert (taken < len(tokens)) == is_odd(case)
 
 
 def texts(matcher: LLMatcher, seen: set[bytes], before: bytes = b"") -> Iterator[str]:
@@ -248,14 +261,11 @@ def test_stops_that_the_tokenizer_counts_as_ends_are_left_out(encoding: HarmonyE
     tokenizer = ll_tokenizer([RETURN, CALL])
     call = f"<|channel|>analysis to=functions.sky<|message|>{OK}"
     for text, stop in ((call, CALL), (f"{THOUGHT}<|channel|>final<|message|>a", RETURN)):
-        tokens = written(encoding, text)
         found = matcher(tokenizer, TOOLS, eos=[RETURN, CALL])
-        assert found.consume_tokens(tokens)
+        assert found.consume_tokens(written(encoding, text))
         assert found.is_accepting()
         assert stop in allowed(mask_of(found))
         assert END not in allowed(mask_of(found))
-        with_stops = matcher(tokenizer, TOOLS)
-        assert with_stops.try_consume_tokens([*tokens, stop]) == len(tokens)
 
 
 def test_the_answer_has_the_response_format(encoding: HarmonyEncoding, tokenizer: LLTokenizer) -> None:

@@ -29,28 +29,11 @@ from harmony.guiding.forms import CALL_CHANNELS, TYPES, call_headers, plain_head
 from harmony.guiding.headers import MASK_WORDS
 from harmony.messages.roles import KNOWN_CHANNELS
 from harmony.rendering.renderer import RenderOptions
-from helpers.cases import CASES
+from helpers.guided import COMPLETIONS, is_odd
 from helpers.sizes import Scale
 
 RECIPIENTS: Final = ("functions.sky", "functions.sky_at", "browser.search", "python", "日本.x:y/z")
 CHOICES: Final = ("auto", "required", "none", *RECIPIENTS)
-#: The cases that strict parsing takes, and that a model can write.
-COMPLETIONS: Final = [
-    case
-    for case in CASES
-    if case["strict"] == "ok" and {each["role"] for each in case["messages"]} | {case["role"]} == {"assistant"}
-]
-#: The headers of those that strict parsing takes, and that a guided model does not write.
-NOT_GUIDED: Final = {
-    "": "no channel",
-    "<|channel|>commentary<|constrain|>response": "the content type",
-    "<|channel|>commentary to=assistant <|constrain|>1": "the recipient",
-    "<|channel|>comment to=functions.get_weather json": "the channel",
-    "<|channel|>mardown": "the channel",
-    "<|channel|>commentary functions.get_weather json": "no `to=`",
-    "<|channel|>commentary to=functions.get_weather <|constrain|> json": "white space",
-    "assistant<|channel|>commentary to=functions.f<|constrain|>json": "`assistant` once more",
-}
 
 
 def written(encoding: HarmonyEncoding, text: str) -> list[int]:
@@ -99,8 +82,7 @@ def test_real_completions_are_let_through(encoding: HarmonyEncoding, case: dict[
     recipients = {each["recipient"] for each in case["messages"] if "recipient" in each} - {"assistant"}
     tokens = written(encoding, case["text"])
     taken = Headers(encoding, recipients).accept_many(tokens)
-    refused = case["text"].partition("<|message|>")[0] in NOT_GUIDED
-    assert (taken < len(tokens)) == refused
+    assert (taken < len(tokens)) == is_odd(case)
 
 
 def test_all_forms_of_headers_read_as_they_should(encoding: HarmonyEncoding) -> None:
