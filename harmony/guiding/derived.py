@@ -246,8 +246,12 @@ def _texts(rule: str, words: Mapping[str, Sequence[str]], between: str = "") -> 
 def _printed(text: str) -> str:
     """A text for llguidance: the special tokens in it by name, the rest as strings."""
     pieces = filter(None, _SPECIAL.split(text))
-    return " ".join(piece if _SPECIAL.fullmatch(piece) else json.dumps(piece, ensure_ascii=False) for piece in pieces)
+    return " ".join(piece if _SPECIAL.fullmatch(piece) else _dumped(piece) for piece in pieces)
 
 
 def _json(schema: dict[str, Any]) -> str:
-    return f"%json {json.dumps(schema, ensure_ascii=False)}"
+    return f"%json {_dumped(schema)}"
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")  # llguidance refuses it as it is

@@ -6,6 +6,7 @@ a number. So a step is a look-up, and a copy is two references. Content is not l
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable
 from functools import lru_cache
@@ -35,6 +36,7 @@ _CONTENT: Final = {vocabulary.END: 3, vocabulary.CALL: 4, vocabulary.RETURN: 5} 
 _FIXED: Final = 6
 _IN_CONTENT: Final = frozenset(_CONTENT.values())
 
+_ITEMS: Final = re.compile("(?= )")  # where an item begins
 _MOST_NAMED: Final = 6  # tokens in an error
 
 
@@ -202,8 +204,7 @@ class _Plan:
         return self._encoding.encode(header, allowed_special="all")
 
     def _by_item(self, header: str) -> list[int]:
-        items = header.replace(" ", "\0 ").split("\0")
-        return [token for item in items for token in self._together(item)]
+        return [token for item in _ITEMS.split(header) for token in self._together(item)]
 
     def content_mask(self, state: int, size: int) -> memoryview[int]:
         """The mask of a content's state: all ordinary tokens and the stop."""

@@ -299,6 +299,19 @@ def test_a_conversation_says_which_tools_there_are(encoding: HarmonyEncoding, to
         assert (matcher(tokenizer, conversation).try_consume_tokens(tokens) == len(tokens)) == whole
 
 
+@pytest.mark.parametrize("name", ["日本", "a\\b", "a\0b", "a\x7fb", "a'b", "\\u007f", "%json", "a\x1b😀"])
+def test_odd_names(encoding: HarmonyEncoding, tokenizer: LLTokenizer, name: str) -> None:
+    tokens = written(encoding, f" to=functions.{name}<|channel|>commentary<|message|>{{}}<|call|>")
+    assert matcher(tokenizer, [{"type": "function", "name": name}]).try_consume_tokens(tokens) == len(tokens)
+
+
+def test_spelled_markers_are_text(encoding: HarmonyEncoding, tokenizer: LLTokenizer) -> None:
+    spelled = encoding.encode("a<|end|><|start|>user", disallowed_special=())
+    tokens = [*written(encoding, "<|channel|>final<|message|>"), *spelled, RETURN]
+    assert matcher(tokenizer, None).try_consume_tokens(tokens) == len(tokens)
+    assert Headers(encoding, []).accept_many(tokens) == len(tokens)
+
+
 def tool(**parameters: Any) -> list[Any]:
     return [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
 

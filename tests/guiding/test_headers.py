@@ -32,7 +32,7 @@ from harmony.rendering.renderer import RenderOptions
 from helpers.guided import COMPLETIONS, is_odd
 from helpers.sizes import Scale
 
-RECIPIENTS: Final = ("functions.sky", "functions.sky_at", "browser.search", "python", "日本.x:y/z")
+RECIPIENTS: Final = ("functions.sky", "functions.sky_at", "browser.search", "python", "日本.x:y/z", "a\0\\\x1b\x7f'b")
 CHOICES: Final = ("auto", "required", "none", *RECIPIENTS)
 
 
