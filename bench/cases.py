@@ -118,6 +118,15 @@ def cases(*, quick: bool = False) -> list[Case]:
             TOKEN,
             [*_all("examples", chats), Entry(TEMPLATE, TEMPLATE, "examples", chats)],
         ),
+        Case(
+            "guide", "mask and step of Headers, a token of content", TOKEN, _engines("guide", Input("one_message", 550))
+        ),
+        Case(
+            "compile",
+            "a grammar of 50 tools, and its first mask",
+            MILLISECOND,
+            _ours({OURS: "compile"}, Input("tools", 50)),
+        ),
         Case("letters", "render one letter 10,000 times", MILLISECOND, _all("render_text", Input("letters", 10_000))),
         Case("json", "JSON round trip of 20 messages", MILLISECOND, _all("json", talk)),
         *_texts(many.size),
@@ -176,6 +185,9 @@ TARGETS: Final[list[Target | Worst]] = [
     Target("the same, one message longer", ("render_longer", OURS), ("render_longer", PEER), 20),
     Target("extend a prompt of 100,000 tokens", ("extend", EXTEND), ("extend", COPY), most=1.5, unit="times"),
     Target("training examples", ("training", OURS), ("training", TEMPLATE), most=1, unit="times"),
+    Target("guide a token, mask and step", ("guide", OURS), None, most=3000, unit=TOKEN),
+    Target("the same in Python alone", ("guide", PYTHON), None, most=10_000, unit=TOKEN),
+    Target("a grammar of 50 tools", ("compile", OURS), None, most=200, unit=MILLISECOND),
     Target("log command, one process", ("log", OURS), ("log", SCRIPT), 40),
     Target("JSON round trip", ("json", OURS), ("json", PEER), 10),
     Target("fresh process, time", ("fresh", OURS), ("fresh", PEER), 3),

@@ -62,6 +62,14 @@ def turn(size: int) -> list[list[int]]:
     return [[START, _ASSISTANT, *message, START, _ASSISTANT], *completions(1)]
 
 
+def tools(size: int) -> str:
+    """This many functions as a request of Chat Completions declares them, as JSON."""
+    named = (
+        {**tool, "name": f"{tool['name']}_{number}"} for number, tool in zip(range(size), cycle(TOOLS), strict=False)
+    )
+    return json.dumps([{"type": "function", "function": tool} for tool in named])
+
+
 def messages(size: int) -> list[list[int]]:
     """One conversation with this many messages of the assistant, as in completions."""
     found: list[int] = []
@@ -146,6 +154,7 @@ MAKERS: Final[dict[str, Callable[[int], Any]]] = {
         texts,
         one_message,
         turn,
+        tools,
         messages,
         same_header,
         other_headers,

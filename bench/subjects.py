@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
 import re
 import time
 from array import array
@@ -299,6 +300,28 @@ class Harmony(Library):
         training = importlib.import_module("harmony.training")
         conversations = self.conversations(chats)
         return lambda: [(one, one.labels()) for each in conversations for one in training.examples(each)]
+
+    def guide(self, completions: Completions) -> Run:
+        """A mask and a step for each token but the stops, with 54 recipients."""
+        decoding = importlib.import_module("harmony.decoding")
+        guide = decoding.Headers(self.encoding, [f"functions.tool_{number}" for number in range(54)])
+        mask = array("i", bytes(4 * 6284))
+
+        def run() -> None:
+            for tokens in completions:
+                headers = guide.copy()
+                for token in tokens[:-1]:
+                    headers.fill(mask)
+                    headers.accept(token)
+
+        return run
+
+    def compile(self, tools: str) -> Run:
+        """The grammar of the tools, compiled by llguidance as far as its first mask."""
+        decoding, llguidance = map(importlib.import_module, ("harmony.decoding", "llguidance"))
+        tokenizer = decoding.ll_tokenizer()
+        read = json.loads(tools)
+        return lambda: llguidance.LLMatcher(tokenizer, decoding.grammar(read)).compute_bitmask()
 
     def validate(self, rendered: str | list[int]) -> Run:
         return lambda: self.library.validate(rendered)

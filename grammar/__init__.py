@@ -49,6 +49,11 @@ def load() -> Lark:
     return Lark(read(), start=list(get_args(Start)), parser="lalr", transformer=_Treeless())
 
 
+def expansions(rule: str) -> list[list[str]]:
+    """The ways to write a rule of the grammar: each is the names of the rules and terminals in it."""
+    return [[symbol.name for symbol in one.expansion] for one in load().rules if one.origin.name == rule]
+
+
 class Misfit(NamedTuple):
     """A message that the grammar refuses. `text[begin:stop]` is the message and the `<|start|>` of the next one.
 

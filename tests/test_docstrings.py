@@ -1,7 +1,7 @@
 """The examples in the docstrings of public names run, and print what they say.
 
-An example may use every public name of `harmony`, the modules `chat`, `responses` and `training`, `encoding`, which is
-what `load_harmony_encoding` gives, and `tokens`, which is a reply of the model.
+An example may use every public name of `harmony`, the modules `chat`, `decoding`, `responses` and `training`,
+`encoding`, which is what `load_harmony_encoding` gives, and `tokens`, which is a reply of the model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 import harmony
-from harmony import HarmonyEncoding, chat, responses, training
+from harmony import HarmonyEncoding, chat, decoding, responses, training
 
 #: What most programs begin with: each of these has an example.
 ENTRY_POINTS: Final = (
@@ -35,6 +35,7 @@ ENTRY_POINTS: Final = (
     "chat.completion",
     "chat.from_harmony",
     "chat.to_harmony",
+    "decoding.Headers",
     "load_harmony_encoding",
     "responses.Stream",
     "responses.from_harmony",
@@ -45,7 +46,7 @@ ENTRY_POINTS: Final = (
     "training.pack",
 )
 #: The modules whose public names these are, and how examples call the modules.
-MODULES: Final = {"": harmony, "chat.": chat, "responses.": responses, "training.": training}
+MODULES: Final = {"": harmony, "chat.": chat, "decoding.": decoding, "responses.": responses, "training.": training}
 #: The reply that examples convert.
 REPLY: Final = "<|channel|>analysis<|message|>Easy.<|end|><|start|>assistant<|channel|>final<|message|>Blue.<|return|>"
 _LONGEST: Final = 6  # lines of input and output
@@ -67,7 +68,7 @@ def docstrings() -> Iterator[tuple[str, str]]:
 
 def parsed(name: str, docstring: str, encoding: HarmonyEncoding) -> doctest.DocTest:
     names: dict[str, Any] = {each: getattr(harmony, each) for each in harmony.__all__}
-    names |= {"chat": chat, "responses": responses, "training": training, "encoding": encoding}
+    names |= {"chat": chat, "decoding": decoding, "responses": responses, "training": training, "encoding": encoding}
     names["tokens"] = encoding.encode(REPLY, allowed_special="all")
     return doctest.DocTestParser().get_doctest(docstring, names, name, None, None)
 

@@ -214,7 +214,7 @@ def test_the_extra_has_what_the_examples_need() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
                 needed.add(node.module.partition(".")[0])
     others = needed - {"harmony", "msgspec", "scripted"} - sys.stdlib_module_names
-    assert others == {"duckdb", "polars", "pyarrow", "ray", "starlette", "uvicorn"}
+    assert others == {"duckdb", "llguidance", "polars", "pyarrow", "ray", "starlette", "uvicorn"}
     assert others <= in_extra("examples")
 
 

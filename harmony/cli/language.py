@@ -73,20 +73,65 @@ def tokens(items: Sequence[str], ids: bool) -> None:
 
 @click.command("grammar", epilog="Example: harmony grammar --railroad > grammar.html")
 @click.option("--railroad", "as_page", is_flag=True, help="Print an HTML page with a diagram of each rule.")
-def show_grammar(as_page: bool) -> None:
+@click.option(
+    "--for",
+    "engine",
+    metavar="ENGINE",
+    type=click.Choice(["llguidance"]),
+    help="llguidance: print the grammar that guides a model, in the notation of llguidance.",
+)
+@click.option(
+    "--tools",
+    metavar="FILE",
+    type=NAME,
+    help="With --for, the tools that the model may call: a JSON list in the shape of Chat Completions or Responses.",
+)
+def show_grammar(as_page: bool, engine: str | None, tools: str | None) -> None:
     """Show the grammar of the format, for the parser generator Lark.
 
     `harmony validate` checks with this grammar. The output is always UTF-8.
+
+    With --for llguidance, show the grammar of the completions that a model
+    may write with these tools: their headers, and their arguments by their
+    JSON schemas. Without --tools, the model may call none.
     """
     from harmony import grammar
-    from harmony.cli.ending import refuse
+    from harmony.cli.ending import refuse, refused
     from harmony.grammar import railroad
 
+    if as_page and engine is not None:
+        refuse("--railroad cannot be used with --for")
+    if tools is not None and engine is None:
+        refuse("--tools needs --for llguidance")
     try:
-        text = railroad.page() if as_page else grammar.read()
+        if engine is None:
+            text = railroad.page() if as_page else grammar.read()
+        else:
+            with refused():
+                text = _guiding(tools)
     except ImportError:
         refuse(f"the page needs railroad-diagrams: {how_to_install('cli', 'railroad-diagrams')}")
     sys.stdout.buffer.write(text.encode())
+
+
+def _guiding(file: str | None) -> str:
+    """The grammar for llguidance, with the tools in a file."""
+    import json
+
+    from harmony import decoding
+    from harmony.cli.ending import refuse
+    from harmony.errors import printable
+
+    if file is None:
+        return decoding.grammar(None)
+    try:
+        with click.open_file(file, "rb") as opened:
+            tools = json.loads(opened.read())
+    except OSError as error:
+        refuse(f"{printable(file)}: {error.strerror or error}")
+    except (ValueError, RecursionError) as error:
+        refuse(f"{printable(file)}: expected a JSON list of tools, found what is no JSON: {error}")
+    return decoding.grammar(tools)
 
 
 @click.group()

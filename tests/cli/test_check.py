@@ -1,4 +1,4 @@
-"""`harmony validate` and `harmony grammar`, run as processes: every problem is told at its place."""
+"""`harmony validate`, run as a process: every problem is told at its place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import harmony.grammar
 import pytest
 
 from harmony.logs.formats import suffixes
@@ -453,31 +452,6 @@ def test_a_terminal_that_knows_few_characters() -> None:
     )
     status, lines, _ = validate("-", "--format", "json", stdin=text, PYTHONIOENCODING="latin-1")
     assert (status, "日" in json.loads("".join(lines))[0]["excerpt"]) == (1, True)
-
-
-def test_grammar() -> None:
-    command = [sys.executable, "-m", "harmony", "grammar"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, capture_output=True, env=environment, timeout=120)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout == harmony.grammar.read().encode()
-
-    pytest.importorskip("railroad")
-    done = subprocess.run([*command, "--railroad"], capture_output=True, env=environment, timeout=120)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(b"<!DOCTYPE html>")
-    assert "…".encode() in done.stdout
-
-
-def test_the_page_needs_a_library(tmp_path: Path) -> None:
-    (tmp_path / "railroad.py").write_text("raise ModuleNotFoundError(name='railroad')")
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    assert run("grammar", "--railroad", PYTHONPATH=path) == (
-        2,
-        [],
-        "harmony: the page needs railroad-diagrams: pip install railroad-diagrams, or the extra `cli` of "
-        "harmony-codec\n",
-    )
 
 
 def test_help_shows_an_example_each() -> None:
