@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from harmony.format.choices import Schemas, Style
 from harmony.messages.contents import (
@@ -92,6 +92,19 @@ def read_developer(text: str) -> DeveloperContent | None:
     'Be brief.'
     """
     return next(_found(_developer(text, manner) for manner in MANNERS), None)
+
+
+def read_schema(text: str) -> dict[str, Any] | None:
+    """A JSON schema of parameters that renders to this type in some style; None where there is none.
+
+    >>> read_schema("{\\ncity: string,\\n}")["required"]
+    ['city']
+    """
+    space = f"namespace functions {{\n\ntype read = (_: {text}) => any;\n\n}} // namespace functions"
+    content = read_developer(f"{_TOOLS}## functions\n\n{space}")
+    tools = content.tools if content is not None and content.instructions is None else None
+    found = tools["functions"].tools if tools is not None and tools.keys() == {"functions"} else []
+    return found[0].parameters if len(found) == 1 and found[0].name == "read" else None
 
 
 def with_contents(messages: list[Message], structured: bool | RenderConversationConfig) -> list[Message]:

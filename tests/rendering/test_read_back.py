@@ -24,7 +24,8 @@ from harmony import (
     ToolNamespaceConfig,
 )
 from harmony.format.choices import Schemas, Style
-from harmony.rendering.read_back import read_developer, read_system
+from harmony.rendering.read_back import read_developer, read_schema, read_system
+from harmony.rendering.typescript import Writer
 from helpers import conversations as drawn
 from helpers.sizes import examples
 from helpers.talk import WEATHER, conversation, message, talk
@@ -339,3 +340,20 @@ def test_types_that_grow_without_end_stay_a_text() -> None:
     namespace = TOOL.partition("// d")
     text = f"{namespace[0]}{chain}type A500 = string;\n\n// d\ntype f = (_: A0) => any;\n\n}} // namespace functions"
     assert read_developer(text) is None
+
+
+@examples(100)
+@given(st.integers(0, 1 << 32))
+def test_a_type_by_itself_reads_back(encoding: HarmonyEncoding, seed: int) -> None:
+    text = Writer().text(Drawer(random.Random(seed)).root)
+    found = read_schema(text)
+    if found is not None:
+        made = [text_of(encoding, with_schema(found), config) for config in CONFIGS]
+        assert any(f"(_: {text}) => any;" in one for one in made)
+
+
+def test_a_type_that_a_person_would_write_reads_back() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "number"}}}
+    assert read_schema(Writer().text({**schema, "required": ["city"]})) == {**schema, "required": ["city"]}
+    for text in ("", "string) => any;\n\ntype more = (_: string", "{", "any; // nothing", "x" * 100_000):
+        assert read_schema(text) is None
