@@ -187,15 +187,17 @@ def pack(examples: Iterable[Example], length: int, *, split: bool = False) -> It
     longer than `length` raises ValueError, which names it. With `split`, examples are cut where a pack is full. Then
     each piece is a sequence of its own. The first token of a sequence is not learned, because nothing stands before it.
 
-    Raises ValueError for a `length` below 1.
+    Raises ValueError for a `length` below 1, and TypeError for one that is no integer.
     """
+    if not isinstance(length, int):
+        raise TypeError(f"Expected `int`, got `{type(length).__name__}` - at `length`")
     if length < 1:
         raise ValueError(f"Expected `int` >= 1, got {length!r} - at `length`")
     return _packs(examples, length, split)
 
 
 def _packs(examples: Iterable[Example], length: int, split: bool) -> Iterator[Packed]:
-    positions = array("i", range(length))
+    positions = array("i")  # of the longest example so far
     packed = _empty()
     for number, example in enumerate(examples):
         size = len(example.input_ids)
@@ -213,6 +215,7 @@ def _packs(examples: Iterable[Example], length: int, split: bool) -> Iterator[Pa
             packed.input_ids.extend(example.input_ids[start:stop])
             packed.labels.append(IGNORED)
             packed.labels.extend(labels[start + 1 : stop])
+            positions.extend(range(len(positions), stop - start))
             packed.position_ids.extend(positions[: stop - start])
             packed.seq_lengths.append(stop - start)
             start = stop

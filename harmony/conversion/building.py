@@ -165,8 +165,8 @@ class Builder:
 
 def read_effort(given: object, path: str) -> ReasoningEffort | None:
     """The effort in Harmony for one of the APIs. Raises ConversionError for an effort that the models do not have."""
-    if given is None:
-        return None
+    if given is None or isinstance(given, ReasoningEffort):
+        return given
     if not isinstance(given, str) or given not in EFFORTS:
         found = quote(given) if isinstance(given, str) else f"`{type(given).__name__}`"
         raise fault("unknown-effort", path, expected=" ".join(EFFORTS), found=found)

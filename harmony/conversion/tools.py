@@ -142,7 +142,7 @@ def read_format(given: Shape | None, path: str) -> ResponseFormat | None:
         raise fault("unsupported-format", path, found=quote(kind))
     body = found.object(kind) if kind in found.fields else found
     form = schema(body.fields.get("schema"), body.place("schema"))
-    return ResponseFormat(name=body.word("name"), schema=form, description=body.text("description") or None)
+    return ResponseFormat(name=body.name("name"), schema=form, description=body.text("description") or None)
 
 
 class Declared:
