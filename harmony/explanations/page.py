@@ -85,8 +85,8 @@ SECTIONS: Final = (
         "conversion",
         "Conversions from and to the APIs of OpenAI",
         "Raised as a `ConversionError`, which is a `ValueError`, by `harmony.chat` and `harmony.responses`. Its `path` "
-        "leads to the value. `repaired-tool-name` and `cut-call` are diagnostics instead: they tell what was changed in "
-        "a reply. [`chat.md`](chat.md) has the rules.",
+        "leads to the value. `repaired-tool-name` and `cut-call` are diagnostics instead: they tell what was changed "
+        "in a reply. [`chat.md`](chat.md) has the rules.",
         conversions.CONVERSION,
     ),
     Section(
