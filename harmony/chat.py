@@ -4,10 +4,10 @@
     >>> conversation = chat.to_harmony([{"role": "user", "content": "Why is the sky blue?"}])
     >>> prompt = encoding.render_conversation_for_completion(conversation, "assistant")
 
-`to_harmony` makes a conversation of the messages of a request. `from_harmony` makes messages of the API of what the
-model wrote, `completion` a whole reply, and `Stream` the chunks of a reply that is still being written. What has no
-place on the other side raises ConversionError, which names it; nothing is left out in silence. docs/chat.md has the
-rules.
+`to_harmony` turns the messages of a request into a conversation. `from_harmony` turns what the model wrote into
+messages of the API, and `completion` into a whole reply. `Stream` gives the chunks of a reply that is still being
+written. What has no place on the other side raises ConversionError, which names it; nothing is left out in silence.
+docs/chat.md has the rules.
 """
 
 from __future__ import annotations

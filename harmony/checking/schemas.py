@@ -171,7 +171,7 @@ _remembered = lru_cache(_REMEMBERED_SCHEMAS)(_validator)
 
 
 def _problem(validator: Any, value: object, cost: tuple[int, int], length: int, *, anchor: int = 0) -> Any:
-    """The first error that a validator has with a value of so many characters; None if it has none."""
+    """The first error that a validator finds in a value; None if there is none. `length` is in characters."""
     _meter.start(cost[0] + cost[1] * length, anchor)
     return next(validator.iter_errors(value), None)
 

@@ -225,24 +225,20 @@ class Stream(Following):
         self._field = ""  # of the last text
         self._filled: set[str] = set()  # the fields that have text
         self._calls = 0
-        self._has_begun = False
 
     def finish(self, stopped: bool = True) -> list[Json]:
         """Takes the end of the tokens, and returns the last chunks.
 
         `stopped` is that of `completion`. Raises ValueError if it was called before.
         """
-        self._open_stream()
         result = self._follow_to_end()
         reason = finish_reason(complete=result.complete and stopped, calls=bool(self._calls))
         self._chunk({}, reason)
         self._out[-1]["usage"] = usage(result, self._prompt_tokens)
         return self._taken()
 
-    def _open_stream(self) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            self._chunk({"role": "assistant"})
+    def _greet(self) -> None:
+        self._chunk({"role": "assistant"})
 
     def _chunk(self, delta: Json, finish_reason: str | None = None) -> None:
         self._out.append(self._made(delta, finish_reason))

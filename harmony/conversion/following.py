@@ -34,6 +34,7 @@ class Following:
         self._out: list[Json] = []
         # Makes the dict for a further delta of the open message. None before its first one.
         self._make: Callable[[str], Json] | None = None
+        self._has_begun = False
         self._result: ParseResult | None = None
         self._failure: Exception | None = None
 
@@ -48,7 +49,7 @@ class Following:
         """Takes the next tokens, any number of them, and returns the dicts that they give."""
         make, parser = self._make, self._parser
         if make is None:
-            self._open_stream()
+            self._begin_once()
         elif type(tokens) is list and len(tokens) == 1:
             # Most servers push one token at a time, and most tokens only add to the open message.
             try:
@@ -97,10 +98,16 @@ class Following:
             raise ValueError("Expected `finish` once for each reply")
         if self._failure is not None:
             raise self._failure
+        self._begin_once()
         result = self._encoding.parse(list(self._parser.tokens), Role.ASSISTANT, strict=self._strict)
         self._show(result.messages, cut=is_cut(result))
         self._result = result
         return result
+
+    def _begin_once(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._greet()
 
     def _show(self, messages: Sequence[Message], *, cut: bool) -> None:
         """Shows what is not shown yet of these finished messages. `cut`: whether the last of them is cut off."""
@@ -135,7 +142,8 @@ class Following:
 
     # --- what each stream makes of it
 
-    def _open_stream(self) -> None:
+    def _greet(self) -> None:
+        """Makes the dicts before all others."""
         raise NotImplementedError
 
     def _start(self, meaning: Meaning) -> None:

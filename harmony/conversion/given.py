@@ -77,7 +77,7 @@ def _dumped(dump: Callable[..., Any]) -> object:
 
 
 def schema(value: Shape, path: str) -> dict[str, Any]:
-    """A copy of a JSON schema. Raises ConversionError for what is no object, and for what JSON cannot hold."""
+    """A copy of a JSON schema. Raises ConversionError if the value is no object, or if JSON cannot hold it."""
     found = dict(plain(value, path))
     for key in found:
         if not isinstance(key, str):
@@ -167,7 +167,7 @@ class Given:
 
 
 def listed(value: object, path: str, expected: str = _TYPES[list]) -> Iterator[tuple[Any, str]]:
-    """The items of a list, each with its path. Raises ConversionError for what is no list."""
+    """The items of a list, each with its path. Raises ConversionError if the value is no list."""
     if isinstance(value, str | bytes | Mapping | AbstractSet | type) or not hasattr(value, "__iter__"):
         raise unfit(path, expected, value)
     for index, item in enumerate(value):

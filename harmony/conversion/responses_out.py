@@ -239,11 +239,10 @@ class Stream(Following):
         self._ids = ("", "")  # of the open item and its call
         self._sent = 0
         self._delta: Json = {}  # the fields that all deltas of the open item share
-        self._has_started = False
 
     def start(self) -> list[Json]:
         """The first two events. `push` and `finish` give them too, where this was not called before."""
-        self._open_stream()
+        self._begin_once()
         return self._taken()
 
     def finish(self, stopped: bool = True) -> list[Json]:
@@ -251,17 +250,14 @@ class Stream(Following):
 
         `stopped` is that of `response`. Raises ValueError if it was called before.
         """
-        self._open_stream()
         result = self._follow_to_end()
         ended = _ended(self._response, result, self._output, self._prompt_tokens, stopped=stopped)
         self._event(f"response.{ended['status']}", response=ended)
         return self._taken()
 
-    def _open_stream(self) -> None:
-        if not self._has_started:
-            self._has_started = True
-            for kind in ("response.created", "response.in_progress"):
-                self._event(kind, response=deepcopy(self._response))
+    def _greet(self) -> None:
+        for kind in ("response.created", "response.in_progress"):
+            self._event(kind, response=deepcopy(self._response))
 
     def _event(self, kind: str, **fields: Any) -> None:
         self._out.append({"type": kind, "sequence_number": self._sent, **fields})
