@@ -39,6 +39,7 @@ __all__ = [
     "is_valid",
     "lint",
     "load_harmony_encoding",
+    "show",
     "validate",
 ]
 
@@ -81,6 +82,7 @@ if _typing.TYPE_CHECKING:
     from harmony.results import Segment as Segment
     from harmony.results import Span as Span
     from harmony.results import StreamState as StreamState
+    from harmony.viewing.show import show as show
 else:
     # Each name is imported when it is first asked for, so that a program pays only for what it uses.
     _NAMES = {
@@ -106,6 +108,7 @@ else:
         "harmony.parsing.engine": ("StreamableParser",),
         "harmony.rendering.renderer": ("RenderConversationConfig", "RenderOptions", "drop_analysis"),
         "harmony.results": ("ParseResult", "RenderResult", "RenderedSpan", "Segment", "Span", "StreamState"),
+        "harmony.viewing.show": ("show",),
     }
     _LATE = {
         **{name: f"harmony.{name}" for name in ("batch", "encoding", "errors", "results")},

@@ -125,8 +125,8 @@ class RenderedSpan(Span, frozen=True, gc=False):
     channel: str | None
 
 
-# `<|start|>` and `assistant`, each of them one token: a prompt gives them.
-_OPEN_HEADER: Final = 2
+#: The length of `<|start|>` and `assistant`, each of them one token, with which a prompt ends.
+OPEN_HEADER: Final = 2
 
 
 def channels_of(learn: Iterable[str]) -> frozenset[str]:
@@ -146,8 +146,8 @@ def learned(spans: Iterable[RenderedSpan], channels: Collection[str], *, sampled
         is_written = span.role is Role.ASSISTANT
         is_finished = span.channel == "final" and span.end == "end"  # the model wrote `<|return|>`
         if is_written and span.channel in channels:
-            start = span.start if goes_on or not sampled else span.start + _OPEN_HEADER
-            yield slice(start, span.stop if is_finished and sampled else span.stop + 1)
+            start = span.start if goes_on or not sampled else span.start + OPEN_HEADER
+            yield slice(start, span.stop + (span.end is not None and not (is_finished and sampled)))
         goes_on = is_written and span.end == "end" and not is_finished
 
 

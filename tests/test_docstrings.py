@@ -68,7 +68,14 @@ def docstrings() -> Iterator[tuple[str, str]]:
 
 def parsed(name: str, docstring: str, encoding: HarmonyEncoding) -> doctest.DocTest:
     names: dict[str, Any] = {each: getattr(harmony, each) for each in harmony.__all__}
-    names |= {"chat": chat, "decoding": decoding, "responses": responses, "training": training, "encoding": encoding}
+    names |= {
+        "harmony": harmony,
+        "chat": chat,
+        "decoding": decoding,
+        "responses": responses,
+        "training": training,
+        "encoding": encoding,
+    }
     names["tokens"] = encoding.encode(REPLY, allowed_special="all")
     return doctest.DocTestParser().get_doctest(docstring, names, name, None, None)
 

@@ -1,10 +1,7 @@
 """What is wrong with files, told as linters tell it: file, line, column, code and sentence.
 
-This module decides what a file holds. A file with the suffix of a log holds records: each has `tokens`, or else `text`,
-or else `messages`. So does standard input, or a compressed file of another name, if its first character that is not
-blank is a `{`. Any other file is one text as it was rendered, or token ids where it holds nothing but integers, white
-space, commas and brackets. A byte order mark at its beginning and one newline at its end, which editors add, are no
-part of it: no text of the format begins with such a mark, and none is valid only with that newline.
+A record of a log has `tokens`, or else `text`, or else `messages`. Any other file is one text, or token ids:
+`harmony/logs/single.py` decides which.
 
 Markers that a `text` spells are markers here, whatever they were before the text was written out.
 
@@ -16,7 +13,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
@@ -28,16 +24,14 @@ from harmony.checking.validation import Finding, is_valid, validate
 from harmony.cli.written import WrittenLine, path_of
 from harmony.columns.rows import Source
 from harmony.encoding import HarmonyEncoding, load_harmony_encoding
-from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError, sentence
+from harmony.errors import Diagnostic, Fault, HarmonyError, RecordError
 from harmony.format import vocabulary
 from harmony.format.choices import Start
-from harmony.logs.cutting import Chunks
-from harmony.logs.formats import LINES, LineFormat, format_of, is_log, may_be_log
-from harmony.logs.inputs import MAX_LINE, Piece, chunks_of, format_here, lines, opened, pieces, unread
+from harmony.logs.inputs import MAX_LINE, Piece, unread
 from harmony.logs.paths import INDEX, steps_of
-from harmony.logs.places import Place
 from harmony.logs.reading import RecordReader
 from harmony.logs.records import Layout, Names
+from harmony.logs.single import ID, ids_of, parts_of, text_of
 from harmony.logs.unparsed import Unparsed
 from harmony.messages.model import Conversation
 from harmony.messages.roles import Role
@@ -47,11 +41,6 @@ Unit: TypeAlias = Literal["token", "character", "message"]
 
 # All messages, for analysis that is left out by default would not be looked at.
 _WHOLE: Final = RenderConversationConfig(auto_drop_analysis=False)
-_SPACE: Final = " \t\r\n\f\v"
-_ONLY_IDS: Final = re.compile(rf"[-0-9{_SPACE},\[\]]*")
-_WORD: Final = re.compile(rf"[^{_SPACE},\[\]]+")
-_ID: Final = re.compile("-?[0-9]{1,99}")  # Python does not read integers of any length
-
 
 # What records are told that cannot be read from their lines: the text that says where, and the byte.
 _AT_BYTE: Final = re.compile(r" \(byte ([0-9]{1,18})\)$| at byte [0-9,]+(?: of line [0-9,]+)?$")
@@ -126,42 +115,15 @@ def problems(
     """
     check = _Check(name, load_harmony_encoding(vocabulary.ENCODING_NAME), layout.start, linter)
     reader = RecordReader(layout, most, passing=False, conversations=True)
-    with opened(name) as file:
-        file_format = format_here(name, file)
-        if isinstance(file_format, LineFormat):
-            chunks = chunks_of(file_format, file)
-            if not _holds_records(name, file_format, chunks):
-                yield from check.whole(_whole(name, chunks, most))
-                return
-            found: Iterator[Piece] = lines(name, chunks, Place(), most, full=False)
-        else:
-            found = pieces(name, file, Place(), most)
-        for piece in found:
-            try:
-                read = reader.read(piece)
-            except (TypeError, ValueError) as error:
-                raise unread(name, error) from None
-            yield from check.records(read, piece, layout.names)
-
-
-def _holds_records(name: str, file_format: LineFormat, chunks: Chunks) -> bool:
-    """Whether a file of lines holds records, by its name or else by its first character that is not blank."""
-    if is_log(name):
-        return True
-    may_be = name == "-" or file_format is not LINES or format_of(name) is not LINES or may_be_log(name)
-    return may_be and chunks.peek(_SPACE.encode(), BOM_UTF8) == b"{"
-
-
-def _whole(name: str, chunks: Chunks, most: int) -> bytes:
-    """All that a file holds, unless that is too much."""
-    read = bytearray()
-    while chunk := chunks.take():
-        read += chunk
-        if len(read) > most:
-            raise unread(name, ValueError(f"{sentence('record-too-large', found=len(read))} or more in one text"))
-    if chunks.fault is not None:
-        raise unread(name, chunks.fault)
-    return bytes(read)
+    for part in parts_of(name, most):
+        if isinstance(part, bytes):
+            yield from check.whole(part)
+            return
+        try:
+            read = reader.read(part)
+        except (TypeError, ValueError) as error:
+            raise unread(name, error) from None
+        yield from check.records(read, part, layout.names)
 
 
 class _Mistake(NamedTuple):
@@ -205,17 +167,15 @@ class _Check:
                 yield problem
 
     def whole(self, data: bytes) -> Iterator[Problem]:
-        data = data.removeprefix(BOM_UTF8)
         try:
-            text = data.decode()
+            text = text_of(data)
         except UnicodeDecodeError as error:
-            before = data[: error.start].decode()
+            before = error.object[: error.start].decode()
             line, column = _Places(before, None).of(len(before))
-            fault = Fault("invalid-utf-8/bytes", found=f"0x{data[error.start]:02x}")
+            fault = Fault("invalid-utf-8/bytes", found=f"0x{error.object[error.start]:02x}")
             yield Problem(self._name, line, column, fault.code, fault.sentence, None, None)
             return
-        text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
-        ids = _ids(text)
+        ids = ids_of(text)
         places = None
         for mistake in self._in_source(text if ids is None else ids, self._start, Role.ASSISTANT):
             line, column, excerpt = 1, 1, None
@@ -338,14 +298,6 @@ def _column_of_record(line: WrittenLine, mistake: _Mistake) -> int:
     return line.of_value([] if path is None else path_of(path[1]))
 
 
-def _ids(text: str) -> list[int] | None:
-    """The token ids that a file holds; None where it is text, as blank text is."""
-    if not _ONLY_IDS.fullmatch(text) or not text.strip(_SPACE):
-        return None
-    words = _WORD.findall(text)
-    return list(map(int, words)) if all(map(_ID.fullmatch, words)) else None
-
-
 class _Places:
     """The lines and columns of a file's text; of token ids, those of each id as it is written."""
 
@@ -353,7 +305,7 @@ class _Places:
         self._lines = [0, *(match.end() for match in re.finditer("\n", text))]
         self._ids = None
         if ids is not None:
-            words = list(_WORD.finditer(text))
+            words = list(ID.finditer(text))
             self._ids = [*(word.start() for word in words), words[-1].end() if words else len(text)]
 
     def of(self, place: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The command line: `harmony parse | stats | grep | render | validate | lint | …`.
+"""The command line: `harmony parse | stats | view | grep | render | validate | lint | …`.
 
 The commands that parse and render logs are in this module, those that check logs in `lint.py`, and the others in
 `language.py`. Each command imports what it works with when it is called, so `harmony --version` and `harmony --help`
@@ -41,6 +41,7 @@ from harmony.cli.grep import grep
 from harmony.cli.language import COMPLETION_VARIABLE, completion, explain, show_compat, show_grammar, tokens, vocab
 from harmony.cli.lint import lint, validate
 from harmony.cli.stats import stats
+from harmony.cli.view import view
 from harmony.runtime import VERSION
 
 if TYPE_CHECKING:
@@ -369,5 +370,5 @@ def render(
     print_bad_count(bad)
 
 
-for command in (stats, grep, validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
+for command in (stats, view, grep, validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
     app.add_command(command)

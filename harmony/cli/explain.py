@@ -16,9 +16,10 @@ from rich.text import Text
 
 from harmony.checking.rules import RULES
 from harmony.cli.ending import refuse
-from harmony.cli.show import console, readable
 from harmony.errors import printable
 from harmony.explanations.rules_page import HEADINGS, cells
+from harmony.viewing.characters import readable
+from harmony.viewing.terminal import console_of
 
 if TYPE_CHECKING:
     from harmony.explanations.page import Explanation
@@ -42,7 +43,7 @@ def print_entry(code: str) -> None:
         for _, indent, text in _pieces(found):
             click.echo("\n".join(f"{' ' * indent}{line}" for line in text.split("\n")))
         return
-    screen = console()
+    screen = console_of()
     for style, indent, text in _pieces(found):
         screen.print(Padding(Text(text, style), (0, 0, 0, indent)))
 
@@ -72,7 +73,7 @@ def print_list() -> None:
         for code, entry in ENTRIES.items():
             click.echo(f"{code:{width}}  {entry.summary()}")
         return
-    screen = console()
+    screen = console_of()
     for section in SECTIONS:
         table = Table(title=section.title, title_justify="left", box=box.SIMPLE, show_header=False)
         table.add_column(no_wrap=True)
@@ -104,4 +105,4 @@ def print_rules(output_format: str) -> None:
     for rule in RULES.values():
         code, *others = cells(rule)
         table.add_row(Text(code, _CODE_STYLE), *others)
-    console().print(table)
+    console_of().print(table)

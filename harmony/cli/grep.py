@@ -285,7 +285,7 @@ def _places(rows: list[int]) -> Any:
 
 
 def _print_records(records: Iterable[bytes], *, on_screen: bool) -> None:
-    from harmony.cli.show import readable
+    from harmony.viewing.characters import readable
 
     for record in records:
         if on_screen:
@@ -299,10 +299,12 @@ def _show(name: str, hits: Iterable[Hit], query: Query) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from harmony.cli.show import console, heading, readable
     from harmony.errors import printable
+    from harmony.viewing.characters import readable
+    from harmony.viewing.lines import header_runs
+    from harmony.viewing.terminal import console_of
 
-    screen = console()
+    screen = console_of()
     for each in hits:
         title = Text(f"{printable(name)}:{each.record}", _PLACE_STYLE)
         if each.id is not None:
@@ -310,7 +312,7 @@ def _show(name: str, hits: Iterable[Hit], query: Query) -> None:
         if each.completion_index is not None:
             title.append(f" completion {each.completion_index}", "dim")
         if each.message is not None:
-            title.append(f" message {each.number} ", "dim").append_text(heading(each.message))
+            title.append(f" message {each.number} ", "dim").append_text(Text.assemble(*header_runs(each.message)))
         screen.print(title)
         if each.message is None:
             error = each.error or {}

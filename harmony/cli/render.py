@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from harmony.cli import runs
-from harmony.cli.show import console, hint, show
+from harmony.cli.show import hint, show
 from harmony.errors import RecordError, in_turn
 from harmony.logs.formats import LINES, is_table
 from harmony.logs.inputs import Piece, Reader, holds_table, no_rows, shown
 from harmony.logs.outputs import Output, check_apart
 from harmony.logs.places import Place
 from harmony.logs.records import Rendered
+from harmony.viewing.terminal import console_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ def _render(job: runs.Job, rendering: Rendering, into: str | None, *, on_screen:
     if job.in_folder:
         with runs.refusing(job.output):
             Path(job.output).parent.mkdir(parents=True, exist_ok=True)
-    screen = console()
+    screen = console_of()
     with runs.refusing(job.output), nullcontext() if on_screen else Output(job.output, {}, resume=False) as target:
         is_empty = True
         encoded = _encoder(rendering, job.output, into)

@@ -18,10 +18,10 @@ import msgspec
 
 from harmony.cli.arguments import OutputFormat
 from harmony.cli.check import Problem
-from harmony.cli.show import readable
 from harmony.errors import printable
 from harmony.explanations.page import ENTRIES
 from harmony.runtime import VERSION
+from harmony.viewing.characters import readable
 
 _SARIF_SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 

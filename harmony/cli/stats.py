@@ -122,10 +122,10 @@ def _print(found: GroupedStats, by: str | None, *, as_json: bool) -> None:
     if as_json:
         _write_json(found.summary() if by is None else found.by(by))
         return
-    from harmony.cli.show import console
     from harmony.stats.tables import tables, tables_by
+    from harmony.viewing.terminal import console_of
 
-    screen = console()
+    screen = console_of()
     for table in tables(found.summary()) if by is None else tables_by(found.by(by)):
         screen.print(table)
 
@@ -137,10 +137,10 @@ def _print_comparison(found: GroupedStats, other: GroupedStats, *, as_json: bool
     if as_json:
         _write_json(compared)
         return
-    from harmony.cli.show import console
     from harmony.stats.tables import tables_of_comparison
+    from harmony.viewing.terminal import console_of
 
-    screen = console()
+    screen = console_of()
     for table in tables_of_comparison(compared):
         screen.print(table)
 

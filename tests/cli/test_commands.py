@@ -419,8 +419,8 @@ def test_a_terminal_shows_messages_to_be_read(tmp_path: Path) -> None:
     lines, said, status = on_a_terminal("parse", "--strict", str(log))
     assert (said, status) == (b"harmony: 1 bad record, with its error\n", 1)
     assert lines[0].startswith("first ──")
-    assert lines[1] == "assistant · commentary → functions.f <|constrain|>json"
-    assert lines[2].startswith(r"{}\x1b[31m \u202e word word")
+    assert lines[1:3] == ["assistant · commentary → functions.f <|constrain|>json", "<|call|>"]
+    assert lines[3].startswith(r"{}\x1b[31m \u202e word word")
     assert "line 2 ─" in "\n".join(lines)
     assert "error unexpected-in-header" in "\n".join(lines)
     assert "(the input ends inside a message)" in lines
@@ -436,15 +436,15 @@ def test_a_terminal_shows_renderings_to_be_read(tmp_path: Path, options: tuple[s
     )
     lines, said, status = on_a_terminal("render", str(log), *options)
     assert (said, status) == (b"harmony: 1 bad record, with its error\n", 1)
-    assert lines[0].startswith("first ──")
+    assert lines[0].startswith("first (58 tokens) ──")
     assert lines[1] == r"<|start|>user<|message|>\x1b[31m"
     assert lines[2].startswith(r"\u202e <|end|> word word")
-    end = lines.index("(58 tokens)")
-    assert lines[end - 2].endswith("word <|end|>")
-    assert lines[end - 1] == "<|start|>assistant"
+    end = lines.index("<|start|>assistant")
+    assert lines[end - 1].endswith("word <|end|>")
     assert lines[end + 1].startswith("line 2 ─")
     assert lines[end + 2].startswith("error invalid-record: expected a conversation at")
-    assert lines[-3:] == ["<|start|>assistant", "(2 tokens)", ""]
+    assert lines[-3].startswith("line 3 (2 tokens) ─")
+    assert lines[-2:] == ["<|start|>assistant", ""]
 
 
 def test_tokens() -> None:

@@ -48,7 +48,7 @@ def test_the_sample_log(tmp_path: Path) -> None:
     assert harmony("parse", str(SAMPLE), "--strict").stdout == done.stdout
 
 
-def test_a_terminal_shows_repairs_under_the_messages(tmp_path: Path) -> None:
+def test_a_terminal_shows_repairs_at_their_places(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     texts = {
         "stray": "<|channel|>commentary<|channel|>analysis<|message|>Hm.<|endoftext|>",
@@ -61,15 +61,16 @@ def test_a_terminal_shows_repairs_under_the_messages(tmp_path: Path) -> None:
     assert [line.rstrip(" ─") for line in lines] == [
         "stray",
         "assistant · analysis",
+        "! other-channel at character 11: expected one channel, found `commentary` too; it is left out",
         "Hm.",
+        "! end-of-text at character 54: expected a stop, found `<|endoftext|>`; it is taken for one",
         "",
-        "repaired other-channel at 11: expected one channel, found `commentary` too; it is left out",
-        "repaired end-of-text at 54: expected a stop, found `<|endoftext|>`; it is taken for one",
         "cut",
-        "repaired interrupted-header at 16: expected `<|message|>`, found the end of the input; the header is given up",
+        "! interrupted-header at character 16: expected `<|message|>`, found the end of the input; the header is given up",
         "(the input ends inside a message)",
+        "",
         "well",
-        "assistant",
+        "assistant  <|end|>",
         "x",
         "",
         "",

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from harmony.cli.show import readable, show
+from harmony.cli.show import show
+from harmony.viewing.characters import readable
 from harmony.errors import RecordError, printable, quote
 from harmony.logs.records import Outcome
 from harmony.results import ParseResult

@@ -130,8 +130,8 @@ def test_a_terminal_shows_the_same_messages(given: list[dict[str, Any]], tmp_pat
     headings = [line.split(" · ")[1].split()[0] for line in lines if line.startswith(("assistant · ", "tool"))]
     ids = {record["id"] for record in some}
     assert headings == [*(channel for name, channel, _ in EXPECTED if name in ids), "final"]
-    replaced = [line for line in lines if line.startswith("repaired replaced-token")]
-    assert [line.split(": ")[0] for line in replaced] == [f"repaired replaced-token at {place}" for place in (7, 8)]
+    replaced = [line for line in lines if line.startswith("! replaced-token")]
+    assert [line.split(": ")[0] for line in replaced] == [f"! replaced-token at token {place}" for place in (7, 8)]
     assert "Hi\ufffd\ufffd" in lines
 
 
