@@ -243,6 +243,12 @@ def test_the_guide_to_parsing_runs_as_it_stands(tmp_path: Path) -> None:
     assert "missing-start 18 " in printed
 
 
+def test_the_guide_to_installation_has_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    section = (ROOT / "docs/install.md").read_text(encoding="utf-8").split("## Extras")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == extras.keys()
+
+
 def test_the_explanation_of_the_format_shows_what_is_rendered(tmp_path: Path) -> None:
     page = (ROOT / "docs/format.md").read_text(encoding="utf-8")
     printed = run_blocks("docs/format.md", tmp_path).partition("\n")[2]
