@@ -1,4 +1,4 @@
-"""`python -m bench.tables RESULT.json README.md`: writes the README's table of targets from what one run has written.
+"""`python -m bench.tables RESULT.json docs/benchmarks.md`: writes the table of targets from what one run has written.
 
 The part between the two comments that name this module is replaced. Measures nothing.
 """
@@ -15,7 +15,7 @@ import msgspec
 from bench.results import Facts, Result, Verdict
 from bench.subjects import PEER
 
-_BEGIN: Final = "<!-- python -m bench.tables bench/results.json README.md: begin -->\n"
+_BEGIN: Final = "<!-- python -m bench.tables bench/results.json docs/benchmarks.md: begin -->\n"
 _NOTHING: Final = "\N{EN DASH}"
 _END: Final = "<!-- python -m bench.tables: end -->\n"
 
@@ -33,9 +33,9 @@ def main(source: str, target: str) -> None:
 def parts(result: Result) -> list[str]:
     """The pictures, paragraphs and the table of one run."""
     verdicts = [found for found in result.verdicts if found.unit != "exponent"]
-    found = ["![How many times less harmony takes, with the targets](docs/ratios.svg)"]
+    found = ["![How many times less harmony takes, with the targets](ratios.svg)"]
     if sum(verdict.unit != "×" for verdict in verdicts) > 1:
-        found.append("![Rates and costs of harmony, with the targets](docs/limits.svg)")
+        found.append("![Rates and costs of harmony, with the targets](limits.svg)")
     rows = ["| what | harmony | the other | figure | target |", "|---|---|---|---|---|", *map(_row, verdicts)]
     return [*found, textwrap.fill(_introduction(result.facts), 120, break_long_words=False), "\n".join(rows)]
 
@@ -44,8 +44,7 @@ def _introduction(facts: Facts) -> str:
     return (
         f"These are medians of one run of `python -m bench` on {facts.cores} cores with Python {facts.python}, from "
         f"`bench/results.json`. The other library is {PEER} {facts.versions[PEER]} unless a row names something else, "
-        "and the runs of both are interleaved. On another machine, expect other times but similar ratios. "
-        "[`docs/benchmarks.md`](docs/benchmarks.md) says how we measure, and what we do not measure."
+        "and the runs of both are interleaved. On another machine, expect other times but similar ratios."
     )
 
 

@@ -20,9 +20,13 @@ _CIMPORT: Final = re.compile(r"^ *(?:from (harmony[\w.]*) c?import ([\w, *]+)|c?
 
 
 def rooms() -> list[str]:
-    """The rooms of the README's map, from the lowest to the highest; a module at the top is a room by itself."""
+    """The rooms of the README's map, from the lowest to the highest; a module at the top is a room by itself.
+
+    A row may name several, the lowest first.
+    """
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Map of the code")[1].split("\n## ")[0]
-    found = re.findall(r"^\| `(?:harmony/(\w+)(?:/|\.py)|(grammar)/)`", section, re.MULTILINE)
+    cells = re.findall(r"^\|(.*?)\|", section, re.MULTILINE)
+    found = re.findall(r"`(?:harmony/(\w+)(?:/|\.py)|(grammar)/)`", "".join(cells))
     return ["".join(names) for names in found]
 
 
