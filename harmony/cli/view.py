@@ -135,7 +135,7 @@ def _print(records: Iterable[Shown], *, ids: bool, raw: bool, whole: bool) -> tu
             else:
                 yield "".join(f"{line}\n" for line in [f"── {title_of(shown)}", *(each.plain() for each in found)])
 
-    if is_terminal:
+    if is_terminal and sys.stdin.isatty():  # the pager takes keys
         os.environ.setdefault("LESS", "-FRX")  # `less` then keeps colours, and does not page what fits on the screen
         click.echo_via_pager(texts())
     else:

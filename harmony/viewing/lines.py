@@ -45,7 +45,7 @@ def lines(shown: Shown, *, whole: bool, more: str = "", with_learned: bool = Tru
     many tokens are learned.
     """
     if shown.error is not None:
-        yield Line(0, [(f"error {shown.error.code}: {printable(shown.error.message)}", _ERROR_STYLE)])
+        yield Line(0, [(f"error {printable(shown.error.code)}: {printable(shown.error.message)}", _ERROR_STYLE)])
         yield Line(0, [])
     for message in shown.messages:
         yield Line(0, heading(message, with_learned=with_learned))
@@ -68,7 +68,8 @@ def closing_lines(shown: Shown) -> Iterator[Line]:
 
 def title_of(shown: Shown) -> str:
     """The title of an input and how many tokens it has."""
-    return shown.title if shown.tokens is None else f"{shown.title} ({shown.tokens:,} tokens)"
+    title = printable(shown.title)
+    return title if shown.tokens is None else f"{title} ({shown.tokens:,} tokens)"
 
 
 def heading(message: ShownMessage, *, with_learned: bool = True) -> list[Run]:

@@ -11,7 +11,7 @@ from harmony.encoding import load_harmony_encoding
 from harmony.errors import Fault, RecordError, printable
 from harmony.format import vocabulary
 from harmony.logs.completions import Unit
-from harmony.logs.inputs import Piece, expand, unread
+from harmony.logs.inputs import Piece, expand, shown, unread
 from harmony.logs.reading import RecordReader
 from harmony.logs.records import Layout, Outcome, Rendered
 from harmony.logs.rendered import Rendering
@@ -57,7 +57,7 @@ class Viewer(msgspec.Struct, frozen=True):
             prefix = f"{name} " if len(inputs) > 1 else ""
             for part in parts_of(name, self.most):
                 if isinstance(part, bytes):
-                    yield self._single(part, prefix or name)
+                    yield self._single(part, shown(name))
                     continue
                 yield from self._records(name, part, prefix)
                 if self.chosen.number is not None and _last(part) >= self.chosen.number:
@@ -69,10 +69,10 @@ class Viewer(msgspec.Struct, frozen=True):
             text = text_of(data)
         except UnicodeDecodeError as error:
             fault = Fault("invalid-utf-8/bytes", found=f"0x{data[error.start]:02x}")
-            return Shown(title.strip(), error=fault.record_error(f"at byte {error.start:,}"))
+            return Shown(title, error=fault.record_error(f"at byte {error.start:,}"))
         source = ids_of(text) or text
         role = usual_role(source) if self.layout.start == "completion" else None
-        return self._source(title.strip(), source, role, 0, None)
+        return self._source(title, source, role, 0, None)
 
     def _records(self, name: str, piece: Piece, prefix: str) -> Iterator[Shown]:
         """What is shown of the chosen records of a piece."""

@@ -56,7 +56,7 @@ def test_a_terminal_shows_repairs_at_their_places(tmp_path: Path) -> None:
         "well": "<|message|>x<|end|>",
     }
     log.write_text("\n".join(json.dumps({"id": name, "text": text}) for name, text in texts.items()))
-    lines, said, status = on_a_terminal("parse", str(log), columns=120)
+    lines, said, status = on_a_terminal("parse", str(log), columns=130)
     assert (said, status) == (b"", 0)
     assert [line.rstrip(" ─") for line in lines] == [
         "stray",
@@ -66,7 +66,8 @@ def test_a_terminal_shows_repairs_at_their_places(tmp_path: Path) -> None:
         "! end-of-text at character 54: expected a stop, found `<|endoftext|>`; it is taken for one",
         "",
         "cut",
-        "! interrupted-header at character 16: expected `<|message|>`, found the end of the input; the header is given up",
+        "! interrupted-header at character 16: expected `<|message|>`, found the end of the input; the header is given "
+        "up",
         "(the input ends inside a message)",
         "",
         "well",

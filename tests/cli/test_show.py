@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 
 from harmony.cli.show import show
-from harmony.viewing.characters import readable
 from harmony.errors import RecordError, printable, quote
 from harmony.logs.records import Outcome
 from harmony.results import ParseResult
 from harmony.stats.counts import Summary
 from harmony.stats.tables import tables
 from harmony.stats.tallies import Lengths, ToolCalls
+from harmony.viewing.characters import readable
 from helpers.command import harmony, on_a_terminal
 from helpers.talk import message
 
