@@ -23,7 +23,12 @@ _PAGE_LIMIT: Final = 200
 @click.command(cls=LogCommand, epilog="Example: harmony view replies.jsonl --id reply-7 --ids")
 @files
 @click.option("--record", "number", metavar="NUMBER", type=click.IntRange(min=1), help="Show only this line or row.")
-@click.option("--id", "name", metavar="ID", help="Show only the records whose field `id` is this.")
+@click.option(
+    "--id",
+    "name",
+    metavar="ID",
+    help="Show only the record with this id: its field id, custom_id, request_id or doc_id.",
+)
 @click.option("--ids", is_flag=True, help="Show each message as its tokens, with their ids.")
 @click.option(
     "--mask",

@@ -207,8 +207,9 @@ RECORDS: Final[dict[str, Entry]] = {
     "invalid-record": entry(
         "A record lacks a field that is needed, or a field holds a wrong type. A completion has `tokens` or `text`; "
         "name others by `--tokens`, `--text` and `--role-field`. The sentence gives the path of the field. Messages of "
-        "the OpenAI APIs, with fields such as `tool_calls`, are read by `harmony render` alone, which converts them; "
-        "other commands would lose these fields. Where it cannot find out the shape of messages, say it with `--from`.",
+        "the OpenAI APIs, with fields such as `tool_calls`, are read by `harmony render` and `harmony view`, which "
+        "convert them; other commands would lose these fields. Where `harmony render` cannot find out the shape of "
+        "messages, say it with `--from`.",
         Logged(b'{"completion": "Hi"}'),
         Logged(b'{"text": 5}'),
         Logged(b'{"messages": [{"role": "user", "content": "Hi"}]}'),

@@ -159,6 +159,8 @@ class Outcome(msgspec.Struct, frozen=True):
         return as_line(self.fields, added)
 
 
+#: The fields that may hold the id of a record. The first of them counts that is there.
+ID_FIELDS: Final = ("id", "custom_id", "request_id", "doc_id")
 #: The fields that a record gets.
 ADDED: Final = ("messages", "complete", "diagnostics", "error")
 
@@ -334,6 +336,17 @@ def no_completion(names: Names, *, conversations: bool = False, found: str | Non
     elif found is not None:
         key = "invalid-record/conversation"
     return ValueError(sentence(key, expected=expected, messages=names.messages, found=found))
+
+
+def id_of(fields: Mapping[str, Any]) -> Any:
+    """The id of a record, which may be a value of any type; None if it has none."""
+    for name in ID_FIELDS:
+        value = fields.get(name)
+        if isinstance(value, msgspec.Raw):
+            value = msgspec.json.decode(value)
+        if value is not None:
+            return value
+    return None
 
 
 def read_conversation(written: bytes) -> Conversation:

@@ -17,16 +17,13 @@ from harmony.errors import HarmonyError, RecordError
 from harmony.logs.inputs import Piece, Reader
 from harmony.logs.paths import INDEX
 from harmony.logs.reading import RecordReader, plan_of
-from harmony.logs.records import Layout
+from harmony.logs.records import ID_FIELDS, Layout, id_of
 from harmony.logs.search import HEADER, Part
 from harmony.logs.unparsed import Unparsed
 from harmony.messages.model import Message, TextContent
 from harmony.messages.roles import ROLES
 from harmony.rendering.sections import developer_text, system_text
 from harmony.rendering.typescript import Writer
-
-#: The fields that may hold the id of a record. The first of them counts that is there.
-ID_FIELDS: Final = ("id", "custom_id", "request_id", "doc_id")
 
 _STRING: Final = pa.string()
 _SCHEMA: Final = pa.schema(
@@ -117,7 +114,7 @@ def _of_lines(piece: Piece, layout: Layout, place: Place, most: int) -> Part:
     own = [_own(fields, layout.into) for fields in read.fields]
     part = _of_unparsed(read, layout, own)
     return part._replace(
-        id_of=lambda index: _id_of(read.fields[index]),
+        id_of=lambda index: id_of(read.fields[index]),
         index_of=lambda index: read.fields[index].get(INDEX),
         record_of=lambda index: line(read.numbers[index]),
     )
@@ -125,19 +122,9 @@ def _of_lines(piece: Piece, layout: Layout, place: Place, most: int) -> Part:
 
 def _id_of_line(line: bytes) -> Any:
     try:
-        return _id_of(_FIELDS.decode(line))
+        return id_of(_FIELDS.decode(line))
     except (ValueError, msgspec.DecodeError, RecursionError):
         return None
-
-
-def _id_of(fields: Mapping[str, Any]) -> Any:
-    for name in ID_FIELDS:
-        value = fields.get(name)
-        if isinstance(value, msgspec.Raw):
-            value = msgspec.json.decode(value)
-        if value is not None:
-            return value
-    return None
 
 
 def _own(fields: Mapping[str, Any], into: str | None) -> Mapping[str, Any]:

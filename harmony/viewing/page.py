@@ -77,6 +77,14 @@ def _readable(text: str) -> Markup:
     )
 
 
+def _marked_up(text: str) -> Markup:
+    """A sentence of this package, with what stands between backticks as code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(parts)
+    )
+
+
 def _groupby_learned(pieces: Iterable[Piece]) -> Iterator[tuple[bool, Iterator[Piece]]]:
     return groupby(pieces, lambda piece: piece.learned)
 
@@ -88,6 +96,7 @@ _TEMPLATES.filters |= {
     "readable": _readable,
     "printable": printable,
     "digest": _digest,
+    "marked_up": _marked_up,
     "groupby_learned": _groupby_learned,
 }
 _TEMPLATES.globals |= {

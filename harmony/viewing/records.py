@@ -13,15 +13,13 @@ from harmony.format import vocabulary
 from harmony.logs.completions import Unit
 from harmony.logs.inputs import Piece, expand, shown, unread
 from harmony.logs.reading import RecordReader
-from harmony.logs.records import Layout, Outcome, Rendered
+from harmony.logs.records import Layout, Outcome, Rendered, id_of
 from harmony.logs.rendered import Rendering
 from harmony.logs.shapes import find
 from harmony.logs.single import ids_of, parts_of, text_of
 from harmony.messages.roles import Role
 from harmony.rendering.renderer import RenderConversationConfig
 from harmony.viewing.shown import Shown, Source, shown_source, usual_role
-
-_NULL: Final = msgspec.Raw(b"null")
 
 
 class Chosen(NamedTuple):
@@ -139,15 +137,9 @@ class Viewer(msgspec.Struct, frozen=True):
 
 
 def name_of(fields: Mapping[str, Any]) -> str | None:
-    """The `id` of a record as a text; None if it has none."""
-    value = fields.get("id")
-    if value is None or value == _NULL:
-        return None
-    try:
-        found = msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
-    except ValueError:
-        found = bytes(value).decode(errors="replace")
-    return found if isinstance(found, str) else msgspec.json.encode(found).decode()
+    """The id of a record as a text; None if it has none."""
+    found = id_of(fields)
+    return found if found is None or isinstance(found, str) else msgspec.json.encode(found).decode()
 
 
 def _title(prefix: str, unit: Unit, number: int, fields: Mapping[str, Any]) -> str:
