@@ -1,0 +1,275 @@
+// The page: sends each input to the worker, and shows the answer. Contents are only ever set as text, never as HTML.
+const $ = (id) => document.getElementById(id);
+const form = $("question");
+const fields = form.elements;
+
+/** Inputs that are longer than this stay out of the page's address. */
+const LONGEST_IN_ADDRESS = 50_000;
+const HINTS = {
+  text: "Text with the markers written out, such as <|channel|>final<|message|>Hi<|return|>",
+  tokens: "Numbers, as a JSON list or with spaces or commas between them",
+  messages: "harmony's JSON: a list of messages, or an object with the field `messages`",
+  chat: "A request of the Chat Completions API, or only the list of its messages",
+};
+const END = { end: "<|end|>", call: "<|call|>", return: "<|return|>" };
+
+// --- the state, in the form and in the address
+
+function state() {
+  const { kind, input, start, mode } = fields;
+  return { kind: kind.value, start: start.value, mode: mode.value, input: input.value };
+}
+
+function setState({ kind, start, mode, input }) {
+  if (kind in HINTS) fields.kind.value = kind;
+  if (mode === "strict" || mode === "lenient") fields.mode.value = mode;
+  fitKind();
+  if ([...fields.start.options].some((option) => option.value === start && !option.disabled)) fields.start.value = start;
+  fields.input.value = input;
+  // A field for text holds no carriage returns. Text that had some is not the same any more.
+  const lost = fields.input.value !== input;
+  note(lost ? "The field for input cannot hold carriage returns. Each became a line break. Take the ids instead." : "");
+}
+
+/** What depends on the kind of input: the hint, and whether the input is read or rendered. */
+function fitKind() {
+  const kind = fields.kind.value;
+  const rendered = kind === "messages" || kind === "chat";
+  $("hint").textContent = HINTS[kind];
+  $("start-label").textContent = rendered ? "Render it as" : "It is";
+  const [completion] = fields.start.options;
+  completion.disabled = rendered;
+  if (rendered && fields.start.value === "completion") fields.start.value = "prompt";
+}
+
+function fromAddress() {
+  const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  if (given.input === undefined) return false;
+  setState(given);
+  return true;
+}
+
+function toAddress() {
+  const hash = new URLSearchParams(state()).toString();
+  const fits = hash.length <= LONGEST_IN_ADDRESS;
+  $("copy").disabled = !fits;
+  $("copy").textContent = fits ? "Copy the address" : "The input is too long for the address";
+  history.replaceState(null, "", fits ? `#${hash}` : location.pathname);
+}
+
+// --- questions and answers
+
+const worker = new Worker("worker.js", { type: "module" });
+let busy = false;
+let waiting = false;
+
+function ask() {
+  waiting = busy;
+  if (busy) return;
+  busy = true;
+  document.body.setAttribute("aria-busy", "true");
+  const { kind, input, start, mode } = state();
+  worker.postMessage(JSON.stringify({ kind, input, start, strict: mode === "strict" }));
+}
+
+worker.onmessage = ({ data }) => {
+  if (data.started) {
+    $("status").textContent = "Python has started. The first input takes a moment longer.";
+    return;
+  }
+  busy = false;
+  document.body.setAttribute("aria-busy", "false");
+  if (data.failure !== undefined) fail(data.failure);
+  else show(JSON.parse(data.answer));
+  if (waiting) ask();
+};
+worker.onerror = (event) => fail(event.message || "worker.js could not be loaded");
+
+function fail(reason) {
+  $("status").textContent = `The playground does not work here: ${reason}`;
+  $("results").hidden = true;
+}
+
+function note(text) {
+  $("note").textContent = text;
+  $("note").hidden = !text;
+}
+
+// --- showing an answer
+
+let shown = null;
+
+function show(answer) {
+  shown = answer;
+  $("results").hidden = answer.problem !== undefined;
+  $("status").classList.toggle("bad", answer.problem !== undefined || answer.error !== null);
+  if (answer.problem !== undefined) {
+    $("status").replaceChildren("This input cannot be read. ", ...spelled(answer.problem));
+    return;
+  }
+  $("status").textContent = summary(answer);
+  $("faults").replaceChildren(...faults(answer));
+  $("messages").replaceChildren(...answer.messages.map((message, index) => article(message, answer.spans[index], answer.unit)));
+  $("use-messages").hidden = answer.messages.length === 0;
+  $("findings").replaceChildren(...findings(answer));
+  document.querySelectorAll(".excerpt").forEach(scrollToCaret);
+  $("tokens").replaceChildren(...chips(answer));
+  $("ids").textContent = answer.tokens.join(", ");
+  $("text").replaceChildren(...spelled(answer.text ?? "One of the ids is no id of a token, so there is no text."));
+  $("use-text").hidden = answer.text === null;
+  $("view").hidden = answer.page === null;
+  $("view").querySelector("iframe").srcdoc = answer.page ?? "";
+}
+
+function summary({ messages, tokens, diagnostics, error, complete, next_role, seconds, note }) {
+  const parts = [counted(messages.length, "message"), counted(tokens.length, "token")];
+  if (diagnostics.length) parts.push(counted(diagnostics.length, "repair"));
+  if (error) parts.push(`an error, ${error.code}`);
+  else if (next_role) parts.push(`the turn of the ${next_role} is open`);
+  else if (!complete) parts.push("not complete");
+  return `${parts.join("; ")}. Parsed in ${(seconds * 1000).toFixed(1)} ms. ${note}`;
+}
+
+const counted = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+
+function faults({ error, diagnostics, unit, messages }) {
+  if (!error) return diagnostics.map((found) => faultOf("repair", found, unit));
+  const before = element("p", { className: "aside" }, messages.length ? "The messages before that place:" : "No message stands before that place.");
+  return [faultOf("error", error, unit), before];
+}
+
+function findings({ findings, unit }) {
+  if (!findings.length) return [element("p", { className: "good" }, "Valid: the grammar accepts this.")];
+  return findings.map((found) => faultOf("fault", found, unit));
+}
+
+function faultOf(word, { code, message, position, line, column, excerpt }, unit) {
+  const place = line === undefined ? `${unit} ${position}` : `line ${line}, column ${column}`;
+  const parts = [
+    element("p", {}, element("strong", {}, word), " ", element("code", {}, code), " at ", placeOf(position, place, unit)),
+    element("p", {}, ...spelled(message)),
+  ];
+  if (excerpt !== undefined) parts.push(element("pre", { className: "excerpt", tabIndex: 0 }, ...spelled(excerpt)));
+  return element("div", { className: `fault ${word}` }, ...parts);
+}
+
+/** Where a pane is narrow, its part with the caret is shown. */
+function scrollToCaret(excerpt) {
+  const [line, caret] = excerpt.textContent.split("\n");
+  excerpt.scrollLeft = (excerpt.scrollWidth * caret.length) / Math.max(line.length, caret.length) - excerpt.clientWidth / 2;
+}
+
+/** A button that goes to a place of the input, or to a token. */
+function placeOf(position, text, unit) {
+  if (position === null) return "no place";
+  const button = element("button", { type: "button", className: "place" }, text);
+  button.onclick = () => (unit === "token" ? goToToken(position) : select(position));
+  return button;
+}
+
+function select(position) {
+  const input = fields.input;
+  const before = [...input.value].slice(0, position).join("").length; // Python counts characters, and pages count code units
+  input.focus();
+  input.setSelectionRange(before, before + 1);
+}
+
+function goToToken(position) {
+  const chip = $("tokens").querySelectorAll(".token")[position];
+  for (const other of $("tokens").querySelectorAll(".found")) other.classList.remove("found");
+  chip?.classList.add("found");
+  (chip ?? $("tokens")).scrollIntoView({ block: "center" });
+  $("tokens").focus({ preventScroll: true });
+}
+
+function article(message, span, unit) {
+  const author = message.name ? `${message.role} ${message.name}` : message.role;
+  const words = [element("strong", {}, ...spelled(author))];
+  if (message.channel) words.push(element("span", { className: `channel ${message.channel}` }, ...spelled(message.channel)));
+  if (message.recipient) words.push(element("span", {}, "to ", element("code", {}, ...spelled(message.recipient))));
+  if (message.content_type) words.push(element("span", {}, "type ", element("code", {}, ...spelled(message.content_type))));
+  const size = span && `${counted(span.stop - span.content_start, unit)}, ${span.end ? `ended by ${END[span.end]}` : "not ended"}`;
+  const content = message.content.map((part) => element("pre", { tabIndex: 0 }, ...spelled(part.text ?? JSON.stringify(part, null, 2))));
+  const known = ["analysis", "commentary", "final"].includes(message.channel) ? message.channel : "";
+  return element("article", { className: known }, element("h3", {}, ...words), ...content, element("p", { className: "aside" }, size ?? ""));
+}
+
+function chips({ shown, tokens }) {
+  const found = shown.map((text, index) => {
+    const special = text === null || /^<\|[a-z_0-9]+\|>$/.test(text);
+    const spoken = `token ${index}: id ${tokens[index]}`;
+    return element("span", { className: special ? "token special" : "token", title: spoken }, ...spelled(text ?? String(tokens[index])));
+  });
+  const more = tokens.length - shown.length;
+  if (more > 0) found.push(element("p", { className: "aside" }, `${counted(more, "more token")}. The list of ids has all of them.`));
+  return found;
+}
+
+/** Text as nodes. A character that cannot be seen, or that could turn the text around, is shown by its number. */
+function spelled(text) {
+  return String(text)
+    .split(/([\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}])/u)
+    .filter((part) => part !== "")
+    .map((part) => (/^[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]$/u.test(part) && !"\n\t\u200c\u200d".includes(part) ? unseen(part) : part));
+}
+
+function unseen(character) {
+  const number = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+  const node = element("span", { className: "unseen" }, character);
+  node.dataset.number = `U+${number}`;
+  return node;
+}
+
+function element(name, properties, ...children) {
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
+}
+
+// --- what the user does
+
+let timer = 0;
+
+function changed() {
+  fitKind();
+  toAddress();
+  ask();
+}
+
+form.addEventListener("input", ({ target }) => {
+  if (target.id === "sample") return;
+  $("sample").value = "";
+  note("");
+  clearTimeout(timer);
+  timer = setTimeout(changed, target.id === "input" ? 150 : 0);
+});
+form.addEventListener("submit", (event) => event.preventDefault());
+
+function use(kind, input, start = fields.start.value) {
+  $("sample").value = "";
+  setState({ ...state(), kind, input, start });
+  changed();
+  fields.input.focus();
+}
+
+$("use-text").onclick = () => use("text", shown.text);
+$("use-tokens").onclick = () => use("tokens", shown.tokens.join(", "));
+$("use-messages").onclick = () => use("messages", JSON.stringify(JSON.parse(shown.json), null, 2), "conversation");
+$("copy").onclick = async () => {
+  await navigator.clipboard.writeText(location.href);
+  $("copy").textContent = "Copied";
+};
+addEventListener("hashchange", () => fromAddress() && changed());
+
+const samples = await (await fetch("samples.json")).json();
+$("sample").append(...samples.map(({ name }, index) => element("option", { value: index }, name)));
+$("sample").onchange = ({ target }) => {
+  if (target.value === "") return;
+  setState({ ...state(), ...samples[target.value] });
+  changed();
+};
+if (!fromAddress()) {
+  setState({ ...state(), ...samples[0] });
+  $("sample").value = "0";
+}
+changed();
