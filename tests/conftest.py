@@ -30,14 +30,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "examples and larger files. With HARMONY_EXTENSION=no it leaves out those that take each engine in turn, for "
         "they do the same where the extension is built",
     )
+    parser.addoption(
+        "--browser",
+        action="store_true",
+        help="run only the tests in a browser. They build the playground first, so they need npm, PyPI and Chromium",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "quick")
 
 
-#: Files of which one process takes all tests, for their fixtures take long: a cluster, a server, inputs for every code.
-KEPT_TOGETHER = ("tests/test_ray.py", "tests/conversion/test_server.py", "tests/checking/test_codes.py")
+#: Files of which one process takes all tests, for their fixtures take long: a cluster, a server, inputs for every
+#: code, a playground in a browser.
+KEPT_TOGETHER = (
+    "tests/test_ray.py",
+    "tests/conversion/test_server.py",
+    "tests/checking/test_codes.py",
+    "tests/playground/test_page.py",
+)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,16 +66,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--exhaustive"):
-        return
-    chosen, others = [], []
-    for item in items:
-        assert isinstance(item, pytest.Function)
-        has_sizes = "scale" in item.fixturenames or hypothesis.is_hypothesis_test(item.obj)
-        takes_engines = {"engine", "engines"}.intersection(item.fixturenames)
-        (chosen if has_sizes and not (takes_engines and len(ENGINES) == 1) else others).append(item)
-    config.hook.pytest_deselected(items=others)
+    chosen = [item for item in items if _is_chosen(item)]
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = chosen
+
+
+def _is_chosen(item: pytest.Item) -> bool:
+    assert isinstance(item, pytest.Function)
+    in_browser = "browser" in item.fixturenames
+    if in_browser or item.config.getoption("--browser"):
+        return in_browser and item.config.getoption("--browser")
+    if not item.config.getoption("--exhaustive"):
+        return True
+    has_sizes = "scale" in item.fixturenames or hypothesis.is_hypothesis_test(item.obj)
+    takes_engines = {"engine", "engines"}.intersection(item.fixturenames)
+    return has_sizes and not (takes_engines and len(ENGINES) == 1)
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,9 @@ def assemble(folder: Path) -> None:
 def add_pyodide(folder: Path, scratch: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise SystemExit("the playground needs `npm`, which comes with Node.js, to get Pyodide; install it and try again")
+        raise SystemExit(
+            "the playground needs `npm`, which comes with Node.js, to get Pyodide; install it and try again"
+        )
     run(npm, "pack", "--silent", f"pyodide@{PYODIDE}", "--pack-destination", str(scratch))
     folder.mkdir()
     with tarfile.open(scratch / f"pyodide-{PYODIDE}.tgz") as package:

@@ -149,7 +149,7 @@ function faultOf(word, { code, message, position, line, column, excerpt }, unit)
     element("p", {}, element("strong", {}, word), " ", element("code", {}, code), " at ", placeOf(position, place, unit)),
     element("p", {}, ...spelled(message)),
   ];
-  if (excerpt !== undefined) parts.push(element("pre", { className: "excerpt", tabIndex: 0 }, ...spelled(excerpt)));
+  if (excerpt !== undefined) parts.push(element("pre", { className: "excerpt" }, ...spelled(excerpt)));
   return element("div", { className: `fault ${word}` }, ...parts);
 }
 
@@ -189,7 +189,7 @@ function article(message, span, unit) {
   if (message.recipient) words.push(element("span", {}, "to ", element("code", {}, ...spelled(message.recipient))));
   if (message.content_type) words.push(element("span", {}, "type ", element("code", {}, ...spelled(message.content_type))));
   const size = span && `${counted(span.stop - span.content_start, unit)}, ${span.end ? `ended by ${END[span.end]}` : "not ended"}`;
-  const content = message.content.map((part) => element("pre", { tabIndex: 0 }, ...spelled(part.text ?? JSON.stringify(part, null, 2))));
+  const content = message.content.map((part) => element("pre", {}, ...spelled(part.text ?? JSON.stringify(part, null, 2))));
   const known = ["analysis", "commentary", "final"].includes(message.channel) ? message.channel : "";
   return element("article", { className: known }, element("h3", {}, ...words), ...content, element("p", { className: "aside" }, size ?? ""));
 }

@@ -11,7 +11,28 @@ from collections.abc import Iterator
 from helpers.paths import ROOT
 
 _SPACES = " \t\n\r\v\f\x1c\x1f\x85\xa0\u1680\u2000\u2007\u200b\u2028\u2029\u202f\u205f\u3000\ufeff\u180e"
-_MIXED = ["a", "B", "ß", "ǅ", "ʰ", "日", "\u0301", "1", "½", "٣", "'s", "'T", "'ſ", "’s", "'ll", ".", "/", "_", "👩‍🚀", "\0"]
+_MIXED = [
+    "a",
+    "B",
+    "ß",
+    "ǅ",
+    "ʰ",
+    "日",
+    "\u0301",
+    "1",
+    "½",
+    "٣",
+    "'s",
+    "'T",
+    "'\u017f",
+    "\u2019s",
+    "'ll",
+    ".",
+    "/",
+    "_",
+    "👩‍🚀",
+    "\0",
+]
 
 
 def _each_character() -> Iterator[str]:
