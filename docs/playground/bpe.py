@@ -88,17 +88,17 @@ def merge(piece: bytes, ranks: Mapping[bytes, int]) -> list[int]:
 def splitter(pattern: str) -> Callable[[str], list[str]]:
     """A function that splits a text into the pieces that the pattern matches.
 
-    In the browser this is done by its own regular expressions. Their `\\s` has other characters than the one of
-    tiktoken, so the property White_Space is named instead.
+    The browser does this with its own regular expressions. Their `\\s` has other characters than the one of tiktoken,
+    so the property White_Space is named instead.
     """
-    if sys.platform != "emscripten":
-        import regex
+    if sys.platform == "emscripten":
+        from js import RegExp, String
 
-        return regex.compile(pattern).findall
-    from js import RegExp, String
+        spelled = pattern.replace(r"\s", r"\p{White_Space}").replace(r"\S", r"\P{White_Space}")
+        expression, match = RegExp.new(spelled, "gu"), String.prototype.match
+        # Each character is a part of some piece, so only the empty text has none.
+        return lambda text: match.call(text, expression).to_py() if text else []
+    import regex
 
-    spelled = pattern.replace(r"\s", r"\p{White_Space}").replace(r"\S", r"\P{White_Space}")
-    expression, match = RegExp.new(spelled, "gu"), String.prototype.match
-
-    # Each character is a part of some piece, so only the empty text has none.
-    return lambda text: match.call(text, expression).to_py() if text else []
+    find: Callable[[str], list[str]] = regex.compile(pattern).findall
+    return find

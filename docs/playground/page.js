@@ -11,6 +11,8 @@ const HINTS = {
   messages: "harmony's JSON: a list of messages, or an object with the field `messages`",
   chat: "A request of the Chat Completions API, or only the list of its messages",
 };
+/** What stands before the viewer's page in its frame. The base keeps links to places of the page inside the frame. */
+const FRAME = `<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><base href="about:srcdoc">`;
 const END = { end: "<|end|>", call: "<|call|>", return: "<|return|>" };
 
 // --- the state, in the form and in the address
@@ -24,7 +26,8 @@ function setState({ kind, start, mode, input }) {
   if (kind in HINTS) fields.kind.value = kind;
   if (mode === "strict" || mode === "lenient") fields.mode.value = mode;
   fitKind();
-  if ([...fields.start.options].some((option) => option.value === start && !option.disabled)) fields.start.value = start;
+  if ([...fields.start.options].some((option) => option.value === start && !option.disabled))
+    fields.start.value = start;
   fields.input.value = input;
   // A field for text holds no carriage returns. Text that had some is not the same any more.
   const lost = fields.input.value !== input;
@@ -109,7 +112,9 @@ function show(answer) {
   }
   $("status").textContent = summary(answer);
   $("faults").replaceChildren(...faults(answer));
-  $("messages").replaceChildren(...answer.messages.map((message, index) => article(message, answer.spans[index], answer.unit)));
+  $("messages").replaceChildren(
+    ...answer.messages.map((message, index) => article(message, answer.spans[index], answer.unit)),
+  );
   $("use-messages").hidden = answer.messages.length === 0;
   $("findings").replaceChildren(...findings(answer));
   document.querySelectorAll(".excerpt").forEach(scrollToCaret);
@@ -118,35 +123,44 @@ function show(answer) {
   $("text").replaceChildren(...spelled(answer.text ?? "One of the ids is no id of a token, so there is no text."));
   $("use-text").hidden = answer.text === null;
   $("view").hidden = answer.page === null;
-  $("view").querySelector("iframe").srcdoc = answer.page ?? "";
+  $("view").querySelector("iframe").srcdoc = answer.page === null ? "" : FRAME + answer.page;
 }
 
-function summary({ messages, tokens, diagnostics, error, complete, next_role, seconds, note }) {
+function summary(answer) {
+  const { messages, tokens, diagnostics, error } = answer;
   const parts = [counted(messages.length, "message"), counted(tokens.length, "token")];
   if (diagnostics.length) parts.push(counted(diagnostics.length, "repair"));
   if (error) parts.push(`an error, ${error.code}`);
-  else if (next_role) parts.push(`the turn of the ${next_role} is open`);
-  else if (!complete) parts.push("not complete");
-  return `${parts.join("; ")}. Parsed in ${(seconds * 1000).toFixed(1)} ms. ${note}`;
+  else if (answer.next_role) parts.push(`the turn of the ${answer.next_role} is open`);
+  else if (!answer.complete) parts.push("not complete");
+  return `${parts.join("; ")}. Parsed in ${(answer.seconds * 1000).toFixed(1)} ms. ${answer.note}`;
 }
 
 const counted = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 
 function faults({ error, diagnostics, unit, messages }) {
   if (!error) return diagnostics.map((found) => faultOf("repair", found, unit));
-  const before = element("p", { className: "aside" }, messages.length ? "The messages before that place:" : "No message stands before that place.");
-  return [faultOf("error", error, unit), before];
+  const before = messages.length ? "The messages before that place:" : "No message stands before that place.";
+  return [faultOf("error", error, unit), element("p", { className: "aside" }, before)];
 }
 
-function findings({ findings, unit }) {
-  if (!findings.length) return [element("p", { className: "good" }, "Valid: the grammar accepts this.")];
-  return findings.map((found) => faultOf("fault", found, unit));
+function findings(answer) {
+  if (!answer.findings.length) return [element("p", { className: "good" }, "Valid: the grammar accepts this.")];
+  return answer.findings.map((found) => faultOf("fault", found, answer.unit));
 }
 
 function faultOf(word, { code, message, position, line, column, excerpt }, unit) {
   const place = line === undefined ? `${unit} ${position}` : `line ${line}, column ${column}`;
   const parts = [
-    element("p", {}, element("strong", {}, word), " ", element("code", {}, code), " at ", placeOf(position, place, unit)),
+    element(
+      "p",
+      {},
+      element("strong", {}, word),
+      " ",
+      element("code", {}, code),
+      " at ",
+      placeOf(position, place, unit),
+    ),
     element("p", {}, ...spelled(message)),
   ];
   if (excerpt !== undefined) parts.push(element("pre", { className: "excerpt" }, ...spelled(excerpt)));
@@ -156,7 +170,8 @@ function faultOf(word, { code, message, position, line, column, excerpt }, unit)
 /** Where a pane is narrow, its part with the caret is shown. */
 function scrollToCaret(excerpt) {
   const [line, caret] = excerpt.textContent.split("\n");
-  excerpt.scrollLeft = (excerpt.scrollWidth * caret.length) / Math.max(line.length, caret.length) - excerpt.clientWidth / 2;
+  excerpt.scrollLeft =
+    (excerpt.scrollWidth * caret.length) / Math.max(line.length, caret.length) - excerpt.clientWidth / 2;
 }
 
 /** A button that goes to a place of the input, or to a token. */
@@ -183,34 +198,43 @@ function goToToken(position) {
 }
 
 function article(message, span, unit) {
-  const author = message.name ? `${message.role} ${message.name}` : message.role;
-  const words = [element("strong", {}, ...spelled(author))];
-  if (message.channel) words.push(element("span", { className: `channel ${message.channel}` }, ...spelled(message.channel)));
-  if (message.recipient) words.push(element("span", {}, "to ", element("code", {}, ...spelled(message.recipient))));
-  if (message.content_type) words.push(element("span", {}, "type ", element("code", {}, ...spelled(message.content_type))));
-  const size = span && `${counted(span.stop - span.content_start, unit)}, ${span.end ? `ended by ${END[span.end]}` : "not ended"}`;
-  const content = message.content.map((part) => element("pre", {}, ...spelled(part.text ?? JSON.stringify(part, null, 2))));
-  const known = ["analysis", "commentary", "final"].includes(message.channel) ? message.channel : "";
-  return element("article", { className: known }, element("h3", {}, ...words), ...content, element("p", { className: "aside" }, size ?? ""));
+  const { role, name, channel, recipient, content_type: type, content } = message;
+  const words = [element("strong", {}, ...spelled(name ? `${role} ${name}` : role))];
+  const known = ["analysis", "commentary", "final"].includes(channel) ? channel : "";
+  if (channel) words.push(element("span", { className: `channel ${known}` }, ...spelled(channel)));
+  for (const [word, field] of [
+    ["to", recipient],
+    ["type", type],
+  ]) {
+    if (field) words.push(element("span", {}, `${word} `, element("code", {}, ...spelled(field))));
+  }
+  const bodies = content.map((part) => element("pre", {}, ...spelled(part.text ?? JSON.stringify(part, null, 2))));
+  const size = span ? `${counted(span.stop - span.content_start, unit)}, ` : "";
+  const ending = span ? (span.end ? `ended by ${END[span.end]}` : "not ended") : "";
+  const about = element("p", { className: "aside" }, size, ending);
+  return element("article", { className: known }, element("h3", {}, ...words), ...bodies, about);
 }
 
-function chips({ shown, tokens }) {
-  const found = shown.map((text, index) => {
+function chips({ shown: texts, tokens }) {
+  const found = texts.map((text, index) => {
     const special = text === null || /^<\|[a-z_0-9]+\|>$/.test(text);
-    const spoken = `token ${index}: id ${tokens[index]}`;
-    return element("span", { className: special ? "token special" : "token", title: spoken }, ...spelled(text ?? String(tokens[index])));
+    const title = `token ${index}: id ${tokens[index]}`;
+    const className = special ? "token special" : "token";
+    return element("span", { className, title }, ...spelled(text ?? tokens[index]));
   });
-  const more = tokens.length - shown.length;
-  if (more > 0) found.push(element("p", { className: "aside" }, `${counted(more, "more token")}. The list of ids has all of them.`));
+  const more = tokens.length - texts.length;
+  if (more > 0) {
+    const ending = `${counted(more, "more token")}. The list of ids has all of them.`;
+    found.push(element("p", { className: "aside" }, ending));
+  }
   return found;
 }
 
 /** Text as nodes. A character that cannot be seen, or that could turn the text around, is shown by its number. */
 function spelled(text) {
-  return String(text)
-    .split(/([\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}])/u)
-    .filter((part) => part !== "")
-    .map((part) => (/^[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]$/u.test(part) && !"\n\t\u200c\u200d".includes(part) ? unseen(part) : part));
+  const parts = String(text).split(/([\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}])/u); // every second part is such a character
+  const nodes = parts.map((part, index) => (index % 2 && !"\n\t\u200c\u200d".includes(part) ? unseen(part) : part));
+  return nodes.filter((node) => node !== "");
 }
 
 function unseen(character) {

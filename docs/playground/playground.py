@@ -79,7 +79,7 @@ def _about(given: Given, start: Any, *, strict: bool) -> dict[str, Any]:
         "error": {"code": error.code, "message": error.args[0], "position": error.position} if error else None,
         "diagnostics": list(map(_diagnostic, result.diagnostics)) if result else [],
         "findings": list(map(_diagnostic, harmony.validate(source, start))),
-        "page": _page(result or messages),
+        "page": _page(result, messages, source),
         "seconds": seconds,
     }
 
@@ -149,7 +149,10 @@ def _diagnostic(found: Diagnostic) -> dict[str, Any]:
     return {"code": found.code, "message": found.message, "position": found.position, **place}
 
 
-def _page(shown: harmony.ParseResult | list[Message]) -> str | None:
-    """The viewer's HTML of a result. None if this version of harmony has no viewer."""
+def _page(result: harmony.ParseResult | None, messages: list[Message], source: str | list[int]) -> str | None:
+    """The viewer's HTML of a result, or of the messages before an error. None if this version has no viewer."""
     show = getattr(harmony, "show", None)
-    return show(shown)._repr_html_() if show else None
+    if show is None or (result is None and not messages):
+        return None
+    view = show(messages) if result is None else show(result, source)
+    return str(view._repr_html_())

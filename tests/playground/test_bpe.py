@@ -22,10 +22,10 @@ def encoders() -> tuple[Any, Any]:
     return real, bpe.Encoding(real.name, **names)
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_ids_are_those_of_tiktoken(encoders: tuple[Any, Any], text: str) -> None:
+def test_ids_are_those_of_tiktoken(encoders: tuple[Any, Any]) -> None:
     real, ours = encoders
-    assert ours.encode(text) == real.encode(text, disallowed_special=())
+    for text in TEXTS:
+        assert ours.encode(text) == real.encode(text, disallowed_special=()), text
 
 
 @given(st.text() | st.text(alphabet="ab '\n/1sST<|>é日\u0301", min_size=1))

@@ -11,7 +11,6 @@ import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -387,11 +386,3 @@ def test_the_viewer_is_shown_if_this_version_has_one(page: Page) -> None:
     assert page.locator("#view").is_visible() == has_viewer
     if has_viewer:
         assert "1 < 2 & 3" in page.frame_locator("#view iframe").locator("body").inner_text()
-
-
-def test_a_folder_with_other_files_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    monkeypatch.setattr("sys.argv", ["build.py", str(tmp_path)])
-    with pytest.raises(SystemExit, match="name another folder"):
-        build.main()
-    assert (tmp_path / "notes.txt").read_text() == "mine"
