@@ -318,6 +318,15 @@ def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("lost", ["pyodide/pyodide.mjs", "pyodide/pyodide.asm.wasm", "parts.json", "bpe.py"])
+def test_a_file_that_is_missing_is_told(browser: Browser, address: str, lost: str) -> None:
+    page = browser.new_page()
+    page.route(f"**/{lost}", lambda route: route.fulfill(status=404, body="no such file"))
+    page.goto(address)
+    page.get_by_text("The playground does not work here").wait_for(timeout=MINUTE)
+    page.close()
+
+
 # --- hostile contents
 
 HOSTILE = (
