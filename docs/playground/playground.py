@@ -23,7 +23,7 @@ if sys.platform == "emscripten":
     sys.modules["tiktoken"] = bpe
 
 import harmony
-from harmony import Conversation, Diagnostic, Finding, HarmonyError, Message, Span, chat
+from harmony import Conversation, Diagnostic, Finding, HarmonyError, Message, Span, chat, show
 
 #: How many tokens the page shows one by one. The list of ids has all of them.
 MOST_SHOWN = 2000
@@ -150,9 +150,7 @@ def _diagnostic(found: Diagnostic) -> dict[str, Any]:
 
 
 def _page(result: harmony.ParseResult | None, messages: list[Message], source: str | list[int]) -> str | None:
-    """The viewer's HTML of a result, or of the messages before an error. None if this version has no viewer."""
-    show = getattr(harmony, "show", None)
-    if show is None or (result is None and not messages):
-        return None
-    view = show(messages) if result is None else show(result, source)
-    return str(view._repr_html_())
+    """The viewer's HTML of a result, or of the messages before an error. None if there are none."""
+    if result is not None:
+        return show(result, source)._repr_html_()
+    return show(messages)._repr_html_() if messages else None

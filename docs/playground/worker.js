@@ -27,9 +27,6 @@ async function start() {
   return answer;
 }
 
-// Where a file of Pyodide is missing, its own promises fail, and the one of `start` may never end.
-addEventListener("unhandledrejection", ({ reason }) => postMessage({ failure: String(reason) }));
-
 const started = start();
 
 onmessage = async ({ data }) => {

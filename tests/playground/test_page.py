@@ -318,7 +318,7 @@ def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("lost", ["pyodide/pyodide.mjs", "pyodide/pyodide.asm.wasm", "parts.json", "bpe.py"])
+@pytest.mark.parametrize("lost", ["pyodide/pyodide.mjs", "parts.json", "bpe.py"])
 def test_a_file_that_is_missing_is_told(browser: Browser, address: str, lost: str) -> None:
     page = browser.new_page()
     page.route(f"**/{lost}", lambda route: route.fulfill(status=404, body="no such file"))
@@ -351,6 +351,7 @@ def test_hostile_contents_are_text(page: Page, encoding: HarmonyEncoding, kind: 
     seen = shown(page, kind=kind, start="conversation", mode="lenient", input=given)
     assert (seen["contents"][-1], HOSTILE in seen["text"]) == (HOSTILE, True)
     assert (page.evaluate(elements), page.evaluate("'hacked' in globalThis")) == (before, False)
+    assert page.frame_locator("#view iframe").locator("script, img, iframe").count() == 0
     numbers = page.evaluate("[...document.querySelectorAll('#messages .unseen')].map((one) => one.dataset.number)")
     assert numbers[-7:] == ["U+0000", "U+001B", "U+202E", "U+202C", "U+2066", "U+FEFF", "U+2028"]
 
@@ -389,9 +390,12 @@ def test_scripts_in_the_viewer_and_in_the_page_are_refused(browser: Browser, add
     page.close()
 
 
-def test_the_viewer_is_shown_if_this_version_has_one(page: Page) -> None:
-    shown(page, kind="text", start="completion", mode="strict", input="<|channel|>final<|message|>1 < 2 & 3<|return|>")
-    has_viewer = hasattr(harmony, "show")
-    assert page.locator("#view").is_visible() == has_viewer
-    if has_viewer:
-        assert "1 < 2 & 3" in page.frame_locator("#view iframe").locator("body").inner_text()
+def test_the_viewer_shows_the_result(page: Page) -> None:
+    text = "<|channel|>final<|channel|>final<|message|>1 < 2 & 3<|return|>"
+    shown(page, kind="text", start="completion", mode="lenient", input=text)
+    frame = page.frame_locator("#view iframe")
+    assert "1 < 2 & 3" in frame.locator("body").inner_text()
+    frame.locator("a").first.click()  # leads to what the code means, and stays in the frame
+    assert "1 < 2 & 3" in frame.locator("body").inner_text()
+    shown(page, kind="text", start="completion", mode="strict", input=text)
+    assert page.locator("#view").is_hidden()  # no message stands before the error
