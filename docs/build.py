@@ -9,23 +9,20 @@ fetched, neither here nor by who reads the site. A broken link, or anything that
 
 from __future__ import annotations
 
-import importlib
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 import click
+import griffe
 import yaml
-from links import faults
 
-import harmony
 from harmony.cli.commands import app
-
+from links import faults
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = ROOT / "build" / "pages"
@@ -37,12 +34,14 @@ TOP: Final = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CH
 #: The pages of the names in `harmony`: their title, and the modules whose names they have.
 GROUPS: Final = {
     "messages": ("Messages", ("harmony.messages.",)),
-    "encoding": ("Encoding and rendering", ("harmony.encoding", "harmony.rendering.", "harmony.format.")),
+    "encoding": ("Encoding and rendering", ("harmony.encoding", "harmony.rendering.")),
     "parsing": ("Parsing", ("harmony.parsing.", "harmony.results", "harmony.errors")),
     "checking": ("Validation and lint", ("harmony.checking.",)),
 }
 #: The public modules with names of their own.
 MODULES: Final = ("batch", "chat", "compat", "decoding", "ray", "responses", "training")
+#: How the docstring of a module is shown, without its names.
+_ABOUT: Final = "    options: {members: false, show_root_heading: false, show_root_toc_entry: false}"
 
 
 def gather() -> None:
@@ -75,7 +74,7 @@ def write(name: str, data: bytes) -> None:
 
 
 def adapted(path: Path) -> str:
-    """A page of the repository as the site needs it: with links to pages of the site, and pipes as its tables have them.
+    """A page of the repository as the site needs it: its links lead to pages of the site, and its tables are different.
 
     On GitHub, `\\|` in a table is a pipe, also in code. Python-Markdown leaves code as it is, and needs no backslash.
     """
@@ -115,35 +114,37 @@ def _target(page: Path, link: str) -> str:
 
 def reference() -> Iterator[tuple[str, str]]:
     """The pages with all public names: the name of each page, and its text."""
+    extensions = griffe.load_extensions(str(ROOT / "docs" / "sources.py"))
+    package = griffe.load("harmony", search_paths=[ROOT], extensions=extensions)
     grouped: dict[str, list[str]] = {group: [] for group in GROUPS}
-    for name in harmony.__all__:
-        module = getattr(harmony, name).__module__
-        [group] = (group for group, (_, prefixes) in GROUPS.items() if f"{module}.".startswith(prefixes))
+    for name in exports(package):
+        where = package[name].canonical_path
+        [group] = (group for group, (_, prefixes) in GROUPS.items() if where.startswith(prefixes))
         grouped[group].append(name)
     for group, names in grouped.items():
-        yield group, "\n".join([f"# {GROUPS[group][0]}", "", "All of these are in `harmony`.", "", *_entries("", names)])
+        lines = [f"# {GROUPS[group][0]}", "", "All of these are in `harmony`.", "", *_entries(package, names)]
+        yield group, "\n".join(lines)
+    top = {package[name].canonical_path for name in exports(package)}
     for name in MODULES:
-        module = importlib.import_module(f"harmony.{name}")
-        yield name, "\n".join([f"# harmony.{name}", "", *_about(module), *_entries(f"{name}.", names_of(module))])
+        module = package[name]
+        own = [each for each in exports(module) if module[each].canonical_path not in top]
+        also = [f"`{each}`" for each in exports(module) if each not in own]
+        lines = [f"# harmony.{name}", "", f"::: harmony.{name}", _ABOUT, ""]
+        lines += [f"It also has these names of `harmony`: {', '.join(also)}.", ""] if also else []
+        yield name, "\n".join([*lines, *_entries(module, own)])
 
 
-def names_of(module: ModuleType) -> list[str]:
-    """The names of a module that the reference has under it; those of `harmony` itself stand on their own pages."""
-    return [name for name in module.__all__ if getattr(module, name) is not getattr(harmony, name, None)]
+def exports(module: griffe.Module) -> list[str]:
+    """The names in `__all__`."""
+    assert module.exports is not None
+    return [str(name) for name in module.exports]
 
 
-def _about(module: ModuleType) -> Iterator[str]:
-    yield f"::: {module.__name__}"
-    yield "    options: {members: false, show_root_heading: false, show_root_toc_entry: false}"
-    yield ""
-    if also := [f"`{name}`" for name in module.__all__ if name not in names_of(module)]:
-        yield f"It also has these names of `harmony`: {', '.join(also)}."
-        yield ""
-
-
-def _entries(prefix: str, names: list[str]) -> Iterator[str]:
+def _entries(module: griffe.Module, names: list[str]) -> Iterator[str]:
     for name in names:
-        yield f"::: harmony.{prefix}{name}"
+        yield f"::: {module.path}.{name}"
+        if any(str(base) == "Enum" for base in getattr(module[name], "bases", ())):
+            yield "    options: {show_if_no_docstring: true}"  # its members
         yield ""
 
 
@@ -183,13 +184,22 @@ def _pages_of(nav: object) -> Iterator[str]:
             yield from _pages_of(part)
 
 
+def _missing_names() -> Iterator[str]:
+    """Public names that the reference was asked for, and does not have."""
+    for page in sorted((PAGES / "reference").glob("*.md")):
+        built = (SITE / "reference" / f"{page.stem}.html").read_text(encoding="utf-8")
+        for name in re.findall(r"^::: (harmony\.\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            if f'id="{name}"' not in built and name.removeprefix("harmony.") not in MODULES:
+                yield f"reference/{page.stem}.html: expected an entry for `{name}`, found none"
+
+
 def main() -> None:
     gather()
     shutil.rmtree(SITE, ignore_errors=True)
     zensical = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "--config-file", "mkdocs.yml"]
     if (status := subprocess.run(zensical, cwd=ROOT).returncode) != 0:
         raise SystemExit(status)
-    if found := faults(SITE):
+    if found := [*faults(SITE), *_missing_names()]:
         raise SystemExit("\n".join(found))
 
 

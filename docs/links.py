@@ -41,7 +41,9 @@ class Page(HTMLParser):
 def faults(site: Path) -> list[str]:
     """One sentence for each fault."""
     pages = {path: Page(path) for path in sorted(site.rglob("*.html"))}
-    found = [f"{page.path.relative_to(site)}: {fault}" for page in pages.values() for fault in _of_page(page, pages, site)]
+    found = [
+        f"{page.path.relative_to(site)}: {fault}" for page in pages.values() for fault in _of_page(page, pages, site)
+    ]
     for path in sorted(site.rglob("*.css")):
         urls = re.findall(r"(?:@import|url\()\s*[\"']?((?:https?:)?//[^\"')]+)", path.read_text(encoding="utf-8"))
         found += [f"{path.relative_to(site)}: expected nothing to be fetched, found `{url}`" for url in urls]

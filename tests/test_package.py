@@ -216,29 +216,3 @@ def test_the_extra_has_what_the_examples_need() -> None:
     others = needed - {"harmony", "msgspec", "scripted"} - sys.stdlib_module_names
     assert others == {"duckdb", "llguidance", "polars", "pyarrow", "ray", "starlette", "uvicorn"}
     assert others <= in_extra("examples")
-
-
-def run_blocks(page: str, folder: Path) -> str:
-    """Runs all Python of a page as one program, and returns what it prints."""
-    blocks = (ROOT / page).read_text(encoding="utf-8").split("```python\n")[1:]
-    code = "\n".join(block.split("```")[0] for block in blocks)
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
-    printed = run_blocks("README.md", tmp_path)
-    assert "Bring a hat." in printed
-    assert "expected-start 18 2 expected `<|start|>`, found `<|channel|>` at token 18" in printed
-    assert "response.completed" in printed
-
-
-def test_the_guide_to_training_runs_as_it_stands(tmp_path: Path) -> None:
-    assert "0 28 [-100, " in run_blocks("docs/training.md", tmp_path)
-
-
-def test_the_guide_to_the_apis_runs_as_it_stands(tmp_path: Path) -> None:
-    printed = run_blocks("docs/chat.md", tmp_path)
-    assert "unsupported-content messages[0].content[0]" in printed
-    assert "12 response.completed" in printed
