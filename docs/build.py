@@ -40,6 +40,7 @@ GROUPS: Final = {
 }
 #: The public modules with names of their own.
 MODULES: Final = ("batch", "chat", "compat", "decoding", "ray", "responses", "training")
+_COLUMNS: Final = 78  # of the help of a command
 #: How the docstring of a module is shown, without its names.
 _ABOUT: Final = "    options: {members: false, show_root_heading: false, show_root_toc_entry: false}"
 
@@ -151,16 +152,16 @@ def _entries(module: griffe.Module, names: list[str]) -> Iterator[str]:
 def commands() -> Iterator[str]:
     """The page with the help of each command."""
     yield "# The command line\n\nThis is what `harmony COMMAND --help` prints. The extra `cli` has what it needs.\n"
-    yield from _help(app, click.Context(app, info_name="harmony", terminal_width=90))
+    yield from _help(app, click.Context(app, info_name="harmony", terminal_width=_COLUMNS, **app.context_settings))
 
 
 def _help(command: click.Command, context: click.Context) -> Iterator[str]:
     yield f"\n## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
-            inside = command.get_command(context, name)
-            assert inside is not None
-            yield from _help(inside, click.Context(inside, info_name=name, parent=context, terminal_width=90))
+            inside = command.commands[name]
+            settings = {"terminal_width": _COLUMNS, **inside.context_settings}
+            yield from _help(inside, click.Context(inside, info_name=name, parent=context, **settings))
 
 
 # --- the site

@@ -9,11 +9,16 @@ import griffe
 
 
 class Sources(griffe.Extension):
-    """Takes the twin in Python for a compiled module, and gives records their constructors."""
+    """Takes a compiled module's twin in Python, adds the constructors of records, and links pages in docstrings."""
 
     def on_alias_instance(self, *, alias: griffe.Alias, **_: Any) -> None:
         """A compiled module has the same docstrings as its twin, but no types."""
         alias.target_path = re.sub(r"_c\.(\w+)$", r"_py.\1", alias.target_path)
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """A page that a docstring names is a link from the pages in `reference/`."""
+        if obj.docstring is not None:
+            obj.docstring.value = re.sub(r"`?\bdocs/(\w+)\.md\b`?", r"[\1.md](../\1.html)", obj.docstring.value)
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
         """A Struct of msgspec has a constructor with its fields, as a dataclass has."""
