@@ -59,7 +59,8 @@ def gather() -> None:
     for name, text in reference():
         write(f"reference/{name}.md", text.encode())
     write("reference/commands.md", "".join(commands()).encode())
-    in_nav = set(_pages_of(yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), _Loader)["nav"]))
+    nav = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), _Loader)["nav"]
+    in_nav = {name for name in _pages_of(nav) if name.endswith(".md")}
     there = {str(path.relative_to(PAGES)) for path in PAGES.rglob("*.md")}
     if wrong := sorted(in_nav - there) + sorted(name for name in there - in_nav if not name.startswith("files/")):
         raise SystemExit(f"expected the pages of `nav` in mkdocs.yml and those of docs/ to be the same, not: {wrong}")

@@ -38,7 +38,7 @@ frequent first.
 The exit status is 0 without problems, 1 with problems, and 2 if a file cannot be read or the command is used wrongly.
 `--exit-zero` turns 1 into 0.
 
-In Python, [`lint`](../README.md) checks one conversation by the same rules.
+In Python, [`lint`](validation.md) checks one conversation by the same rules.
 
 ## Completions
 
