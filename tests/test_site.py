@@ -23,13 +23,9 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the repository, as far as the site needs it."""
-    for name in ("docs", "examples", "fuzz", "grammar", "harmony"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.so", "data"))
-    for path in ROOT.glob("*.*"):
-        if path.suffix in (".md", ".yml", ".toml"):
-            shutil.copy(path, tmp_path)
-    return tmp_path
+    """A copy of the repository, without what was built in it."""
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "node_modules", "*.so")
+    return shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored)
 
 
 def public_names() -> list[str]:
