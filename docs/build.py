@@ -152,7 +152,7 @@ def _entries(module: griffe.Module, names: list[str]) -> Iterator[str]:
 
 def commands() -> Iterator[str]:
     """The page with the help of each command."""
-    yield "# The command line\n\nThis is what `harmony COMMAND --help` prints. The extra `cli` has what it needs.\n"
+    yield "# Commands\n\nThis is what `harmony COMMAND --help` prints. The extra `cli` has what it needs.\n"
     yield from _help(app, click.Context(app, info_name="harmony", terminal_width=_COLUMNS, **app.context_settings))
 
 
