@@ -237,11 +237,6 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
-def test_the_guide_to_parsing_runs_as_it_stands(tmp_path: Path) -> None:
-    printed = run_blocks("docs/parsing.md", tmp_path)
-    assert "expected-start 18 2 expected `<|start|>`, found `<|channel|>` at token 18" in printed
-    assert "missing-start 18 " in printed
-
 
 def test_the_guide_to_installation_has_every_extra() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
@@ -255,19 +250,3 @@ def test_the_explanation_of_the_format_shows_what_is_rendered(tmp_path: Path) ->
     shown = re.findall(r"^```text\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL)
     first, last = shown[2].replace("\n<|start|>", "<|start|>"), shown[-1].replace("\n<|start|>", "<|start|>")
     assert printed.strip() == first.removesuffix("<|start|>assistant") + last
-
-
-def test_the_guide_to_validation_shows_what_is_printed(tmp_path: Path) -> None:
-    page = (ROOT / "docs/validation.md").read_text(encoding="utf-8")
-    [shown] = re.findall(r"^```text\n(.*?)```$", page, re.MULTILINE | re.DOTALL)
-    assert run_blocks("docs/validation.md", tmp_path).startswith(shown)
-
-
-def test_the_guide_to_training_runs_as_it_stands(tmp_path: Path) -> None:
-    assert "0 28 [-100, " in run_blocks("docs/training.md", tmp_path)
-
-
-def test_the_guide_to_the_apis_runs_as_it_stands(tmp_path: Path) -> None:
-    printed = run_blocks("docs/chat.md", tmp_path)
-    assert "unsupported-content messages[0].content[0]" in printed
-    assert "12 response.completed" in printed

@@ -150,6 +150,8 @@ def _lines() -> Iterator[str]:
         'In examples in Python, `encoding` is `load_harmony_encoding("HarmonyGptOss")`, and `chat` and `responses` are '
         "modules of harmony."
     )
+    yield ""
+    yield "<!-- no block of this page is run: it shows faults, and tests/checking/test_codes.py runs every input -->"
     for section in SECTIONS:
         yield ""
         yield f"## {section.title}"

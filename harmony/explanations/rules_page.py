@@ -23,10 +23,12 @@ _USE: Final = """\
 should not have, such as a call of a tool that nobody declared. It reads what `harmony validate` and `harmony parse`
 read: logs, folders of logs, files with one text or with token ids, and `-` for standard input.
 
-    harmony lint conversations.jsonl
-    harmony lint logs/ --start completion --ignore after-final
-    harmony lint logs/ --statistics
-    harmony lint --explain wrong-order
+```sh
+harmony lint conversations.jsonl
+harmony lint logs/ --start completion --ignore after-final
+harmony lint logs/ --statistics
+harmony lint --explain wrong-order
+```
 
 A conversation that breaks the format is reported as `harmony validate` reports it, and the rules do not check it.
 `--select` names the only rules to use, and `--ignore` names rules to skip. `harmony lint --rules` prints the table of
