@@ -237,7 +237,6 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
-
 def test_the_guide_to_installation_has_every_extra() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     section = (ROOT / "docs/install.md").read_text(encoding="utf-8").split("## Extras")[1].split("\n## ")[0]
