@@ -9,7 +9,7 @@ project = pyproject["project"]
 for requirement in sum(
     project["optional-dependencies"].values(), pyproject["build-system"]["requires"] + project["dependencies"]
 ):
-    name, bound = re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?(.*)", requirement).groups()
+    name, bound = re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?([^;]*)(?:;.*)?", requirement).groups()
     if bound.startswith(">="):
         version = re.fullmatch(r">=([\d.]+)", bound)
         if version is None:

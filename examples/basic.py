@@ -33,7 +33,7 @@ completion = encoding.encode(
 )
 result = encoding.parse(completion, role=Role.ASSISTANT)
 for message, span in zip(result.messages, result.spans, strict=True):
-    print(f"{message.channel}: {message.content[0].text!r}, tokens {span.content_start} to {span.stop}")
+    print(f"{message.channel}: {message.text!r}, tokens {span.content_start} to {span.stop}")
 
 # The next turn: the messages are added as they are, and the thinking behind the answer is left out.
 conversation.messages += result.messages
@@ -43,7 +43,7 @@ print("...", encoding.decode(longer[len(prompt) :]))
 
 # A completion that was cut off gives what is there.
 cut = encoding.parse(completion[:-5], role=Role.ASSISTANT)
-print("complete:", cut.complete, "- last:", cut.messages[-1].content[0].text)
+print("complete:", cut.complete, "- last:", cut.messages[-1].text)
 
 # One that is wrong says what and where, and keeps the messages before it.
 try:

@@ -10,7 +10,7 @@ encoding = load_harmony_encoding("HarmonyGptOss")
 log = Path(__file__).with_name("completions.jsonl")
 
 texts = defaultdict(list)
-answered = None
+answered: list[Message] = []
 for line in log.read_bytes().splitlines():
     record = json.loads(line)
     role = record.get("role", "assistant")
@@ -18,8 +18,8 @@ for line in log.read_bytes().splitlines():
     messages = parse(record[source], role).messages
     for message in messages:
         if message.author.role == "assistant":
-            texts[message.channel].append("".join(part.text for part in message.content))
-    if answered is None and [message.channel for message in messages] == ["analysis", "final"]:
+            texts[message.channel].append(message.text)
+    if not answered and [message.channel for message in messages] == ["analysis", "final"]:
         answered = messages
 
 # Only `final` is for the user. `analysis` is the model's reasoning, `commentary` its calls and what it says on the way.

@@ -2,6 +2,7 @@
 
 import random
 from array import array
+from collections.abc import Sequence
 from math import exp
 
 from harmony import Role, load_harmony_encoding
@@ -21,7 +22,7 @@ def weights(chance: random.Random) -> list[float]:
     return values
 
 
-def sampled(values: list[float], mask: array, chance: random.Random) -> int:
+def sampled(values: list[float], mask: Sequence[int], chance: random.Random) -> int:
     allowed = [token for token in range(32 * WORDS) if mask[token >> 5] >> (token & 31) & 1]
     return chance.choices(allowed, [values[token] for token in allowed])[0]
 

@@ -130,15 +130,16 @@ def sent(data: Json | str, event: str | None = None) -> str:
 async def create_completion(request: Request) -> Response:
     body = await read(request)
     tools = body.get("tools") or []
+    messages: Any = body.get("messages")  # `to_harmony` says what is wrong with it
     conversation = chat.to_harmony(
-        body.get("messages"),
+        messages,
         tools=tools,
         response_format=body.get("response_format"),
         reasoning_effort=body.get("reasoning_effort"),
     )
     prompt = prompt_of(conversation)
     tokens = generate(conversation, prompt, limit_of(body, "max_completion_tokens", "max_tokens"))
-    fields = {
+    fields: Json = {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "created": int(time.time()),
         "model": body.get("model") or MODEL,
@@ -147,7 +148,7 @@ async def create_completion(request: Request) -> Response:
         "call_id": new_ids("call"),
     }
     if body.get("stream"):
-        with_usage = (body.get("stream_options") or {}).get("include_usage")
+        with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         events = completion_events(chat.Stream(encoding, **fields), tokens, with_usage)
         return StreamingResponse(events, media_type="text/event-stream")
     result, stopped = await whole(tokens)
@@ -175,8 +176,9 @@ async def completion_events(stream: chat.Stream, tokens: AsyncIterator[int], wit
 async def create_response(request: Request) -> Response:
     body = await read(request)
     tools = body.get("tools") or []
+    given: Any = body.get("input")  # `to_harmony` says what is wrong with it
     conversation = responses.to_harmony(
-        body.get("input"),
+        given,
         instructions=body.get("instructions"),
         tools=tools,
         text=body.get("text"),
@@ -190,7 +192,7 @@ async def create_response(request: Request) -> Response:
         "created_at": int(time.time()),
         "model": body.get("model") or MODEL,
     }
-    options = {
+    options: Json = {
         "tools": tools,
         "prompt_tokens": len(prompt),
         "item_id": new_ids("item"),

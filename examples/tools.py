@@ -55,7 +55,7 @@ completion = encoding.encode(
 for message in encoding.parse(completion, role=Role.ASSISTANT).messages:
     conversation.messages.append(message)
     if message.recipient in FUNCTIONS:
-        arguments = json.loads(message.content[0].text)
+        arguments = json.loads(message.text)
         answer = json.dumps(FUNCTIONS[message.recipient](**arguments))
         tool = Author(role=Role.TOOL, name=message.recipient)
         conversation.messages.append(

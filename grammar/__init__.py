@@ -140,7 +140,7 @@ class LaidOut:
             pieces.append(piece)
             start = stop
             offset += len(piece)
-        self.text = "".join(pieces)
+        self.text: str = "".join(pieces)
 
     def token_at(self, offset: int) -> int:
         """The index of the token in which the character at `offset` begins; at the end, the number of tokens."""

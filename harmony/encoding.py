@@ -44,7 +44,8 @@ class HarmonyEncoding:
     """The Harmony format over the vocabulary `o200k_harmony`: text to token ids, messages to token ids, and back.
 
     Get it from `load_harmony_encoding`. Token ids are integers in 0..201088, as in openai-harmony 0.0.8. Nothing is
-    downloaded. The first `encode` or `render` builds tiktoken's encoder, which takes some tenths of a second.
+    downloaded. The first `encode` or `render` builds tiktoken's encoder, which takes some tenths of a second. Without
+    tiktoken, which has no wheel for some platforms, these raise ImportError; parsing and decoding need no tiktoken.
 
     A process reads its vocabulary once, from the package. Where the environment variable TIKTOKEN_ENCODINGS_BASE names
     a folder, the file `o200k_base.tiktoken` in it must be the official one. Setting the variable later has no effect.
@@ -117,7 +118,8 @@ class HarmonyEncoding:
         rendering gave.
 
         A surrogate without its pair is encoded as U+FFFD. Raises TypeError for a `text` that is no string, and
-        HarmonyError for a text that tiktoken cannot encode, such as a million spaces in a row.
+        HarmonyError for a text that tiktoken cannot encode, such as a million spaces in a row. Raises ImportError where
+        tiktoken is not installed.
         """
         text = _as_string(text)
         written = [(text[start:stop], start) for start, stop, _ in vocabulary.special_tokens_in(text)]

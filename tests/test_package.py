@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import harmony
 from harmony.runtime.extras import how_to_install
@@ -163,6 +164,67 @@ def test_nothing_needs_a_network() -> None:
         TIKTOKEN_CACHE_DIR=os.devnull,
     )
     assert (done.stdout, done.stderr) == ("Hi <|message|>Hi<|end|>\n", "")
+
+
+#: Runs in a process in which tiktoken cannot be imported.
+WITHOUT_TIKTOKEN = """
+import sys
+sys.modules["tiktoken"] = None
+from harmony import Conversation, Message, Role, load_harmony_encoding, validate
+encoding = load_harmony_encoding("HarmonyGptOss")
+conversation = Conversation.from_messages([Message.from_role_and_content(Role.USER, "Hi")])
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "encoding.encode('Hi')",
+        "encoding.render(conversation.messages[0])",
+        "encoding.render_conversation(conversation)",
+        "encoding.render_many([conversation])",
+        "encoding.count_tokens(conversation)",
+        "encoding.warm_up()",
+    ],
+)
+def test_without_tiktoken_encoding_and_rendering_say_what_is_missing(call: str) -> None:
+    done = run(f"{WITHOUT_TIKTOKEN}\ntry:\n    {call}\nexcept ImportError as error:\n    print(error.name, error)")
+    assert done.stdout.startswith("tiktoken encoding and rendering need tiktoken, which cannot be imported (")
+    assert "): pip install tiktoken; where it has no wheel, pip needs a Rust compiler." in done.stdout
+    assert done.stderr == ""
+
+
+def test_without_tiktoken_parsing_decoding_and_checking_work() -> None:
+    done = run(
+        f"{WITHOUT_TIKTOKEN}\n"
+        "text = '<|channel|>final<|message|>Hi<|return|>'\n"
+        "tokens = [200005, 17196, 200008, 12194, 200002]\n"
+        "print(encoding.parse(tokens, 'assistant').messages == encoding.parse_text(text, 'assistant').messages)\n"
+        "print(encoding.decode(tokens), encoding.parse([12194], 'assistant', strict=False).messages[0].text)\n"
+        "print(list(validate(tokens, 'completion')), list(validate(text, 'completion')))"
+    )
+    assert (done.stdout, done.stderr) == ("True\n<|channel|>final<|message|>Hi<|return|> Hi\n[] []\n", "")
+
+
+def test_without_tiktoken_a_command_that_encodes_ends_with_the_same_error() -> None:
+    hide = "import sys; sys.modules['tiktoken'] = None; import harmony.__main__ as main; sys.argv[1:] ="
+    done = run(f"{hide} ['tokens', 'Hi']; main.main()")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("harmony: encoding and rendering need tiktoken")
+    done = run(f"{hide} ['tokens', '--ids', '12194']; main.main()")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("machine", "is_needed"),
+    [("x86_64", True), ("AMD64", True), ("aarch64", True), ("arm64", True)]
+    + [(name, False) for name in ("wasm32", "ARM64", "riscv64", "ppc64le", "s390x", "armv7l", "i686")],
+)
+def test_tiktoken_is_required_where_it_has_wheels(machine: str, is_needed: bool) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [found] = [each for each in map(Requirement, project["dependencies"]) if each.name == "tiktoken"]
+    assert found.marker is not None
+    assert found.marker.evaluate({"platform_machine": machine}) == is_needed
 
 
 def test_the_encoding_is_one_object_in_all_threads() -> None:

@@ -370,5 +370,5 @@ def render(
     print_bad_count(bad)
 
 
-for command in (stats, view, grep, validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
-    app.add_command(command)
+for _command in (stats, view, grep, validate, lint, explain, tokens, show_grammar, show_compat, vocab, completion):
+    app.add_command(_command)

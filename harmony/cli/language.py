@@ -68,7 +68,14 @@ def tokens(items: Sequence[str], ids: bool) -> None:
             refuse(f"expected no more than {_MOST_SHOWN:,} bytes on standard input, found more")
         items = [data.decode(errors="surrogateescape")]
     text = " ".join(items)
-    show_tokens(_ids(text) if ids else encoding.encode(text, allowed_special="all"))
+    if ids:
+        found = _ids(text)
+    else:
+        try:
+            found = encoding.encode(text, allowed_special="all")
+        except ImportError as error:
+            refuse(str(error))
+    show_tokens(found)
 
 
 @click.command("grammar", epilog="Example: harmony grammar --railroad > grammar.html")

@@ -18,7 +18,7 @@ class Run:
     """What a command did with logs: the tally, the skipped files, and the records and bytes that it has read."""
 
     def __init__(self, output: str | None = None, tally: Tally | None = None) -> None:
-        self.tally = Tally() if tally is None else tally
+        self.tally: Tally = Tally() if tally is None else tally
         self.skipped: list[str] = []
         self._output = None if output == "-" else output
         self._begun = monotonic()

@@ -39,7 +39,7 @@ class WrittenLine:
 
     def __init__(self, data: bytes, *, first: bool) -> None:
         self._data = data.removeprefix(BOM_UTF8) if first else data
-        self.is_cut = False
+        self.is_cut: bool = False
         try:
             self._text = self._data.decode()
         except UnicodeDecodeError as error:

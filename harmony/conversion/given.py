@@ -35,7 +35,7 @@ class ConversionError(ValueError):
     def __init__(self, *arguments: object, code: str = "conversion-error", path: str = "") -> None:
         super().__init__(*arguments)
         self.code = code
-        self.path = path
+        self.path: str = path
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args, self.__dict__
@@ -102,8 +102,8 @@ class Given:
     __slots__ = ("fields", "path")
 
     def __init__(self, value: Shape, path: str) -> None:
-        self.fields = plain(value, path)
-        self.path = path
+        self.fields: Mapping[str, Any] = plain(value, path)
+        self.path: str = path
 
     def place(self, name: str) -> str:
         """The path to a field."""

@@ -182,13 +182,22 @@ class Vocabulary:
 
     @property
     def encoder(self) -> tiktoken.Encoding:
-        """tiktoken's encoder. It is built on first use, from these ranks, which takes some tenths of a second."""
+        """tiktoken's encoder. It is built on first use, from these ranks, which takes some tenths of a second.
+
+        Raises ImportError where tiktoken cannot be imported.
+        """
         return self._encoder()
 
     def _new_encoder(self) -> tiktoken.Encoding:
-        with forks_wait:
-            import tiktoken
-
+        try:
+            with forks_wait:
+                import tiktoken
+        except ImportError as error:
+            raise ImportError(
+                f"encoding and rendering need tiktoken, which cannot be imported ({error}): pip install tiktoken; "
+                "where it has no wheel, pip needs a Rust compiler. Parsing and decoding work without it",
+                name="tiktoken",
+            ) from error
         bounds = self.offsets.tolist()
         ranks = {self.data[bounds[rank] : bounds[rank + 1]]: rank for rank in range(FIRST_SPECIAL)}
         return tiktoken.Encoding(

@@ -173,7 +173,7 @@ class Output:
 
     def __init__(self, name: str, run: dict[str, Any], *, resume: bool) -> None:
         self.state: dict[str, Any] | None = None
-        self.discarded = False
+        self.discarded: bool = False
         self._format = format_of(name)
         self._format.load()
         self._run = json.dumps(run).encode("ascii")  # the name of a file need not be Unicode

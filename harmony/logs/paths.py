@@ -81,10 +81,10 @@ class Plan:
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self.is_flat = all(len(steps_of(path)) == 1 for path in paths)
-        self.root = Node()
+        self.is_flat: bool = all(len(steps_of(path)) == 1 for path in paths)
+        self.root: Node = Node()
         #: The number of `[]`.
-        self.depth = 0
+        self.depth: int = 0
         longest: tuple[Step, ...] = ()
         first = ""
         for path in paths:

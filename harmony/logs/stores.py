@@ -157,7 +157,7 @@ class StoreFile(RawIOBase):
     def __init__(self, name: str, file: Any) -> None:
         self._name = name
         self._file = file
-        self.taken = 0
+        self.taken: int = 0
 
     def readable(self) -> bool:
         return True

@@ -24,7 +24,7 @@ class Columns:
 
     def __init__(self, schema: pa.Schema, types: Mapping[str, Any]) -> None:
         self.schema = schema
-        self.types = dict(types)
+        self.types: dict[str, Any] = dict(types)
 
     @classmethod
     def of(

@@ -20,7 +20,7 @@ class Cursor:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.at = 0
+        self.at: int = 0
 
     def peek(self, literal: str) -> bool:
         """Whether this stands next."""

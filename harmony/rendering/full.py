@@ -23,7 +23,10 @@ _NO_PARAMETERS: Final = ANNOTATIONS | {"type", "properties", "required", "additi
 class FullWriter(Pieces):
     """Writes whole types. `most` is the limit for the characters of all of them together."""
 
-    lines = staticmethod(lines)
+    @staticmethod
+    def lines(text: str) -> list[str]:
+        """The lines of a description: what ends a line in TypeScript ends one."""
+        return lines(text)
 
     def __init__(self, most: int = sys.maxsize) -> None:
         super().__init__(most)

@@ -67,7 +67,7 @@ class References:
         self._types: dict[str, list[str]] = {}
         kind = root.get("$schema") if isinstance(root, dict) else None
         #: Whether the keywords beside a `$ref` count.
-        self.count_siblings = not (isinstance(kind, str) and _REF_ALONE.fullmatch(kind))
+        self.count_siblings: bool = not (isinstance(kind, str) and _REF_ALONE.fullmatch(kind))
 
     def find(self, reference: Any) -> Any:
         """What a reference names. Raises LookupError where that is not in the schema."""

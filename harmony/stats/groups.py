@@ -76,7 +76,7 @@ class GroupedStats:
     """
 
     def __init__(self, *, grouped: bool = False) -> None:
-        self.total = Stats()
+        self.total: Stats = Stats()
         self.fields: list[str] = []
         self.conversations = self.parsed = 0
         self._grouped = grouped

@@ -71,7 +71,8 @@ class Histogram:
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
-        self.total = self._longest = 0
+        self.total: int = 0
+        self._longest = 0
 
     def take(self, start: int, length: int, count: int) -> None:
         """Counts a length of the bucket with this start."""
