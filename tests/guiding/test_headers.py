@@ -32,7 +32,10 @@ from harmony.rendering.renderer import RenderOptions
 from helpers.guided import COMPLETIONS, is_odd
 from helpers.sizes import Scale
 
-RECIPIENTS: Final = ("functions.sky", "functions.sky_at", "browser.search", "python", "日本.x:y/z", "a\0\\\x1b\x7f'b")
+RECIPIENTS: Final = (
+    *("functions.sky", "functions.sky_at", "browser.search", "python"),
+    *("日本.x:y/z", "a\0\\\x1b\x7f'b", "to=a.b"),
+)
 CHOICES: Final = ("auto", "required", "none", *RECIPIENTS)
 
 
@@ -131,6 +134,9 @@ def test_rendered_calls_are_let_through(
         ("<|channel|>commentary to=functions.sky json", "{"),
         ("<|channel|>commentary to=functions.sky json", "<|channel|>"),
         (" to=functions.sky", "<|message|>"),
+        ("<|channel|>commentary", " python"),
+        ("<|channel|>commentary to=python <|constrain|>", " code"),
+        ("<|channel|>final <|constrain|>", " json"),
         ("<|channel|>final<|message|>a", "<|end|>"),
         ("<|channel|>analysis<|message|>a", "<|return|>"),
         ("<|channel|>analysis<|message|>a", "<|call|>"),
