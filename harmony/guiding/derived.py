@@ -29,11 +29,12 @@ from harmony.guiding.forms import (
     declared,
     of_namespace,
     plain_stop,
+    several,
+    token_id,
     wanted,
 )
 from harmony.messages.contents import ToolNamespaceConfig
 from harmony.messages.model import Conversation
-from harmony.parsing.tokens import as_id
 from harmony.runtime.extras import how_to_install
 
 if TYPE_CHECKING:
@@ -106,13 +107,16 @@ def ll_tokenizer(eos: Iterable[int] = (vocabulary.END_OF_TEXT,)) -> LLTokenizer:
     `decoding`.
     """
     llguidance = _llguidance()
+    ids = _ids(eos)
+    if not ids:
+        raise ValueError("Expected one id or more, got none - at `eos`")
     encoder = vocabulary.load().encoder
     special = {text: token for text, token in vocabulary.SPECIAL_TOKENS.items() if token != vocabulary.LAST_TOKEN}
     tokenizer: LLTokenizer = llguidance.LLTokenizer.from_tiktoken(
         encoder=encoder._mergeable_ranks,
         special_tokens=special,
         pattern=encoder._pat_str,
-        eos_token=_ids(eos),
+        eos_token=ids,
         n_vocab=None,
         slices=None,
     )
@@ -129,7 +133,7 @@ def _llguidance() -> Any:
 
 
 def _ids(eos: Iterable[int]) -> list[int]:
-    ids = [as_id(token, place) for place, token in enumerate(eos)]
+    ids = [token_id(token, f"eos[{place}]") for place, token in enumerate(several(eos, "eos"))]
     for token in ids:
         if not 0 <= token < vocabulary.LAST_TOKEN:
             raise ValueError(f"Expected ids in 0..{vocabulary.LAST_TOKEN - 1}, got {token} - at `eos`")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from harmony.errors import Fault, in_turn, quote
 from harmony.format import vocabulary
@@ -25,6 +25,9 @@ from harmony.format.header import CONSTRAINED, check_header, is_dotted, whole_he
 from harmony.messages.contents import DeveloperContent, SystemContent, ToolNamespaceConfig
 from harmony.messages.model import Conversation
 from harmony.messages.roles import KNOWN_CHANNELS, Role
+from harmony.parsing.tokens import as_id
+
+T = TypeVar("T")
 
 #: The channels of calls.
 CALL_CHANNELS: Final = ("analysis", "commentary")
@@ -103,8 +106,10 @@ def wanted(recipients: Collection[str], tool_choice: str, channels: Iterable[str
     elif tool_choice in recipients:
         called = (tool_choice,)
     else:
-        choices = in_turn([f"`{word}`" for word in _WORDS])
-        raise ValueError(f"Expected {choices} or a declared recipient, got {tool_choice!r} - at `tool_choice`")
+        one = next(iter(recipients), None)
+        known = "a declared recipient" + (" (there is none)" if one is None else f" such as {quote(one)}")
+        choices = in_turn([*(f"`{word}`" for word in _WORDS), known])
+        raise ValueError(f"Expected {choices}, got {tool_choice!r} - at `tool_choice`")
     if not set(plain) & set(CALL_CHANNELS):
         called = ()
     if tool_choice not in ("auto", "none"):
@@ -116,14 +121,27 @@ def wanted(recipients: Collection[str], tool_choice: str, channels: Iterable[str
 
 
 def _channels(channels: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(channels, str):
-        raise TypeError("Expected several channels, got `str` - at `channels`")
-    given = tuple(channels)
+    given = several(channels, "channels")
     for channel in given:
         if channel not in KNOWN_CHANNELS:
             expected = in_turn([f"`{one}`" for one in KNOWN_CHANNELS])
             raise ValueError(f"Expected {expected}, got {channel!r} - at `channels`")
     return tuple(channel for channel in KNOWN_CHANNELS if channel in given)
+
+
+def several(given: Iterable[T], place: str) -> tuple[T, ...]:
+    """What was given. Raises TypeError for what is not iterable, and for a string, whose characters nobody means."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"Expected several values, got `{type(given).__name__}` - at `{place}`")
+    return tuple(given)
+
+
+def token_id(token: object, place: str) -> int:
+    """The token as an int. Raises TypeError for what is no integer."""
+    try:
+        return as_id(token, 0)
+    except TypeError:
+        raise TypeError(f"Expected `int`, got `{type(token).__name__}` - at `{place}`") from None
 
 
 def check_recipient(recipient: object, place: str) -> str:

@@ -10,15 +10,15 @@ import re
 from array import array
 from collections.abc import Iterable
 from functools import cache, lru_cache, partial
-from operator import index
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import in_turn, quote
 from harmony.format import vocabulary
-from harmony.guiding.forms import MARKER, check_recipient, declared, headers_of, wanted
+from harmony.guiding.forms import MARKER, check_recipient, declared, headers_of, several, token_id, wanted
 from harmony.messages.model import Conversation
 from harmony.messages.roles import KNOWN_CHANNELS, Role
+from harmony.parsing.shared import check_encoding
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -79,12 +79,12 @@ class Headers:
         channels: Iterable[str] = KNOWN_CHANNELS,
         tool_choice: str = "auto",
     ) -> None:
-        if isinstance(recipients, str):
-            raise TypeError("Expected several recipients, got `str` - at `recipients`")
+        check_encoding(encoding)
         if isinstance(recipients, Conversation):
             names = tuple(declared(recipients))
         else:
-            names = tuple(check_recipient(name, f"recipients[{index}]") for index, name in enumerate(recipients))
+            given = several(recipients, "recipients")
+            names = tuple(check_recipient(name, f"recipients[{place}]") for place, name in enumerate(given))
         want = wanted(names, tool_choice, channels)
         self._plan = _Plan(encoding, headers_of(want))
         self._state = _HEADER
@@ -98,7 +98,8 @@ class Headers:
 
         Raises TypeError for what is no integer.
         """
-        token = index(token)
+        if type(token) is not int:
+            token = token_id(token, "token")
         after = self._plan.moves[self._state].get(token)
         if after is not None:
             self._state = after

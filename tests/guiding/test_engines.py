@@ -89,6 +89,6 @@ def test_the_example_for_vllm_refuses_wrong_recipients(processor: Any) -> None:
     from vllm import SamplingParams
 
     processor.validate_params(SamplingParams())
-    for wrong, text in ((["a b"], r"`a b` - at `recipients\[0\]`"), ("python", "several recipients, got `str`")):
+    for wrong, text in ((["a b"], r"`a b` - at `recipients\[0\]`"), ("python", "several values, got `str`")):
         with pytest.raises(ValueError, match=text):
             processor.validate_params(SamplingParams(extra_args={"recipients": wrong}))

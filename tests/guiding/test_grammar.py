@@ -118,7 +118,7 @@ def test_random_walks_are_valid(
 ) -> None:
     whole = matcher(tokenizer, TOOLS, tool_choice=tool_choice, response_format=ANSWER)
     finished = 0
-    for seed in range(scale(25, 1000)):
+    for seed in range(scale(25, 3000)):
         tokens = walk(whole.deep_copy(), seed)
         if tokens is None:
             continue
@@ -134,7 +134,7 @@ def test_random_walks_are_valid(
             assert last.recipient is None
         elif tool_choice != "auto":
             assert last.recipient in (RECIPIENTS if tool_choice == "required" else {tool_choice})
-    assert finished > scale(10, 600)
+    assert finished > scale(10, 1800)
 
 
 USUAL: Final = (
@@ -328,12 +328,13 @@ def tool(**parameters: Any) -> list[Any]:
         (tool(type="object", properties={"a": {"not": {}}}), {}, ValueError, '"not".*functions.f'),
         (tool(type="string", format="moon"), {}, ValueError, "moon.*functions.f"),
         (None, {"response_format": BAD_FORMAT}, ValueError, '"not".*`response_format`'),
-        (TOOLS, {"tool_choice": "sky"}, ValueError, "declared recipient, got 'sky'"),
+        (TOOLS, {"tool_choice": "sky"}, ValueError, "declared recipient such as `functions.sky`, got 'sky'"),
         (None, {"tool_choice": "required"}, ValueError, "a recipient to call"),
         (TOOLS, {"eos": [END]}, ValueError, r"got `<\|end\|>`, behind which"),
         (TOOLS, {"eos": [CALL], "parallel": True}, ValueError, r"got `<\|call\|>`, behind which"),
         (TOOLS, {"eos": [201088]}, ValueError, r"0\.\.201087, got 201088 - at `eos`"),
-        (TOOLS, {"eos": ["a"]}, TypeError, "Expected `int`, got `str`"),
+        (TOOLS, {"eos": ["a"]}, TypeError, r"Expected `int`, got `str` - at `eos\[0\]`"),
+        (TOOLS, {"eos": CALL}, TypeError, "several values, got `int` - at `eos`"),
         ([{"type": "file_search"}], {}, ConversionError, r"tools\[0\]"),
         (None, {"response_format": {"type": "moon"}}, ConversionError, "response_format"),
     ],
@@ -341,6 +342,11 @@ def tool(**parameters: Any) -> list[Any]:
 def test_wrong_arguments(tools: Any, options: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         grammar(tools, **options)
+
+
+def test_a_tokenizer_has_an_end() -> None:
+    with pytest.raises(ValueError, match=r"^Expected one id or more, got none - at `eos`$"):
+        ll_tokenizer([])
 
 
 def test_a_schema_counts_only_where_its_tool_may_be_called() -> None:
