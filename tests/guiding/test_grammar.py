@@ -90,7 +90,10 @@ def mask_of(matcher: LLMatcher) -> Mask:
 
 
 def allowed(mask: Mask) -> list[int]:
-    return [int(token) for token in np.flatnonzero(np.unpackbits(mask, bitorder="little"))]
+    places = np.flatnonzero(mask)  # few bytes have a bit that is set, except inside text
+    rows, bits = np.unpackbits(mask[places, None], axis=1, bitorder="little").nonzero()
+    found: list[int] = (8 * places[rows] + bits).tolist()
+    return found
 
 
 def walk(matcher: LLMatcher, seed: int) -> list[int] | None:
