@@ -137,7 +137,7 @@ def test_random_walks_are_valid(
             assert last.recipient is None
         elif tool_choice != "auto":
             assert last.recipient in (RECIPIENTS if tool_choice == "required" else {tool_choice})
-    assert finished > scale(10, 1800)
+    assert finished > scale(20, 2900)
 
 
 USUAL: Final = (
