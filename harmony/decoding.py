@@ -3,7 +3,7 @@
     >>> from harmony import decoding
     >>> headers = decoding.Headers(encoding, ["functions.sky"])
     >>> encoding.decode(sorted(headers.allowed().tokens))
-    ' to<|channel|>'
+    ' to functions<|channel|>'
 
 `Headers` needs no other library. It guides headers and stops, and leaves the content to the model. `grammar` makes a
 grammar for llguidance, which also guides the arguments of calls, and `ll_tokenizer` the tokenizer for it; they need the

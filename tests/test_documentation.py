@@ -20,7 +20,7 @@ NOT_RUN: Final = {
     "benchmarks.md": 3,
     "commands.md": 1,
     "compat.md": 1,
-    "decoding.md": 3,
+    "decoding.md": 2,
     "diagnostics.md": 1,
     "index.md": 2,
     "install.md": 1,

@@ -242,8 +242,10 @@ def test_the_encoding_is_one_object_in_all_threads() -> None:
     assert done.stdout == "8 1\n"
 
 
-# The one of a cluster is run beside the other tests of Ray, and the server in `conversion/test_server.py`.
-RUN_HERE = sorted(path for path in EXAMPLES.glob("*.py") if path.name not in ("cluster.py", "server.py"))
+# The one of a cluster is run beside the other tests of Ray, the server in `conversion/test_server.py`, and those for
+# inference engines in `guiding/test_engines.py`.
+RUN_ELSEWHERE = ("cluster.py", "server.py", "guided_transformers.py", "guided_vllm.py")
+RUN_HERE = sorted(path for path in EXAMPLES.glob("*.py") if path.name not in RUN_ELSEWHERE)
 
 
 @pytest.mark.parametrize("example", RUN_HERE, ids=lambda path: path.name)
@@ -275,7 +277,8 @@ def test_the_extra_has_what_the_examples_need() -> None:
                 needed |= {name.name.partition(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
                 needed.add(node.module.partition(".")[0])
-    others = needed - {"harmony", "msgspec", "scripted"} - sys.stdlib_module_names
+    engines = {"torch", "transformers", "vllm"}  # who has no such engine needs no example for it
+    others = needed - engines - {"harmony", "msgspec", "scripted"} - sys.stdlib_module_names
     assert others == {"duckdb", "llguidance", "polars", "pyarrow", "ray", "starlette", "uvicorn"}
     assert others <= in_extra("examples")
 

@@ -8,7 +8,6 @@ another role, falls away.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
@@ -21,17 +20,21 @@ from harmony.format import vocabulary
 from harmony.format.header import CONSTRAINED, KNOWN_CONTENT_TYPES
 from harmony.guiding.forms import (
     CALL_CHANNELS,
+    MARKER,
     PLAIN_TYPES,
     TYPES,
     Wanted,
+    addresses,
     check_recipient,
     declared,
     of_namespace,
+    plain_stop,
+    several,
+    token_id,
     wanted,
 )
 from harmony.messages.contents import ToolNamespaceConfig
 from harmony.messages.model import Conversation
-from harmony.parsing.tokens import as_id
 from harmony.runtime.extras import how_to_install
 
 if TYPE_CHECKING:
@@ -44,8 +47,6 @@ _MARKERS: Final = {token: vocabulary.SPECIAL_TEXTS[token] for token in vocabular
 _START: Final = vocabulary.SPECIAL_TEXTS[vocabulary.START]
 _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
-_SPECIAL: Final = re.compile(r"(<\|[a-z]+\|>)")
-_SPACES: Final = ("", " ")
 _TYPES: Final = tuple(sorted(KNOWN_CONTENT_TYPES))
 _BUILTIN: Final = {"browser": ToolNamespaceConfig.browser, "python": ToolNamespaceConfig.python}
 
@@ -106,13 +107,16 @@ def ll_tokenizer(eos: Iterable[int] = (vocabulary.END_OF_TEXT,)) -> LLTokenizer:
     `decoding`.
     """
     llguidance = _llguidance()
+    ids = _ids(eos)
+    if not ids:
+        raise ValueError("Expected one id or more, got none - at `eos`")
     encoder = vocabulary.load().encoder
     special = {text: token for text, token in vocabulary.SPECIAL_TOKENS.items() if token != vocabulary.LAST_TOKEN}
     tokenizer: LLTokenizer = llguidance.LLTokenizer.from_tiktoken(
         encoder=encoder._mergeable_ranks,
         special_tokens=special,
         pattern=encoder._pat_str,
-        eos_token=_ids(eos),
+        eos_token=ids,
         n_vocab=None,
         slices=None,
     )
@@ -129,7 +133,7 @@ def _llguidance() -> Any:
 
 
 def _ids(eos: Iterable[int]) -> list[int]:
-    ids = [as_id(token, place) for place, token in enumerate(eos)]
+    ids = [token_id(token, f"eos[{place}]") for place, token in enumerate(several(eos, "eos"))]
     for token in ids:
         if not 0 <= token < vocabulary.LAST_TOKEN:
             raise ValueError(f"Expected ids in 0..{vocabulary.LAST_TOKEN - 1}, got {token} - at `eos`")
@@ -187,9 +191,9 @@ def _plain(want: Wanted, stops: Mapping[int, str], answer: dict[str, Any] | None
         items = {"channel": [f"channel_{channel}"]}
         if any(PLAIN_TYPES[channel]):
             items["content_type"] = [f"type_{channel}"]
-        stop = vocabulary.RETURN if channel == "final" else vocabulary.END
+        end = stops[plain_stop(channel)]
         content = "TEXT" if channel != "final" or answer is None else "answer"
-        rules[channel] = [f"{header} {_MESSAGE} {content}{stops[stop]}" for header in _headers("_not_addressed", items)]
+        rules[channel] = [f"{header} {_MESSAGE} {content}{end}" for header in _headers("_not_addressed", items)]
         rules |= _items(channel, [channel], PLAIN_TYPES[channel])
     if answer is not None and "final" in want.plain:
         rules["answer"] = [_json(answer)]
@@ -210,7 +214,8 @@ def _calls(want: Wanted, stops: Mapping[int, str], schemas: Schemas) -> _Rules:
         }
         headers = " | ".join(_headers("_addressed", items))
         rules[f"call_{number}"] = [f"({headers}) {_MESSAGE} arguments_{number}{stops[vocabulary.CALL]}"]
-        rules[f"to_{number}"] = map(_printed, _texts("recipient", {"_TO": [" to="], "RECIPIENT": [name]}))
+        words = {"_TO": [" to="], "RECIPIENT": [name], "DOTTED": [f" {name}"]}
+        rules[f"to_{number}"] = [_printed(text) for text in _texts("recipient", words) if text in addresses(name)]
         schema = schemas[name]
         rules[f"arguments_{number}"] = ["TEXT" if schema is None else _json(schema)]
     return rules
@@ -223,7 +228,8 @@ def _items(kind: str, channels: Sequence[str], types: Sequence[str]) -> _Rules:
     }
     words = {
         "KNOWN_TYPE": [f" {word}" for word in _TYPES],
-        "CONSTRAIN": [f"{space}{CONSTRAINED}" for space in _SPACES],
+        "CONSTRAIN": [CONSTRAINED, f" {CONSTRAINED}"],
+        "_SPACE": [" "],
         "UNDOTTED": _TYPES,
     }
     found = [_printed(text) for text in _texts("content_type", words) if text in types]
@@ -245,8 +251,8 @@ def _texts(rule: str, words: Mapping[str, Sequence[str]], between: str = "") -> 
 
 def _printed(text: str) -> str:
     """A text for llguidance: the special tokens in it by name, the rest as strings."""
-    pieces = filter(None, _SPECIAL.split(text))
-    return " ".join(piece if _SPECIAL.fullmatch(piece) else _dumped(piece) for piece in pieces)
+    pieces = filter(None, MARKER.split(text))
+    return " ".join(piece if MARKER.fullmatch(piece) else _dumped(piece) for piece in pieces)
 
 
 def _json(schema: dict[str, Any]) -> str:

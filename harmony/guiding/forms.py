@@ -8,34 +8,42 @@ A guided model writes fewer forms than strict parsing takes. They are those that
     <|channel|>commentary to=functions.sky <|constrain|>json<|message|>
     ` to=functions.sky`<|channel|>commentary json<|message|>
 
-A call stands on `commentary` or `analysis`, with its recipient before or behind the channel. Its content type is one of
-`TYPES`. A single space stands before a recipient and before a word; before `<|constrain|>` it may be missing.
+A call stands on `commentary` or `analysis`, with its recipient before or behind the channel. A recipient with a dot may
+stand without `to=`. The content type of a call is one of `TYPES`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from itertools import product
+from typing import Any, Final, NamedTuple, TypeVar
 
 from harmony.errors import Fault, in_turn, quote
 from harmony.format import vocabulary
-from harmony.format.header import CONSTRAINED, check_header, whole_header
+from harmony.format.header import CONSTRAINED, check_header, is_dotted, whole_header
 from harmony.messages.contents import DeveloperContent, SystemContent, ToolNamespaceConfig
 from harmony.messages.model import Conversation
 from harmony.messages.roles import KNOWN_CHANNELS, Role
+from harmony.parsing.tokens import as_id
+
+T = TypeVar("T")
 
 #: The channels of calls.
 CALL_CHANNELS: Final = ("analysis", "commentary")
 
 _JSON: Final = (f"{CONSTRAINED}json", f" {CONSTRAINED}json")
 #: What may stand at the end of the header of a call: nothing, or a content type.
-TYPES: Final = ("", " json", *_JSON, " code")
+TYPES: Final = ("", " json", *_JSON, f" {CONSTRAINED} json", " code")
 #: The same for messages without a recipient, by channel.
 PLAIN_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "analysis": ("", " code"),
     "commentary": ("",),
     "final": ("", *_JSON),
 }
+
+#: A marker, to split a header at its markers: no name holds a `<`.
+MARKER: Final = re.compile(r"(<\|[a-z]+\|>)")
 
 _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
@@ -49,18 +57,39 @@ class Wanted(NamedTuple):
     recipients: tuple[str, ...]
 
 
+def headers_of(want: Wanted) -> Iterator[tuple[str, int]]:
+    """The headers that may come, from behind `assistant` to `<|message|>`, each with the stop of its message."""
+    for channel in want.plain:
+        for header in plain_headers(channel):
+            yield header, plain_stop(channel)
+    channels = [channel for channel in CALL_CHANNELS if channel in want.plain]
+    for recipient in want.recipients:
+        for header in call_headers(recipient, channels):
+            yield header, vocabulary.CALL
+
+
+def plain_stop(channel: str) -> int:
+    """The stop of a message without a recipient."""
+    return vocabulary.RETURN if channel == "final" else vocabulary.END
+
+
 def plain_headers(channel: str) -> Iterator[str]:
-    """The headers of messages without a recipient, from behind `assistant` to `<|message|>`."""
+    """The headers of messages without a recipient."""
     for kind in PLAIN_TYPES[channel]:
         yield f"{_CHANNEL}{channel}{kind}{_MESSAGE}"
 
 
 def call_headers(recipient: str, channels: Iterable[str] = CALL_CHANNELS) -> Iterator[str]:
-    """The headers of calls, from behind `assistant` to `<|message|>`."""
-    for channel in channels:
-        for kind in TYPES:
-            yield f" to={recipient}{_CHANNEL}{channel}{kind}{_MESSAGE}"
-            yield f"{_CHANNEL}{channel} to={recipient}{kind}{_MESSAGE}"
+    """The headers of calls."""
+    for address, channel, kind in product(addresses(recipient), channels, TYPES):
+        yield f"{address}{_CHANNEL}{channel}{kind}{_MESSAGE}"
+        yield f"{_CHANNEL}{channel}{address}{kind}{_MESSAGE}"
+
+
+def addresses(recipient: str) -> list[str]:
+    """How a header names a recipient: behind `to=`, or by itself if it reads as a recipient then."""
+    alone = is_dotted(recipient) and not recipient.startswith("to=")
+    return [f" to={recipient}", f" {recipient}"] if alone else [f" to={recipient}"]
 
 
 def wanted(recipients: Collection[str], tool_choice: str, channels: Iterable[str] = KNOWN_CHANNELS) -> Wanted:
@@ -77,8 +106,10 @@ def wanted(recipients: Collection[str], tool_choice: str, channels: Iterable[str
     elif tool_choice in recipients:
         called = (tool_choice,)
     else:
-        choices = in_turn([f"`{word}`" for word in _WORDS])
-        raise ValueError(f"Expected {choices} or a declared recipient, got {tool_choice!r} - at `tool_choice`")
+        one = next(iter(recipients), None)
+        known = "a declared recipient" + (" (there is none)" if one is None else f" such as {quote(one)}")
+        choices = in_turn([*(f"`{word}`" for word in _WORDS), known])
+        raise ValueError(f"Expected {choices}, got {tool_choice!r} - at `tool_choice`")
     if not set(plain) & set(CALL_CHANNELS):
         called = ()
     if tool_choice not in ("auto", "none"):
@@ -90,14 +121,27 @@ def wanted(recipients: Collection[str], tool_choice: str, channels: Iterable[str
 
 
 def _channels(channels: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(channels, str):
-        raise TypeError("Expected several channels, got `str` - at `channels`")
-    given = tuple(channels)
+    given = several(channels, "channels")
     for channel in given:
         if channel not in KNOWN_CHANNELS:
             expected = in_turn([f"`{one}`" for one in KNOWN_CHANNELS])
             raise ValueError(f"Expected {expected}, got {channel!r} - at `channels`")
     return tuple(channel for channel in KNOWN_CHANNELS if channel in given)
+
+
+def several(given: Iterable[T], place: str) -> tuple[T, ...]:
+    """What was given. Raises TypeError for what is not iterable, and for a string, whose characters nobody means."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"Expected several values, got `{type(given).__name__}` - at `{place}`")
+    return tuple(given)
+
+
+def token_id(token: object, place: str) -> int:
+    """The token as an int. Raises TypeError for what is no integer."""
+    try:
+        return as_id(token, 0)
+    except TypeError:
+        raise TypeError(f"Expected `int`, got `{type(token).__name__}` - at `{place}`") from None
 
 
 def check_recipient(recipient: object, place: str) -> str:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable
-from functools import lru_cache
-from operator import index
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import in_turn, quote
 from harmony.format import vocabulary
-from harmony.guiding.forms import CALL_CHANNELS, call_headers, check_recipient, declared, plain_headers, wanted
+from harmony.guiding.forms import MARKER, check_recipient, declared, headers_of, several, token_id, wanted
 from harmony.messages.model import Conversation
 from harmony.messages.roles import KNOWN_CHANNELS, Role
+from harmony.parsing.shared import check_encoding
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -52,7 +52,7 @@ class Headers:
 
         >>> headers = decoding.Headers(encoding, ["functions.sky"], tool_choice="required")
         >>> encoding.decode(sorted(headers.allowed().tokens))
-        ' to<|channel|>'
+        ' to functions<|channel|>'
         >>> headers.accept_many(encoding.encode("<|channel|>final", allowed_special="all"))
         1
 
@@ -79,22 +79,14 @@ class Headers:
         channels: Iterable[str] = KNOWN_CHANNELS,
         tool_choice: str = "auto",
     ) -> None:
-        if isinstance(recipients, str):
-            raise TypeError("Expected several recipients, got `str` - at `recipients`")
+        check_encoding(encoding)
         if isinstance(recipients, Conversation):
             names = tuple(declared(recipients))
         else:
-            names = tuple(check_recipient(name, f"recipients[{index}]") for index, name in enumerate(recipients))
+            given = several(recipients, "recipients")
+            names = tuple(check_recipient(name, f"recipients[{place}]") for place, name in enumerate(given))
         want = wanted(names, tool_choice, channels)
-        self._plan = _Plan(encoding)
-        for channel in want.plain:
-            stop = vocabulary.RETURN if channel == "final" else vocabulary.END
-            for header in plain_headers(channel):
-                self._plan.add(header, stop)
-        on = [channel for channel in CALL_CHANNELS if channel in want.plain]
-        for name in want.recipients:
-            for header in call_headers(name, on):
-                self._plan.add(header, vocabulary.CALL)
+        self._plan = _Plan(encoding, headers_of(want))
         self._state = _HEADER
 
     def allowed(self) -> Allowed:
@@ -106,7 +98,8 @@ class Headers:
 
         Raises TypeError for what is no integer.
         """
-        token = index(token)
+        if type(token) is not int:
+            token = token_id(token, "token")
         after = self._plan.moves[self._state].get(token)
         if after is not None:
             self._state = after
@@ -176,22 +169,24 @@ class Headers:
 class _Plan:
     """The automaton of the headers. Copies share it, and nothing changes it but its memory of masks."""
 
-    __slots__ = ("_encoding", "_masks", "moves")
+    __slots__ = ("_masks", "moves")
 
-    def __init__(self, encoding: HarmonyEncoding) -> None:
-        self._encoding = encoding
+    def __init__(self, encoding: HarmonyEncoding, headers: Iterable[tuple[str, int]]) -> None:
         self.moves: list[dict[int, int]] = [{} for _ in range(_FIXED)]
         self._masks: dict[tuple[int, int], memoryview[int]] = {}
+        ends = encoding.stop_tokens_for_assistant_actions()
         for stop, state in _CONTENT.items():
-            self.moves[state][stop] = _BETWEEN if stop == vocabulary.END else _DONE
+            self.moves[state][stop] = _DONE if stop in ends else _BETWEEN
         self._lay(_BETWEEN, [vocabulary.START, *encoding.encode(Role.ASSISTANT.value)], _HEADER)
-
-    def add(self, header: str, stop: int) -> None:
-        """Adds a header, which begins content that ends in `stop`."""
-        for tokens in (self._by_item(header), self._together(header)):
-            self._lay(_HEADER, tokens, _CONTENT[stop])
+        encode = cache(partial(encoding.encode, allowed_special="all"))  # headers share most of their pieces
+        for header, stop in headers:
+            pieces = MARKER.split(header)
+            items = [item for piece in pieces for item in _ITEMS.split(piece)]
+            for texts in (pieces, items):
+                self._lay(_HEADER, [token for text in texts for token in encode(text)], _CONTENT[stop])
 
     def _lay(self, state: int, tokens: list[int], last: int) -> None:
+        """Lays a path of tokens from a state to another. It shares the states of the paths that begin alike."""
         for token in tokens[:-1]:
             after = self.moves[state].get(token)
             if after is None:
@@ -199,12 +194,6 @@ class _Plan:
                 self.moves.append({})
             state = after
         self.moves[state][tokens[-1]] = last
-
-    def _together(self, header: str) -> list[int]:
-        return self._encoding.encode(header, allowed_special="all")
-
-    def _by_item(self, header: str) -> list[int]:
-        return [token for item in _ITEMS.split(header) for token in self._together(item)]
 
     def content_mask(self, state: int, size: int) -> memoryview[int]:
         """The mask of a content's state: all ordinary tokens and the stop."""

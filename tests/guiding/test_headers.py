@@ -32,7 +32,10 @@ from harmony.rendering.renderer import RenderOptions
 from helpers.guided import COMPLETIONS, is_odd
 from helpers.sizes import Scale
 
-RECIPIENTS: Final = ("functions.sky", "functions.sky_at", "browser.search", "python", "日本.x:y/z", "a\0\\\x1b\x7f'b")
+RECIPIENTS: Final = (
+    *("functions.sky", "functions.sky_at", "browser.search", "python"),
+    *("日本.x:y/z", "a\0\\\x1b\x7f'b", "to=a.b"),
+)
 CHOICES: Final = ("auto", "required", "none", *RECIPIENTS)
 
 
@@ -131,6 +134,9 @@ def test_rendered_calls_are_let_through(
         ("<|channel|>commentary to=functions.sky json", "{"),
         ("<|channel|>commentary to=functions.sky json", "<|channel|>"),
         (" to=functions.sky", "<|message|>"),
+        ("<|channel|>commentary", " python"),
+        ("<|channel|>commentary to=python <|constrain|>", " code"),
+        ("<|channel|>final <|constrain|>", " json"),
         ("<|channel|>final<|message|>a", "<|end|>"),
         ("<|channel|>analysis<|message|>a", "<|return|>"),
         ("<|channel|>analysis<|message|>a", "<|call|>"),
@@ -163,8 +169,11 @@ def test_errors_name_the_tokens(encoding: HarmonyEncoding) -> None:
     for token, found in ((RETURN, r"`<\|return\|>`"), (-1, "-1, which is no token id"), (1 << 70, "11.*no token id")):
         with pytest.raises(ValueError, match=rf"^Expected text or `<\|end\|>`, got {found}"):
             headers.accept(token)
-    with pytest.raises(TypeError, match="float"):
-        headers.accept(1.0)  # type: ignore[arg-type]
+    wrong: Any
+    for wrong, kind in ((1.0, "float"), (True, "bool"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"^Expected `int`, got `{kind}` - at `token`$"):
+            headers.accept(wrong)
+    headers.accept(np.int32(1))  # type: ignore[arg-type]
     many = Headers(encoding, [f"functions.f{number}x" for number in range(40)])
     many.accept_many(written(encoding, " to=functions.f"))
     with pytest.raises(ValueError, match="one of 34 more tokens"):
@@ -260,14 +269,19 @@ def bad_arguments() -> Iterator[Any]:
     yield pytest.param([""], {}, ValueError, r"recipients\[0\]", id="empty")
     yield pytest.param(["\ud800"], {}, ValueError, r"recipients\[0\]", id="surrogate")
     yield pytest.param([3], {}, TypeError, r"Expected `str`, got `int` - at `recipients\[0\]`", id="number")
-    yield pytest.param("python", {}, TypeError, "several recipients, got `str`", id="str")
-    yield pytest.param(["f"], {"tool_choice": "g"}, ValueError, "`auto`.*or a declared recipient, got 'g'", id="choice")
+    yield pytest.param("python", {}, TypeError, "several values, got `str` - at `recipients`", id="str")
+    yield pytest.param(None, {}, TypeError, "several values, got `NoneType` - at `recipients`", id="none")
+    yield pytest.param(
+        ["f"], {"tool_choice": "g"}, ValueError, "or a declared recipient such as `f`, got 'g'", id="choice"
+    )
     yield pytest.param(["f"], {"tool_choice": None}, TypeError, "`str`.*`tool_choice`", id="no choice")
     yield pytest.param(
         none, {"tool_choice": "required"}, ValueError, "a recipient to call.*no completion", id="nothing"
     )
     yield pytest.param(["f"], {"channels": ["finale"]}, ValueError, "'finale' - at `channels`", id="channel")
-    yield pytest.param(["f"], {"channels": "final"}, TypeError, "several channels", id="one channel")
+    yield pytest.param(
+        ["f"], {"channels": "final"}, TypeError, "several values, got `str` - at `channels`", id="one channel"
+    )
     yield pytest.param(none, {"channels": ["analysis"]}, ValueError, "`final` among", id="no end")
     yield pytest.param(["f"], {"channels": ["final"], "tool_choice": "f"}, ValueError, "a recipient to call", id="f")
 
@@ -278,6 +292,11 @@ def test_wrong_arguments(
 ) -> None:
     with pytest.raises(error, match=text):
         Headers(encoding, recipients, **arguments)
+
+
+def test_an_encoding_is_no_name() -> None:
+    with pytest.raises(TypeError, match=r"^Expected `HarmonyEncoding`, got `str` - at `encoding`$"):
+        Headers("HarmonyGptOss", [])  # type: ignore[arg-type]
 
 
 def test_the_first_token_of_a_completion_and_of_a_later_message(encoding: HarmonyEncoding) -> None:
