@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -15,6 +17,9 @@ from harmony.format import vocabulary
 from helpers.engines import ENGINES
 from helpers.paths import ROOT
 from helpers.sizes import Scale
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytest.register_assert_rewrite(*(f"helpers.{name}" for name in ("command", "files", "messages", "rows", "ways")))
 
@@ -125,3 +130,17 @@ def openai_harmony(official_folder: str) -> Any:
         patch.setenv(vocabulary.FOLDER_VARIABLE, official_folder)
         openai_harmony.encoding = openai_harmony.load_harmony_encoding("HarmonyGptOss")
     return openai_harmony
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium. It is there with `--browser` alone."""
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.fail("these tests need Chromium; Debian's package is `chromium`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()

@@ -42,3 +42,9 @@ def messages(draw: st.DrawFn) -> str:
 
 
 TEXTS = st.lists(messages(), max_size=3).map("".join) | st.lists(PIECES, max_size=12).map("".join)
+
+#: A text that tries to become markup, to run, to command a terminal, and to turn and hide what stands around it.
+HOSTILE = (
+    "</div></script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> <!-- "
+    "\u202egnp.exe\u202c \x00 \x1b[31mred\x1b]0;owned\x07 \u200b a\rb {{ 7 * 7 }} {% raw %} &lt; ' \" `"
+)

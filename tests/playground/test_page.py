@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -29,19 +28,6 @@ if TYPE_CHECKING:
 SAMPLES = json.loads((build.HERE / "samples.json").read_text(encoding="utf-8"))
 COMPLETIONS = list(map(json.loads, SAMPLE.read_bytes().splitlines()))
 MINUTE = 60_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.fail("these tests need Chromium; Debian's package is `chromium`")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program)
-        yield browser
-        browser.close()
 
 
 class Quiet(SimpleHTTPRequestHandler):

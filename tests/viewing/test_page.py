@@ -20,11 +20,8 @@ from harmony.viewing.characters import readable
 from harmony.viewing.page import fragment, page
 from harmony.viewing.shown import Shown, shown_result, shown_source, usual_role
 from helpers.cases import CASES
+from helpers.texts import HOSTILE
 
-HOSTILE = (
-    "</div></script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> <!-- "
-    "\u202egnp.exe\u202c \x00 \x1b[31mred\x1b]0;owned\x07 \u200b a\rb {{ 7 * 7 }} {% raw %} &lt; ' \" `"
-)
 _VOID = frozenset(("meta", "input"))
 _TAG = re.compile(
     "a|b|body|code|details|div|em|h1|h2|head|header|html|i|input|label|meta|output|p|pre|script|section|span|style|"
