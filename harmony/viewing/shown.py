@@ -291,7 +291,7 @@ def _set_out(text: str) -> str | None:
         return None
     try:
         found = msgspec.json.format(text, indent=2)
-    except (ValueError, RecursionError):
+    except (ValueError, msgspec.DecodeError, RecursionError):
         return None
     # Each level of nesting is indented further, so deep JSON would become far longer than it is.
     return found if found != text and len(found) <= _MOST_SPACE * (len(text) + 1) else None
