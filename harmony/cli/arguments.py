@@ -249,8 +249,8 @@ sample_option: Final = click.option(
     "--sample",
     metavar="NUMBER",
     type=click.IntRange(min=1),
-    help="Read a random sample of this many records, each with the same chance. A log with as many records always "
-    "gives the same sample. With --limit, it is drawn from the first records.",
+    help="Read a random sample of this many records, each with the same chance. The same log always gives the "
+    "same sample. With --limit, it is drawn from the first records.",
 )
 workers_option: Final = click.option(
     "--workers",

@@ -114,11 +114,12 @@ def lint(
     explain: str | None,
     max_record_size: int,
 ) -> None:
-    """Check logs, texts and token ids by rules about several messages.
+    """Check conversations by rules about several messages.
 
-    FILE and the options for records are those of `harmony validate`. What
-    `harmony validate` finds is found too; such a conversation is not checked
-    by the rules. In completions (--start completion), the rules that need the
+    Each FILE is a log, or holds one text or token ids, as for
+    `harmony validate`; the options for records are the same, too. What
+    `harmony validate` finds is reported first, and such a conversation is not
+    checked by the rules. In completions (--start completion), the rules that need the
     whole conversation are left out; --rules shows which these are.
 
     Options that are not given are read from the table [tool.harmony.lint] of

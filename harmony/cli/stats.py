@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--by",
     metavar="PATH",
-    help="Count also for each value of this field, such as model or meta.model. At most 100 values are shown apart.",
+    help="Count also for each value of this field, such as model or meta.model. At most 100 values get counts of their "
+    "own.",
 )
 @click.option(
     "--against",

@@ -69,11 +69,12 @@ def view(
     Each message is shown with its role, channel, recipient, content type,
     number of tokens and stop. What breaks the format is repaired, and each
     repair is shown at its place with its code; `harmony explain CODE` says
-    more. The JSON of a call is shown as it was written, and set out.
+    more. The JSON of a call is shown as it was written, and again over
+    several lines.
 
     The messages of the system, the developer and tools, and long analysis,
-    are folded. If one record is chosen, by --record or --id, everything is
-    shown.
+    are folded: only their first lines are shown. If one record is chosen,
+    by --record or --id, everything is shown.
 
     In a terminal, the output is paged. With --html, the first 200 records
     become a page with a search; --limit takes more or fewer. The page also

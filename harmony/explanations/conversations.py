@@ -166,7 +166,7 @@ LINT: Final[dict[str, Entry]] = {
     ),
     "result-without-call": _rule(
         "result-without-call",
-        "Put the result behind its call, or correct the tool's name.",
+        "Put the result after its call, or correct the tool's name.",
         [_USER, {"role": "tool", "name": "functions.sky", "recipient": "assistant", "content": "blue"}],
         [_USER, _CALL, {"role": "tool", "name": "functions.sea", "recipient": "assistant", "content": "blue"}],
     ),

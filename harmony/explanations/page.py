@@ -51,7 +51,7 @@ SECTIONS: Final = (
         "Repairs between messages and inside content",
         "Told in `diagnostics` where parsing is lenient (`strict=False`, and `harmony parse`). Each row is a "
         "completion of the assistant, the codes of all repairs in it, and the messages that come of it, as they are "
-        "rendered. [`repairs.md`](repairs.md) has the rules behind them.",
+        "rendered. [`repairs.md`](repairs.md) has the rules for them.",
         repairs.STREAM,
     ),
     Section(

@@ -43,9 +43,9 @@ TEXT: Final[dict[str, Entry]] = {
 
 STRICT: Final[dict[str, Entry]] = {
     "expected-start": entry(
-        "Something stands between messages, where only `<|start|>` may. Often it is a newline behind a stop, a second "
+        "Something stands between messages, where only `<|start|>` may. Often it is a newline after a stop, a second "
         "stop, or a completion that was parsed without its role: pass `role=Role.ASSISTANT` for what a model wrote "
-        f"behind a prompt. {_LENIENT}",
+        f"after a prompt. {_LENIENT}",
         Parsed("<|start|>user<|message|>Hi<|end|>\n<|start|>assistant<|message|>Hello<|end|>"),
         Parsed("<|channel|>final<|message|>Hi<|return|>"),
     ),
@@ -78,7 +78,7 @@ STRICT: Final[dict[str, Entry]] = {
     ),
     "unknown-role": entry(
         "The author of a message is no role and reads as no tool. Roles are `system`, `developer`, `user`, `assistant` "
-        "and `tool`; the name of a tool holds a dot, or has the recipient `assistant` behind it. Correct the role, or "
+        "and `tool`; the name of a tool holds a dot, or has the recipient `assistant` after it. Correct the role, or "
         f"write the tool's full name, such as `functions.wizard`. {_LENIENT}",
         Parsed("<|start|>wizard<|message|>Hi<|end|>"),
     ),
@@ -139,7 +139,7 @@ STRICT: Final[dict[str, Entry]] = {
 VALIDATE: Final[dict[str, Entry]] = {
     "truncated-content": entry(
         "The input ends inside content, before a stop. Parsing takes it as the message so far, with `complete` false. "
-        "But a conversation, a prompt or a completion is whole only with a stop behind each message. The model was "
+        "But a conversation, a prompt or a completion is whole only with a stop after each message. The model was "
         "stopped early: give it more tokens, or leave the message out.",
         Checked("<|start|>user<|message|>Hi", "conversation"),
     ),

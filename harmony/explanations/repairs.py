@@ -23,7 +23,7 @@ STREAM: Final[dict[str, Entry]] = {
     ),
     "missing-start": entry(
         "A header stands between messages without its `<|start|>`. A message begins there; without an author it is the "
-        "assistant's. Models often write the next header right behind a stop.",
+        "assistant's. Models often write the next header right after a stop.",
         Repaired(f"{_FIRST}{_ANSWER}"),
         Repaired(f"{_FIRST}commentary to=functions.sky json<|message|>{{}}<|call|>"),
         Repaired(f'{_FIRST}commentary to=functions.sky {{"city": "Oslo"}}<|call|>'),
@@ -52,7 +52,7 @@ STREAM: Final[dict[str, Entry]] = {
         Repaired("<|channel|>final<|message|><|message|>Hi<|return|>"),
     ),
     "late-message": entry(
-        "A `<|message|>` comes behind text that was already taken for content. The text stays a message, and what "
+        "A `<|message|>` comes after text that was already taken for content. The text stays a message, and what "
         "follows is another one with the same header.",
         Repaired("<|channel|>final It is sunny all day.<|message|>Hi<|return|>"),
     ),
@@ -61,7 +61,7 @@ STREAM: Final[dict[str, Entry]] = {
         Repaired("<|channel|>final<|message|>Hi<|endoftext|>"),
     ),
     "extra-stop": entry(
-        "A stop stands behind the end of a message. It is left out.",
+        "A stop stands after the end of a message. It is left out.",
         Repaired(f"{_FIRST}<|return|>"),
     ),
     "misplaced-token": entry(
@@ -70,12 +70,12 @@ STREAM: Final[dict[str, Entry]] = {
         Repaired("<|channel|>final<|message|>Hi<|constrain|> there<|return|>"),
     ),
     "white-space-between": entry(
-        "White space stands between two messages. It is left out. Often a template put a newline behind each stop.",
+        "White space stands between two messages. It is left out. Often a template put a newline after each stop.",
         Repaired(f"{_FIRST} <|start|>assistant{_ANSWER}"),
     ),
     "leftover-word": entry(
-        "The word of a role or of a channel stands alone behind a stop. It is the rest of a header, and is left out. "
-        "Models write it when they are stopped behind a call.",
+        "The word of a role or of a channel stands alone after a stop. It is the rest of a header, and is left out. "
+        "Models write it when they are stopped after a call.",
         Repaired(f"{_CALL}<|message|>{{}}<|call|>commentary"),
     ),
     "stray-text": entry(
@@ -126,7 +126,7 @@ HEADERS: Final[dict[str, Entry]] = {
         Repaired(f"{_FIRST}functions.sky to=assistant<|channel|>commentary<|message|>blue<|end|>"),
     ),
     "other-order": entry(
-        "A channel or a recipient stands behind the content type. It is read as if it stood before it.",
+        "A channel or a recipient stands after the content type. It is read as if it stood before it.",
         Repaired("<|channel|>commentary json to=functions.sky<|message|>{}<|call|>"),
     ),
     "implied-author": entry(
@@ -186,8 +186,8 @@ HEADERS: Final[dict[str, Entry]] = {
         Repaired(f"{_CALL} <|constrain|><|message|>{{}}<|call|>"),
     ),
     "other-content-type": entry(
-        "A header names two content types. One behind `<|constrain|>` counts before a bare word; then the last one "
-        "that is known counts, such as `json` or `code`. The other is left out. No type is made of two.",
+        "A header names two content types. One after `<|constrain|>` wins over a bare word. Among several, the last "
+        "known one counts, such as `json` or `code`. The other is left out. No type is made of two.",
         Repaired("<|channel|>final code<|constrain|>json<|message|>{}<|return|>"),
         Repaired("<|channel|>commentary to=python <|constrain|>analysis code<|message|>6 * 7<|call|>"),
     ),
