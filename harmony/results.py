@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import islice
 from typing import ClassVar, Final, Literal, TypeVar, overload
@@ -129,24 +129,36 @@ class RenderedSpan(Span, frozen=True, gc=False):
 OPEN_HEADER: Final = 2
 
 
-def channels_of(learn: Iterable[str]) -> frozenset[str]:
-    """The channels that are to be learned, checked. Raises TypeError and ValueError, as `RenderResult.mask` does."""
+def channels_of(learn: Iterable[str], name: str = "learn") -> frozenset[str]:
+    """The channels that are to be learned, checked. Raises TypeError and ValueError, as `RenderResult.mask` does.
+
+    `name` is that of the argument, for the errors.
+    """
     if isinstance(learn, str):
-        raise TypeError("Expected a collection of channels, got `str` - at `learn`")
+        raise TypeError(f"Expected a collection of channels, got `str` - at `{name}`")
     channels = frozenset(learn)
     for unknown in channels.difference(KNOWN_CHANNELS):
-        raise ValueError(f"Expected channels of {', '.join(KNOWN_CHANNELS)}, got {unknown!r} - at `learn`")
+        raise ValueError(f"Expected channels of {', '.join(KNOWN_CHANNELS)}, got {unknown!r} - at `{name}`")
     return channels
 
 
-def learned(spans: Iterable[RenderedSpan], channels: Collection[str], *, sampled: bool = True) -> Iterator[slice]:
-    """The places of the tokens that `RenderResult.mask` marks, in order."""
+def learned(
+    spans: Iterable[RenderedSpan],
+    channels: Collection[str],
+    *,
+    sampled: bool = True,
+    opened: Callable[[RenderedSpan], int] = lambda span: OPEN_HEADER,
+) -> Iterator[slice]:
+    """The places of the tokens that `RenderResult.mask` marks, in order.
+
+    `opened` says how many tokens of a message a prompt may give.
+    """
     goes_on = False  # whether the model wrote the message before, and did not stop behind it
     for span in spans:
         is_written = span.role is Role.ASSISTANT
         is_finished = span.channel == "final" and span.end == "end"  # the model wrote `<|return|>`
         if is_written and span.channel in channels:
-            start = span.start if goes_on or not sampled else span.start + OPEN_HEADER
+            start = span.start if goes_on or not sampled else span.start + opened(span)
             yield slice(start, span.stop + (span.end is not None and not (is_finished and sampled)))
         goes_on = is_written and span.end == "end" and not is_finished
 

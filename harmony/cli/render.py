@@ -15,7 +15,7 @@ from harmony.cli import runs
 from harmony.cli.show import hint, show
 from harmony.errors import RecordError, in_turn
 from harmony.logs.formats import LINES, is_table
-from harmony.logs.inputs import Piece, Reader, holds_table, no_rows, shown
+from harmony.logs.inputs import Piece, Reader, holds_table, input_name, no_rows
 from harmony.logs.outputs import Output, check_apart
 from harmony.logs.places import Place
 from harmony.logs.records import Rendered
@@ -81,7 +81,7 @@ def _render(job: runs.Job, rendering: Rendering, into: str | None, *, on_screen:
                 outcomes: list[Outcome] = list(rendering.outcomes(piece))
                 written = None if target is None else encoded(piece, outcomes)
             except (TypeError, ValueError) as error:  # a table without messages, or a field that would be replaced
-                raise ValueError(f"{shown(job.inputs[piece.after.file])}: {error}") from error
+                raise ValueError(f"{input_name(job.inputs[piece.after.file])}: {error}") from error
             yield from outcomes
             if target is None or written is None:
                 for outcome in outcomes:

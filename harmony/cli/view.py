@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from itertools import islice
+from contextlib import contextmanager
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -76,7 +78,7 @@ def view(
     are folded: only their first lines are shown. If one record is chosen,
     by --record or --id, everything is shown.
 
-    In a terminal, the output is paged. With --html, the first 200 records
+    In a terminal, the output is paged, unless it is read from a pipe. With --html, the first 200 records
     become a page with a search; --limit takes more or fewer. The page also
     shows the tokens, their ids and the training mask.
 
@@ -84,6 +86,7 @@ def view(
     record is found.
     """
     from harmony.cli.ending import print_bad_count, refuse, refused
+    from harmony.cli.show import hint
     from harmony.errors import in_turn, quote
     from harmony.logs.inputs import expand
     from harmony.logs.outputs import check_apart
@@ -93,78 +96,117 @@ def view(
 
     if raw and page is not None:
         refuse("--raw cannot be used with --html: the page has a switch for tokens and markers")
+    if page == "":
+        refuse("expected the name of a file for --html, found an empty name")
     chosen = Chosen(number, name)
     with refused():
-        learned = channels_of([word.strip() for word in mask.split(",")] if mask is not None else ())
-        viewer = Viewer(
-            layout, KNOWN_CHANNELS if page is not None and mask is None else learned, max_record_size, chosen
-        )
-        if page is None:
-            count, bad = _print(islice(viewer.shown(files), limit), ids=ids, raw=raw, whole=not chosen.is_all())
-        else:
-            check_apart((file for file, _ in expand(files)), [page])
-            count, bad = _write_page(
-                viewer.shown(files), files, page, limit or _PAGE_LIMIT, ids=ids, mask=mask is not None
-            )
-        if not count and not chosen.is_all():
+        learned = channels_of([word.strip() for word in mask.split(",")] if mask is not None else (), "--mask")
+        channels = KNOWN_CHANNELS if page is not None and mask is None else learned
+        records = Viewer(layout, channels, max_record_size, chosen).records(files)
+        first = next(records, None)
+        if first is None and not chosen.is_all():
             wanted = [f"the number {number:,}"] if number is not None else []
             wanted += [] if name is None else [f"the id {quote(name)}"]
             raise ValueError(f"expected a record with {in_turn(wanted, 'and')}, found none")
-    print_bad_count(bad)
+        found = _Counted(records if first is None else chain([first], records))
+        if page is None:
+            _print(islice(found, limit), ids=ids, raw=raw, whole=not chosen.is_all())
+        else:
+            check_apart((file for file, _ in expand(files)), [page])
+            _write_page(found, files, page, limit or _PAGE_LIMIT, ids=ids, mask=mask is not None)
+    if first is None:
+        click.echo("harmony: there are no records", err=True)
+    if found.texts and (ids or mask is not None):
+        click.echo(f"harmony: {found.texts:,} of the records are texts, which have no ids and no mask", err=True)
+    hint(found.first_code)
+    print_bad_count(found.bad)
 
 
-def _print(records: Iterable[Shown], *, ids: bool, raw: bool, whole: bool) -> tuple[int, int]:
-    """Prints records, and returns how many there are, and how many are bad.
+class _Counted:
+    """Passes records on, and counts those that are bad, and those that are texts. Keeps the first code."""
 
-    A terminal shows them in colours and paged. A pipe gets plain lines that are not wrapped.
-    """
-    from harmony.cli.show import hint
+    def __init__(self, records: Iterator[Shown]) -> None:
+        self.bad = self.texts = 0
+        self.first_code: str | None = None
+        self._records = records
+
+    def __iter__(self) -> Iterator[Shown]:
+        return self
+
+    def __next__(self) -> Shown:
+        found = next(self._records)
+        self.bad += found.error is not None
+        self.texts += found.unit == "character" and found.error is None
+        self.first_code = self.first_code or next(iter(found.codes()), None)
+        return found
+
+
+def _print(records: Iterable[Shown], *, ids: bool, raw: bool, whole: bool) -> None:
+    """Prints records. A terminal shows them in colours and paged. A pipe gets plain lines that are not wrapped."""
     from harmony.viewing.lines import title_of
     from harmony.viewing.terminal import all_lines, console_of, drawn
 
     screen = console_of()
     is_terminal = sys.stdout.isatty()
-    count = bad = 0
-    first_code = None
 
     def texts() -> Iterator[str]:
-        nonlocal count, bad, first_code
         for shown in records:
-            count, bad = count + 1, bad + (shown.error is not None)
-            first_code = first_code or next(iter(shown.codes()), None)
             more = f": --record {shown.number} shows them" if shown.number else ""
             found = all_lines(shown, screen.width, ids=ids, raw=raw, whole=whole, more=more)
-            if is_terminal:
+            if not is_terminal:
+                yield f"── {title_of(shown)}\n"
+                yield from (f"{line.plain()}\n" for line in found)
+                continue
+            for part in drawn(title_of(shown), found):
                 with screen.capture() as captured:
-                    screen.print(drawn(title_of(shown), found))
+                    screen.print(part)
                 yield captured.get()
-            else:
-                yield "".join(f"{line}\n" for line in [f"── {title_of(shown)}", *(each.plain() for each in found)])
 
     if is_terminal and sys.stdin.isatty():  # the pager takes keys
         os.environ.setdefault("LESS", "-FRX")  # `less` then keeps colours, and does not page what fits on the screen
-        click.echo_via_pager(texts())
+        with _without_sigpipe():
+            click.echo_via_pager(texts())
     else:
         for text in texts():
             click.echo(text, nl=False)
-    hint(first_code)
-    return count, bad
+
+
+@contextmanager
+def _without_sigpipe() -> Iterator[None]:
+    """Lets the user leave the pager early: writing to it then is an error that click handles, and not the end."""
+    if not hasattr(signal, "SIGPIPE"):
+        yield
+        return
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
 
 
 def _write_page(
     records: Iterator[Shown], files: Sequence[str], name: str, limit: int, *, ids: bool, mask: bool
-) -> tuple[int, int]:
-    """Writes the first records as a page of HTML. Returns how many these are, and how many of them are bad."""
-    from harmony.errors import printable
-    from harmony.logs.inputs import shown
+) -> None:
+    """Writes the first records as a page of HTML. If a file cannot be read to its end, those before are written."""
+    from harmony.cli.ending import refuse
+    from harmony.logs.inputs import Unreadable, input_name
     from harmony.viewing.page import page
 
-    found = list(islice(records, limit))
-    has_more = next(records, None) is not None
-    title = printable(f"{', '.join(map(shown, files))}: {len(found):,} {'record' if len(found) == 1 else 'records'}")
-    written = page(found, title=title, is_cut=has_more, with_ids=ids, with_mask=mask)
-    with click.open_file(name, "wb") as file:
-        file.write(written.encode())
+    found: list[Shown] = []
+    fault = None
+    try:
+        found += islice(records, limit)
+        has_more = next(records, None) is not None
+    except Unreadable as error:
+        fault, has_more = error, False
+    count = f"{len(found):,} {'record' if len(found) == 1 else 'records'}"
+    title = f"{', '.join(map(input_name, files))}: {count}"
+    try:
+        with click.open_file(name, "wb") as file:
+            file.write(page(found, title=title, is_cut=has_more, with_ids=ids, with_mask=mask).encode())
+    except OSError as error:
+        refuse(f"{name}: {error.strerror}")
+    if fault is not None:
+        raise fault
     if has_more:
         click.echo(f"harmony: the page has the first {limit:,} records; --limit takes more", err=True)
-    return len(found), sum(each.error is not None for each in found)

@@ -22,7 +22,7 @@ from harmony.format.choices import Shape
 from harmony.logs.choosing import Choice, check_by, chosen
 from harmony.logs.completions import FIRST, PROMPT_MESSAGES, Completions, Tally, prompt_messages, tally_of
 from harmony.logs.formats import format_of
-from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, holds_table, no_rows, shown, stamps_of
+from harmony.logs.inputs import MAX_LINE, Piece, Reader, Unreadable, holds_table, input_name, no_rows, stamps_of
 from harmony.logs.leads import lead_of_prefix
 from harmony.logs.outputs import Output, finished
 from harmony.logs.places import Changed, Place, Stamp
@@ -437,7 +437,7 @@ def _in_order(
         with _named(inputs[place.file]):
             found, tally = future.result()
         if tally.first_error is not None:
-            tally.first_error = f"{shown(inputs[place.file])}: {tally.first_error}"
+            tally.first_error = f"{input_name(inputs[place.file])}: {tally.first_error}"
         return found, tally, place
 
     most = 1 if workers is None else workers.most
@@ -481,7 +481,7 @@ def _named(name: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError, OverflowError) as error:
         kind = FieldTaken if isinstance(error, FieldTaken) else ValueError
-        raise kind(f"{shown(name)}: {error}") from error
+        raise kind(f"{input_name(name)}: {error}") from error
 
 
 def _begun(workers: Workers | None, task: Task, piece: Piece, types: FieldTypes) -> Pending:

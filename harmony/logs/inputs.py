@@ -328,14 +328,14 @@ def unread(name: str, error: Exception, read: int = 0, unit: str = "line") -> Un
     known = error.strerror if isinstance(error, OSError) else None
     reason = known or str(error).strip() or type(error).__name__
     after = f" after {read:,} {unit}{'s'[: read != 1]}" if read else ""
-    return Unreadable(f"{shown(name)} cannot be read{after}: {reason}")
+    return Unreadable(f"{input_name(name)} cannot be read{after}: {reason}")
 
 
 def _changed(name: str, fact: str) -> Changed:
-    return Changed(f"{shown(name)} is not the file that was read before: {fact}")
+    return Changed(f"{input_name(name)} is not the file that was read before: {fact}")
 
 
-def shown(name: str) -> str:
+def input_name(name: str) -> str:
     """The name of an input as errors show it."""
     return "standard input" if name == "-" else name
 

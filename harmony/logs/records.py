@@ -173,6 +173,7 @@ _ROLE: Final = msgspec.json.Decoder(str | None)
 # An escape in JSON: a pair of surrogates, or a single one (the group), or any other.
 _ESCAPE: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 _NULL: Final = msgspec.Raw(b"null")
+_WORDS: Final = {b"null": None, b"true": True, b"false": False}
 _EMPTY: Final = re.compile(rb"\s*\[\s*\]\s*")
 
 
@@ -347,6 +348,25 @@ def id_of(fields: Mapping[str, Any]) -> Any:
         if value is not None:
             return value
     return None
+
+
+def own_of(fields: Mapping[str, Any], into: str | None) -> Mapping[str, Any]:
+    """What `harmony parse` wrote into a record: `complete`, `diagnostics` and `error`, if they are there."""
+    inside: Any = fields if into is None else fields.get(into)
+    try:
+        if isinstance(inside, msgspec.Raw):
+            inside = _FIELDS.decode(inside)
+        names = ("complete", "diagnostics", "error")
+        return {name: _plain_value(inside[name]) for name in names if name in (inside or ())}
+    except (ValueError, TypeError, msgspec.DecodeError, RecursionError):
+        return {}
+
+
+def _plain_value(value: Any) -> Any:
+    if not isinstance(value, msgspec.Raw):
+        return value
+    written = bytes(value)
+    return _WORDS[written] if written in _WORDS else msgspec.json.decode(written)
 
 
 def read_conversation(written: bytes) -> Conversation:

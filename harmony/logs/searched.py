@@ -13,17 +13,16 @@ import pyarrow.compute as pc
 
 from harmony.columns.arrow import flat, without_dictionaries
 from harmony.columns.passed import values_of
-from harmony.errors import HarmonyError, RecordError
+from harmony.errors import RecordError
 from harmony.logs.inputs import Piece, Reader
 from harmony.logs.paths import INDEX
 from harmony.logs.reading import RecordReader, plan_of
-from harmony.logs.records import ID_FIELDS, Layout, id_of
+from harmony.logs.records import ID_FIELDS, Layout, id_of, own_of
 from harmony.logs.search import HEADER, Part
 from harmony.logs.unparsed import Unparsed
 from harmony.messages.model import Message, TextContent
 from harmony.messages.roles import ROLES
-from harmony.rendering.sections import developer_text, system_text
-from harmony.rendering.typescript import Writer
+from harmony.rendering.sections import part_text
 
 _STRING: Final = pa.string()
 _SCHEMA: Final = pa.schema(
@@ -34,7 +33,6 @@ _SCHEMA: Final = pa.schema(
 _OF_MESSAGES: Final = frozenset((*HEADER, "content", "content_tokens", "stop", "end"))
 _FLAT: Final = frozenset(("conversation", "message", "role", "content"))
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_WORDS: Final = {b"null": None, b"true": True, b"false": False}
 
 
 class Place(NamedTuple):
@@ -111,7 +109,7 @@ def _of_lines(piece: Piece, layout: Layout, place: Place, most: int) -> Part:
     is_whole = place.is_all() or place.number == piece.first
     reader = RecordReader(layout, most, conversations=True)
     read = reader.lines(some, piece.first, piece.too_long if is_whole else 0)
-    own = [_own(fields, layout.into) for fields in read.fields]
+    own = [own_of(fields, layout.into) for fields in read.fields]
     part = _of_unparsed(read, layout, own)
     return part._replace(
         id_of=lambda index: id_of(read.fields[index]),
@@ -125,25 +123,6 @@ def _id_of_line(line: bytes) -> Any:
         return id_of(_FIELDS.decode(line))
     except (ValueError, msgspec.DecodeError, RecursionError):
         return None
-
-
-def _own(fields: Mapping[str, Any], into: str | None) -> Mapping[str, Any]:
-    """What `harmony parse` wrote into a record: `complete`, `diagnostics` and `error`, if they are there."""
-    inside: Any = fields if into is None else fields.get(into)
-    try:
-        if isinstance(inside, msgspec.Raw):
-            inside = _FIELDS.decode(inside)
-        names = ("complete", "diagnostics", "error")
-        return {name: _value(inside[name]) for name in names if name in (inside or ())}
-    except (ValueError, TypeError, msgspec.DecodeError, RecursionError):
-        return {}
-
-
-def _value(value: Any) -> Any:
-    if not isinstance(value, msgspec.Raw):
-        return value
-    written = bytes(value)
-    return _WORDS[written] if written in _WORDS else msgspec.json.decode(written)
 
 
 def _of_unparsed(read: Unparsed, layout: Layout, own: Sequence[Mapping[str, Any]]) -> Part:
@@ -226,7 +205,7 @@ def _of_conversations(found: Mapping[int, Any], objects: dict[tuple[int, int], M
             if len(content) == 1 and type(content[0]) is TextContent:
                 text = content[0].text
             else:
-                text = "".join(_text_of(part) for part in content)
+                text = "".join(map(part_text, content))
                 objects[index, number] = message
             rows.append((index, number, *header, text.encode(errors="replace").decode()))
         if not conversation.messages:
@@ -234,18 +213,6 @@ def _of_conversations(found: Mapping[int, Any], objects: dict[tuple[int, int], M
     columns: Any = zip(*rows, strict=True) if rows else [[]] * len(_SCHEMA)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
-
-
-def _text_of(part: Any) -> str:
-    """The text of a part as the model reads it."""
-    if isinstance(part, TextContent):
-        return part.text
-    try:
-        if hasattr(part, "instructions"):
-            return developer_text(part, Writer(), "openai")
-        return system_text(part, Writer(), function_tools=False)
-    except (HarmonyError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        return msgspec.json.encode(part.to_dict()).decode()
 
 
 # Tables

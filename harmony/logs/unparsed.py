@@ -142,6 +142,12 @@ class Unparsed(NamedTuple):
                 complete[index] = ends_in_content(self.sources, index, columns, stripped=stripped)
         return columns._replace(complete=bytes(complete))
 
+    def lacks_only_a_stop(self, index: int, *, stripped: bool) -> bool:
+        """Whether the record says that the model stopped, where its completion ends inside the last message."""
+        if index not in self.known.stopped:
+            return False
+        return stripped or ends_in_last_message(self.sources.of(index), self.sources.role_of(index))
+
     def unmarked(self, columns: Columns) -> int:
         """How many texts have no marker such as `<|end|>` at all. A text without a fault has one, so it is not read."""
         count = 0

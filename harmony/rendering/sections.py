@@ -8,15 +8,17 @@ write the types of parameters. The contents must be checked before. This module 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
+from harmony.errors import HarmonyError
 from harmony.format.choices import Schemas, Style
 from harmony.messages.contents import (
     DeveloperContent,
     ResponseFormat,
     SystemContent,
+    TextContent,
     ToolDescription,
     ToolNamespaceConfig,
 )
@@ -69,6 +71,18 @@ def developer_text(content: DeveloperContent, types: Types, style: Style) -> str
     elif style == "hf" and sections and not content.tools:
         sections.append("")
     return "\n\n".join(sections)
+
+
+def part_text(part: Any) -> str:
+    """The text of a part of a content, as the model reads it. It is JSON if the part cannot be rendered."""
+    if isinstance(part, TextContent):
+        return part.text
+    try:
+        if hasattr(part, "instructions"):
+            return developer_text(part, Writer(), "openai")
+        return system_text(part, Writer(), function_tools=False)
+    except (HarmonyError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return msgspec.json.encode(part.to_dict()).decode()
 
 
 def _response_format(form: ResponseFormat) -> str:

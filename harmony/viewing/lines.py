@@ -18,12 +18,12 @@ Run: TypeAlias = tuple[str, str]
 _CHANNEL_STYLES: Final = {"analysis": "dim", "commentary": "yellow", "final": "bold green"}
 _ASIDE_STYLE: Final = "italic dim"
 _DIAGNOSTIC_STYLE: Final = "yellow"
-_ERROR_STYLE: Final = "bold red"
-_SPECIAL_STYLE: Final = "bold magenta"
+ERROR_STYLE: Final = "bold red"
+SPECIAL_STYLE: Final = "bold magenta"
 _LEARNED_STYLE: Final = "underline"
 _FEW_LINES: Final = 3  # of a message that is folded
 _FEW_CHARACTERS: Final = 400
-_INDENT: Final = 2
+INDENT: Final = 2
 
 
 class Line(NamedTuple):
@@ -45,24 +45,23 @@ def lines(shown: Shown, *, whole: bool, more: str = "", with_learned: bool = Tru
     many tokens are learned.
     """
     if shown.error is not None:
-        yield Line(0, [(f"error {printable(shown.error.code)}: {printable(shown.error.message)}", _ERROR_STYLE)])
+        yield Line(0, [(f"error {printable(shown.error.code)}: {printable(shown.error.message)}", ERROR_STYLE)])
         yield Line(0, [])
     for message in shown.messages:
         yield Line(0, heading(message, with_learned=with_learned))
         for found in message.in_header():
-            yield Line(_INDENT, diagnostic(found, shown))
+            yield Line(INDENT, diagnostic(found, shown))
         yield from _content_lines(message, shown, whole=whole, more=more)
         yield Line(0, [])
     yield from closing_lines(shown)
 
 
 def closing_lines(shown: Shown) -> Iterator[Line]:
-    """The diagnostics that belong to no message, and how the input ends."""
-    ending = ending_of(shown)
+    """The diagnostics that belong to no message, the note, and how the input ends."""
+    said = [text for text in (shown.note, ending_of(shown)) if text is not None]
     yield from (Line(0, diagnostic(found, shown)) for found in shown.diagnostics)
-    if ending is not None:
-        yield Line(0, [(f"({ending})", _ASIDE_STYLE)])
-    if ending is not None or shown.diagnostics:
+    yield from (Line(0, [(f"({text})", _ASIDE_STYLE)]) for text in said)
+    if said or shown.diagnostics:
         yield Line(0, [])
 
 
@@ -113,17 +112,17 @@ def _content_lines(message: ShownMessage, shown: Shown, *, whole: bool, more: st
     text, left = _folded(message.text) if message.is_folded and not whole else (message.text, "")
     is_plain = bool(left) or not message.is_exact
     if is_plain and text:
-        yield Line(_INDENT, [(readable(text), "")])
+        yield Line(INDENT, [(readable(text), "")])
     for pieces, found in message.content_parts():
         if pieces and not is_plain:
-            yield Line(_INDENT, [(readable(piece.text), _LEARNED_STYLE * piece.learned) for piece in pieces])
+            yield Line(INDENT, [(readable(piece.text), _LEARNED_STYLE * piece.learned) for piece in pieces])
         for each in found:
-            yield Line(_INDENT, diagnostic(each, shown))
+            yield Line(INDENT, diagnostic(each, shown))
     if left:
-        yield Line(_INDENT, [(f"… {left}{more}", _ASIDE_STYLE)])
+        yield Line(INDENT, [(f"… {left}{more}", _ASIDE_STYLE)])
     elif message.arguments is not None:
-        yield Line(_INDENT, [("set out:", _ASIDE_STYLE)])
-        yield Line(2 * _INDENT, [(readable(message.arguments), "")])
+        yield Line(INDENT, [("set out:", _ASIDE_STYLE)])
+        yield Line(2 * INDENT, [(readable(message.arguments), "")])
 
 
 def _folded(text: str) -> tuple[str, str]:
@@ -148,7 +147,9 @@ def ending_of(shown: Shown) -> str | None:
     """How the input ends, if not with a whole message."""
     if shown.next_role is not None:
         return f"ends in an open <|start|>{shown.next_role.value}"
-    return None if shown.complete else "the input ends inside a message"
+    if not shown.complete:
+        return "the input ends inside a message"
+    return None if shown.messages or shown.behind or shown.error is not None else "no messages"
 
 
 def raw_lines(shown: Shown) -> Iterator[Line]:
@@ -165,7 +166,7 @@ def raw_lines(shown: Shown) -> Iterator[Line]:
 
 
 def _raw(piece: Piece) -> Run:
-    styles = [_SPECIAL_STYLE] * piece.is_special + [_LEARNED_STYLE] * piece.learned
+    styles = [SPECIAL_STYLE] * piece.is_special + [_LEARNED_STYLE] * piece.learned
     return readable(piece.text), " ".join(styles)
 
 
@@ -173,4 +174,4 @@ def token_cells(pieces: Iterable[Piece]) -> Iterator[tuple[Run, str]]:
     """Each piece on one line, as names are written, and its ids."""
     for piece in pieces:
         _, style = _raw(piece)
-        yield (printable(piece.text), style), " ".join(map(str, piece.ids))
+        yield (printable(piece.text), style), piece.written_ids()

@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from importlib.resources import files
-from itertools import groupby
+from itertools import count, groupby
 from typing import Any, Final
 
 from harmony.errors import printable
@@ -28,6 +28,7 @@ except ImportError as _error:
     raise ImportError(f"a page needs jinja2: {how_to_install('view', 'jinja2')}") from _error
 
 _PREFIX: Final = "code-"  # of the anchors of codes
+_NUMBERS: Final = count(1)  # of the parts of notebooks, which share one document
 
 
 def page(
@@ -43,7 +44,7 @@ def page(
 
 def fragment(records: Sequence[Shown]) -> str:
     """The same as an element, for a notebook."""
-    return _TEMPLATES.get_template("view.html").render(_facts(records))
+    return _TEMPLATES.get_template("view.html").render(_facts(records), prefix=f"{_PREFIX}{next(_NUMBERS)}-")
 
 
 def _facts(records: Sequence[Shown], **others: Any) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def _facts(records: Sequence[Shown], **others: Any) -> dict[str, Any]:
     sources = [record for record in records if any(message.header or message.content for message in record.messages)]
     return {
         "records": records,
+        "prefix": _PREFIX,
         "codes": [(code, ENTRIES[code].about) for code in codes if code in ENTRIES],
         "has_pieces": bool(sources),
         "has_ids": any(record.unit == "token" for record in sources),
@@ -100,7 +102,6 @@ _TEMPLATES.filters |= {
     "groupby_learned": _groupby_learned,
 }
 _TEMPLATES.globals |= {
-    "prefix": _PREFIX,
     "channels": KNOWN_CHANNELS,
     "place_of": place_of,
     "facts_of": facts_of,

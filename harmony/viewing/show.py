@@ -9,10 +9,10 @@ from harmony.encoding import load_harmony_encoding
 from harmony.errors import HarmonyError, RecordError
 from harmony.format import vocabulary
 from harmony.messages.model import Conversation, Message
-from harmony.messages.roles import KNOWN_CHANNELS
+from harmony.messages.roles import KNOWN_CHANNELS, Role
 from harmony.parsing.tokens import Tokens, as_sequence
 from harmony.rendering.renderer import RenderConversationConfig
-from harmony.results import ParseResult, RenderResult
+from harmony.results import ENDS, ParseResult, RenderResult
 from harmony.viewing.lines import lines
 from harmony.viewing.shown import Shown, Source, shown_result, shown_source, usual_role
 
@@ -61,20 +61,21 @@ def show(value: Showable, tokens: Tokens | str | None = None) -> View:
     if tokens is not None:
         raise ValueError(f"Expected `tokens` only beside a `ParseResult`, got them beside `{type(value).__name__}`")
     if isinstance(value, RenderResult):
-        return _of_source(value.tokens)
+        return _of_source(value.tokens, None)
     if isinstance(value, str):
-        return _of_source(value)
+        return _of_source(value, usual_role(value))
     if isinstance(value, Message):
         value = [value]
     if isinstance(value, Conversation):
         return _of_messages(value)
     if isinstance(value, list | tuple) and value and isinstance(value[0], Message):
         return _of_messages(Conversation(list(value)))
-    return _of_source(list(as_sequence(cast("Tokens", value))))
+    source = list(as_sequence(cast("Tokens", value)))
+    return _of_source(source, usual_role(source))
 
 
-def _of_source(source: Source) -> View:
-    return View(shown_source("", source, usual_role(source), channels=KNOWN_CHANNELS))
+def _of_source(source: Source, role: Role | None) -> View:
+    return View(shown_source("", source, role, channels=KNOWN_CHANNELS))
 
 
 def _of_messages(conversation: Conversation) -> View:
@@ -82,7 +83,7 @@ def _of_messages(conversation: Conversation) -> View:
     encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     whole = RenderConversationConfig(auto_drop_analysis=False)
     try:
-        return _of_source(encoding.render_conversation(conversation, whole))
+        return _of_source(encoding.render_conversation(conversation, whole), None)
     except HarmonyError as error:
         result = ParseResult(conversation.messages, [], [], True, None)
         found = shown_result("", result, channels=())
@@ -91,8 +92,17 @@ def _of_messages(conversation: Conversation) -> View:
 
 
 def _check_source(result: ParseResult, source: Source) -> None:
-    """Raises ValueError for a source that is not the one that was parsed."""
+    """Raises ValueError for a source that is not the one that was parsed, as far as its length and its stops tell."""
     expected = "a text" if result.token_count is None else f"{result.token_count:,} token ids"
     found = "a text" if isinstance(source, str) else f"{len(source):,} token ids"
     if expected != found:
         raise ValueError(f"Expected the input of the result, {expected}, got {found} - at `tokens`")
+    for span in result.spans:
+        if not isinstance(source, str):
+            is_there = span.end is None or ENDS.get(source[span.stop]) == span.end
+        else:
+            is_there = span.stop <= len(source)
+        if not is_there:
+            raise ValueError(
+                f"Expected the input of the result, got another one: no `<|{span.end}|>` at {span.stop:,} - at `tokens`"
+            )

@@ -1,7 +1,7 @@
 """What is shown of one input: its messages, the tokens that each came of, and the diagnostics at their places.
 
-`shown` takes what was parsed, and the source that it was parsed from. It draws nothing: `lines.py` writes what it gives
-as lines for terminals, and `page.py` as HTML.
+`shown_source` parses an input, and `shown_result` takes what was parsed. They draw nothing: `lines.py` writes what they
+give as lines for terminals, and `page.py` as HTML.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from harmony.columns.rows import GIVEN, UNLESS_START, given_role
+from harmony.columns.rows import GIVEN, UNLESS_START, Values, given_role, message_of, parse_source
 from harmony.encoding import load_harmony_encoding
 from harmony.errors import Diagnostic, HarmonyError, RecordError
 from harmony.format import vocabulary
 from harmony.messages.model import Message
 from harmony.messages.roles import Role
+from harmony.rendering.sections import part_text
 from harmony.results import OPEN_HEADER, ParseResult, RenderedSpan, Span, learned
 
 #: What was parsed: token ids, or a text with markers.
 Source: TypeAlias = Sequence[int] | str
+_Places: TypeAlias = tuple[slice, slice, slice, slice]
 
 _ASSISTANT: Final = GIVEN.index(Role.ASSISTANT) | UNLESS_START  # as of a record without a role
 _LONG: Final = 600  # characters of analysis; a longer one is folded
@@ -44,6 +46,12 @@ class Piece(NamedTuple):
     start: int
     ids: tuple[int, ...] = ()
     learned: bool = False
+
+    def written_ids(self) -> str:
+        """The ids, with spaces between them. An integer that is no id may be too long to be written."""
+        loaded = vocabulary.load()
+        known = range(vocabulary.LAST_TOKEN + 1)
+        return " ".join(str(token) if token in known else loaded.describe(token) for token in self.ids)
 
     @property
     def is_special(self) -> bool:
@@ -82,18 +90,23 @@ class ShownMessage(msgspec.Struct, frozen=True):
         """The diagnostics that stand before the content."""
         return [each for each in self.diagnostics if each.position <= self.content_start]
 
+    def in_content(self) -> list[Diagnostic]:
+        """The other diagnostics: those in the content or behind it."""
+        return [each for each in self.diagnostics if each.position > self.content_start]
+
     def content_parts(self) -> Iterator[tuple[Sequence[Piece], Sequence[Diagnostic]]]:
         """The content in parts, each with the diagnostics that stand behind it. There is at least one part."""
-        left = [each for each in self.diagnostics if each.position > self.content_start]
         starts = [piece.start for piece in self.content]
+        behind: list[Diagnostic] = []
         done = 0
-        for position, found in groupby(left.copy(), attrgetter("position")):
+        for position, found in groupby(self.in_content(), attrgetter("position")):
             place = bisect_left(starts, position)
             if place < len(starts):
-                inside = list(found)
-                yield self.content[done:place], inside
-                done, left = place, left[len(inside) :]
-        yield self.content[done:], left
+                yield self.content[done:place], list(found)
+                done = place
+            else:
+                behind += found
+        yield self.content[done:], behind
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -102,6 +115,7 @@ class Shown(msgspec.Struct, frozen=True):
     `tokens` is None for a text. `unit` is what positions count, and `shift` is the length of what was put before the
     input: `place` gives the position of a diagnostic in the input itself. `diagnostics` are those that belong to no
     message. `error` says why there are no messages, or why they have no tokens. `number` is that of the line or row.
+    `note` is a sentence about the whole input, if there is something to say.
     """
 
     title: str
@@ -115,6 +129,7 @@ class Shown(msgspec.Struct, frozen=True):
     next_role: Role | None = None
     shift: int = 0
     number: int | None = None
+    note: str | None = None
 
     def place(self, found: Diagnostic) -> int:
         """The position of a diagnostic in the input."""
@@ -133,7 +148,23 @@ class Shown(msgspec.Struct, frozen=True):
 
 def usual_role(source: Source) -> Role | None:
     """The role of the first message of a completion: the assistant, unless the source begins with its `<|start|>`."""
-    return given_role(_ASSISTANT, source if isinstance(source, str) else list(source))
+    return given_role(_ASSISTANT, source if isinstance(source, str) else list(source)) if source else None
+
+
+def parsed(source: Source, role: Role | None, *, strict: bool = False, stripped: bool = False) -> ParseResult:
+    """Parses a source. Raises HarmonyError as `encoding.parse` does, and for an input that is too large.
+
+    With `stripped`, it has lost its markers. Token ids are then read by their text, so there are no spans.
+    """
+    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
+    if isinstance(source, str):
+        return encoding.parse_text(source, role, strict=strict, stripped=stripped)
+    if not stripped:
+        return encoding.parse(source, role, strict=strict)
+    values = Values()
+    found = parse_source(list(source), role, values, strict=False, stripped=True)
+    messages = [message_of(values.lists(), row.codes, row.content.decode()) for row in found.rows]
+    return ParseResult(messages, found.diagnostics, [], found.complete, None, len(source))
 
 
 def shown_source(
@@ -142,14 +173,11 @@ def shown_source(
     """What is shown of token ids or of a text with markers, which are parsed leniently.
 
     `role` is that of the first message, if the source does not begin with its `<|start|>`. `channels` are those of the
-    training mask. The first `shift` tokens or characters were put before the source: positions count behind them.
+    training mask. The first `shift` tokens or characters were put before the input: positions and counts leave them
+    out. `stripped` is that of `parsed`.
     """
-    encoding = load_harmony_encoding(vocabulary.ENCODING_NAME)
     try:
-        if isinstance(source, str):
-            result = encoding.parse_text(source, role, strict=False, stripped=stripped)
-        else:
-            result = encoding.parse(source, role, strict=False)
+        result = parsed(source, role, stripped=stripped)
     except HarmonyError as error:  # a source that is too large
         return Shown(title, error=RecordError(error.code, str(error), error.position))
     return shown_result(title, result, source, channels=channels, shift=shift)
@@ -159,48 +187,50 @@ def shown_result(
     title: str, result: ParseResult, source: Source | None = None, *, channels: Collection[str] = (), shift: int = 0
 ) -> Shown:
     """What is shown of a result, with the pieces of the source that it was parsed from, if that is given."""
-    unit: Literal["token", "character"] = "character" if result.token_count is None else "token"
+    source = "" if source is None else source
+    places = list(_places(result, source))
+    cutter = _Cutter(source, result, channels, shift)
     diagnostics = _by_message(result)
-    places = [] if source is None else list(_places(result, len(source)))
-    marked = [] if source is None or isinstance(source, str) else _learned(result, source, channels)
-    cuts = sorted(each.position for each in result.diagnostics)
-    messages = []
-    for index, message in enumerate(result.messages):
-        span = result.spans[index] if result.spans else None
-        before, header, content, stop = (
-            ([], [], [], []) if source is None else ([*_pieces(source, place, marked, cuts)] for place in places[index])
-        )
-        all_pieces = [*header, *content, *stop]
-        messages.append(
-            ShownMessage(
-                message,
-                message.text,
-                None if span is None else span.end,
-                None if span is None or unit == "character" else span.stop + (span.end is not None) - span.start,
-                sum(len(piece.ids) for piece in all_pieces if piece.learned) if marked else None,
-                before,
-                header,
-                content,
-                stop,
-                "".join(piece.text for piece in content) == message.text,
-                _is_folded(message),
-                _set_out(message.text),
-                0 if span is None else span.content_start,
-                diagnostics[index],
-            )
-        )
-    behind = [] if source is None else [*_pieces(source, places[-1][0], marked, cuts)]
+    spans: Sequence[Span | None] = result.spans or [None] * len(result.messages)
+    messages = [
+        _shown_message(cutter, message, span, own, found)
+        for message, span, own, found in zip(result.messages, spans, places, diagnostics, strict=False)
+    ]
     return Shown(
         title,
         messages,
-        behind,
-        diagnostics[-1],
-        None,
-        result.token_count,
-        unit,
-        result.complete,
-        result.next_role,
-        shift,
+        behind=cutter.pieces(places[-1][0]),
+        diagnostics=diagnostics[-1],
+        tokens=None if result.token_count is None else result.token_count - shift,
+        unit="character" if result.token_count is None else "token",
+        complete=result.complete,
+        next_role=result.next_role,
+        shift=shift,
+    )
+
+
+def _shown_message(
+    cutter: _Cutter, message: Message, span: Span | None, places: _Places, diagnostics: Sequence[Diagnostic]
+) -> ShownMessage:
+    """A message with its pieces. `span` is None where its places are not known."""
+    text = "".join(map(part_text, message.content))
+    before, header, content, stop = map(cutter.pieces, places)
+    learned = [len(piece.ids) for piece in (*header, *content, *stop) if piece.learned]
+    return ShownMessage(
+        message,
+        text,
+        end=None if span is None else span.end,
+        tokens=None if span is None else cutter.size_of(span),
+        learned=sum(learned) if cutter.marked else None,
+        before=before,
+        header=header,
+        content=content,
+        stop=stop,
+        is_exact="".join(piece.text for piece in content) == text,
+        is_folded=message.author.role in _FOLDED or (message.channel == "analysis" and len(text) > _LONG),
+        arguments=_set_out(text),
+        content_start=0 if span is None else span.content_start,
+        diagnostics=diagnostics,
     )
 
 
@@ -217,72 +247,89 @@ def _by_message(result: ParseResult) -> list[list[Diagnostic]]:
     return found
 
 
-def _places(result: ParseResult, length: int) -> Iterator[tuple[slice, slice, slice, slice]]:
+def _places(result: ParseResult, source: Source) -> Iterator[_Places]:
     """For each message the places of what stands before it, of its header, its content and its stop.
 
     At the end, the first of them is the place of what stands behind the last message.
     """
-    done = 0
+    nothing, done = slice(0, 0), 0
     for span in result.spans:
         start, content = max(span.start, done), max(span.content_start, done)
         stop = max(span.stop, content)
-        end = stop if span.end is None else _behind_stop(span, result)
+        end = stop + stop_length(span, source)
         yield slice(done, start), slice(start, content), slice(content, stop), slice(stop, end)
         done = end
-    for _ in result.messages[len(result.spans) :]:  # their places in a text that lost its markers are not known
-        yield slice(0), slice(0), slice(0), slice(0)
-    yield slice(done, length), slice(0), slice(0), slice(0)
+    for _ in result.messages[len(result.spans) :]:  # their places in an input that lost its markers are not known
+        yield nothing, nothing, nothing, nothing
+    yield slice(done, len(source)), nothing, nothing, nothing
 
 
-def _behind_stop(span: Span, result: ParseResult) -> int:
-    """The place behind the stop of a message: one token, or the characters of its marker."""
-    return span.stop + (1 if result.token_count is not None else len(f"<|{span.end}|>"))
-
-
-def _learned(result: ParseResult, source: Sequence[int], channels: Collection[str]) -> list[slice]:
-    """The places of the tokens that the training mask marks, in order."""
-    spans = []
-    for index, (message, span) in enumerate(zip(result.messages, result.spans, strict=False)):
-        # The prompt of a completion ended with the open header of the completion's first message.
-        is_open = index == 0 and source[span.start] != vocabulary.START
-        start = span.start - OPEN_HEADER if is_open else span.start
-        role = message.author.role
-        spans.append(RenderedSpan(start, span.content_start, span.stop, span.end, index, role, message.channel))
-    return list(learned(spans, channels))
-
-
-def _pieces(source: Source, place: slice, marked: Sequence[slice], cuts: Sequence[int]) -> list[Piece]:
-    """The pieces of a part of the source. A piece of a text ends before each of the `cuts`."""
+def stop_length(span: Span, source: Source) -> int:
+    """The length of the stop of a message in its source; 0 where there is none, as in a text without markers."""
     if isinstance(source, str):
-        inside = cuts[bisect_right(cuts, place.start) : bisect_left(cuts, place.stop)]
-        bounds = [place.start, *dict.fromkeys(inside), place.stop]
-        return [Piece(source[start:stop], start) for start, stop in pairwise(bounds) if start < stop]
-    decoder = getincrementaldecoder("utf-8")("replace")
-    found: list[Piece] = []
-    text, ids, start = "", [], place.start
-    for index, token in enumerate(source[place], place.start):
-        ids.append(token)
-        text += decoder.decode(_bytes_of(token))
-        if not decoder.getstate()[0]:
-            found.append(Piece(text, start, tuple(ids), _is_marked(marked, start)))
-            text, ids, start = "", [], index + 1
-    if ids:
-        found.append(Piece(text + decoder.decode(b"", True), start, tuple(ids), _is_marked(marked, start)))
-    return found
+        marker = f"<|{span.end}|>"
+        return len(marker) if source.startswith(marker, span.stop) else 0
+    return int(span.end is not None and span.stop < len(source))
+
+
+class _Cutter:
+    """Cuts a source into pieces. `marked` are the places of the tokens that the training mask marks, in order."""
+
+    def __init__(self, source: Source, result: ParseResult, channels: Collection[str], shift: int) -> None:
+        self.marked: list[slice] = []
+        self._source = source
+        self._shift = shift
+        self._cuts = sorted(each.position for each in result.diagnostics)
+        self._is_text = result.token_count is None
+        if source and not isinstance(source, str):
+            places = _marked(result, source, channels)
+            self.marked = [slice(max(place.start, shift), place.stop) for place in places]
+
+    def size_of(self, span: Span) -> int | None:
+        """The number of tokens from the header to the stop; None for a text."""
+        return None if self._is_text else max(span.stop + (span.end is not None) - max(span.start, self._shift), 0)
+
+    def pieces(self, place: slice) -> list[Piece]:
+        """The pieces of a part of the source. A piece of a text ends before the place of each diagnostic."""
+        if isinstance(self._source, str):
+            inside = self._cuts[bisect_right(self._cuts, place.start) : bisect_left(self._cuts, place.stop)]
+            bounds = [place.start, *dict.fromkeys(inside), place.stop]
+            parts = [Piece(self._source[start:stop], start) for start, stop in pairwise(bounds)]
+            return [part for part in parts if part.text]
+        decoder = getincrementaldecoder("utf-8")("replace")
+        found: list[Piece] = []
+        text, ids, start = "", [], place.start
+        for index, token in enumerate(self._source[place], place.start):
+            ids.append(token)
+            text += decoder.decode(_bytes_of(token))
+            if not decoder.getstate()[0]:
+                found.append(Piece(text, start, tuple(ids), self._is_marked(start)))
+                text, ids, start = "", [], index + 1
+        if ids:
+            found.append(Piece(text + decoder.decode(b"", True), start, tuple(ids), self._is_marked(start)))
+        return found
+
+    def _is_marked(self, index: int) -> bool:
+        last = bisect_right(self.marked, index, key=lambda place: place.start) - 1
+        return last >= 0 and index < self.marked[last].stop
+
+
+def _marked(result: ParseResult, source: Sequence[int], channels: Collection[str]) -> Iterator[slice]:
+    """The places of the tokens that the training mask marks, in order."""
+    spans = (
+        RenderedSpan(span.start, span.content_start, span.stop, span.end, index, message.author.role, message.channel)
+        for index, (message, span) in enumerate(zip(result.messages, result.spans, strict=False))
+    )
+
+    def opened(span: RenderedSpan) -> int:
+        """An open header that is not there is in the prompt, or is missing."""
+        return OPEN_HEADER if span.start < len(source) and source[span.start] == vocabulary.START else 0
+
+    return learned(spans, channels, opened=opened)
 
 
 def _bytes_of(token: int) -> bytes:
     return vocabulary.load().token_bytes(token) if 0 <= token <= vocabulary.LAST_TOKEN else _NO_TOKEN
-
-
-def _is_marked(marked: Sequence[slice], index: int) -> bool:
-    last = bisect_right(marked, index, key=lambda place: place.start) - 1
-    return last >= 0 and index < marked[last].stop
-
-
-def _is_folded(message: Message) -> bool:
-    """Whether the message is folded at first: what the model did not write, or long analysis."""
-    return message.author.role in _FOLDED or (message.channel == "analysis" and len(message.text) > _LONG)
 
 
 def _set_out(text: str) -> str | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from harmony.viewing.lines import Line, Run, closing_lines, diagnostic, heading, lines, raw_lines, token_cells
+from harmony.viewing.lines import INDENT, Line, Run, closing_lines, diagnostic, heading, lines, raw_lines, token_cells
 from harmony.viewing.shown import Piece, Shown
 
-_INDENT: Final = 2
 _BAR: Final = "│"
 
 
@@ -27,24 +28,35 @@ def console_of() -> Console:
 def all_lines(shown: Shown, width: int, *, ids: bool, raw: bool, whole: bool, more: str = "") -> Iterator[Line]:
     """The lines of an input below its title.
 
-    `ids` shows the tokens of each message with their ids, in rows of `width` columns, and `raw` the source as it is.
-    `whole` folds nothing, and `more` says how to see all of a message that is folded.
+    `ids` shows the tokens of each message with their ids, in rows of `width` columns, if they are known. `raw` shows
+    the source as it is. `whole` folds nothing, and `more` says how to see all of a message that is folded.
     """
     if raw and shown.error is None:
         return raw_lines(shown)
-    if ids and shown.error is None:
+    if ids and shown.error is None and shown.unit == "token":
         return _lines_with_ids(shown, width)
     return lines(shown, whole=whole, more=more)
 
 
-def drawn(title: str, found: Iterable[Line]) -> RenderableType:
-    """What rich prints for an input: its title, and the lines below it."""
-    return Group(Rule(Text(title), style="dim", align="left"), *map(_drawn_line, found))
+def drawn(title: str, found: Iterable[Line]) -> Iterator[RenderableType]:
+    """What rich prints for an input, part by part: its title, and the lines below it."""
+    yield Rule(Text(title), style="dim", align="left")
+    for line in found:
+        for runs in _split(line.runs):  # rich takes far longer for many lines at once
+            text = Text.assemble(*runs)
+            yield Padding(text, (0, 0, 0, line.indent)) if line.indent else text
 
 
-def _drawn_line(line: Line) -> RenderableType:
-    text = Text.assemble(*line.runs)
-    return Padding(text, (0, 0, 0, line.indent)) if line.indent else text
+def _split(runs: Iterable[Run]) -> Iterator[list[Run]]:
+    """The runs of each line. Runs of the same style become one."""
+    line: list[Run] = []
+    for style, group in groupby(runs, itemgetter(1)):
+        first, *others = "".join(text for text, _ in group).split("\n")
+        line.append((first, style))
+        for other in others:
+            yield line
+            line = [(other, style)]
+    yield line
 
 
 def _lines_with_ids(shown: Shown, width: int) -> Iterator[Line]:
@@ -54,11 +66,11 @@ def _lines_with_ids(shown: Shown, width: int) -> Iterator[Line]:
         yield Line(0, heading(message))
         yield from _rows(message.header, width)
         for found in message.in_header():
-            yield Line(_INDENT, diagnostic(found, shown))
+            yield Line(INDENT, diagnostic(found, shown))
         for pieces, inside in message.content_parts():
             yield from _rows(pieces, width)
             for found in inside:
-                yield Line(_INDENT, diagnostic(found, shown))
+                yield Line(INDENT, diagnostic(found, shown))
         yield from _rows(message.stop, width)
         yield Line(0, [])
     yield from _rows(shown.behind, width)
@@ -71,7 +83,7 @@ def _rows(pieces: Iterable[Piece], width: int) -> Iterator[Line]:
     below, used = "", 0
     for (text, style), ids in token_cells(pieces):
         cell = max(cell_len(text), len(ids))
-        if used and used + cell + 1 > width - _INDENT - 1:
+        if used and used + cell + 1 > width - INDENT - 1:
             yield _row(above, below)
             above, below, used = [], "", 0
         above += [(text, style), (" " * (cell - cell_len(text)) + _BAR, "dim")]
@@ -82,4 +94,4 @@ def _rows(pieces: Iterable[Piece], width: int) -> Iterator[Line]:
 
 
 def _row(above: list[Run], below: str) -> Line:
-    return Line(_INDENT, [(_BAR, "dim"), *above, *([("\n " + below.rstrip(), "dim")] if below.strip() else [])])
+    return Line(INDENT, [(_BAR, "dim"), *above, *([("\n " + below.rstrip(), "dim")] if below.strip() else [])])

@@ -418,7 +418,7 @@ def test_a_terminal_shows_messages_to_be_read(tmp_path: Path) -> None:
     )
     lines, said, status = on_a_terminal("parse", "--strict", str(log))
     assert (said, status) == (b"harmony: 1 bad record, with its error\n", 1)
-    assert lines[0].startswith("first ──")
+    assert lines[0].startswith("line 1 · first ──")
     assert lines[1:3] == ["assistant · commentary → functions.f <|constrain|>json", "<|call|>"]
     assert lines[3].startswith(r"{}\x1b[31m \u202e word word")
     assert "line 2 ─" in "\n".join(lines)
@@ -436,7 +436,7 @@ def test_a_terminal_shows_renderings_to_be_read(tmp_path: Path, options: tuple[s
     )
     lines, said, status = on_a_terminal("render", str(log), *options)
     assert (said, status) == (b"harmony: 1 bad record, with its error\n", 1)
-    assert lines[0].startswith("first (58 tokens) ──")
+    assert lines[0].startswith("line 1 · first (58 tokens) ──")
     assert lines[1] == r"<|start|>user<|message|>\x1b[31m"
     assert lines[2].startswith(r"\u202e <|end|> word word")
     end = lines.index("<|start|>assistant")

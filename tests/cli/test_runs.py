@@ -59,18 +59,18 @@ def test_a_terminal_shows_repairs_at_their_places(tmp_path: Path) -> None:
     lines, said, status = on_a_terminal("parse", str(log), columns=130)
     assert (said, status) == (b"", 0)
     assert [line.rstrip(" ─") for line in lines] == [
-        "stray",
+        "line 1 · stray",
         "assistant · analysis",
         "! other-channel at character 11: expected one channel, found `commentary` too; it is left out",
         "Hm.",
         "! end-of-text at character 54: expected a stop, found `<|endoftext|>`; it is taken for one",
         "",
-        "cut",
+        "line 2 · cut",
         "! interrupted-header at character 16: expected `<|message|>`, found the end of the input; the header is given "
         "up",
         "(the input ends inside a message)",
         "",
-        "well",
+        "line 3 · well",
         "assistant  <|end|>",
         "x",
         "",

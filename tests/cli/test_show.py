@@ -72,7 +72,7 @@ def test_every_name_of_a_message_is_shown_by_its_codes() -> None:
     show(screen, Outcome(1, {"id": msgspec.Raw(json.dumps(HOSTILE, ensure_ascii=False).encode())}, outcome))
     show(screen, Outcome(2, {}, RecordError("code", f"sentence {HOSTILE}", None)))
     lines = written.getvalue().split("\n")
-    assert lines[0].startswith(f"{SHOWN} ─")
+    assert lines[0].startswith(f"line 1 · {SHOWN} ─")
     assert lines[1] == f"tool {SHOWN} · {SHOWN} → {SHOWN} {SHOWN}"
     assert lines[2].rstrip() == "  text \\u200e \u200d"
     assert lines[5] == f"error code: sentence {SHOWN}"

@@ -108,6 +108,16 @@ def test_light_and_dark(opened: Page, scheme: str) -> None:
     assert (ink < ground) is (scheme == "light")
 
 
+def test_a_code_is_seen_where_its_link_leads(opened: Page) -> None:
+    link = opened.locator(".diagnostic a").first
+    link.click()
+    place = opened.locator(link.get_attribute("href") or "").bounding_box()
+    above = opened.locator("header").bounding_box()
+    assert place is not None
+    assert above is not None
+    assert above["y"] + above["height"] <= place["y"] < 800
+
+
 def test_search(browser: Browser, encoding: HarmonyEncoding, tmp_path: Path) -> None:
     texts = ["<|start|>system<|message|>Be brief.<|end|>", "<|channel|>final<|message|>Blue.", "<|channel|>final red"]
     found = [shown_source(text[:20], text, usual_role(text), channels=()) for text in texts]
@@ -116,7 +126,7 @@ def test_search(browser: Browser, encoding: HarmonyEncoding, tmp_path: Path) -> 
     tab = browser.new_page()
     tab.goto(path.as_uri())
     shown = tab.locator(".record:visible")
-    for words, count in (("BRIEF", 1), ("final blue", 1), ("final", 2), ("missing-message", 1), ("nothing", 0)):
+    for words, count in (("BRIEF", 1), ("final blue", 1), ("final", 2), ("missing-message", 1), ("start", 0)):
         tab.get_by_label("search").fill(words)
         assert shown.count() == count, words
         assert tab.locator("output").inner_text() == f"{count} of 3 records"

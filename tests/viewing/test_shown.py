@@ -98,6 +98,13 @@ def test_the_mask_of_a_completion_is_that_behind_its_prompt(encoding: HarmonyEnc
         assert [piece.learned for piece in all_pieces(alone) for _ in piece.ids] == expected, case["id"]
 
 
+def test_a_header_without_start_is_learned_whole(encoding: HarmonyEncoding) -> None:
+    text = "<|channel|>analysis<|message|>Hm.<|channel|>final<|message|>Hi<|return|>"
+    tokens = encoding.encode(text, allowed_special="all")
+    shown = shown_source("", tokens, Role.ASSISTANT, channels=KNOWN_CHANNELS)
+    assert all(piece.learned for piece in all_pieces(shown))
+
+
 def test_a_character_of_several_tokens_is_one_piece(encoding: HarmonyEncoding) -> None:
     tokens = encoding.encode("<|channel|>final<|message|>👩‍🚀!", allowed_special="all")
     [message] = shown_source("", tokens, Role.ASSISTANT, channels=()).messages
