@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harmony.viewing.shown import Shown
 
 _PAGE_LIMIT: Final = 200
+_LINES: Final = 100  # that are drawn together
 
 
 @click.command(cls=LogCommand, epilog="Example: harmony view replies.jsonl --id reply-7 --ids")
@@ -157,9 +158,10 @@ def _print(records: Iterable[Shown], *, ids: bool, raw: bool, whole: bool) -> No
                 yield f"── {title_of(shown)}\n"
                 yield from (f"{line.plain()}\n" for line in found)
                 continue
-            for part in drawn(title_of(shown), found):
+            parts = drawn(title_of(shown), found)
+            while some := list(islice(parts, _LINES)):
                 with screen.capture() as captured:
-                    screen.print(part)
+                    screen.print(*some, sep="\n")
                 yield captured.get()
 
     if is_terminal and sys.stdin.isatty():  # the pager takes keys
