@@ -183,10 +183,10 @@ def test_a_terminal_shows_the_records_that_a_file_would_get(tmp_path: Path) -> N
     shown, _, status = on_a_terminal("parse", str(file))
     assert status == 1
     assert [line.strip(" ─") for line in shown if line] == [
-        *("row 1", "assistant", "Hi"),
-        *("row 2", "user", "Hi"),
+        *("row 1 (3 tokens)", "assistant  3 tokens, <|return|>", "Hi"),
+        *("row 2 (5 tokens)", "user  5 tokens, <|return|>", "Hi"),
         *("row 3", "error invalid-record: expected `tokens`, found null"),
-        *("row 4", "(ends in an open <|start|>assistant)"),
+        *("row 4 (2 tokens)", "(ends in an open <|start|>assistant)"),
     ]
     written = [json.loads(line) for line in harmony("parse", file, "-o", "-")[1].splitlines()]
     assert [record["complete"] for record in written] == [True, True, False, False]
