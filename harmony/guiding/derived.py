@@ -8,6 +8,7 @@ another role, falls away.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,6 @@ from harmony.format import vocabulary
 from harmony.format.header import CONSTRAINED, KNOWN_CONTENT_TYPES
 from harmony.guiding.forms import (
     CALL_CHANNELS,
-    MARKER,
     PLAIN_TYPES,
     TYPES,
     Wanted,
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 Schemas = Mapping[str, dict[str, Any] | None]
 
 _MARKERS: Final = {token: vocabulary.SPECIAL_TEXTS[token] for token in vocabulary.STOPS}
+# A marker, to split a text at its markers: no name holds a `<`.
+_MARKER: Final = re.compile(r"(<\|[a-z]+\|>)")
 _START: Final = vocabulary.SPECIAL_TEXTS[vocabulary.START]
 _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
@@ -251,8 +253,8 @@ def _texts(rule: str, words: Mapping[str, Sequence[str]], between: str = "") -> 
 
 def _printed(text: str) -> str:
     """A text for llguidance: the special tokens in it by name, the rest as strings."""
-    pieces = filter(None, MARKER.split(text))
-    return " ".join(piece if MARKER.fullmatch(piece) else _dumped(piece) for piece in pieces)
+    pieces = filter(None, _MARKER.split(text))
+    return " ".join(piece if _MARKER.fullmatch(piece) else _dumped(piece) for piece in pieces)
 
 
 def _json(schema: dict[str, Any]) -> str:

@@ -14,7 +14,6 @@ stand without `to=`. The content type of a call is one of `TYPES`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any, Final, NamedTuple, TypeVar
@@ -41,9 +40,6 @@ PLAIN_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "commentary": ("",),
     "final": ("", *_JSON),
 }
-
-#: A marker, to split a header at its markers: no name holds a `<`.
-MARKER: Final = re.compile(r"(<\|[a-z]+\|>)")
 
 _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]

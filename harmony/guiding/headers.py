@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import in_turn, quote
 from harmony.format import vocabulary
-from harmony.guiding.forms import MARKER, check_recipient, declared, headers_of, several, token_id, wanted
+from harmony.guiding.forms import check_recipient, declared, headers_of, several, token_id, wanted
 from harmony.messages.model import Conversation
 from harmony.messages.roles import KNOWN_CHANNELS, Role
 from harmony.parsing.shared import check_encoding
@@ -36,7 +36,9 @@ _CONTENT: Final = {vocabulary.END: 3, vocabulary.CALL: 4, vocabulary.RETURN: 5} 
 _FIXED: Final = 6
 _IN_CONTENT: Final = frozenset(_CONTENT.values())
 
-_ITEMS: Final = re.compile("(?= )")  # where an item begins
+# Where an item of a header begins or ends. No name holds a space, `<` or `>`.
+# Each item may be encoded by itself: the vocabulary's split pattern begins a new piece at each single space.
+_ITEMS: Final = re.compile("(?=[ <])|(?<=>)")
 _MOST_NAMED: Final = 6  # tokens in an error
 
 
@@ -58,12 +60,12 @@ class Headers:
 
     `recipients` are those that the model may call, or a Conversation, whose system and developer messages declare them.
     `channels` are those that may come. `tool_choice` is "auto"; "required" for a completion that ends in a call; "none"
-    for one without calls; or the recipient of the call that ends it. A recipient with the name of such a word cannot be
-    chosen alone. Messages on `analysis` and preambles end in
-    `<|end|>`, calls in `<|call|>`, and an answer on `final` in `<|return|>`. A call or an answer ends the completion.
+    for one without calls; or the recipient of the call that ends it. A recipient with the name
+    "auto", "required" or "none" cannot be chosen in this way.
 
-    A header may be encoded in two ways: each item by itself, as rendering does it, or all text between two markers
-    together, as a tokenizer does it. Where both give the same tokens, as they nearly always do, there is one way.
+    Messages on `analysis` and preambles end in `<|end|>`, calls in `<|call|>`, and an answer on `final` in
+    `<|return|>`. A call or an answer ends the completion. Each header may come as one sequence of tokens: the one that
+    `encode` and rendering give.
 
     Raises TypeError for arguments of a wrong type. Raises ValueError for a recipient that no header can hold, for a
     `tool_choice` that is no declared recipient, for an unknown channel, and where no completion could end.
@@ -178,12 +180,10 @@ class _Plan:
         for stop, state in _CONTENT.items():
             self.moves[state][stop] = _DONE if stop in ends else _BETWEEN
         self._lay(_BETWEEN, [vocabulary.START, *encoding.encode(Role.ASSISTANT.value)], _HEADER)
-        encode = cache(partial(encoding.encode, allowed_special="all"))  # headers share most of their pieces
+        encode = cache(partial(encoding.encode, allowed_special="all"))  # headers share most of their items
         for header, stop in headers:
-            pieces = MARKER.split(header)
-            items = [item for piece in pieces for item in _ITEMS.split(piece)]
-            for texts in (pieces, items):
-                self._lay(_HEADER, [token for text in texts for token in encode(text)], _CONTENT[stop])
+            tokens = [token for item in _ITEMS.split(header) for token in encode(item)]
+            self._lay(_HEADER, tokens, _CONTENT[stop])
 
     def _lay(self, state: int, tokens: list[int], last: int) -> None:
         """Lays a path of tokens from a state to another. It shares the states of the paths that begin alike."""
