@@ -104,9 +104,9 @@ def grammar(
 def ll_tokenizer(eos: Iterable[int] = (vocabulary.END_OF_TEXT,)) -> LLTokenizer:
     """The vocabulary as a tokenizer of llguidance, for its LLMatcher. Making it takes a second: keep it.
 
-    It has the 201,088 tokens that gpt-oss has logits for, so its masks have 6,284 words. `eos` are the ids that end a
-    sequence: name the same ones to `grammar`. Raises TypeError and ValueError for what are no ids. Needs the extra
-    `decoding`.
+    It has the 201,088 tokens that gpt-oss has logits for, so its masks have MASK_WORDS words. `eos` are the ids that
+    end a sequence: name the same ones to `grammar`. Raises TypeError and ValueError for what are no ids. Needs the
+    extra `decoding`.
     """
     llguidance = _llguidance()
     ids = _ids(eos)

@@ -23,10 +23,9 @@ from harmony.parsing.shared import check_encoding
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-#: The rows of gpt-oss's last layer. It has none for the last id of the vocabulary, which is a reserved one.
-MODEL_TOKENS: Final = 201_088
-#: How many words of 32 bits a mask of these rows has.
-MASK_WORDS: Final = MODEL_TOKENS // 32
+# The last layer of gpt-oss has no row for the last id of the vocabulary, which is a reserved one.
+MASK_WORDS: Final = 201_088 // 32
+"""The number of 32-bit words in a mask: 6,284, with one bit for each of the 201,088 logits of gpt-oss."""
 
 # The states that every automaton has. Those of headers follow.
 _DONE: Final = 0  # behind the stop of an answer or a call
@@ -134,14 +133,14 @@ class Headers:
 
             >>> from array import array
             >>> headers = decoding.Headers(encoding, [], channels=["final"])
-            >>> mask = array("i", bytes(4 * 6284))
+            >>> mask = array("i", bytes(4 * decoding.MASK_WORDS))
             >>> headers.fill(mask)
             >>> sum(word.bit_count() for word in mask.tobytes())
             1
 
         `bitmask` is a buffer of 32-bit integers, one row of the masks that vLLM, SGLang and llguidance use: an array of
-        numpy, a memoryview, or a tensor of torch in the memory of the CPU. It has 6,284 words or more; those beyond
-        become 0. Raises TypeError for anything else, also for memory that is read-only or not contiguous. Raises
+        numpy, a memoryview, or a tensor of torch in the memory of the CPU. It has MASK_WORDS words or more; those
+        beyond become 0. Raises TypeError for anything else, also for memory that is read-only or not contiguous. Raises
         ValueError for fewer words, and for more than one row.
         """
         words = _words(bitmask)

@@ -24,10 +24,9 @@ from harmony import (
     validate,
 )
 from harmony.chat import ConversionError
-from harmony.decoding import Headers, grammar, ll_tokenizer
+from harmony.decoding import MASK_WORDS, Headers, grammar, ll_tokenizer
 from harmony.format.vocabulary import CALL, END, MESSAGE, RETURN, load
 from harmony.guiding.forms import call_headers, plain_headers
-from harmony.guiding.headers import MASK_WORDS
 from harmony.messages.roles import KNOWN_CHANNELS
 from helpers.guided import COMPLETIONS, is_odd
 from helpers.sizes import Scale

@@ -23,11 +23,10 @@ from harmony import (
     ToolNamespaceConfig,
     validate,
 )
-from harmony.decoding import Allowed, Headers
+from harmony.decoding import MASK_WORDS, Allowed, Headers
 from harmony.format.header import Header, read_header
 from harmony.format.vocabulary import CALL, CHANNEL, END, FIRST_SPECIAL, MESSAGE, RETURN, START
 from harmony.guiding.forms import CALL_CHANNELS, TYPES, call_headers, plain_headers
-from harmony.guiding.headers import MASK_WORDS
 from harmony.messages.roles import KNOWN_CHANNELS
 from harmony.rendering.renderer import RenderOptions
 from helpers.guided import COMPLETIONS, is_odd
