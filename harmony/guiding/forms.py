@@ -126,8 +126,8 @@ def _channels(channels: Iterable[str]) -> tuple[str, ...]:
 
 
 def several(given: Iterable[T], place: str) -> tuple[T, ...]:
-    """What was given. Raises TypeError for what is not iterable, and for a string, whose characters nobody means."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    """What was given. Raises TypeError for what is not iterable, and for a text or bytes, whose items nobody means."""
+    if isinstance(given, str | bytes | bytearray) or not isinstance(given, Iterable):
         raise TypeError(f"Expected several values, got `{type(given).__name__}` - at `{place}`")
     return tuple(given)
 

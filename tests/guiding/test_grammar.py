@@ -351,6 +351,12 @@ def test_a_tokenizer_has_an_end() -> None:
         ll_tokenizer([])
 
 
+@pytest.mark.parametrize("eos", ["1", b"\1", bytearray(1)])
+def test_a_text_or_bytes_are_no_ids(eos: Any) -> None:
+    with pytest.raises(TypeError, match=f"^Expected several values, got `{type(eos).__name__}` - at `eos`$"):
+        ll_tokenizer(eos)
+
+
 def test_a_schema_counts_only_where_its_tool_may_be_called() -> None:
     tools = [*tool(type="array", uniqueItems=True), TOOLS[0]]
     assert "uniqueItems" not in grammar(tools, tool_choice="functions.sky")
