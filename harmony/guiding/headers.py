@@ -59,12 +59,12 @@ class Headers:
 
     `recipients` are those that the model may call, or a Conversation, whose system and developer messages declare them.
     `channels` are those that may come. `tool_choice` is "auto"; "required" for a completion that ends in a call; "none"
-    for one without calls; or the recipient of the call that ends it. A recipient with the name
-    "auto", "required" or "none" cannot be chosen in this way.
+    for one without calls; or the recipient of the call that ends it. A recipient with the name "auto",
+    "required" or "none" cannot be chosen in this way.
 
     Messages on `analysis` and preambles end in `<|end|>`, calls in `<|call|>`, and an answer on `final` in
-    `<|return|>`. A call or an answer ends the completion. Each header may come as one sequence of tokens: the one that
-    `encode` and rendering give.
+    `<|return|>`. A call or an answer ends the completion. For each header, one sequence of tokens is allowed: the one
+    that `encode` and rendering give.
 
     Raises TypeError for arguments of a wrong type. Raises ValueError for a recipient that no header can hold, for a
     `tool_choice` that is no declared recipient, for an unknown channel, and where no completion could end.
