@@ -305,7 +305,7 @@ class Harmony(Library):
         """A mask and a step for each token but the stops, with 54 recipients."""
         decoding = importlib.import_module("harmony.decoding")
         guide = decoding.Headers(self.encoding, [f"functions.tool_{number}" for number in range(54)])
-        mask = array("i", bytes(4 * 6284))
+        mask = array("i", bytes(4 * decoding.MASK_WORDS))
 
         def run() -> None:
             for tokens in completions:

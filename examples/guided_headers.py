@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from math import exp
 
 from harmony import Role, load_harmony_encoding
-from harmony.decoding import Headers
-
-WORDS = 6284  # of 32 bits: one bit for each of the model's 201,088 logits
+from harmony.decoding import MASK_WORDS, Headers
 
 encoding = load_harmony_encoding("HarmonyGptOss")
 guide = Headers(encoding, ["functions.get_weather", "python"])
@@ -16,21 +14,21 @@ guide = Headers(encoding, ["functions.get_weather", "python"])
 
 def weights(chance: random.Random) -> list[float]:
     """The exponentials of a model's logits, here the same at each step. Stops are likely."""
-    values = [exp(chance.gauss(0, 1)) for _ in range(32 * WORDS)]
+    values = [exp(chance.gauss(0, 1)) for _ in range(32 * MASK_WORDS)]
     for token in encoding.stop_tokens():
         values[token] = 60_000.0
     return values
 
 
 def sampled(values: list[float], mask: Sequence[int], chance: random.Random) -> int:
-    allowed = [token for token in range(32 * WORDS) if mask[token >> 5] >> (token & 31) & 1]
+    allowed = [token for token in range(32 * MASK_WORDS) if mask[token >> 5] >> (token & 31) & 1]
     return chance.choices(allowed, [values[token] for token in allowed])[0]
 
 
 for seed in range(3):
     chance = random.Random(seed)
     headers = guide.copy()  # one for each completion
-    mask = array("i", bytes(4 * WORDS))
+    mask = array("i", bytes(4 * MASK_WORDS))
     values = weights(chance)
     tokens = []
     while not headers.done:

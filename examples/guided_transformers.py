@@ -10,9 +10,8 @@ import torch
 from transformers import GptOssConfig, GptOssForCausalLM, LogitsProcessor
 
 from harmony import Conversation, Message, Role, load_harmony_encoding
-from harmony.decoding import Headers
+from harmony.decoding import MASK_WORDS, Headers
 
-WORDS = 6284  # of 32 bits: one bit for each of the model's 201,088 logits
 PAD = 199_999  # `<|endoftext|>`
 BITS = torch.arange(32, dtype=torch.int32)
 
@@ -31,7 +30,7 @@ class HarmonyProcessor(LogitsProcessor):
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         if not self.rows:
             self.rows = [self.guide.copy() for _ in input_ids]
-        mask = torch.full((len(self.rows), WORDS), -1, dtype=torch.int32)
+        mask = torch.full((len(self.rows), MASK_WORDS), -1, dtype=torch.int32)
         for headers, row, new in zip(self.rows, mask, input_ids[:, self.taken :].tolist(), strict=True):
             for token in new:
                 if not headers.done:  # behind the end of its completion, `generate` pads a row
@@ -47,7 +46,7 @@ def main() -> None:
     torch.manual_seed(0)
     encoding = load_harmony_encoding("HarmonyGptOss")
     config = GptOssConfig(
-        vocab_size=32 * WORDS,
+        vocab_size=32 * MASK_WORDS,
         hidden_size=32,
         intermediate_size=32,
         num_hidden_layers=2,

@@ -11,9 +11,8 @@ from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
 from harmony import load_harmony_encoding
-from harmony.decoding import Headers
+from harmony.decoding import MASK_WORDS, Headers
 
-WORDS = 6284  # of 32 bits: one bit for each of the model's 201,088 logits
 BITS = torch.arange(32, dtype=torch.int32)
 
 encoding = load_harmony_encoding("HarmonyGptOss")
@@ -25,7 +24,7 @@ class Request:
     def __init__(self, headers: Headers) -> None:
         self.headers = headers
         self.taken = 0
-        self.mask = torch.zeros(WORDS, dtype=torch.int32)
+        self.mask = torch.zeros(MASK_WORDS, dtype=torch.int32)
 
     def __call__(self, output: list[int], logits: torch.Tensor) -> torch.Tensor:
         for token in output[self.taken :]:

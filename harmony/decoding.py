@@ -13,6 +13,6 @@ extra `decoding`. docs/decoding.md says how to put each into an engine.
 from __future__ import annotations
 
 from harmony.guiding.derived import grammar, ll_tokenizer
-from harmony.guiding.headers import Allowed, Headers
+from harmony.guiding.headers import MASK_WORDS, Allowed, Headers
 
-__all__ = ["Allowed", "Headers", "grammar", "ll_tokenizer"]
+__all__ = ["MASK_WORDS", "Allowed", "Headers", "grammar", "ll_tokenizer"]

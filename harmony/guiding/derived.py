@@ -8,6 +8,7 @@ another role, falls away.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,6 @@ from harmony.format import vocabulary
 from harmony.format.header import CONSTRAINED, KNOWN_CONTENT_TYPES
 from harmony.guiding.forms import (
     CALL_CHANNELS,
-    MARKER,
     PLAIN_TYPES,
     TYPES,
     Wanted,
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 Schemas = Mapping[str, dict[str, Any] | None]
 
 _MARKERS: Final = {token: vocabulary.SPECIAL_TEXTS[token] for token in vocabulary.STOPS}
+# A marker, to split a text at its markers: no name holds a `<`.
+_MARKER: Final = re.compile(r"(<\|[a-z]+\|>)")
 _START: Final = vocabulary.SPECIAL_TEXTS[vocabulary.START]
 _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
@@ -102,9 +104,9 @@ def grammar(
 def ll_tokenizer(eos: Iterable[int] = (vocabulary.END_OF_TEXT,)) -> LLTokenizer:
     """The vocabulary as a tokenizer of llguidance, for its LLMatcher. Making it takes a second: keep it.
 
-    It has the 201,088 tokens that gpt-oss has logits for, so its masks have 6,284 words. `eos` are the ids that end a
-    sequence: name the same ones to `grammar`. Raises TypeError and ValueError for what are no ids. Needs the extra
-    `decoding`.
+    It has the 201,088 tokens that gpt-oss has logits for, so its masks have MASK_WORDS words. `eos` are the ids that
+    end a sequence: name the same ones to `grammar`. Raises TypeError and ValueError for what are no ids. Needs the
+    extra `decoding`.
     """
     llguidance = _llguidance()
     ids = _ids(eos)
@@ -251,8 +253,8 @@ def _texts(rule: str, words: Mapping[str, Sequence[str]], between: str = "") -> 
 
 def _printed(text: str) -> str:
     """A text for llguidance: the special tokens in it by name, the rest as strings."""
-    pieces = filter(None, MARKER.split(text))
-    return " ".join(piece if MARKER.fullmatch(piece) else _dumped(piece) for piece in pieces)
+    pieces = filter(None, _MARKER.split(text))
+    return " ".join(piece if _MARKER.fullmatch(piece) else _dumped(piece) for piece in pieces)
 
 
 def _json(schema: dict[str, Any]) -> str:

@@ -14,7 +14,6 @@ stand without `to=`. The content type of a call is one of `TYPES`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any, Final, NamedTuple, TypeVar
@@ -41,9 +40,6 @@ PLAIN_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "commentary": ("",),
     "final": ("", *_JSON),
 }
-
-#: A marker, to split a header at its markers: no name holds a `<`.
-MARKER: Final = re.compile(r"(<\|[a-z]+\|>)")
 
 _CHANNEL: Final = vocabulary.SPECIAL_TEXTS[vocabulary.CHANNEL]
 _MESSAGE: Final = vocabulary.SPECIAL_TEXTS[vocabulary.MESSAGE]
@@ -130,8 +126,8 @@ def _channels(channels: Iterable[str]) -> tuple[str, ...]:
 
 
 def several(given: Iterable[T], place: str) -> tuple[T, ...]:
-    """What was given. Raises TypeError for what is not iterable, and for a string, whose characters nobody means."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    """What was given. Raises TypeError for what is not iterable, and for a text or bytes, whose items nobody means."""
+    if isinstance(given, str | bytes | bytearray) or not isinstance(given, Iterable):
         raise TypeError(f"Expected several values, got `{type(given).__name__}` - at `{place}`")
     return tuple(given)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from harmony.encoding import HarmonyEncoding
 from harmony.errors import in_turn, quote
 from harmony.format import vocabulary
-from harmony.guiding.forms import MARKER, check_recipient, declared, headers_of, several, token_id, wanted
+from harmony.guiding.forms import check_recipient, declared, headers_of, several, token_id, wanted
 from harmony.messages.model import Conversation
 from harmony.messages.roles import KNOWN_CHANNELS, Role
 from harmony.parsing.shared import check_encoding
@@ -23,10 +23,9 @@ from harmony.parsing.shared import check_encoding
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-#: The rows of gpt-oss's last layer. It has none for the last id of the vocabulary, which is a reserved one.
-MODEL_TOKENS: Final = 201_088
-#: How many words of 32 bits a mask of these rows has.
-MASK_WORDS: Final = MODEL_TOKENS // 32
+# The last layer of gpt-oss has no row for the last id of the vocabulary, which is a reserved one.
+MASK_WORDS: Final = 201_088 // 32
+"""The number of 32-bit words in a mask: 6,284, with one bit for each of the 201,088 logits of gpt-oss."""
 
 # The states that every automaton has. Those of headers follow.
 _DONE: Final = 0  # behind the stop of an answer or a call
@@ -36,7 +35,9 @@ _CONTENT: Final = {vocabulary.END: 3, vocabulary.CALL: 4, vocabulary.RETURN: 5} 
 _FIXED: Final = 6
 _IN_CONTENT: Final = frozenset(_CONTENT.values())
 
-_ITEMS: Final = re.compile("(?= )")  # where an item begins
+# Where an item of a header begins or ends. No name holds a space, `<` or `>`.
+# Each item may be encoded by itself: the vocabulary's split pattern begins a new piece at each single space.
+_ITEMS: Final = re.compile("(?=[ <])|(?<=>)")
 _MOST_NAMED: Final = 6  # tokens in an error
 
 
@@ -58,12 +59,12 @@ class Headers:
 
     `recipients` are those that the model may call, or a Conversation, whose system and developer messages declare them.
     `channels` are those that may come. `tool_choice` is "auto"; "required" for a completion that ends in a call; "none"
-    for one without calls; or the recipient of the call that ends it. A recipient with the name of such a word cannot be
-    chosen alone. Messages on `analysis` and preambles end in
-    `<|end|>`, calls in `<|call|>`, and an answer on `final` in `<|return|>`. A call or an answer ends the completion.
+    for one without calls; or the recipient of the call that ends it. A recipient with the name "auto",
+    "required" or "none" cannot be chosen in this way.
 
-    A header may be encoded in two ways: each item by itself, as rendering does it, or all text between two markers
-    together, as a tokenizer does it. Where both give the same tokens, as they nearly always do, there is one way.
+    Messages on `analysis` and preambles end in `<|end|>`, calls in `<|call|>`, and an answer on `final` in
+    `<|return|>`. A call or an answer ends the completion. For each header, one sequence of tokens is allowed: the one
+    that `encode` and rendering give.
 
     Raises TypeError for arguments of a wrong type. Raises ValueError for a recipient that no header can hold, for a
     `tool_choice` that is no declared recipient, for an unknown channel, and where no completion could end.
@@ -132,14 +133,14 @@ class Headers:
 
             >>> from array import array
             >>> headers = decoding.Headers(encoding, [], channels=["final"])
-            >>> mask = array("i", bytes(4 * 6284))
+            >>> mask = array("i", bytes(4 * decoding.MASK_WORDS))
             >>> headers.fill(mask)
             >>> sum(word.bit_count() for word in mask.tobytes())
             1
 
         `bitmask` is a buffer of 32-bit integers, one row of the masks that vLLM, SGLang and llguidance use: an array of
-        numpy, a memoryview, or a tensor of torch in the memory of the CPU. It has 6,284 words or more; those beyond
-        become 0. Raises TypeError for anything else, also for memory that is read-only or not contiguous. Raises
+        numpy, a memoryview, or a tensor of torch in the memory of the CPU. It has MASK_WORDS words or more; those
+        beyond become 0. Raises TypeError for anything else, also for memory that is read-only or not contiguous. Raises
         ValueError for fewer words, and for more than one row.
         """
         words = _words(bitmask)
@@ -178,12 +179,10 @@ class _Plan:
         for stop, state in _CONTENT.items():
             self.moves[state][stop] = _DONE if stop in ends else _BETWEEN
         self._lay(_BETWEEN, [vocabulary.START, *encoding.encode(Role.ASSISTANT.value)], _HEADER)
-        encode = cache(partial(encoding.encode, allowed_special="all"))  # headers share most of their pieces
+        encode = cache(partial(encoding.encode, allowed_special="all"))  # headers share most of their items
         for header, stop in headers:
-            pieces = MARKER.split(header)
-            items = [item for piece in pieces for item in _ITEMS.split(piece)]
-            for texts in (pieces, items):
-                self._lay(_HEADER, [token for text in texts for token in encode(text)], _CONTENT[stop])
+            tokens = [token for item in _ITEMS.split(header) for token in encode(item)]
+            self._lay(_HEADER, tokens, _CONTENT[stop])
 
     def _lay(self, state: int, tokens: list[int], last: int) -> None:
         """Lays a path of tokens from a state to another. It shares the states of the paths that begin alike."""

@@ -24,10 +24,9 @@ from harmony import (
     validate,
 )
 from harmony.chat import ConversionError
-from harmony.decoding import Headers, grammar, ll_tokenizer
+from harmony.decoding import MASK_WORDS, Headers, grammar, ll_tokenizer
 from harmony.format.vocabulary import CALL, END, MESSAGE, RETURN, load
 from harmony.guiding.forms import call_headers, plain_headers
-from harmony.guiding.headers import MASK_WORDS
 from harmony.messages.roles import KNOWN_CHANNELS
 from helpers.guided import COMPLETIONS, is_odd
 from helpers.sizes import Scale
@@ -350,6 +349,12 @@ def test_wrong_arguments(tools: Any, options: dict[str, Any], error: type[Except
 def test_a_tokenizer_has_an_end() -> None:
     with pytest.raises(ValueError, match=r"^Expected one id or more, got none - at `eos`$"):
         ll_tokenizer([])
+
+
+@pytest.mark.parametrize("eos", ["1", b"\1", bytearray(1)])
+def test_a_text_or_bytes_are_no_ids(eos: Any) -> None:
+    with pytest.raises(TypeError, match=f"^Expected several values, got `{type(eos).__name__}` - at `eos`$"):
+        ll_tokenizer(eos)
 
 
 def test_a_schema_counts_only_where_its_tool_may_be_called() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -22,11 +23,10 @@ from harmony import (
     ToolNamespaceConfig,
     validate,
 )
-from harmony.decoding import Allowed, Headers
+from harmony.decoding import MASK_WORDS, Allowed, Headers
 from harmony.format.header import Header, read_header
 from harmony.format.vocabulary import CALL, CHANNEL, END, FIRST_SPECIAL, MESSAGE, RETURN, START
 from harmony.guiding.forms import CALL_CHANNELS, TYPES, call_headers, plain_headers
-from harmony.guiding.headers import MASK_WORDS
 from harmony.messages.roles import KNOWN_CHANNELS
 from harmony.rendering.renderer import RenderOptions
 from helpers.guided import COMPLETIONS, is_odd
@@ -99,6 +99,32 @@ def test_all_forms_of_headers_read_as_they_should(encoding: HarmonyEncoding) -> 
             assert read == Header(Role.ASSISTANT, None, recipient, read.channel, read.content_type)
             assert read.channel in CALL_CHANNELS
             assert read.content_type in {None, *(kind.strip() for kind in TYPES if kind)}
+
+
+def test_headers_have_the_tokens_of_their_texts(encoding: HarmonyEncoding) -> None:
+    """Also where a recipient begins or ends in characters that the vocabulary joins to others."""
+    odd = [
+        "'s",
+        "a'",
+        "don't",
+        "9a",
+        "a1234",
+        "\u0301a",
+        "a\u0301",
+        "aBC",
+        "/",
+        "a//",
+        "_",
+        "=",
+        "日",
+        "👩\u200d",
+        "\x1c",
+    ]
+    names = [*odd, *(f"{name}.{name}" for name in odd)]
+    guide = Headers(encoding, names)
+    for header in chain.from_iterable(map(call_headers, names)):
+        tokens = written(encoding, header)
+        assert guide.copy().accept_many(tokens) == len(tokens), header
 
 
 @pytest.mark.parametrize("style", ["openai", "oss"])
