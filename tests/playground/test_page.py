@@ -401,7 +401,10 @@ def test_scripts_in_the_viewer_and_in_the_page_are_refused(browser: Browser, add
     page.close()
 
 
-def test_the_viewer_shows_the_result(page: Page) -> None:
+def test_the_viewer_shows_the_result(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    page.locator("#results").wait_for(timeout=MINUTE)
     text = "<|channel|>final<|channel|>final<|message|>1 < 2 & 3<|return|>"
     shown(page, kind="text", start="completion", mode="lenient", input=text)
     frame = page.frame_locator("#view iframe")
@@ -411,3 +414,4 @@ def test_the_viewer_shows_the_result(page: Page) -> None:
     frame.get_by_text("1 < 2 & 3").wait_for()
     shown(page, kind="text", start="completion", mode="strict", input=text)
     assert page.locator("#view").is_hidden()  # no message stands before the error
+    page.close()
