@@ -126,6 +126,7 @@ def reference() -> Iterator[tuple[str, str]]:
     """The pages with all public names: the name of each page, and its text."""
     extensions = griffe.load_extensions(str(ROOT / "docs" / "sources.py"))
     package = griffe.load("harmony", search_paths=[ROOT], extensions=extensions)
+    assert isinstance(package, griffe.Module)
     grouped: dict[str, list[str]] = {group: [] for group in GROUPS}
     for name in exports(package):
         where = package[name].canonical_path

@@ -38,7 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--browser",
         action="store_true",
-        help="run only the tests in a browser. They build the playground first, so they need npm, PyPI and Chromium",
+        help="run only the tests in a browser: of the viewer's page, and of the playground. They need Chromium. Those "
+        "of the playground build it first, so they also need npm and PyPI",
     )
 
 

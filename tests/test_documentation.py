@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 from pathlib import Path
 from typing import Final
@@ -62,6 +63,28 @@ def check(place: str, kind: str, expected: str, ran: Ran) -> None:
     if expected:
         printed = ran.stdout + ran.stderr * (ran.status != 0)
         assert fits(printed, expected), f"{place}\nprinted:\n{printed}\nThe page says:\n{expected}"
+
+
+def printed(page: Path, folder: Path) -> str:
+    """What the Python of a page prints."""
+    found = [block for block in blocks(page.read_text(encoding="utf-8")) if block.kind == "python"]
+    ran = [part for [part] in run(page.name, found, folder)]
+    assert [part.status for part in ran] == [0] * len(found), ran[-1].stderr
+    return "".join(part.stdout for part in ran)
+
+
+def test_the_readme_prints_its_messages_and_faults(tmp_path: Path) -> None:
+    found = printed(ROOT / "README.md", tmp_path)
+    assert found.splitlines()[:3] == ["analysis Sunny, then.", "final Bring a hat.", "Bring a hat."]
+    assert found.endswith("Bring a hat. ['missing-message']\n")
+
+
+def test_the_explanation_of_the_format_shows_what_is_rendered(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "format.md"
+    shown = re.findall(r"^```text\n(.*?)\n```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    first, last = shown[2].replace("\n<|start|>", "<|start|>"), shown[-1].replace("\n<|start|>", "<|start|>")
+    _, _, rendered = printed(page, tmp_path).partition("\n")
+    assert rendered.strip() == first.removesuffix("<|start|>assistant") + last
 
 
 def test_what_is_not_run_is_counted() -> None:

@@ -283,21 +283,6 @@ def test_the_extra_has_what_the_examples_need() -> None:
     assert others <= in_extra("examples")
 
 
-def run_blocks(page: str, folder: Path) -> str:
-    """Runs all Python of a page as one program, and returns what it prints."""
-    blocks = (ROOT / page).read_text(encoding="utf-8").split("```python\n")[1:]
-    code = "\n".join(block.split("```")[0] for block in blocks)
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
-    printed = run_blocks("README.md", tmp_path)
-    assert printed.splitlines()[:3] == ["analysis Sunny, then.", "final Bring a hat.", "Bring a hat."]
-    assert printed.endswith("Bring a hat. ['missing-message']\n")
-
-
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
@@ -306,11 +291,3 @@ def test_the_guide_to_installation_has_every_extra() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     section = (ROOT / "docs/install.md").read_text(encoding="utf-8").split("## Extras")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == extras.keys()
-
-
-def test_the_explanation_of_the_format_shows_what_is_rendered(tmp_path: Path) -> None:
-    page = (ROOT / "docs/format.md").read_text(encoding="utf-8")
-    printed = run_blocks("docs/format.md", tmp_path).partition("\n")[2]
-    shown = re.findall(r"^```text\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL)
-    first, last = shown[2].replace("\n<|start|>", "<|start|>"), shown[-1].replace("\n<|start|>", "<|start|>")
-    assert printed.strip() == first.removesuffix("<|start|>assistant") + last

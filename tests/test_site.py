@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import harmony
+from docs.links import faults
 from harmony.cli.commands import app
 from helpers.paths import ROOT
 
@@ -64,6 +65,90 @@ def test_a_page_with_a_fault_is_refused(copy: Path) -> None:
         done = build(copy)
         assert done.returncode == 1
         assert fault in done.stdout + done.stderr
+
+
+def site(folder: Path, body: str, style: str = "") -> Path:
+    """A small site: a page with this body, and what it may lead to."""
+    (folder / "in").mkdir()
+    for name, text in {
+        "index.html": f"<p id=top>{body}</p>",
+        "other.html": "<h1 id='two words'>",
+        "in/index.html": '<a href="..">up</a><a href="/other.html">other</a>',
+        "in/own.css": style,
+        "a.png": "",
+        "b,c.png": "",
+    }.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<a href="other.html#two%20words">a</a> <a href="#top">b</a> <a href="in/">c</a> <a href="in">d</a>',
+        '<a href="https://example.com/x#y">a</a> <a href="mailto:a@example.com">b</a>',
+        '<link rel="canonical" href="https://example.com/"><link rel="stylesheet" href="in/own.css">',
+        '<img src="a.png" srcset="a.png 1x, b,c.png 2x"><object data="a.png"></object><audio src="a.png"></audio>',
+        "<style>@import 'in/own.css'; p { background: url(a.png) }</style> url(https://example.com/) in a text",
+        """<i style="background: url('data:image/svg+xml,<svg fill=url(%23x)>')">""",
+        "<p></p>",
+    ],
+)
+def test_a_site_without_a_fault(body: str, tmp_path: Path) -> None:
+    assert faults(site(tmp_path, body, "p { background: url(../a.png), url(data:image/png;base64,AA) }")) == []
+
+
+NO_FILE = "expected a link to a page or a file of the site, found `{}`"
+ELSEWHERE = "expected nothing to be fetched from other sites, found `{}`"
+FAR = "https://example.com/a"
+
+
+@pytest.mark.parametrize(
+    ("body", "fault", "link"),
+    [
+        ('<a href="{}">a</a>', NO_FILE, "nowhere.html"),
+        ('<a href="{}">a</a>', NO_FILE, "/in/other.html"),
+        ('<a href="{}">a</a>', "expected a link to an anchor of other.html, found `{}`", "other.html#top"),
+        ('<a href="{}">a</a>', "expected a link to an anchor of index.html, found `{}`", "#two"),
+        ('<img src="{}">', NO_FILE, "b.png"),
+        ('<img src="a.png" srcset="a.png 1x, {} 2x">', NO_FILE, "b.png"),
+        ("<style>@import '{}';</style>", NO_FILE, "own.css"),
+        ('<i style="background: url({})">', NO_FILE, "b.png"),
+        *(
+            (body, ELSEWHERE, FAR)
+            for body in (
+                '<script src="{}"></script>',
+                '<link rel="stylesheet" href="{}">',
+                '<iframe src="{}"></iframe>',
+                '<img srcset="a.png, {} 2x">',
+                '<source srcset="{}">',
+                '<video poster="{}"></video>',
+                '<audio src="{}"></audio>',
+                '<object data="{}"></object>',
+                '<svg><image xlink:href="{}"/></svg>',
+                "<style>@import url({});</style>",
+                '<style>p > i {{ color: red }} @import "{}";</style>',
+                "<i style=\"background: url('{}')\">",
+            )
+        ),
+        ('<img src="{}">', ELSEWHERE, "//example.com/a.png"),
+        ('<pre class="mermaid">{}</pre>', ELSEWHERE, "https://unpkg.com/mermaid"),
+    ],
+)
+def test_a_fault_of_a_page_is_told(body: str, fault: str, link: str, tmp_path: Path) -> None:
+    assert faults(site(tmp_path, body.format(link))) == [f"index.html: {fault.format(link)}"]
+
+
+@pytest.mark.parametrize(
+    ("style", "fault", "link"),
+    [
+        ('@import "{}";', ELSEWHERE, FAR),
+        ("p {{ background: url( '{}' ) }}", ELSEWHERE, "//example.com/a.png"),
+        ("p {{ background: url({}) }}", NO_FILE, "a.png"),  # it is one folder above
+    ],
+)
+def test_a_fault_of_a_style_is_told(style: str, fault: str, link: str, tmp_path: Path) -> None:
+    assert faults(site(tmp_path, "", style.format(link))) == [f"in/own.css: {fault.format(link)}"]
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

@@ -230,17 +230,22 @@ function chips({ shown: texts, tokens }) {
   return found;
 }
 
-/** Text as nodes. A character that cannot be seen, or that could turn the text around, is shown by its number. */
+/** Text as nodes. The answer says which characters are written out, and how. */
 function spelled(text) {
-  const parts = String(text).split(/([\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}])/u); // every second part is such a character
-  const nodes = parts.map((part, index) => (index % 2 && !"\n\t\u200c\u200d".includes(part) ? unseen(part) : part));
-  return nodes.filter((node) => node !== "");
+  const nodes = [];
+  let run = "";
+  for (const character of String(text)) {
+    if (character in shown.unseen) {
+      nodes.push(run, unseen(character));
+      run = "";
+    } else run += character;
+  }
+  return [...nodes, run].filter((node) => node !== "");
 }
 
 function unseen(character) {
-  const number = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
   const node = element("span", { className: "unseen" }, character);
-  node.dataset.number = `U+${number}`;
+  node.dataset.written = shown.unseen[character];
   return node;
 }
 

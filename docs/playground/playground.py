@@ -24,11 +24,14 @@ if sys.platform == "emscripten":
 
 import harmony
 from harmony import Conversation, Diagnostic, Finding, HarmonyError, Message, Span, chat, show
+from harmony.viewing.characters import readable
 
 #: How many tokens the page shows one by one. The list of ids has all of them.
 MOST_SHOWN = 2000
 #: The fields of a request that `chat.to_harmony` reads.
 _READ = ("messages", "tools", "response_format", "reasoning_effort")
+#: Renders all messages. Otherwise a final answer drops the messages on `analysis` before it.
+_WHOLE = harmony.RenderConversationConfig(auto_drop_analysis=False)
 
 encoding = harmony.load_harmony_encoding("HarmonyGptOss")
 
@@ -42,13 +45,15 @@ class Given(NamedTuple):
 
 
 def answer(question: str) -> str:
-    """The answer to a question. Where the input cannot be read at all, it has only the field `problem`."""
+    """The answer to a question. Where the input cannot be read at all, it has only `problem` and `unseen`."""
     asked = json.loads(question)
     try:
         given = READERS[asked["kind"]](asked["input"], asked["start"])
     except (HarmonyError, ValueError, TypeError, RecursionError) as error:
-        return json.dumps({"problem": str(error)})
-    return json.dumps(_about(given, asked["start"], strict=asked["strict"]))
+        found: dict[str, Any] = {"problem": str(error)}
+    else:
+        found = _about(given, asked["start"], strict=asked["strict"])
+    return json.dumps({**found, "unseen": _unseen(found)})
 
 
 def _about(given: Given, start: Any, *, strict: bool) -> dict[str, Any]:
@@ -101,7 +106,7 @@ def _read_tokens(text: str, _: str) -> Given:
 
 def _read_messages(text: str, start: str) -> Given:
     data = json.loads(text)
-    return Given(None, _rendered(Conversation.from_dict({"messages": data} if isinstance(data, list) else data), start))
+    return _rendered(Conversation.from_dict({"messages": data} if isinstance(data, list) else data), start)
 
 
 def _read_chat(text: str, start: str) -> Given:
@@ -112,7 +117,7 @@ def _read_chat(text: str, start: str) -> Given:
     fields = {name: value for name, value in request.items() if name in _READ and value is not None}
     others = ", ".join(f"`{name}`" for name in request if name not in _READ)
     note = f"These fields of the request have no place in the prompt: {others}." if others else ""
-    return Given(None, _rendered(chat.to_harmony(**fields), start), note)
+    return _rendered(chat.to_harmony(**fields), start, note)
 
 
 READERS: dict[str, Callable[[str, str], Given]] = {
@@ -123,10 +128,13 @@ READERS: dict[str, Callable[[str, str], Given]] = {
 }
 
 
-def _rendered(conversation: Conversation, start: str) -> list[int]:
-    if start == "prompt":
-        return encoding.render_conversation_for_completion(conversation, "assistant")
-    return encoding.render_conversation(conversation)
+def _rendered(conversation: Conversation, start: str, note: str = "") -> Given:
+    if start != "prompt":
+        return Given(None, encoding.render_conversation(conversation, _WHOLE), note)
+    tokens = encoding.render_conversation_for_completion(conversation, "assistant")
+    if tokens != encoding.render_conversation_for_completion(conversation, "assistant", _WHOLE):
+        note = f"A prompt leaves out the messages on `analysis` before a final answer. {note}"
+    return Given(None, tokens, note)
 
 
 # --- the parts of an answer
@@ -138,6 +146,12 @@ def _decoded(tokens: list[int]) -> str | None:
         return encoding.decode(tokens, errors="backslashreplace" if len(tokens) == 1 else "replace")
     except HarmonyError:
         return None
+
+
+def _unseen(found: dict[str, Any]) -> dict[str, str]:
+    """Each character of an answer that the page has to write out, and how. JSON has escapes for those below a space."""
+    characters = {*json.dumps(found, ensure_ascii=False), *map(chr, range(0x20))}
+    return {each: written for each in sorted(characters) if (written := readable(each)) != each}
 
 
 def _span(span: Span) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The command line: `harmony parse | stats | view | grep | render | validate | lint | …`.
 
-The commands that parse and render logs are in this module, those that check logs in `lint.py`, and the others in
-`language.py`. Each command imports what it works with when it is called, so `harmony --version` and `harmony --help`
-are quick. `ending.py` says which exit status means what.
+The commands that parse and render logs are in this module. Those that check logs are in `lint.py`. `grep`, `stats` and
+`view` have modules of their own, and the commands that read no log are in `language.py`. Each command imports what it
+works with when it is called, so `harmony --version` and `harmony --help` are quick. `ending.py` says which exit status
+means what.
 """
 
 from __future__ import annotations

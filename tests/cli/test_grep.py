@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from harmony.cli.grep import grep
 from helpers.command import flat, harmony, measured, on_a_terminal, records
-from helpers.paths import CONVERSATIONS, EXAMPLES, ROOT
+from helpers.paths import CONVERSATIONS, EXAMPLES
 
 LOG = EXAMPLES / "completions.jsonl"
 BROKEN = b"""{"id":"cut","text":"<|channel|>final<|message|>Half an ans"}
@@ -131,18 +130,6 @@ def test_every_form_of_a_log_gives_what_a_loop_finds(form: str, logs: dict[str, 
             assert (done.exit_code, done.stderr) == (0 if wanted else 1, ""), (query, invert)
             assert int(searched(*query, *options, *invert, "-c", log).stdout) == len(wanted)
         assert any(fits(record, message) for record in parsed for message in record["messages"]), query
-
-
-def test_the_guide_prints_what_it_shows() -> None:
-    guide = (ROOT / "docs" / "grep.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^    \$ (harmony grep .*)\n((?:    [^$\n].*\n)*)", guide, re.MULTILINE)
-    assert len(shown) >= 5
-    for command, output in shown:
-        words = shlex.split(command)[2:]
-        done = harmony("grep", *(str(ROOT / word) if word.startswith("examples/") else word for word in words))
-        found = done.stdout.decode().replace(f"{ROOT}/", "")
-        assert found == re.sub("^    ", "", output, flags=re.MULTILINE), command
-        assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("engine", ["no", "yes"])

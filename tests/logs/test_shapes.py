@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -16,15 +15,18 @@ import pytest
 
 from harmony.logs.presets import PRESETS
 from helpers.command import harmony
+from helpers.pages import blocks
+from helpers.paths import DATA, ROOT
 
-ROOT = Path(__file__).parents[2]
-SHAPES = ROOT / "tests" / "data" / "shapes"
+SHAPES = DATA / "shapes"
 
 
-def _commands(name: str) -> dict[str, list[str]]:
-    """The options of the commands in the guide, by the file that each reads."""
-    found = re.findall(rf"^    (harmony {name} .*tests/data/shapes/\S+)$", (ROOT / "docs/logs.md").read_text(), re.M)
-    return {Path(command.split()[-1]).name: shlex.split(command)[2:-1] for command in found}
+def _commands(name: str) -> list[tuple[str, list[str]]]:
+    """The file that each command in the guide reads, and the options of the command."""
+    page = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
+    lines = [line for block in blocks(page) for line in block.text.splitlines()]
+    commands = [shlex.split(line) for line in lines if line.startswith(f"harmony {name} ")]
+    return [(Path(file).name, options) for _, _, *options, file in commands if file.startswith("tests/data/shapes/")]
 
 
 COMMANDS = _commands("parse")
@@ -47,7 +49,7 @@ def parsed(*arguments: str | Path, status: int = 0) -> list[dict[str, Any]]:
 
 
 def read_by_the_guide(name: str, *options: str, status: int = 0) -> list[dict[str, Any]]:
-    return parsed(*COMMANDS[name], *options, SHAPES / name, status=status)
+    return parsed(*dict(COMMANDS)[name], *options, SHAPES / name, status=status)
 
 
 @cache
@@ -60,10 +62,10 @@ def messages(records: list[dict[str, Any]]) -> list[Any]:
 
 
 def test_the_guide_reads_each_file() -> None:
-    assert {*COMMANDS, *RENDERED} == {path.name for path in SHAPES.iterdir()}
-    for name in COMMANDS:
+    assert {name for name, _ in COMMANDS + RENDERED} == {path.name for path in SHAPES.iterdir()}
+    for name, options in COMMANDS:
         status = 1 if name == "openai-batch.jsonl" else 0  # one of its requests has failed
-        records = [record.get("harmony", record) for record in read_by_the_guide(name, status=status)]
+        records = [record.get("harmony", record) for record in parsed(*options, SHAPES / name, status=status)]
         assert all(record["messages"] for record in records if record["error"] is None)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import threading
+import unicodedata
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import pytest
 import harmony
 from docs.playground import build, playground
 from harmony import HarmonyEncoding, HarmonyError, Role, validate
+from harmony.viewing.characters import readable
 from helpers.cases import CASES, STRIPPED
 from helpers.paths import CONVERSATIONS, SAMPLE
 from helpers.plain import TEXTS
@@ -221,14 +223,19 @@ def test_a_fault_shows_its_place(page: Page) -> None:
 
 
 def test_text_ids_and_messages_lead_to_each_other(page: Page) -> None:
-    text = "<|start|>user<|message|>Hi 👋 \\ there<|end|><|start|>assistant<|channel|>final<|message|>Yes.<|end|>"
+    text = (
+        "<|start|>user<|message|>Hi 👋 \\ there<|end|>"
+        "<|start|>assistant<|channel|>analysis<|message|>A greeting.<|end|>"
+        "<|start|>assistant<|channel|>final<|message|>Yes.<|end|>"
+    )
     first = shown(page, kind="text", start="conversation", mode="strict", input=text)
     page.get_by_role("button", name="Edit these ids").click()
     settled(page)
     assert page.get_by_label("Input", exact=True).input_value() == first["ids"]
     page.get_by_role("button", name="Edit these messages").click()
     settled(page)
-    assert json.loads(page.get_by_label("Input", exact=True).input_value())["messages"][1]["channel"] == "final"
+    messages = json.loads(page.get_by_label("Input", exact=True).input_value())["messages"]
+    assert [message.get("channel") for message in messages] == [None, "analysis", "final"]
     assert page.locator("#ids").text_content() == first["ids"]
     page.get_by_role("button", name="Edit this text").click()
     settled(page)
@@ -321,6 +328,14 @@ HOSTILE = (
 )
 
 
+#: What a person reads in an element: a character that is written out has its writing before it, in the style.
+READ = """
+(selector) => [...document.querySelector(selector).childNodes]
+  .map((node) => (node.className === "unseen" ? node.dataset.written : node.textContent))
+  .join("")
+"""
+
+
 @pytest.mark.parametrize("kind", ["text", "tokens", "messages", "chat"])
 def test_hostile_contents_are_text(page: Page, encoding: HarmonyEncoding, kind: str) -> None:
     message = harmony.Message.from_role_and_content(Role.USER, HOSTILE)
@@ -338,8 +353,18 @@ def test_hostile_contents_are_text(page: Page, encoding: HarmonyEncoding, kind: 
     assert (seen["contents"][-1], HOSTILE in seen["text"]) == (HOSTILE, True)
     assert (page.evaluate(elements), page.evaluate("'hacked' in globalThis")) == (before, False)
     assert page.frame_locator("#view iframe").locator("script, img, iframe").count() == 0
-    numbers = page.evaluate("[...document.querySelectorAll('#messages .unseen')].map((one) => one.dataset.number)")
-    assert numbers[-7:] == ["U+0000", "U+001B", "U+202E", "U+202C", "U+2066", "U+FEFF", "U+2028"]
+    assert page.evaluate(READ, "#messages article:last-child pre") == readable(HOSTILE)
+
+
+def test_what_is_written_out_is_what_the_viewer_writes_out(page: Page) -> None:
+    # Of the first plane, for the Unicode of the browser's Python is newer, and of those that spell tags.
+    numbers = [*range(0x10000), *range(0xE0000, 0xE0080)]
+    kinds = ("Cc", "Cf", "Mn", "Zl", "Zp", "Zs")
+    text = "".join(f"a{chr(number)}" for number in numbers if unicodedata.category(chr(number)) in kinds)
+    message = harmony.Message.from_role_and_content(Role.USER, text)
+    given = harmony.Conversation.from_messages([message]).to_json()
+    shown(page, kind="messages", start="conversation", mode="strict", input=given)
+    assert page.evaluate(READ, "#messages pre") == readable(text) != text
 
 
 def test_hostile_names_and_problems_are_text(page: Page) -> None:
@@ -376,12 +401,17 @@ def test_scripts_in_the_viewer_and_in_the_page_are_refused(browser: Browser, add
     page.close()
 
 
-def test_the_viewer_shows_the_result(page: Page) -> None:
+def test_the_viewer_shows_the_result(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    page.locator("#results").wait_for(timeout=MINUTE)
     text = "<|channel|>final<|channel|>final<|message|>1 < 2 & 3<|return|>"
     shown(page, kind="text", start="completion", mode="lenient", input=text)
     frame = page.frame_locator("#view iframe")
-    assert "1 < 2 & 3" in frame.locator("body").inner_text()
+    page.locator("#view iframe").scroll_into_view_if_needed()  # records out of sight are not laid out
+    frame.get_by_text("1 < 2 & 3").wait_for()
     frame.locator("a").first.click()  # leads to what the code means, and stays in the frame
-    assert "1 < 2 & 3" in frame.locator("body").inner_text()
+    frame.get_by_text("1 < 2 & 3").wait_for()
     shown(page, kind="text", start="completion", mode="strict", input=text)
     assert page.locator("#view").is_hidden()  # no message stands before the error
+    page.close()

@@ -29,7 +29,6 @@ from harmony.format.choices import Style
 from harmony.format.vocabulary import CALL, CHANNEL, CONSTRAIN, END, END_OF_TEXT, MESSAGE, RETURN, START
 from harmony.rendering import continuing
 from helpers.calls import FUNCTIONS, call, result
-from helpers.paths import ROOT
 from helpers.sizes import examples
 from helpers.talk import conversation, message, talk
 
@@ -337,12 +336,6 @@ def test_wrong_arguments(encoding: HarmonyEncoding) -> None:
         pattern = re.escape(sentence).replace(r"\.\*", ".*")
         with pytest.raises(error, match=pattern):
             encoding.extend(**(fine | given_))
-
-
-def test_the_guide_runs() -> None:
-    page = (ROOT / "docs/continuing.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(program, {})
 
 
 def test_all_tokens_count_for_the_limit(encoding: HarmonyEncoding) -> None:

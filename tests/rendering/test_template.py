@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -29,7 +28,6 @@ from harmony import (
     is_valid,
 )
 from helpers.calls import call, result
-from helpers.paths import ROOT
 from helpers.sizes import examples
 from helpers.talk import assigned, conversation, developer, message, talk
 from helpers.template import DATE, TemplateError, renderer, text_of_template
@@ -428,12 +426,6 @@ def test_the_other_styles_stay(encoding: HarmonyEncoding) -> None:
 
 
 # --- what docs/styles.md says
-
-
-def test_the_guide_runs() -> None:
-    page = (ROOT / "docs/styles.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(program, {})
 
 
 def written_by(template: Template, *messages: dict[str, Any], **options: Any) -> str:
