@@ -62,9 +62,17 @@ function toAddress() {
 
 // --- questions and answers
 
-const worker = new Worker("worker.js", { type: "module" });
+let worker = startedWorker();
+let hasStarted = false;
 let busy = false;
 let waiting = false;
+
+function startedWorker() {
+  const made = new Worker("worker.js", { type: "module" });
+  made.onmessage = take;
+  made.onerror = (event) => fail(event.message || "worker.js could not be loaded");
+  return made;
+}
 
 function ask() {
   waiting = busy;
@@ -75,21 +83,28 @@ function ask() {
   worker.postMessage(JSON.stringify({ kind, input, start, strict: mode === "strict" }));
 }
 
-worker.onmessage = ({ data }) => {
+function take({ data }) {
   if (data.started) {
+    hasStarted = true;
     $("status").textContent = "Python has started. The first input takes a moment longer.";
     return;
   }
   busy = false;
   document.body.setAttribute("aria-busy", "false");
-  if (data.failure !== undefined) fail(data.failure);
-  else show(JSON.parse(data.answer));
+  if (data.answer !== undefined) show(JSON.parse(data.answer));
+  else if (!hasStarted) fail(data.failure);
+  else {
+    // An input that Python cannot hold, such as JSON that is nested too deeply, ends Python for good.
+    worker.terminate();
+    worker = startedWorker();
+    fail(`${data.failure ?? "there was no answer"}. Python starts again: change the input`, "This input could not be read");
+  }
   if (waiting) ask();
-};
-worker.onerror = (event) => fail(event.message || "worker.js could not be loaded");
+}
 
-function fail(reason) {
-  $("status").textContent = `The playground does not work here: ${reason}`;
+function fail(reason, what = "The playground does not work here") {
+  $("status").textContent = `${what}: ${reason}`;
+  $("status").classList.add("bad");
   $("results").hidden = true;
 }
 

@@ -28,6 +28,7 @@ from harmony.viewing.characters import readable
 
 #: How many tokens the page shows one by one. The list of ids has all of them.
 MOST_SHOWN = 2000
+_DEEPEST = 500
 #: The fields of a request that `chat.to_harmony` reads.
 _READ = ("messages", "tools", "response_format", "reasoning_effort")
 #: Renders all messages. Otherwise a final answer drops the messages on `analysis` before it.
@@ -105,19 +106,29 @@ def _read_tokens(text: str, _: str) -> Given:
 
 
 def _read_messages(text: str, start: str) -> Given:
-    data = json.loads(text)
+    data = _loaded(text)
     return _rendered(Conversation.from_dict({"messages": data} if isinstance(data, list) else data), start)
 
 
 def _read_chat(text: str, start: str) -> Given:
-    data = json.loads(text)
+    data = _loaded(text)
     request = {"messages": data} if isinstance(data, list) else data
-    if not isinstance(request, dict) or "messages" not in request:
+    if not isinstance(request, dict) or request.get("messages") is None:
         raise ValueError("Expected a list of messages, or a request with the field `messages`")
     fields = {name: value for name, value in request.items() if name in _READ and value is not None}
     others = ", ".join(f"`{name}`" for name in request if name not in _READ)
     note = f"These fields of the request have no place in the prompt: {others}." if others else ""
     return _rendered(chat.to_harmony(**fields), start, note)
+
+
+def _loaded(text: str) -> Any:
+    """The value of JSON. JSON that is nested too deeply would end Python in a browser, whose stack is small."""
+    depth = 0
+    for sign in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text, re.DOTALL):
+        depth += (sign in "[{") - (sign in "]}")
+        if depth > _DEEPEST:
+            raise ValueError(f"Expected JSON with at most {_DEEPEST} lists and objects inside each other, found more")
+    return json.loads(text)
 
 
 READERS: dict[str, Callable[[str, str], Given]] = {

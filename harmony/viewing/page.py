@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from importlib.resources import files
-from itertools import count, groupby
+from itertools import groupby
 from typing import Any, Final
 
 from harmony.errors import printable
@@ -28,7 +28,6 @@ except ImportError as _error:
     raise ImportError(f"a page needs jinja2: {how_to_install('view', 'jinja2')}") from _error
 
 _PREFIX: Final = "code-"  # of the anchors of codes
-_NUMBERS: Final = count(1)  # of the parts of notebooks, which share one document
 
 
 def page(
@@ -43,8 +42,12 @@ def page(
 
 
 def fragment(records: Sequence[Shown]) -> str:
-    """The same as an element, for a notebook."""
-    return _TEMPLATES.get_template("view.html").render(_facts(records), prefix=f"{_PREFIX}{next(_NUMBERS)}-")
+    """The same as an element, for a notebook.
+
+    Its anchors are its own, because the parts of a notebook share one document.
+    """
+    own = sha256(repr(records).encode(errors="backslashreplace")).hexdigest()[:8]
+    return _TEMPLATES.get_template("view.html").render(_facts(records), prefix=f"{_PREFIX}{own}-")
 
 
 def _facts(records: Sequence[Shown], **others: Any) -> dict[str, Any]:

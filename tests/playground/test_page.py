@@ -311,6 +311,30 @@ def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+DIE = """
+async (text) => {
+  const status = document.getElementById("status");
+  location.hash = new URLSearchParams({ kind: "text", input: text, start: "completion", mode: "lenient" });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  while (document.body.ariaBusy === "true") await new Promise((resolve) => setTimeout(resolve, 5));
+  return [status.textContent, document.getElementById("results").hidden, document.getElementById("text").textContent];
+}
+"""
+
+
+def test_an_input_that_is_too_deep_leaves_no_old_answer(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    page.locator("#results").wait_for(timeout=MINUTE)
+    deep = "<|channel|>commentary to=functions.x<|message|>" + "[" * 5000 + "]" * 5000 + "<|call|>"
+    status, hidden, text = page.evaluate(DIE, deep)
+    assert text == deep or (hidden and "could not be read" in status), status
+    after = "<|channel|>final<|message|>Hi<|return|>"
+    status, hidden, text = page.evaluate(DIE, after)
+    assert (hidden, text) == (False, after), status
+    page.close()
+
+
 @pytest.mark.parametrize("lost", ["pyodide/pyodide.mjs", "parts.json", "bpe.py"])
 def test_a_file_that_is_missing_is_told(browser: Browser, address: str, lost: str) -> None:
     page = browser.new_page()

@@ -48,3 +48,16 @@ def test_an_answer_says_which_characters_are_written_out() -> None:
     found = asked("text", TEXT.replace("Hi", text), "conversation")
     assert found["messages"][0]["content"][0]["text"] == text
     assert "".join(found["unseen"].get(each, each) for each in text) == readable(text) != text
+
+
+@pytest.mark.parametrize("kind", ["messages", "chat"])
+def test_json_that_is_nested_too_deeply_is_refused(kind: str) -> None:
+    text = json.dumps([{"role": "user", "content": "]" * 10}])
+    assert "problem" not in asked(kind, text, "conversation")
+    for deep in ("[" * 3000 + "]" * 3000, '{"messages":' * 600, '{"a":"\\"[","b":' * 501):
+        assert "at most 500 lists and objects inside each other" in asked(kind, deep, "conversation")["problem"]
+
+
+def test_a_request_without_messages_is_refused() -> None:
+    for text in ('{"messages":null}', "{}", "7", "null"):
+        assert "Expected a list of messages, or a request" in asked("chat", text, "conversation")["problem"]

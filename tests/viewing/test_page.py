@@ -141,7 +141,7 @@ def test_the_policy_allows_the_style_and_the_script_of_the_page_alone() -> None:
 def test_codes_are_explained_on_the_page(encoding: HarmonyEncoding) -> None:
     result = harmony.show("<|channel|>final<|channel|>analysis<|message|>Hi")._repr_html_()
     assert ENTRIES["other-channel"].summary() in result.replace("&#39;", "'").replace("&#34;", '"')
-    assert re.search(r'id="code-\d+-other-channel"', result)
+    assert re.search(r'id="code-[0-9a-f]{8}-other-channel"', result)
 
 
 @pytest.mark.parametrize(("ids", "mask"), [(False, False), (True, False), (False, True)])
