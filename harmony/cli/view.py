@@ -118,7 +118,8 @@ def view(
     if first is None:
         click.echo("harmony: there are no records", err=True)
     if found.texts and (ids or mask is not None):
-        click.echo(f"harmony: {found.texts:,} of the records are texts, which have no ids and no mask", err=True)
+        texts = "record that is a text" if found.texts == 1 else "records that are texts"
+        click.echo(f"harmony: --ids and --mask show nothing of {found.texts:,} {texts}", err=True)
     hint(found.first_code)
     print_bad_count(found.bad)
 

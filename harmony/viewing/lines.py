@@ -68,7 +68,12 @@ def closing_lines(shown: Shown) -> Iterator[Line]:
 def title_of(shown: Shown) -> str:
     """The title of an input and how many tokens it has."""
     title = printable(shown.title)
-    return title if shown.tokens is None else f"{title} ({shown.tokens:,} tokens)"
+    return title if shown.tokens is None else f"{title} ({size_of(shown.tokens)})"
+
+
+def size_of(tokens: int) -> str:
+    """A number of tokens in words."""
+    return f"{tokens:,} {'token' if tokens == 1 else 'tokens'}"
 
 
 def heading(message: ShownMessage, *, with_learned: bool = True) -> list[Run]:
@@ -96,7 +101,7 @@ def facts_of(message: ShownMessage) -> list[str]:
     """How many tokens a message has, and its stop."""
     found = []
     if message.tokens is not None:
-        found.append(f"{message.tokens:,} {'token' if message.tokens == 1 else 'tokens'}")
+        found.append(size_of(message.tokens))
     if message.end is not None:
         found.append(f"<|{message.end}|>")
     return found

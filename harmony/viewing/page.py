@@ -18,7 +18,7 @@ from harmony.explanations.page import ENTRIES
 from harmony.messages.roles import KNOWN_CHANNELS
 from harmony.runtime.extras import how_to_install
 from harmony.viewing.characters import readable_runs
-from harmony.viewing.lines import ending_of, facts_of, learned_of, place_of
+from harmony.viewing.lines import ending_of, facts_of, learned_of, place_of, size_of
 from harmony.viewing.shown import Piece, Shown
 
 try:
@@ -109,5 +109,6 @@ _TEMPLATES.globals |= {
     "place_of": place_of,
     "facts_of": facts_of,
     "learned_of": learned_of,
+    "size_of": size_of,
     "ending_of": ending_of,
 }

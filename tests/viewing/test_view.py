@@ -318,7 +318,7 @@ def test_a_page(log: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, b"")
     assert done.stderr.splitlines() == [
         b"harmony: the page has the first 3 records; --limit takes more",
-        b"harmony: 1 of the records are texts, which have no ids and no mask",
+        b"harmony: --ids and --mask show nothing of 1 record that is a text",
     ]
     text = page.read_text("utf-8")
     assert text.count('<section class="record">') == 3
