@@ -25,7 +25,6 @@ from harmony.rendering.arguments import CONFIG, OPTIONS, checked, config_and_rol
 from harmony.rendering.cache import CacheInfo
 from harmony.rendering.continuing import common_prefix, extended
 from harmony.rendering.many import render_many
-from harmony.rendering.read_back import with_contents
 from harmony.rendering.renderer import RenderConversationConfig, Renderer, Rendering, RenderOptions
 from harmony.results import ParseResult, RenderResult
 from harmony.runtime.locks import Once
@@ -470,6 +469,8 @@ def render_only(
 
 
 def _with_contents(result: ParseResult, structured: bool | RenderConversationConfig) -> ParseResult:
+    from harmony.rendering.read_back import with_contents  # loaded here, because few programs read contents back
+
     return msgspec.structs.replace(result, messages=with_contents(result.messages, structured))
 
 

@@ -8,7 +8,7 @@ write the types of parameters. The contents must be checked before. This module 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -23,17 +23,21 @@ from harmony.messages.contents import (
     ToolNamespaceConfig,
 )
 from harmony.messages.roles import Role
-from harmony.rendering.full import FullWriter
 from harmony.rendering.template import TemplateWriter
 from harmony.rendering.typescript import Writer
 
+if TYPE_CHECKING:
+    from harmony.rendering.full import FullWriter
+
 #: What writes the types of a message, in one of the ways.
-Types: TypeAlias = Writer | FullWriter | TemplateWriter
+Types: TypeAlias = "Writer | FullWriter | TemplateWriter"
 
 
 def writer_of(style: Style, schemas: Schemas, role: Role) -> type[Types]:
     """What writes the schemas of tools in a message of this role. The template has types of its own for functions."""
     if schemas == "full":
+        from harmony.rendering.full import FullWriter  # loaded here, because most programs write no whole types
+
         return FullWriter
     return TemplateWriter if style == "hf" and role is Role.DEVELOPER else Writer
 
