@@ -79,9 +79,10 @@ def view(
     are folded: only their first lines are shown. If one record is chosen,
     by --record or --id, everything is shown.
 
-    In a terminal, the output is paged, unless it is read from a pipe. With --html, the first 200 records
-    become a page with a search; --limit takes more or fewer. The page also
-    shows the tokens, their ids and the training mask.
+    In a terminal, the output is paged, unless the log comes from a pipe. With
+    --html, the first 200 records become a page with a search; --limit takes
+    more or fewer. The page also shows the tokens, their ids and the training
+    mask.
 
     Exit status: 1 if some records are bad, 2 if a file cannot be read or no
     record is found.

@@ -90,7 +90,7 @@ class Viewer(msgspec.Struct, frozen=True):
                     yield self._rendered(outcome, file)
             return
         unit = unit_of(piece)
-        lines = piece.data.split(b"\n") if isinstance(piece.data, bytes) else []
+        lines: list[bytes] = []  # of the piece, once a record needs its own
         for index, number in enumerate(read.numbers):
             fields = read.fields[index]
             if not self._takes(number, fields):
@@ -99,7 +99,11 @@ class Viewer(msgspec.Struct, frozen=True):
             error = read.errors.get(index) or (source if isinstance(source, RecordError) else None)
             if error is not None and self._has_conversation(read.whole[index] if unit == "line" else fields):
                 place = number - piece.first
-                data = lines[place] + b"\n" if isinstance(piece.data, bytes) else piece.data.slice(place, 1)
+                if isinstance(piece.data, bytes):
+                    lines = lines or piece.data.split(b"\n")
+                    data = lines[place] + b"\n"
+                else:
+                    data = piece.data.slice(place, 1)
                 for outcome in self._conversations(name, Piece(data, number, piece.after), ValueError(error.message)):
                     yield self._rendered(outcome, file)
                 continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 
+from msgspec.structs import replace
+
 from harmony.encoding import load_harmony_encoding
 from harmony.errors import HarmonyError, RecordError
 from harmony.format import vocabulary
@@ -88,7 +90,7 @@ def _of_messages(conversation: Conversation) -> View:
         result = ParseResult(conversation.messages, [], [], True, None)
         found = shown_result("", result, channels=())
         reason = RecordError(error.code, str(error), error.position)
-        return View(found.with_error(reason))
+        return View(replace(found, error=reason))
 
 
 def _check_source(result: ParseResult, source: Source) -> None:

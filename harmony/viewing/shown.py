@@ -135,10 +135,6 @@ class Shown(msgspec.Struct, frozen=True):
         """The position of a diagnostic in the input."""
         return max(found.position - self.shift, 0)
 
-    def with_error(self, error: RecordError) -> Shown:
-        """The same, with the reason why there are no tokens."""
-        return msgspec.structs.replace(self, error=error)
-
     def codes(self) -> list[str]:
         """The codes of all diagnostics and of the error, each once, in order."""
         found = [each.code for message in self.messages for each in message.diagnostics]
@@ -148,7 +144,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 def usual_role(source: Source) -> Role | None:
     """The role of the first message of a completion: the assistant, unless the source begins with its `<|start|>`."""
-    return given_role(_ASSISTANT, source if isinstance(source, str) else list(source)) if source else None
+    return given_role(_ASSISTANT, source if isinstance(source, str) else list(source[:1])) if source else None
 
 
 def parsed(source: Source, role: Role | None, *, strict: bool = False, stripped: bool = False) -> ParseResult:
@@ -256,7 +252,7 @@ def _places(result: ParseResult, source: Source) -> Iterator[_Places]:
     for span in result.spans:
         start, content = max(span.start, done), max(span.content_start, done)
         stop = max(span.stop, content)
-        end = stop + stop_length(span, source)
+        end = stop + _stop_length(span, source)
         yield slice(done, start), slice(start, content), slice(content, stop), slice(stop, end)
         done = end
     for _ in result.messages[len(result.spans) :]:  # their places in an input that lost its markers are not known
@@ -264,7 +260,7 @@ def _places(result: ParseResult, source: Source) -> Iterator[_Places]:
     yield slice(done, len(source)), nothing, nothing, nothing
 
 
-def stop_length(span: Span, source: Source) -> int:
+def _stop_length(span: Span, source: Source) -> int:
     """The length of the stop of a message in its source; 0 where there is none, as in a text without markers."""
     if isinstance(source, str):
         marker = f"<|{span.end}|>"
