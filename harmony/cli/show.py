@@ -21,7 +21,7 @@ from harmony.logs.records import Layout, Outcome, Rendered, record_error
 from harmony.logs.unparsed import Unparsed
 from harmony.results import ParseResult
 from harmony.viewing.lines import SPECIAL_STYLE, lines, raw_lines, title_of
-from harmony.viewing.records import title_of_record, unit_of
+from harmony.viewing.records import title_of_record
 from harmony.viewing.shown import Shown, parsed, shown_result, shown_source
 from harmony.viewing.terminal import console_of, drawn
 
@@ -39,7 +39,7 @@ def show_logs(files: Sequence[str], layout: Layout, most: int, *, strict: bool, 
             raise ValueError(f"{inputs[piece.after.file]}: {error}") from error
         for index, number in enumerate(read.numbers):
             result = _parsed(read, index, strict=strict, stripped=layout.stripped)
-            outcome = Outcome(number, read.fields[index], result, unit_of(piece))
+            outcome = Outcome(number, read.fields[index], result, piece.unit)
             show(screen, outcome)
             bad += isinstance(outcome.result, RecordError)
             code = code or _first_code(outcome.result)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from io import BufferedReader, FileIO
 from pathlib import Path
 from stat import S_ISDIR
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
 from xxhash import xxh3_64
@@ -63,6 +63,11 @@ class Piece(NamedTuple):
     first: int
     after: Place
     too_long: int = 0
+
+    @property
+    def unit(self) -> Literal["line", "row"]:
+        """What the numbers of its records count."""
+        return "line" if isinstance(self.data, bytes) else "row"
 
 
 def expand(names: Iterable[str], skipped: list[str] | None = None) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -79,7 +79,6 @@ class Rendering(msgspec.Struct, frozen=True):
         A record has one outcome, or one for each example of its turns. Raises TypeError and ValueError for a table
         without the messages.
         """
-        unit: Literal["line", "row"] = "line" if isinstance(piece.data, bytes) else "row"
         records = list(self._lines(piece) if isinstance(piece.data, bytes) else self._rows(piece.data, piece.first))
         conversations = (each.conversation for each in records if isinstance(each.conversation, Conversation))
         renderings = self._examples(conversations) if self.turns is not None else self._renderings(conversations)
@@ -87,12 +86,12 @@ class Rendering(msgspec.Struct, frozen=True):
             found = [conversation] if isinstance(conversation, RecordError) else next(renderings)
             if not found:
                 reason = ValueError(sentence("invalid-record/no-turn"))
-                found = [record_error(reason, number if unit == "line" else None)]
+                found = [record_error(reason, number if piece.unit == "line" else None)]
             if not any(isinstance(each, RecordError) for each in found):
                 fields = without(fields, self._request(fields))
             for each in found:
                 result = each if isinstance(each, RecordError) else msgspec.structs.replace(each, shape=shape)
-                yield Outcome(number, fields, result, unit)
+                yield Outcome(number, fields, result, piece.unit)
 
     def _renderings(self, conversations: Iterable[Conversation]) -> Iterator[list[Rendered | RecordError]]:
         """The one rendering of each conversation."""

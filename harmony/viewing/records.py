@@ -89,7 +89,6 @@ class Viewer(msgspec.Struct, frozen=True):
                 if self._takes(outcome.number, outcome.fields):
                     yield self._rendered(outcome, file)
             return
-        unit = unit_of(piece)
         lines: list[bytes] = []  # of the piece, once a record needs its own
         for index, number in enumerate(read.numbers):
             fields = read.fields[index]
@@ -97,7 +96,7 @@ class Viewer(msgspec.Struct, frozen=True):
                 continue
             source = read.sources.of(index)
             error = read.errors.get(index) or (source if isinstance(source, RecordError) else None)
-            if error is not None and self._has_conversation(read.whole[index] if unit == "line" else fields):
+            if error is not None and self._has_conversation(read.whole[index] if piece.unit == "line" else fields):
                 place = number - piece.first
                 if isinstance(piece.data, bytes):
                     lines = lines or piece.data.split(b"\n")
@@ -107,7 +106,7 @@ class Viewer(msgspec.Struct, frozen=True):
                 for outcome in self._conversations(name, Piece(data, number, piece.after), ValueError(error.message)):
                     yield self._rendered(outcome, file)
                 continue
-            title = title_of_record(unit, number, fields, file)
+            title = title_of_record(piece.unit, number, fields, file)
             if error is not None or isinstance(source, RecordError):
                 yield Shown(title, error=_told(own_of(fields, self.layout.into)) or error, number=number)
             else:
@@ -202,8 +201,3 @@ def title_of_record(unit: Unit, number: int, fields: Mapping[str, Any], file: st
 def _last(piece: Piece) -> int:
     """The number of the last line or row of a piece."""
     return piece.first + (piece.data.count(b"\n") if isinstance(piece.data, bytes) else len(piece.data)) - 1
-
-
-def unit_of(piece: Piece) -> Unit:
-    """What the numbers of the records of a piece count."""
-    return "line" if isinstance(piece.data, bytes) else "row"
